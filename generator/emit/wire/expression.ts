@@ -1,0 +1,160 @@
+/** Expressions of the model as TypeScript. */
+import type { Expression, FieldPath, Member, Struct, Tree } from '../../model.ts'
+import { identifier } from '../../names.ts'
+import { isBigint } from '../../values.ts'
+import { numberCode } from '../code.ts'
+import type { Imports } from './imports.ts'
+import type { Needs } from './needs.ts'
+
+/** Where the code that uses an expression finds what it names. */
+export interface ExpressionScope {
+  needs: Needs
+  imports: Imports
+  struct: Struct
+  /** Members in reach as `own`. */
+  members: readonly Member[]
+  /** Prefix of what a negotiation gives: `this.$layout` or `context`. */
+  context: string
+  /** Prefix of own members. */
+  own: string
+}
+
+const comparison: Record<string, string> = { '==': '===', '!=': '!==', '<': '<', '<=': '<=', '>': '>', '>=': '>=' }
+
+/** Code of a number. */
+export function numeric(expression: Expression, scope: ExpressionScope): string {
+  return unparenthesise(code(expression.tree, scope))
+}
+
+/** Code of a condition. */
+export function condition(expression: Expression, scope: ExpressionScope): string {
+  return unparenthesise(truth(expression.tree, scope))
+}
+
+/** The code in parentheses, unless it needs none to be an operand. */
+export function parenthesise(code: string): string {
+  return /^[\w.$!]+(\([^()]*\))?$/.test(code) || (code.startsWith('(') && code.endsWith(')') && balanced(code)) ? code : `(${code})`
+}
+
+/** True when the outer parentheses belong together. */
+function balanced(code: string): boolean {
+  let depth = 0
+  for (let position = 0; position < code.length - 1; position++) {
+    if (code[position] === '(') depth++
+    if (code[position] === ')' && --depth === 0) return false
+  }
+  return true
+}
+
+/** The code without parentheses around the whole. */
+export function unparenthesise(code: string): string {
+  return code.startsWith('(') && code.endsWith(')') && balanced(code) ? code.slice(1, -1) : code
+}
+
+function truth(tree: Tree, scope: ExpressionScope): string {
+  if (tree.op === 'number') return String(tree.value !== 0 && tree.value !== 0n)
+  const text = code(tree, scope)
+  const isBoolean = tree.op === 'feature' || tree.op === 'not' || (tree.op === 'binary' && ['==', '!=', '<', '<=', '>', '>=', 'has', 'and', 'or'].includes(tree.operator))
+  return isBoolean ? text : `${text} !== 0`
+}
+
+function code(tree: Tree, scope: ExpressionScope): string {
+  switch (tree.op) {
+    case 'number':
+      return numberCode(Number(tree.value))
+    case 'constant':
+      return scope.imports.constant(tree) ?? numberCode(Number(tree.value))
+    case 'sizeof':
+      return numberCode(tree.value)
+    case 'feature':
+      return `${scope.context}.features.has(${scope.imports.feature(tree)})`
+    case 'queue':
+      return `${scope.context}.queueSize`
+    case 'caller':
+      return `${scope.context}.caller.${identifier(tree.name)}`
+    case 'index':
+      return 'i'
+    case 'field':
+      return field(tree, scope)
+    case 'not':
+      return `!${wrap(truth(tree.arg, scope))}`
+    case 'if':
+      return `(${unparenthesise(truth(tree.condition, scope))} ? ${code(tree.then, scope)} : ${tree.otherwise ? code(tree.otherwise, scope) : '0'})`
+    case 'binary':
+      return binary(tree, scope)
+  }
+}
+
+function wrap(text: string): string {
+  return /^[\w.$]+(\([^()]*\))?$/.test(text) || text.startsWith('(') ? text : `(${text})`
+}
+
+function binary(tree: Extract<Tree, { op: 'binary' }>, scope: ExpressionScope): string {
+  if (tree.operator === 'and' || tree.operator === 'or') {
+    return `(${truth(tree.left, scope)} ${tree.operator === 'and' ? '&&' : '||'} ${truth(tree.right, scope)})`
+  }
+  const left = code(tree.left, scope)
+  const right = code(tree.right, scope)
+  switch (tree.operator) {
+    case '/':
+      return `Math.floor(${unparenthesise(left)} / ${right})`
+    case 'has':
+      return `(((${left} & ${right}) >>> 0) === ${right})`
+    case '&':
+    case '|':
+    case '<<':
+      return `((${left} ${tree.operator} ${right}) >>> 0)`
+    case '>>':
+      return `(${left} >>> ${right})`
+    default:
+      return `(${left} ${comparison[tree.operator] ?? tree.operator} ${right})`
+  }
+}
+
+function field(path: FieldPath, scope: ExpressionScope): string {
+  switch (path.from) {
+    case 'config':
+      return `${scope.context}.config.${path.path.map(identifier).join('.')}`
+    case 'own':
+      return fieldCode(scope.needs, scope.members, scope.own, path.path)
+    case 'readable':
+      return givenField('readable', path.path, scope)
+    case 'given':
+      return givenField(path.path[0] as string, path.path.slice(1), scope)
+  }
+}
+
+function givenField(name: string, path: readonly string[], scope: ExpressionScope): string {
+  const base = `this.$given.${identifier(name)}`
+  if (path.length === 0) return base
+  if (name === 'readable') return fieldCode(scope.needs, scope.needs.members(scope.struct, 'readable'), base, path)
+  const reference = scope.struct.given.find((given) => given.name === name)?.struct
+  if (reference === undefined) return [base, ...path.map(identifier)].join('.')
+  return fieldCode(scope.needs, scope.needs.struct(reference).members, base, path)
+}
+
+/** Code that reads a field at a path through accessors: `this.hdr.size`, `this.flags_unmap`, `this.op_flf_cipher.key_len`. */
+export function fieldCode(needs: Needs, members: readonly Member[], base: string, path: readonly string[]): string {
+  const [first, ...rest] = path as [string, ...string[]]
+  const member = needs.memberAt(members, [first])
+  const name = `${base}.${identifier(first)}`
+  if (member === undefined) {
+    // Bits of a container without a name.
+    return name
+  }
+  const optional = member.when !== undefined
+  if (rest.length === 0) {
+    if (isBigint(member)) return `Number(${optional ? `${name} ?? 0` : name})`
+    return optional && member.type.kind === 'integer' ? `(${name} ?? 0)` : name
+  }
+  const { type } = member
+  if (type.kind === 'bits') return `${name}_${identifier(rest[0] as string)}`
+  if (type.kind === 'struct') return fieldCode(needs, needs.struct(type).members, optional ? `${name}!` : name, rest)
+  if (type.kind === 'union') {
+    const arm = needs.memberAt(type.arms, [rest[0] as string])
+    const armName = `${name}_${identifier(rest[0] as string)}`
+    if (rest.length === 1 || arm?.type.kind !== 'struct') return armName
+    return fieldCode(needs, needs.struct(arm.type).members, armName, rest.slice(1))
+  }
+  return [name, ...rest.map(identifier)].join('.')
+}

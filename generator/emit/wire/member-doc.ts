@@ -1,0 +1,31 @@
+/** What is to be said of a member: its meaning, unit, values, condition, access and origin. */
+import type { Member, Model, Struct } from '../../model.ts'
+
+const unitWords: Record<string, string> = { sector: 'sectors of 512 bytes', page: 'pages of 4096 bytes', byte: 'bytes', us: 'microseconds', ms: 'milliseconds', ns: 'nanoseconds', s: 'seconds' }
+
+export function memberDoc(model: Model, struct: Struct, member: Member): string[] {
+  const fixed = struct.role === 'config' || struct.role === 'registers'
+  const facts = [
+    member.unit && `In ${unitWords[member.unit] ?? member.unit}.`,
+    member.range && `${member.range[0].text} to ${member.range[1].text}.`,
+    member.enum && `One of {@link ${member.enum.name}}${member.mask === undefined ? '' : `, in the bits 0x${member.mask.toString(16)}`}.`,
+    member.flags && `Bits of ${member.flags.map(({ name }) => `{@link ${name}}`).join(' and ')}.`,
+    member.set && `Bit n stands for the value n of {@link ${member.set.name}}.`,
+    member.const !== undefined && `Always ${member.const}.`,
+    member.multiple && `A multiple of ${member.multiple.text} bytes.`,
+    member.count && `${member.count[0].text} to ${member.count[1].text} elements.`,
+    member.when && (fixed ? `Valid only with ${member.when.text}.` : `Only with ${member.when.text}.`),
+    fixed && member.access && accessText(member),
+    member.reset !== undefined && `${member.reset} after reset.`,
+    member.was.length > 0 && `Was ${member.was.join(', ')}.`,
+    member.legacy === 'native' && member.size !== 1 && member.type.kind === 'integer' && 'Native byte order on the legacy interface.',
+  ]
+  const own = member.section !== undefined && member.section !== struct.section ? [`VIRTIO ${model.version}, ${member.section}`] : []
+  return [member.doc ?? '', facts.filter(Boolean).join(' '), ...own]
+}
+
+function accessText(member: Member): string {
+  const { mode, when } = member.access as NonNullable<Member['access']>
+  const words = { r: 'Read-only.', w: 'Write-only for the driver.', rw: 'The driver may write it.', rc: 'Reading clears it.' }
+  return when ? `${words[mode].replace('.', '')} if ${when.text}.` : words[mode]
+}

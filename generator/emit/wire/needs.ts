@@ -1,0 +1,158 @@
+/** What the layout of a struct depends on: a negotiation (known once), or its own content (known when the bytes are there). */
+import { nodes } from '../../evaluate.ts'
+import type { Expression, FieldPath, Member, Model, Part, Reference, Struct, Tree } from '../../model.ts'
+import { findStruct } from '../../facts.ts'
+import { isOpen } from '../../resolve/place.ts'
+
+/** What of a negotiation a struct needs, nested structs included. */
+export interface ContextNeeds {
+  features: boolean
+  /** Dotted names of fields of the configuration space. */
+  config: Set<string>
+  queueSize: boolean
+  /** Names of `let … caller` and lengths of framed members. */
+  caller: Set<string>
+}
+
+/** The loosest thing an expression depends on. */
+export type Dependence = 'constant' | 'context' | 'content'
+
+export function dependence(expressions: readonly (Expression | undefined)[]): Dependence {
+  let result: Dependence = 'constant'
+  for (const expression of expressions) {
+    for (const node of expression ? nodes(expression.tree) : []) {
+      if (node.op === 'field' && node.from !== 'config') return 'content'
+      if (node.op === 'feature' || node.op === 'queue' || node.op === 'caller' || node.op === 'field') result = 'context'
+    }
+  }
+  return result
+}
+
+export class Needs {
+  readonly #model: Model
+  readonly #context = new Map<string, ContextNeeds>()
+  readonly #variable = new Map<string, boolean>()
+
+  constructor(model: Model) {
+    this.#model = model
+  }
+
+  struct(reference: Reference): Struct {
+    const struct = findStruct(this.#model, reference)
+    if (struct === undefined) throw new Error(`the model has no struct ${reference.chapter}/${reference.name}`)
+    return struct
+  }
+
+  members(struct: Struct, part: Part | undefined): Member[] {
+    return part === undefined ? struct.members : struct.members.filter((member) => member.part === part)
+  }
+
+  context(struct: Struct, part: Part | undefined): ContextNeeds {
+    const key = `${struct.chapter} ${struct.name} ${part}`
+    const known = this.#context.get(key)
+    if (known) return known
+    const needs: ContextNeeds = { features: false, config: new Set(), queueSize: false, caller: new Set() }
+    this.#context.set(key, needs)
+    const fixed = struct.role === 'config' || struct.role === 'registers'
+    for (const member of this.members(struct, part)) this.#memberContext(member, needs, fixed)
+    for (const expression of [struct.length, struct.head?.size]) this.#expressionContext(expression, needs)
+    return needs
+  }
+
+  #memberContext(member: Member, needs: ContextNeeds, fixed: boolean): void {
+    const conditions = fixed ? [] : [member.when]
+    const bindings = typeof member.with === 'object' ? Object.values(member.with).filter((binding) => binding !== 'caller') : []
+    for (const expression of [...conditions, member.area, member.stride, member.until, ...member.dims.map((dim) => dim.length), ...bindings]) this.#expressionContext(expression, needs)
+    if (member.framed) needs.caller.add(`${member.name}_length`)
+    const { type } = member
+    if (type.kind === 'group') for (const inner of type.members) this.#memberContext(inner, needs, fixed)
+    if (type.kind === 'union') {
+      for (const arm of type.arms) this.#memberContext(arm, needs, fixed)
+      if (type.by) this.#treeContext({ op: 'field', ...type.by }, needs)
+    }
+    if (type.kind === 'struct') {
+      const nested = this.context(this.struct(type), this.partOf(type, member.part))
+      needs.features ||= nested.features
+      needs.queueSize ||= nested.queueSize
+      for (const path of nested.config) needs.config.add(path)
+      for (const name of nested.caller) needs.caller.add(name)
+    }
+  }
+
+  #expressionContext(expression: Expression | undefined, needs: ContextNeeds): void {
+    for (const node of expression ? nodes(expression.tree) : []) this.#treeContext(node, needs)
+  }
+
+  #treeContext(node: Tree, needs: ContextNeeds): void {
+    if (node.op === 'feature') needs.features = true
+    if (node.op === 'queue') needs.queueSize = true
+    if (node.op === 'caller') needs.caller.add(node.name)
+    if (node.op === 'field' && node.from === 'config') needs.config.add(node.path.join('.'))
+  }
+
+  hasContext(struct: Struct, part: Part | undefined): boolean {
+    const { features, config, queueSize, caller } = this.context(struct, part)
+    return features || queueSize || config.size > 0 || caller.size > 0
+  }
+
+  /** Of two-part structs only the part in which they stand counts. */
+  partOf(reference: Reference, part: Part | undefined): Part | undefined {
+    return this.struct(reference).twoPart ? (part ?? 'readable') : undefined
+  }
+
+  /** True when the size depends on the content, or takes all that is left. */
+  isVariable(struct: Struct, part: Part | undefined): boolean {
+    const key = `${struct.chapter} ${struct.name} ${part}`
+    const known = this.#variable.get(key)
+    if (known !== undefined) return known
+    this.#variable.set(key, false)
+    const fixed = struct.role === 'config' || struct.role === 'registers'
+    const variable = this.members(struct, part).some((member) => this.isVariableMember(member, fixed)) || struct.head !== undefined || struct.length !== undefined
+    this.#variable.set(key, variable)
+    return variable
+  }
+
+  isVariableMember(member: Member, ignoreWhen = false): boolean {
+    if (!ignoreWhen && dependence([member.when]) === 'content') return true
+    if (member.area) {
+      const area = dependence([member.area])
+      if (area === 'content') return true
+      // An area that a condition takes away has its natural length.
+      if (member.area.tree.op !== 'if' || member.area.tree.otherwise) return false
+    }
+    if (isOpen(member)) return true
+    if (dependence([member.stride, ...member.dims.map((dim) => dim.length)]) === 'content') return true
+    const { type } = member
+    if (type.kind === 'group') return type.members.some((inner) => this.isVariableMember(inner, ignoreWhen))
+    if (type.kind === 'union') return type.arms.some((arm) => this.isVariableMember(arm, ignoreWhen))
+    if (type.kind === 'struct') return this.isVariable(this.struct(type), this.partOf(type, member.part))
+    return false
+  }
+
+  /** True when the member takes all that is left, itself or through a struct that does. */
+  isOpenMember(member: Member): boolean {
+    if (member.area || member.framed) return false
+    if (isOpen(member)) return true
+    if (member.type.kind === 'struct' && member.dims.length === 0) return this.isOpenStruct(this.struct(member.type), this.partOf(member.type, member.part))
+    if (member.type.kind === 'union') return member.type.arms.some((arm) => this.isOpenMember(arm))
+    return false
+  }
+
+  isOpenStruct(struct: Struct, part: Part | undefined): boolean {
+    if (struct.head || struct.length) return false
+    const open = (members: readonly Member[]): boolean => members.some((member) => (member.type.kind === 'group' ? open(member.type.members) : this.isOpenMember(member)))
+    return open(this.members(struct, part))
+  }
+
+  /** The member that a path names, for conditional and 64-bit reads. */
+  memberAt(members: readonly Member[], path: FieldPath['path']): Member | undefined {
+    for (const member of members) {
+      if (member.name === path[0]) return member
+      const inner = member.type.kind === 'group' ? member.type.members : member.name === '' && member.type.kind === 'union' ? member.type.arms : undefined
+      const found = inner && this.memberAt(inner, path)
+      // What stands in a conditional group is as conditional as the group.
+      if (found) return member.when && !found.when ? { ...found, when: member.when } : found
+    }
+    return undefined
+  }
+}

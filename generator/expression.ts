@@ -1,0 +1,233 @@
+/** The expression grammar of the language (docs/language.md, "Expressions"): text to a tree of names that are not yet looked up. */
+
+/** A syntax tree with positions; `resolve` turns it into a `Tree` of the model. */
+export type Syntax =
+  | { op: 'number'; value: number | bigint; at: number; end: number }
+  | { op: 'name'; path: string[]; at: number; end: number }
+  | { op: 'sizeof'; name: string; at: number; end: number }
+  | { op: 'not'; arg: Syntax; at: number; end: number }
+  | { op: 'binary'; operator: string; left: Syntax; right: Syntax; at: number; end: number }
+  | { op: 'if'; then: Syntax; condition: Syntax; otherwise?: Syntax; at: number; end: number }
+
+export class ExpressionError extends Error {
+  readonly offset: number
+  readonly length: number
+  constructor(message: string, offset: number, length: number) {
+    super(message)
+    this.offset = offset
+    this.length = length
+  }
+}
+
+interface Token {
+  kind: 'number' | 'name' | 'symbol' | 'end'
+  text: string
+  at: number
+}
+
+const tokenPattern = /\s*(?:(0[xX][0-9a-fA-F]+|\d+)|([A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z_][A-Za-z0-9_-]*)*)|(\.\.|<<|>>|==|!=|<=|>=|[-+*/&|<>()]))/y
+
+/** Deep nesting is a mistake or an attack on the stack; no length or condition of the specification nests deeper than three. */
+const maximumDepth = 100
+
+function tokenize(text: string): Token[] {
+  const tokens: Token[] = []
+  tokenPattern.lastIndex = 0
+  while (tokenPattern.lastIndex < text.length) {
+    const from = tokenPattern.lastIndex
+    const match = tokenPattern.exec(text)
+    if (match === null) {
+      const rest = text.slice(from)
+      if (rest.trim() === '') break
+      const at = from + rest.length - rest.trimStart().length
+      throw new ExpressionError(`unexpected "${text[at]}"`, at, 1)
+    }
+    const token = (match[1] ?? match[2] ?? match[3]) as string
+    const kind = match[1] !== undefined ? 'number' : match[2] !== undefined ? 'name' : 'symbol'
+    tokens.push({ kind, text: token, at: tokenPattern.lastIndex - token.length })
+  }
+  tokens.push({ kind: 'end', text: 'end of the expression', at: text.length })
+  return tokens
+}
+
+/** Binary operators by precedence, loosest first; comparisons do not chain. */
+const levels: readonly (readonly string[])[] = [['|'], ['&'], ['<<', '>>'], ['+', '-'], ['*', '/']]
+const comparisons = ['==', '!=', '<', '<=', '>', '>=', 'has']
+const words = new Set(['if', 'else', 'and', 'or', 'not', 'has', 'sizeof'])
+
+class Parser {
+  readonly #tokens: Token[]
+  #next = 0
+  #depth = 0
+
+  constructor(text: string) {
+    this.#tokens = tokenize(text)
+  }
+
+  whole(): Syntax {
+    const result = this.#conditional()
+    this.#expectEnd()
+    return result
+  }
+
+  range(): [Syntax, Syntax] {
+    const from = this.#conditional()
+    this.#take('..')
+    const to = this.#conditional()
+    this.#expectEnd()
+    return [from, to]
+  }
+
+  get #token(): Token {
+    return this.#tokens[this.#next] as Token
+  }
+
+  #is(text: string): boolean {
+    return this.#token.kind !== 'end' && this.#token.text === text
+  }
+
+  #accept(text: string): boolean {
+    if (!this.#is(text)) return false
+    this.#next++
+    return true
+  }
+
+  #take(text: string): void {
+    if (!this.#accept(text)) throw this.#unexpected(`"${text}"`)
+  }
+
+  #unexpected(wanted: string): ExpressionError {
+    const { text, at, kind } = this.#token
+    return new ExpressionError(`expected ${wanted}, found ${kind === 'end' ? text : `"${text}"`}`, at, kind === 'end' ? 1 : text.length)
+  }
+
+  #expectEnd(): void {
+    if (this.#token.kind !== 'end') throw this.#unexpected('an operator or the end')
+  }
+
+  #conditional(): Syntax {
+    if (++this.#depth > maximumDepth) throw new ExpressionError('nested too deeply', this.#token.at, 1)
+    const then = this.#or()
+    let result = then
+    if (this.#accept('if')) {
+      const condition = this.#or()
+      result = { op: 'if', then, condition, at: then.at, end: condition.end }
+      if (this.#accept('else')) {
+        const otherwise = this.#conditional()
+        result = { ...result, otherwise, end: otherwise.end }
+      }
+    }
+    this.#depth--
+    return result
+  }
+
+  #or(): Syntax {
+    let left = this.#and()
+    while (this.#accept('or')) left = binary('or', left, this.#and())
+    return left
+  }
+
+  #and(): Syntax {
+    let left = this.#not()
+    while (this.#accept('and')) left = binary('and', left, this.#not())
+    return left
+  }
+
+  #not(): Syntax {
+    const { at } = this.#token
+    let count = 0
+    while (this.#accept('not')) count++
+    let result = this.#comparison()
+    for (; count > 0; count--) result = { op: 'not', arg: result, at, end: result.end }
+    return result
+  }
+
+  #comparison(): Syntax {
+    const left = this.#level(0)
+    const operator = comparisons.find((candidate) => this.#is(candidate))
+    if (operator === undefined) return left
+    this.#next++
+    return binary(operator, left, this.#level(0))
+  }
+
+  #level(level: number): Syntax {
+    const operators = levels[level]
+    if (operators === undefined) return this.#atom()
+    let left = this.#level(level + 1)
+    for (;;) {
+      const operator = operators.find((candidate) => this.#is(candidate))
+      if (operator === undefined) return left
+      this.#next++
+      left = binary(operator, left, this.#level(level + 1))
+    }
+  }
+
+  #atom(): Syntax {
+    const token = this.#token
+    const end = token.at + token.text.length
+    if (token.kind === 'number') {
+      this.#next++
+      return { op: 'number', value: toNumber(BigInt(token.text)), at: token.at, end }
+    }
+    if (this.#accept('(')) {
+      const inner = this.#conditional()
+      this.#take(')')
+      return inner
+    }
+    if (this.#is('sizeof')) {
+      this.#next++
+      this.#take('(')
+      const name = this.#token
+      if (name.kind !== 'name') throw this.#unexpected('the name of a struct')
+      this.#next++
+      this.#take(')')
+      return { op: 'sizeof', name: name.text, at: name.at, end: name.at + name.text.length }
+    }
+    if (token.kind === 'name' && !words.has(token.text)) {
+      this.#next++
+      return { op: 'name', path: token.text.split('.'), at: token.at, end }
+    }
+    throw this.#unexpected('a number or a name')
+  }
+}
+
+function binary(operator: string, left: Syntax, right: Syntax): Syntax {
+  return { op: 'binary', operator, left, right, at: left.at, end: right.end }
+}
+
+/** A bigint as number where a number holds it exactly. */
+export function toNumber(value: bigint): number | bigint {
+  return value >= BigInt(Number.MIN_SAFE_INTEGER) && value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : value
+}
+
+/** Parses an expression. Throws ExpressionError. */
+export function parseExpression(text: string): Syntax {
+  return new Parser(text).whole()
+}
+
+/** Parses `A .. B`. Throws ExpressionError. */
+export function parseRange(text: string): [Syntax, Syntax] {
+  return new Parser(text).range()
+}
+
+/** The name of a member and its brackets, `macs[entries][6]`. */
+export interface MemberName {
+  name: string
+  /** Text of each bracket and its position; empty for an open one. */
+  dims: { text: string; at: number }[]
+}
+
+/** Takes the key of a member apart. Throws ExpressionError. */
+export function parseMemberName(key: string): MemberName {
+  const match = /^([A-Za-z_][A-Za-z0-9_-]*)/.exec(key)
+  if (match === null) throw new ExpressionError('expected the name of a member', 0, Math.max(1, key.length))
+  const dims: MemberName['dims'] = []
+  let at = (match[1] as string).length
+  while (at < key.length) {
+    const close = key.indexOf(']', at)
+    if (key[at] !== '[' || close < 0) throw new ExpressionError(`expected "[length]" behind the name, found "${key.slice(at)}"`, at, key.length - at)
+    dims.push({ text: key.slice(at + 1, close).trim(), at: at + 1 })
+    at = close + 1
+  }
+  return { name: match[1] as string, dims }
+}

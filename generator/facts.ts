@@ -1,0 +1,224 @@
+/**
+ * The description as a flat list of facts, in the shape in which it is compared with other sources: the specification's text, Linux's headers.
+ * `scope` is the chapter; names and types are the specification's; nested fields are dotted; members of anonymous structs and unions stand at their parent's
+ * level; offsets count from the outermost named struct and are null behind a variable member; a value above 2^53 is a decimal string.
+ */
+import { evaluate, nodes } from './evaluate.ts'
+import type { Chapter, Dim, Expression, Member, Model, Queue, Struct, Type } from './model.ts'
+
+export interface Facts {
+  source: string
+  version: string
+  devices: { id: number; name: string; scope: string }[]
+  features: { scope: string; name: string; bit: number; legacy?: true }[]
+  constants: { scope: string; name: string; value: number | string; group: string }[]
+  structs: { scope: string; name: string; size: number | null; fields: FieldFact[] }[]
+  registers: { scope: string; name: string; offset: number | null; width: number | null; access: string; block: string; legacy?: true }[]
+  queues: { scope: string; name: string; index: number | string; when?: string }[]
+  errata: { kind: 'text' | 'linux'; scope: string; name: string; section: string; quote: string; why: string }[]
+}
+
+export interface FieldFact {
+  name: string
+  type: string
+  offset: number | null
+  size: number | null
+  /** Elements of an array: a number, the expression of its length, `""` for an open one; a list for several dimensions. */
+  count?: number | string | (number | string)[]
+  bit?: number
+  bits?: number
+  part?: string
+  when?: string
+}
+
+export function factsOf(model: Model): Facts {
+  const each = <T>(list: (chapter: Chapter) => T[]): T[] => model.chapters.flatMap(list)
+  return {
+    source: model.source,
+    version: model.version,
+    devices: model.devices.map(({ id, title, name }) => ({ id, name: title, scope: name })),
+    features: each(({ name: scope, features }) => features.map(({ name, bit, legacy }) => ({ scope, name, bit, ...(legacy ? { legacy } : {}) }))),
+    constants: each(({ name: scope, groups }) => groups.flatMap((group) => group.constants.map(({ name, value }) => ({ scope, name, value: plainNumber(value), group: group.name })))),
+    structs: each((chapter) => chapter.structs.filter(isNamedByText).map((struct) => structFact(model, chapter, struct))),
+    registers: each((chapter) => chapter.registers.flatMap((block) => registerFacts(chapter, block))),
+    queues: each((chapter) => chapter.queues.flatMap((queue) => queueFacts(chapter.name, queue))),
+    errata: each((chapter) => errataFacts(chapter)),
+  }
+}
+
+/** Frames of messages that exist only in prose have names of ours and are not listed. */
+function isNamedByText(struct: Struct): boolean {
+  return struct.within === undefined && !(struct.role === 'message' && struct.source === 'prose')
+}
+
+function plainNumber(value: number | bigint): number | string {
+  return typeof value === 'bigint' ? value.toString() : value
+}
+
+function structFact(model: Model, chapter: Chapter, struct: Struct): Facts['structs'][number] {
+  const fields: FieldFact[] = []
+  let start: number | null = 0
+  for (const part of struct.twoPart ? (['readable', 'writable'] as const) : [undefined]) {
+    const members = struct.members.filter((member) => member.part === part)
+    for (const member of members) addFields(model, fields, member, { prefix: '', start, part })
+    const last: Member | undefined = members.at(-1)
+    const end: number | null = last === undefined ? 0 : last.offset === null || last.size === null ? null : last.offset + last.size
+    start = start === null || end === null ? null : start + end
+  }
+  return { scope: chapter.name, name: struct.name, size: struct.size, fields: eitherPart(fields) }
+}
+
+/** A member that stands in both parts alike (the data of a request that reads or writes) is one field with no part of its own. */
+function eitherPart(fields: FieldFact[]): FieldFact[] {
+  return fields.flatMap((field, index) => {
+    const twin = fields.findIndex((other) => other.name === field.name && other.part !== field.part && other.type === field.type)
+    if (twin < 0) return [field]
+    if (twin < index) return []
+    const { part: _, ...rest } = field
+    return [rest]
+  })
+}
+
+interface Place {
+  prefix: string
+  /** Where the struct that holds the member starts; null when it varies. */
+  start: number | null
+  part: string | undefined
+  when?: string
+}
+
+function addFields(model: Model, fields: FieldFact[], member: Member, place: Place): void {
+  const { type } = member
+  const when = [place.when, member.when?.text].filter((text) => text !== undefined).join(' and ') || undefined
+  if (type.kind === 'group') {
+    // Offsets of a group's members count from the same start.
+    for (const inner of type.members) addFields(model, fields, inner, { ...place, ...(when ? { when } : {}) })
+    return
+  }
+  const offset = place.start === null || member.offset === null ? null : place.start + member.offset
+  const name = place.prefix + member.name
+  if (member.name !== '') fields.push(fieldFact(member, name, offset, place.part, when))
+  const inside: Place = { prefix: member.name === '' ? place.prefix : `${name}.`, start: place.start, part: place.part, ...(when ? { when } : {}) }
+  if (type.kind === 'union') for (const arm of type.arms) addFields(model, fields, arm, inside)
+  if (type.kind === 'bits') {
+    for (const field of type.fields) {
+      if (field.name === '') continue
+      const bitWhen = [when, field.when?.text].filter((text) => text !== undefined).join(' and ')
+      fields.push({
+        name: inside.prefix + field.name,
+        type: type.container.name,
+        offset,
+        size: type.container.bytes,
+        bit: field.bit,
+        bits: field.bits,
+        ...(place.part ? { part: place.part } : {}),
+        ...(bitWhen ? { when: bitWhen } : {}),
+      })
+    }
+  }
+  if (type.kind === 'struct' && member.dims.length === 0) {
+    for (const inner of findStruct(model, type)?.members ?? []) addFields(model, fields, inner, { ...inside, start: offset })
+  }
+}
+
+function fieldFact(member: Member, name: string, offset: number | null, part: string | undefined, when: string | undefined): FieldFact {
+  const declared = /^(\w+)\s+[\w-]+((?:\[[^\]]*\])*)$/.exec(member.spec ?? '')
+  const fact: FieldFact = { name, type: declared?.[1] ?? typeName(member.type), offset, size: member.size }
+  const dims = member.dims.map(dimFact)
+  if (declared?.[2]) dims.splice(0, dims.length, ...[...declared[2].matchAll(/\[([^\]]*)\]/g)].map((match) => numberOrText(match[1] as string)))
+  else if (member.type.kind === 'bytes' || member.type.kind === 'body') dims.push('')
+  if (dims.length > 0) fact.count = dims.length === 1 ? (dims[0] as number | string) : dims
+  if (part) fact.part = part
+  if (when) fact.when = when
+  return fact
+}
+
+function numberOrText(text: string): number | string {
+  return /^\d+$/.test(text.trim()) ? Number(text) : text.trim()
+}
+
+function dimFact(dim: Dim): number | string {
+  return dim.count ?? dim.length?.text ?? ''
+}
+
+export function typeName(type: Type): string {
+  switch (type.kind) {
+    case 'integer':
+    case 'struct':
+      return type.name
+    case 'bits':
+      return type.container.name
+    case 'bytes':
+    case 'body':
+      return 'u8'
+    case 'union':
+      return 'union'
+    case 'group':
+      return 'struct'
+  }
+}
+
+export function findStruct(model: Model, reference: { chapter: string; name: string }): Struct | undefined {
+  const chapter = model.chapters.find(({ name }) => name === reference.chapter)
+  return chapter?.structs.find(({ name }) => name === reference.name) ?? chapter?.registers.find(({ name }) => name === reference.name)
+}
+
+function registerFacts(chapter: Chapter, block: Struct): Facts['registers'] {
+  return block.members
+    .flatMap((member) => (member.type.kind === 'group' ? member.type.members : [member]))
+    .map((member) => ({
+      scope: chapter.name,
+      name: member.name,
+      offset: member.offset,
+      width: member.size,
+      access: (member.access?.mode ?? 'r').toUpperCase(),
+      block: block.name,
+      ...(block.legacyInterface ? { legacy: true as const } : {}),
+    }))
+}
+
+/** A repeated queue is listed as its first and, where the text numbers it, its last. */
+function queueFacts(scope: string, queue: Queue): Facts['queues'] {
+  const when = queue.when ? { when: queue.when.text } : {}
+  const name = queue.spec ?? queue.name
+  if (queue.each === undefined) return [{ scope, name, index: indexFact(queue.index, undefined), ...when }]
+  const [from, to] = queue.each
+  const named = (i: string): string => (name.includes('{i}') ? name.replaceAll('{i}', i) : name)
+  const first = { scope, name: named(from.text), index: indexFact(queue.index, from), ...when }
+  const last = to.text.match(/^[A-Za-z_]\w*$/) ? [{ scope, name: named(to.text), index: indexFact(queue.index, to), ...when }] : []
+  return [first, ...last]
+}
+
+function indexFact(index: Expression, i: Expression | undefined): number | string {
+  const value = evaluate(index.tree, i === undefined ? {} : { index: evaluate(i.tree) })
+  if (value !== undefined) return Number(value)
+  const repeated = [...nodes(index.tree)].some((node) => node.op === 'index')
+  return compact(repeated && i ? index.text.replaceAll(/\bi\b/g, i.text) : index.text)
+}
+
+/** `2 * (N - 1) + 1` → `2(N-1)+1`, as the text writes it. */
+function compact(text: string): string {
+  return text.replaceAll(' ', '').replaceAll(/(\d)\*(?=[A-Za-z(])/g, '$1')
+}
+
+function errataFacts(chapter: Chapter): Facts['errata'] {
+  const scope = chapter.name
+  const text = chapter.errata.map((erratum) => ({
+    kind: 'text' as const,
+    scope,
+    name: erratum.at,
+    section: erratum.section ?? '',
+    quote: erratum.text,
+    why: `${erratum.truth}: ${erratum.why}`,
+  }))
+  const linux: Facts['errata'] = []
+  const add = (name: string, section: string | undefined, item: { linux: { name: string | null; value?: unknown; size?: unknown; why?: string } }): void => {
+    const { value, size, why, name: linuxName } = item.linux
+    if (value === undefined && size === undefined) return
+    linux.push({ kind: 'linux', scope, name, section: section ?? '', quote: `Linux: ${linuxName} = ${String(value ?? `${size} bytes`)}`, why: why ?? '' })
+  }
+  for (const feature of chapter.features) add(feature.name, feature.section, feature)
+  for (const constant of chapter.groups.flatMap((group) => group.constants)) add(constant.name, constant.section, constant)
+  for (const struct of chapter.structs) add(struct.name, struct.section, struct)
+  return [...text, ...linux]
+}

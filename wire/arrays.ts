@@ -1,0 +1,77 @@
+/** Arrays on the wire. A length that the content claims is cut to the bytes that are there. */
+import type { Struct } from './struct.ts'
+
+/** A view of `length` bytes at a place; shorter, or empty, where the struct ends before. */
+export function bytesAt(struct: Struct, at: number, length: number): Uint8Array {
+  const end = struct.$offset + struct.$length
+  const available = at < struct.$offset || at > end ? 0 : Math.max(0, Math.min(length, end - at))
+  return new Uint8Array(struct.$view.buffer, struct.$view.byteOffset + (available === 0 ? 0 : at), available)
+}
+
+/** Copies bytes to their place. Throws RangeError unless there are exactly as many as the struct says. */
+export function putBytes(struct: Struct, at: number, length: number, value: Uint8Array, name: string): void {
+  if (!(value instanceof Uint8Array)) throw new TypeError(`${name} must be a Uint8Array`)
+  if (value.byteLength !== length) throw new RangeError(`${name} must have ${length} bytes, not ${value.byteLength}`)
+  if (at + length > struct.$offset + struct.$length) throw new RangeError(`${name} ends behind the struct: ${length} bytes at ${at - struct.$offset} of ${struct.$length}`)
+  new Uint8Array(struct.$view.buffer, struct.$view.byteOffset + at, length).set(value)
+}
+
+/** How many of the elements that the content claims are really there. */
+export function elementCount(struct: Struct, at: number, claimed: number, stride: number): number {
+  if (!(stride > 0)) return 0
+  const left = struct.$offset + struct.$length - at
+  return Math.max(0, Math.min(claimed, Math.floor(left / stride)))
+}
+
+/** Elements as a plain array. */
+export function readArray<T>(count: number, read: (index: number) => T): T[] {
+  const values: T[] = []
+  for (let index = 0; index < count; index++) values.push(read(index))
+  return values
+}
+
+/** Nested arrays of the given dimensions; `read` gets the flat index of the innermost element. */
+export function readRows<T>(dims: readonly number[], read: (index: number) => T): unknown[] {
+  const [count = 0, ...inner] = dims
+  if (inner.length === 0) return readArray(count, read)
+  const stride = inner.reduce((product, dim) => product * dim, 1)
+  return readArray(count, (index) => readRows(inner, (flat) => read(index * stride + flat)))
+}
+
+/** Writes elements one by one. Throws RangeError unless there are exactly as many as the struct says. */
+export function putArray<T>(values: readonly T[], count: number, write: (value: T, index: number) => void, name: string): void {
+  if (!Array.isArray(values)) throw new TypeError(`${name} must be an array`)
+  if (values.length !== count) throw new RangeError(`${name} must have ${count} elements, not ${values.length}`)
+  values.forEach(write)
+}
+
+/** The innermost elements of nested arrays, checked against the dimensions. */
+export function padArray(values: unknown, dims: readonly number[], name: string): unknown[] {
+  const [count, ...inner] = dims
+  if (count === undefined) return [values]
+  if (!Array.isArray(values)) throw new TypeError(`${name} must be an array`)
+  if (values.length !== count) throw new RangeError(`${name} must have ${count} elements, not ${values.length}`)
+  return values.flatMap((value) => padArray(value, inner, name))
+}
+
+/** The entries of a list of heads: offsets and sizes of the elements, as far as they are whole. */
+export function entriesOf(struct: Struct, at: number, length: number, head: Struct, ends?: () => boolean): { offset: number; size: number }[] {
+  const entries: { offset: number; size: number }[] = []
+  const end = Math.min(at + length, struct.$offset + struct.$length)
+  let offset = at
+  while (offset + head.$minimum <= end) {
+    head.$inside(struct, offset, end - offset)
+    if (ends?.()) break
+    const size = head.$size
+    // An element shorter than its head would be met again for ever.
+    if (!(size >= head.$minimum) || offset + size > end) break
+    entries.push({ offset, size })
+    offset += size
+  }
+  return entries
+}
+
+/** A view of zeros, for a struct that is written before it has a place. */
+export function zeroView(length: number): DataView {
+  return new DataView(new ArrayBuffer(length))
+}
