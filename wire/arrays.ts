@@ -12,7 +12,8 @@ export function bytesAt(struct: Struct, at: number, length: number): Uint8Array 
 export function putBytes(struct: Struct, at: number, length: number, value: Uint8Array, name: string): void {
   if (!(value instanceof Uint8Array)) throw new TypeError(`${name} must be a Uint8Array`)
   if (value.byteLength !== length) throw new RangeError(`${name} must have ${length} bytes, not ${value.byteLength}`)
-  if (at + length > struct.$offset + struct.$length) throw new RangeError(`${name} ends behind the struct: ${length} bytes at ${at - struct.$offset} of ${struct.$length}`)
+  if (at + length > struct.$offset + struct.$length)
+    throw new RangeError(`${name} ends behind the struct: ${length} bytes at ${at - struct.$offset} of ${struct.$length}`)
   new Uint8Array(struct.$view.buffer, struct.$view.byteOffset + at, length).set(value)
 }
 

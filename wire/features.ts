@@ -43,7 +43,9 @@ export class FeatureSet {
   /** The set whose words are given, least significant first. Throws RangeError for more than four words or a word outside 32 bits. */
   static fromWords(values: readonly number[]): FeatureSet {
     if (values.length > words) throw new RangeError(`a feature set has at most ${words} words, not ${values.length}`)
-    for (const value of values) if (!Number.isInteger(value) || value < 0 || value > 0xffff_ffff) throw new RangeError(`a word must be an integer from 0 to 4294967295, not ${value}`)
+    for (const value of values)
+      if (!Number.isInteger(value) || value < 0 || value > 0xffff_ffff)
+        throw new RangeError(`a word must be an integer from 0 to 4294967295, not ${value}`)
     return new FeatureSet(values)
   }
 
@@ -125,7 +127,10 @@ export class FeatureSet {
 
   /** `0x130006e54`. */
   toString(): string {
-    const digits = [...this.#words].reverse().map((word) => word.toString(16).padStart(8, '0')).join('')
+    const digits = [...this.#words]
+      .reverse()
+      .map((word) => word.toString(16).padStart(8, '0'))
+      .join('')
     return `0x${digits.replace(/^0+(?=.)/, '')}`
   }
 

@@ -4,7 +4,7 @@
  */
 export { bytesAt, elementCount, entriesOf, padArray, putArray, putBytes, readArray, readRows, zeroView } from './arrays.ts'
 export { bigintBits, numberBits, putBigintBits, putNumberBits } from './bits.ts'
-export { FeatureSet, type FeatureInfo, type FeatureProblem } from './features.ts'
+export { type FeatureInfo, type FeatureProblem, FeatureSet } from './features.ts'
 export * from './integers.ts'
 export type { RegisterInfo, RegisterMap } from './registers.ts'
 export { Struct, viewOf } from './struct.ts'

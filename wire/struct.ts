@@ -39,7 +39,7 @@ export abstract class Struct {
   /** Moves the cursor inside bytes that are already checked; a nested struct that does not fit reads as zeros. */
   $inside(parent: Struct, offset: number, length: number): this {
     const left = parent.$offset + parent.$length - offset
-    const available = length < left ? length : left
+    const available = Math.min(length, left)
     if (available < this.$minimum) {
       this.$view = new DataView(new ArrayBuffer(this.$minimum))
       this.$offset = 0

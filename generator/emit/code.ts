@@ -26,12 +26,17 @@ export function printFile(path: string, header: string, statements: Statement[])
 /** ts-morph ends each statement with a semicolon; generated code is written like the rest of the project, without. */
 function tidy(text: string): string {
   const lines = text.split('\n').map((line) => line.replace(/\s+$/, '').replace(/^(\s*(?!\*).*[^;\s]);$/, '$1'))
-  return `${lines.join('\n').replaceAll(/\n{3,}/g, '\n\n').trim()}\n`
+  return `${lines
+    .join('\n')
+    .replaceAll(/\n{3,}/g, '\n\n')
+    .trim()}\n`
 }
 
 /** A documentation comment; lines are wrapped, an empty text gives none. */
 export function docs(...paragraphs: (string | undefined | false)[]): { docs?: { description: string }[] } {
-  const text = paragraphs.filter((paragraph) => paragraph !== undefined && paragraph !== false && paragraph !== '').map((paragraph) => wrap(paragraph as string))
+  const text = paragraphs
+    .filter((paragraph) => paragraph !== undefined && paragraph !== false && paragraph !== '')
+    .map((paragraph) => wrap(paragraph as string))
   if (text.length === 0) return {}
   const description = text.join('\n').replaceAll('*/', '*\\/')
   return { docs: [{ description: description.includes('\n') ? `\n${description}` : description }] }
@@ -65,7 +70,16 @@ export function exportType(name: string, type: string, documentation: ReturnType
 function documented(statement: string, { docs: [comment] = [] }: ReturnType<typeof docs>): string {
   if (comment === undefined) return statement
   const { description } = comment
-  const lines = description.startsWith('\n') ? ['/**', ...description.slice(1).split('\n').map((line) => ` * ${line}`), ' */'] : [`/** ${description} */`]
+  const lines = description.startsWith('\n')
+    ? [
+        '/**',
+        ...description
+          .slice(1)
+          .split('\n')
+          .map((line) => ` * ${line}`),
+        ' */',
+      ]
+    : [`/** ${description} */`]
   return `\n${lines.join('\n')}\n${statement}`
 }
 

@@ -30,7 +30,9 @@ export function exportedConstants(chapter: Chapter): ReadonlyMap<string, Constan
 /** Where an item stands in the specification, for its documentation. */
 export function citation(model: Model, item: Origin): string | undefined {
   if (item.section === undefined) return undefined
-  return item.source === 'oasis-1.4' || item.source === 'prose' ? `VIRTIO ${model.version}, ${item.section}` : `${item.source}; VIRTIO ${model.version}, ${item.section}`
+  return item.source === 'oasis-1.4' || item.source === 'prose'
+    ? `VIRTIO ${model.version}, ${item.section}`
+    : `${item.source}; VIRTIO ${model.version}, ${item.section}`
 }
 
 export function constantStatements(model: Model, chapter: Chapter): Statement[] {
@@ -71,7 +73,9 @@ export function featureStatements(model: Model, chapter: Chapter, imports: Impor
   const entries = chapter.features.map(({ name, legacy }) => `  { name: ${quote(name)}, bit: ${identifier(name)}${legacy ? ', legacy: true' : ''} },`)
   imports.runtimeType('FeatureInfo')
   return [
-    ...chapter.features.map((feature) => exportConst(identifier(feature.name), String(feature.bit), docs(feature.doc, featureNote(feature), citation(model, feature)))),
+    ...chapter.features.map((feature) =>
+      exportConst(identifier(feature.name), String(feature.bit), docs(feature.doc, featureNote(feature), citation(model, feature))),
+    ),
     exportConst('features: readonly FeatureInfo[]', `[\n${entries.join('\n')}\n]`, docs(`The feature bits of ${chapter.title}.`)),
     ...checkStatement(model, chapter, imports),
   ]

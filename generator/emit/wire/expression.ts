@@ -54,7 +54,10 @@ export function unparenthesise(code: string): string {
 function truth(tree: Tree, scope: ExpressionScope): string {
   if (tree.op === 'number') return String(tree.value !== 0 && tree.value !== 0n)
   const text = code(tree, scope)
-  const isBoolean = tree.op === 'feature' || tree.op === 'not' || (tree.op === 'binary' && ['==', '!=', '<', '<=', '>', '>=', 'has', 'and', 'or'].includes(tree.operator))
+  const isBoolean =
+    tree.op === 'feature' ||
+    tree.op === 'not' ||
+    (tree.op === 'binary' && ['==', '!=', '<', '<=', '>', '>=', 'has', 'and', 'or'].includes(tree.operator))
   return isBoolean ? text : `${text} !== 0`
 }
 

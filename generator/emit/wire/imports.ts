@@ -58,6 +58,11 @@ export class Imports {
   statements(): string[] {
     return [...this.#modules]
       .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([module, names]) => importStatement(module, [...names].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, type]) => ({ name, type }))))
+      .map(([module, names]) =>
+        importStatement(
+          module,
+          [...names].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, type]) => ({ name, type })),
+        ),
+      )
   }
 }

@@ -38,7 +38,9 @@ function deviceStatements(model: Model, chapter: Chapter): Statement[] {
   if (chapter.id !== undefined) statements.push(exportConst('DEVICE_ID', String(chapter.id), docs(`The device id of ${chapter.title}.`)))
   if (chapter.name === 'content') {
     const entries = model.devices.map(({ name, id, title }) => `  /** ${title} */\n  ${/^[a-z_]\w*$/i.test(name) ? name : quote(name)}: ${id},`)
-    statements.push(exportConst('deviceIds', `{\n${entries.join('\n')}\n} as const`, docs('Device ids by name.', `VIRTIO ${model.version}, Device Types`)))
+    statements.push(
+      exportConst('deviceIds', `{\n${entries.join('\n')}\n} as const`, docs('Device ids by name.', `VIRTIO ${model.version}, Device Types`)),
+    )
   }
   return statements
 }
@@ -48,7 +50,11 @@ function registerStatement(model: Model, block: Struct, imports: Imports): State
   const entries = block.members
     .filter((member) => member.name !== '')
     .map((member) => {
-      const parts = [`offset: ${member.offset === null ? '-1' : `0x${member.offset.toString(16).padStart(3, '0')}`}`, `width: ${member.size ?? 0}`, `access: ${quote(member.access?.mode ?? 'r')}`]
+      const parts = [
+        `offset: ${member.offset === null ? '-1' : `0x${member.offset.toString(16).padStart(3, '0')}`}`,
+        `width: ${member.size ?? 0}`,
+        `access: ${quote(member.access?.mode ?? 'r')}`,
+      ]
       if (member.bank) parts.push(`bank: [${member.bank.map(quote).join(', ')}]`)
       if (member.pair) parts.push(`pair: { name: ${quote(member.pair.name)}, low: ${quote(member.pair.low)} }`)
       if (member.clears) parts.push(`clears: ${quote(member.clears)}`)
@@ -61,11 +67,17 @@ function registerStatement(model: Model, block: Struct, imports: Imports): State
       return `${comment}  ${identifier(member.name)}: { ${parts.join(', ')} },`
     })
   const initializer = `{\n${entries.join('\n')}\n} as const satisfies RegisterMap`
-  return exportConst(identifier(block.name), initializer, docs(block.doc, block.legacyInterface && 'On the legacy interface only.', block.section && `VIRTIO ${model.version}, ${block.section}`))
+  return exportConst(
+    identifier(block.name),
+    initializer,
+    docs(block.doc, block.legacyInterface && 'On the legacy interface only.', block.section && `VIRTIO ${model.version}, ${block.section}`),
+  )
 }
 
 function structStatements(model: Model, struct: Struct, imports: Imports, needs: Needs): Statement[] {
-  const parts = struct.twoPart ? (['readable', 'writable'] as const).filter((part) => struct.members.some((member) => member.part === part)) : [undefined]
+  const parts = struct.twoPart
+    ? (['readable', 'writable'] as const).filter((part) => struct.members.some((member) => member.part === part))
+    : [undefined]
   return parts.flatMap((part) => new StructEmitter(model, imports, needs, struct, part).statements())
 }
 

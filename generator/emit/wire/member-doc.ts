@@ -1,7 +1,15 @@
 /** What is to be said of a member: its meaning, unit, values, condition, access and origin. */
 import type { Member, Model, Struct } from '../../model.ts'
 
-const unitWords: Record<string, string> = { sector: 'sectors of 512 bytes', page: 'pages of 4096 bytes', byte: 'bytes', us: 'microseconds', ms: 'milliseconds', ns: 'nanoseconds', s: 'seconds' }
+const unitWords: Record<string, string> = {
+  sector: 'sectors of 512 bytes',
+  page: 'pages of 4096 bytes',
+  byte: 'bytes',
+  us: 'microseconds',
+  ms: 'milliseconds',
+  ns: 'nanoseconds',
+  s: 'seconds',
+}
 
 export function memberDoc(model: Model, struct: Struct, member: Member): string[] {
   const fixed = struct.role === 'config' || struct.role === 'registers'

@@ -1,7 +1,7 @@
 /** What the layout of a struct depends on: a negotiation (known once), or its own content (known when the bytes are there). */
 import { nodes } from '../../evaluate.ts'
-import type { Expression, FieldPath, Member, Model, Part, Reference, Struct, Tree } from '../../model.ts'
 import { findStruct } from '../../facts.ts'
+import type { Expression, FieldPath, Member, Model, Part, Reference, Struct, Tree } from '../../model.ts'
 import { isOpen } from '../../resolve/place.ts'
 
 /** What of a negotiation a struct needs, nested structs included. */
@@ -62,7 +62,8 @@ export class Needs {
   #memberContext(member: Member, needs: ContextNeeds, fixed: boolean): void {
     const conditions = fixed ? [] : [member.when]
     const bindings = typeof member.with === 'object' ? Object.values(member.with).filter((binding) => binding !== 'caller') : []
-    for (const expression of [...conditions, member.area, member.stride, member.until, ...member.dims.map((dim) => dim.length), ...bindings]) this.#expressionContext(expression, needs)
+    for (const expression of [...conditions, member.area, member.stride, member.until, ...member.dims.map((dim) => dim.length), ...bindings])
+      this.#expressionContext(expression, needs)
     if (member.framed) needs.caller.add(`${member.name}_length`)
     const { type } = member
     if (type.kind === 'group') for (const inner of type.members) this.#memberContext(inner, needs, fixed)
@@ -107,7 +108,8 @@ export class Needs {
     if (known !== undefined) return known
     this.#variable.set(key, false)
     const fixed = struct.role === 'config' || struct.role === 'registers'
-    const variable = this.members(struct, part).some((member) => this.isVariableMember(member, fixed)) || struct.head !== undefined || struct.length !== undefined
+    const variable =
+      this.members(struct, part).some((member) => this.isVariableMember(member, fixed)) || struct.head !== undefined || struct.length !== undefined
     this.#variable.set(key, variable)
     return variable
   }
@@ -133,14 +135,16 @@ export class Needs {
   isOpenMember(member: Member): boolean {
     if (member.area || member.framed) return false
     if (isOpen(member)) return true
-    if (member.type.kind === 'struct' && member.dims.length === 0) return this.isOpenStruct(this.struct(member.type), this.partOf(member.type, member.part))
+    if (member.type.kind === 'struct' && member.dims.length === 0)
+      return this.isOpenStruct(this.struct(member.type), this.partOf(member.type, member.part))
     if (member.type.kind === 'union') return member.type.arms.some((arm) => this.isOpenMember(arm))
     return false
   }
 
   isOpenStruct(struct: Struct, part: Part | undefined): boolean {
     if (struct.head || struct.length) return false
-    const open = (members: readonly Member[]): boolean => members.some((member) => (member.type.kind === 'group' ? open(member.type.members) : this.isOpenMember(member)))
+    const open = (members: readonly Member[]): boolean =>
+      members.some((member) => (member.type.kind === 'group' ? open(member.type.members) : this.isOpenMember(member)))
     return open(this.members(struct, part))
   }
 
@@ -148,7 +152,8 @@ export class Needs {
   memberAt(members: readonly Member[], path: FieldPath['path']): Member | undefined {
     for (const member of members) {
       if (member.name === path[0]) return member
-      const inner = member.type.kind === 'group' ? member.type.members : member.name === '' && member.type.kind === 'union' ? member.type.arms : undefined
+      const inner =
+        member.type.kind === 'group' ? member.type.members : member.name === '' && member.type.kind === 'union' ? member.type.arms : undefined
       const found = inner && this.memberAt(inner, path)
       // What stands in a conditional group is as conditional as the group.
       if (found) return member.when && !found.when ? { ...found, when: member.when } : found

@@ -76,7 +76,11 @@ function nestedLength(needs: Needs, member: Member): Dependence {
     return hasContextLength(needs, needs.struct(type), part) ? 'context' : 'constant'
   }
   if (type.kind === 'union') {
-    return type.arms.some((arm) => lengthOf(needs, arm, []) === 'context' || (arm.type.kind === 'group' && arm.type.members.some((inner) => lengthOf(needs, inner, inner.when ? [inner.when] : []) === 'context')))
+    return type.arms.some(
+      (arm) =>
+        lengthOf(needs, arm, []) === 'context' ||
+        (arm.type.kind === 'group' && arm.type.members.some((inner) => lengthOf(needs, inner, inner.when ? [inner.when] : []) === 'context')),
+    )
       ? 'context'
       : 'constant'
   }

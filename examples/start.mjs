@@ -1,0 +1,21 @@
+// What `npm start` does: regenerate everything from spec/, compile it, hold it against Linux's headers, and read real devices with the fresh code.
+import { spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const colour = process.stdout.isTTY && !process.env.NO_COLOR
+
+/** Runs one step; what it prints goes straight to the terminal. Ends the program when the step fails. */
+function step(title, script, ...args) {
+  console.log(colour ? `\n\u001b[1m${title}\u001b[0m` : `\n${title}`)
+  const started = performance.now()
+  const { status, error } = spawnSync(process.execPath, [script, ...args], { cwd: root, stdio: 'inherit' })
+  if (error) console.error(error.message)
+  if (status !== 0) process.exit(status ?? 1)
+  console.log(`(${((performance.now() - started) / 1000).toFixed(1)} s)`)
+}
+
+step('1. Generate the bindings from spec/', 'bin/virtgen.js', 'generate')
+step('2. Compile them', 'node_modules/typescript/bin/tsc', '-b')
+step("3. Compare with Linux's headers", 'bin/virtgen.js', 'verify')
+step('4. Read real devices with the fresh bindings', 'dist/examples/real-devices.js', ...process.argv.slice(2))

@@ -1,0 +1,160 @@
+import type { Expression, Member, Part, Struct } from '../../model.ts'
+import { identifier } from '../../names.ts'
+import { condition, type ExpressionScope, numeric, parenthesise } from './expression.ts'
+import { dependence, type Needs } from './needs.ts'
+import { hasContextLength, type Slot } from './slots.ts'
+import { Subject } from './subject.ts'
+
+export class Places extends Subject {
+  /** Where a slot starts, as code. */
+  protected at(slot: Slot): string {
+    switch (slot.start.kind) {
+      case 'fixed':
+        return slot.start.offset === 0 ? 'this.$offset' : `this.$offset + ${slot.start.offset}`
+      case 'layout':
+        return `this.$offset + this.$layout.${slot.key}`
+      case 'content':
+        this.private(`#${slot.key}_at`, `${this.at(slot.start.previous)} + ${this.presentSize(slot.start.previous)}`)
+        return `this.#${slot.key}_at`
+      case 'end': {
+        const rest = this.slots.slice(this.slots.indexOf(slot))
+        return `this.$offset + this.$length - ${this.sum(rest.map((other) => this.presentSize(other)))}`
+      }
+    }
+  }
+
+  protected private(name: string, code: string): void {
+    if (!this.out.privates.some((other) => other.name === name)) this.out.privates.push({ name, code })
+  }
+
+  protected sum(terms: readonly string[]): string {
+    const numbers = terms.filter((term) => /^\d+$/.test(term)).reduce((total, term) => total + Number(term), 0)
+    const others = terms.filter((term) => !/^\d+$/.test(term))
+    const all = [...others, ...(numbers > 0 || others.length === 0 ? [String(numbers)] : [])]
+    return all.length === 1 ? (all[0] as string) : `(${all.join(' + ')})`
+  }
+
+  protected product(terms: readonly string[]): string {
+    const numbers = terms.filter((term) => /^\d+$/.test(term)).reduce((product, term) => product * Number(term), 1)
+    const others = terms.filter((term) => !/^\d+$/.test(term))
+    const all = [...others, ...(numbers !== 1 || others.length === 0 ? [String(numbers)] : [])]
+    return all.join(' * ')
+  }
+
+  /** True when what is there depends on the content: reads check for the end. */
+  protected isChecked(slot: Slot): boolean {
+    return slot.start.kind === 'content' || slot.start.kind === 'end' || slot.start.kind === undefined
+  }
+
+  /** The condition under which the slot is there; undefined: always. */
+  protected present(slot: Slot): string | undefined {
+    if (slot.whens.length === 0) return undefined
+    if (slot.start.kind === 'layout' && dependence(slot.whens) === 'context') return `this.$layout.${slot.key} >= 0`
+    return slot.whens.map((when) => parenthesise(condition(when, this.scope()))).join(' && ')
+  }
+
+  protected presentSize(slot: Slot): string {
+    const size = this.size(slot)
+    const present = this.present(slot)
+    return present === undefined ? size : `(${present} ? ${size} : 0)`
+  }
+
+  /** Length of a slot in bytes, presence not considered; open slots take what is left. */
+  protected size(slot: Slot, scope: ExpressionScope = this.scope()): string {
+    if (slot.length === 'open') {
+      const rest = this.slots.slice(this.slots.indexOf(slot) + 1)
+      const behind = rest.length === 0 ? [] : [this.sum(rest.map((other) => this.presentSize(other)))]
+      const before = this.at(slot) === 'this.$offset' ? [] : [this.at(slot).replace(/^this\.\$offset \+ /, '')]
+      const content = this.at(slot).startsWith('this.$offset')
+      return content
+        ? `Math.max(0, ${['this.$length', ...before, ...behind].join(' - ')})`
+        : `Math.max(0, this.$offset + this.$length - ${[...[this.at(slot)], ...behind].join(' - ')})`
+    }
+    return this.memberSize(slot.member, slot.id, scope)
+  }
+
+  protected memberSize(member: Member, id: string, scope: ExpressionScope): string {
+    const natural = (): string =>
+      this.product([...member.dims.map((dim, index) => this.dim(member, index, dim.length, scope)), this.elementSize(member, id, scope)])
+    if (member.area === undefined) return natural()
+    const { tree } = member.area
+    if (tree.op === 'if' && !tree.otherwise) {
+      const whole = numeric(member.area, scope)
+      return `(${condition({ text: '', tree: tree.condition }, scope)} ? ${numeric({ text: '', tree: tree.then }, scope) ?? whole} : ${natural()})`
+    }
+    return constantOr(member.area, numeric(member.area, scope))
+  }
+
+  protected dim(member: Member, index: number, length: Expression | undefined, scope: ExpressionScope): string {
+    const { count } = member.dims[index] as Member['dims'][number]
+    if (count !== null) return String(count)
+    if (length === undefined) return member.framed ? `${scope.context}.caller.${identifier(member.name)}_length` : '0'
+    return parenthesise(numeric(length, scope))
+  }
+
+  /** Bytes of one element. */
+  protected elementSize(member: Member, id: string, scope: ExpressionScope): string {
+    if (member.stride) return parenthesise(numeric(member.stride, scope))
+    const { type } = member
+    switch (type.kind) {
+      case 'integer':
+        return String(type.bytes)
+      case 'bits':
+        return String(type.container.bytes)
+      case 'bytes':
+      case 'body':
+        return '1'
+      case 'struct': {
+        const struct = this.needs.struct(type)
+        const part = this.needs.partOf(type, member.part)
+        if (this.needs.isVariable(struct, part))
+          return scope.context === 'context' ? '0' : member.dims.length > 0 ? '1' : `${optionalSize(member, id)}`
+        if (hasContextLength(this.needs, struct, part)) return scope.context === 'context' ? `${id}_layout.size` : `this.$layout.${id}_layout.size`
+        return String(partSize(this.needs, struct, part))
+      }
+      case 'union': {
+        const sizes = type.arms.map((arm) => this.armSize(arm, id, scope))
+        // An arm whose length stands in its content has one only while it is the chosen one.
+        if (type.by && type.arms.some((arm) => this.needs.isVariableMember(arm))) {
+          const chosen = this.choice(type.by)
+          return `(${type.arms.map((arm, position) => `${chosen(arm)} ? ${sizes[position]} : `).join('')}0)`
+        }
+        if (sizes.every((size) => /^\d+$/.test(size))) return String(Math.max(0, ...sizes.map(Number)))
+        return `Math.max(${sizes.join(', ')})`
+      }
+      case 'group':
+        return this.sum(type.members.map((inner) => this.memberSize(inner, identifier(inner.name), scope)))
+    }
+  }
+
+  protected armSize(arm: Member, id: string, scope: ExpressionScope): string {
+    const armId = id === '' ? identifier(arm.name) : `${id}_${identifier(arm.name)}`
+    if (this.needs.isOpenMember(arm)) return '0'
+    const size = this.memberSize(arm, armId, scope)
+    return arm.when && dependence([arm.when]) === 'context' ? `(${condition(arm.when, scope)} ? ${size} : 0)` : size
+  }
+
+  protected minimum(): string {
+    if (this.hasLayout) return this.variable ? 'this.$layout.minimum' : 'this.$layout.size'
+    const total = this.slots
+      .filter((slot) => slot.length === 'constant')
+      .reduce((sum, slot) => sum + Number(this.memberSize(slot.member, slot.id, this.scope())), 0)
+    return String(this.struct.role === 'config' ? (this.struct.size ?? 0) : total)
+  }
+}
+
+function partSize(needs: Needs, struct: Struct, part: Part | undefined): number | null {
+  return part === undefined
+    ? struct.size
+    : needs.members(struct, part).reduce<number | null>((sum, { size }) => (sum === null || size === null ? null : sum + size), 0)
+}
+
+function optionalSize(member: Member, id: string): string {
+  return member.when ? `(this.${id}?.$size ?? 0)` : `this.${id}.$size`
+}
+
+function constantOr(expression: Expression, code: string): string {
+  return expression.tree.op === 'number' || expression.tree.op === 'constant' || expression.tree.op === 'sizeof'
+    ? String(Number(expression.tree.value))
+    : parenthesise(code)
+}

@@ -1,0 +1,85 @@
+/** `sizeOf`: how many bytes a plain value takes. */
+
+import type { Expression, Member } from '../../model.ts'
+import { identifier } from '../../names.ts'
+import { isBytes } from '../../values.ts'
+import { quote } from '../code.ts'
+import { condition, type ExpressionScope, numeric, parenthesise } from './expression.ts'
+import { dependence } from './needs.ts'
+import { partSuffix } from './subject.ts'
+import { Unions } from './unions.ts'
+
+export class SizeOf extends Unions {
+  protected sizeOfContext(): string {
+    return this.hasLayout ? ', struct.$layout' : ''
+  }
+
+  /** The length of a value: the fixed part, and what each variable member brings. */
+  protected sizeOfCode(): string {
+    const terms: string[] = [this.hasLayout ? 'layout.minimum' : this.minimum()]
+    for (const slot of this.slots) {
+      if (slot.length !== 'open' && slot.length !== 'content') continue
+      const term = this.sizeOfMember(slot.member, slot.id === '' ? 'value' : `value.${slot.id}`, slot.id)
+      const when = slot.whens.filter((part) => dependence([part]) === 'context')
+      const guard = when.map((part) => parenthesise(condition(part, this.scope('layout')))).join(' && ')
+      terms.push(guard === '' ? term : `(${guard} ? ${term} : 0)`)
+    }
+    return terms.filter((term) => term !== '0').join(' + ') || '0'
+  }
+
+  protected sizeOfMember(member: Member, value: string, id: string): string {
+    const { type } = member
+    const scope: ExpressionScope = { ...this.scope('layout'), own: 'this' }
+    if (member.area && dependence([member.area]) !== 'content' && !(member.area.tree.op === 'if' && !member.area.tree.otherwise))
+      return numeric(member.area, scope)
+    if (member.reserved) return member.size === null ? '0' : String(member.size)
+    if (isBytes(member) && (type.kind !== 'integer' || member.dims.length === 1)) return `(${value}?.length ?? 0)`
+    if (type.kind === 'union') return this.sizeOfUnion(member, value, id)
+    const struct = type.kind === 'struct' ? this.needs.struct(type) : undefined
+    const part = type.kind === 'struct' ? this.needs.partOf(type, member.part) : undefined
+    if (member.dims.length === 0) {
+      if (struct && struct.role !== 'foreign' && this.needs.isVariable(struct, part)) {
+        const class_ = this.imports.class(type as never, partSuffix(part))
+        const layout = this.needs.hasContext(struct, part) ? `, layout.${id}_layout` : ''
+        return `${class_}.sizeOf(${value} ?? {}${layout})`
+      }
+      return `(${value} === undefined ? 0 : ${this.elementSize(member, id, scope)})`
+    }
+    if (struct?.head)
+      return `(${value} ?? []).reduce((sum, element) => sum + ${this.imports.class(type as never, '')}.encodeElement(element).length, 0)`
+    if (struct && this.needs.isVariable(struct, part) && !member.stride) {
+      const layout = this.needs.hasContext(struct, part) ? `, layout.${id}_layout` : ''
+      return `(${value} ?? []).reduce((sum, element) => sum + ${this.imports.class(type as never, partSuffix(part))}.sizeOf(element${layout}), 0)`
+    }
+    const inner = member.dims.slice(1).map((dim, position) => (dim.count === null ? '0' : this.dim(member, position + 1, dim.length, scope)))
+    if (inner.includes('0'))
+      return `(${value} ?? []).flat(${Math.max(1, member.dims.length - 1)}).reduce((sum: number, element) => sum + (element instanceof Uint8Array ? element.length : 1), 0)`
+    const stride =
+      member.stride && dependence([member.stride]) === 'content' ? `(value.${fieldOf(member.stride)} ?? 0)` : this.elementSize(member, id, scope)
+    return `(${value}?.length ?? 0) * ${this.product([...inner, stride])}`
+  }
+
+  protected sizeOfUnion(member: Member, value: string, id: string): string {
+    const { arms, by } = member.type as Extract<Member['type'], { kind: 'union' }>
+    const size = (arm: Member): string => {
+      const name = identifier(arm.name)
+      const armValue = id === '' ? `value.${name}` : `${value}.${name}`
+      return this.needs.isVariableMember(arm)
+        ? this.sizeOfMember({ ...arm }, armValue, id === '' ? name : `${id}_${name}`)
+        : this.armSize(arm, id, this.scope('layout'))
+    }
+    if (id !== '' && by) {
+      const cases = arms.map((arm) => `${value}?.arm === ${quote(identifier(arm.name))} ? ${size(arm)} : `)
+      return `(${cases.join('')}(${value}?.bytes.length ?? 0))`
+    }
+    const given = (arm: Member): string => (id === '' ? `value.${identifier(arm.name)}` : `${value}?.${identifier(arm.name)}`)
+    return `Math.max(0, ${arms
+      .filter((arm) => arm.name !== '' && !arm.reserved)
+      .map((arm) => `${given(arm)} === undefined ? 0 : ${size(arm)}`)
+      .join(', ')})`
+  }
+}
+
+function fieldOf(expression: Expression): string {
+  return expression.tree.op === 'field' ? expression.tree.path.map(identifier).join('.') : expression.text
+}
