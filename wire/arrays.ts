@@ -72,7 +72,10 @@ export function entriesOf(struct: Struct, at: number, length: number, head: Stru
   return entries
 }
 
-/** A view of zeros, for a struct that is written before it has a place. */
-export function zeroView(length: number): DataView {
-  return new DataView(new ArrayBuffer(length))
+/** The bytes followed by zeros up to a length, or as they are where they are longer. */
+export function padTo(bytes: Uint8Array, length: number): Uint8Array {
+  if (bytes.length >= length) return bytes
+  const padded = new Uint8Array(length)
+  padded.set(bytes)
+  return padded
 }

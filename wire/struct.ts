@@ -36,12 +36,14 @@ export abstract class Struct {
     return this
   }
 
-  /** Moves the cursor inside bytes that are already checked; a nested struct that does not fit reads as zeros. */
+  /** Moves the cursor inside bytes that are already checked; what a nested struct lacks of its bytes reads as zeros. */
   $inside(parent: Struct, offset: number, length: number): this {
     const left = parent.$offset + parent.$length - offset
     const available = Math.min(length, left)
     if (available < this.$minimum) {
-      this.$view = new DataView(new ArrayBuffer(this.$minimum))
+      const padded = new Uint8Array(this.$minimum)
+      if (available > 0) padded.set(new Uint8Array(parent.$view.buffer, parent.$view.byteOffset + offset, available))
+      this.$view = viewOf(padded)
       this.$offset = 0
       this.$length = this.$minimum
     } else {

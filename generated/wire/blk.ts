@@ -774,7 +774,8 @@ export class VirtioBlkDiscardWriteZeroes extends Struct {
   }
 
   set flags_unmap(value: number) {
-    set32(this.$view, this.$offset + 12, putNumberBits(this.$view.getUint32(this.$offset + 12, true), 0, 1, value, 'VirtioBlkDiscardWriteZeroes.flags_unmap'), true, 'VirtioBlkDiscardWriteZeroes.flags_unmap')
+    const bits = putNumberBits(this.$view.getUint32(this.$offset + 12, true), 0, 1, value, 'VirtioBlkDiscardWriteZeroes.flags_unmap')
+    set32(this.$view, this.$offset + 12, bits, true, 'VirtioBlkDiscardWriteZeroes.flags_unmap')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -803,7 +804,9 @@ export class VirtioBlkDiscardWriteZeroes extends Struct {
   $set(value: Partial<VirtioBlkDiscardWriteZeroesValue>): this {
     if (value.sector !== undefined) this.sector = value.sector
     if (value.num_sectors !== undefined) this.num_sectors = value.num_sectors
-    if (value.flags !== undefined) if (value.flags.unmap !== undefined) this.flags_unmap = value.flags.unmap
+    if (value.flags !== undefined) {
+      if (value.flags.unmap !== undefined) this.flags_unmap = value.flags.unmap
+    }
     return this
   }
 }

@@ -319,7 +319,8 @@ export class NotificationLe extends Struct {
   }
 
   set vq_index(value: number) {
-    set32(this.$view, this.$offset, putNumberBits(this.$view.getUint32(this.$offset, true), 0, 16, value, 'NotificationLe.vq_index'), true, 'NotificationLe.vq_index')
+    const bits = putNumberBits(this.$view.getUint32(this.$offset, true), 0, 16, value, 'NotificationLe.vq_index')
+    set32(this.$view, this.$offset, bits, true, 'NotificationLe.vq_index')
   }
 
   /** Ring position of the next available entry. */
@@ -328,7 +329,8 @@ export class NotificationLe extends Struct {
   }
 
   set next_off(value: number) {
-    set32(this.$view, this.$offset, putNumberBits(this.$view.getUint32(this.$offset, true), 16, 15, value, 'NotificationLe.next_off'), true, 'NotificationLe.next_off')
+    const bits = putNumberBits(this.$view.getUint32(this.$offset, true), 16, 15, value, 'NotificationLe.next_off')
+    set32(this.$view, this.$offset, bits, true, 'NotificationLe.next_off')
   }
 
   /** Its wrap counter. */
@@ -337,7 +339,8 @@ export class NotificationLe extends Struct {
   }
 
   set next_wrap(value: number) {
-    set32(this.$view, this.$offset, putNumberBits(this.$view.getUint32(this.$offset, true), 31, 1, value, 'NotificationLe.next_wrap'), true, 'NotificationLe.next_wrap')
+    const bits = putNumberBits(this.$view.getUint32(this.$offset, true), 31, 1, value, 'NotificationLe.next_wrap')
+    set32(this.$view, this.$offset, bits, true, 'NotificationLe.next_wrap')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -403,7 +406,8 @@ export class NotificationBe extends Struct {
   }
 
   set vq_index(value: number) {
-    set32(this.$view, this.$offset, putNumberBits(this.$view.getUint32(this.$offset, false), 0, 16, value, 'NotificationBe.vq_index'), false, 'NotificationBe.vq_index')
+    const bits = putNumberBits(this.$view.getUint32(this.$offset, false), 0, 16, value, 'NotificationBe.vq_index')
+    set32(this.$view, this.$offset, bits, false, 'NotificationBe.vq_index')
   }
 
   /** Ring position of the next available entry. */
@@ -412,7 +416,8 @@ export class NotificationBe extends Struct {
   }
 
   set next_off(value: number) {
-    set32(this.$view, this.$offset, putNumberBits(this.$view.getUint32(this.$offset, false), 16, 15, value, 'NotificationBe.next_off'), false, 'NotificationBe.next_off')
+    const bits = putNumberBits(this.$view.getUint32(this.$offset, false), 16, 15, value, 'NotificationBe.next_off')
+    set32(this.$view, this.$offset, bits, false, 'NotificationBe.next_off')
   }
 
   /** Its wrap counter. */
@@ -421,7 +426,8 @@ export class NotificationBe extends Struct {
   }
 
   set next_wrap(value: number) {
-    set32(this.$view, this.$offset, putNumberBits(this.$view.getUint32(this.$offset, false), 31, 1, value, 'NotificationBe.next_wrap'), false, 'NotificationBe.next_wrap')
+    const bits = putNumberBits(this.$view.getUint32(this.$offset, false), 31, 1, value, 'NotificationBe.next_wrap')
+    set32(this.$view, this.$offset, bits, false, 'NotificationBe.next_wrap')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -495,7 +501,8 @@ export class NotificationDataLe extends Struct {
   }
 
   set vq_index(value: number) {
-    set32(this.$view, this.$offset, putNumberBits(this.$view.getUint32(this.$offset, true), 0, 16, value, 'NotificationDataLe.vq_index'), true, 'NotificationDataLe.vq_index')
+    const bits = putNumberBits(this.$view.getUint32(this.$offset, true), 0, 16, value, 'NotificationDataLe.vq_index')
+    set32(this.$view, this.$offset, bits, true, 'NotificationDataLe.vq_index')
   }
 
   /** The device's own value. */
@@ -504,7 +511,8 @@ export class NotificationDataLe extends Struct {
   }
 
   set vq_notif_config_data(value: number) {
-    set32(this.$view, this.$offset, putNumberBits(this.$view.getUint32(this.$offset, true), 0, 16, value, 'NotificationDataLe.vq_notif_config_data'), true, 'NotificationDataLe.vq_notif_config_data')
+    const bits = putNumberBits(this.$view.getUint32(this.$offset, true), 0, 16, value, 'NotificationDataLe.vq_notif_config_data')
+    set32(this.$view, this.$offset, bits, true, 'NotificationDataLe.vq_notif_config_data')
   }
 
   /** Ring position of the next available entry. */
@@ -513,7 +521,8 @@ export class NotificationDataLe extends Struct {
   }
 
   set next_off(value: number) {
-    set32(this.$view, this.$offset, putNumberBits(this.$view.getUint32(this.$offset, true), 16, 15, value, 'NotificationDataLe.next_off'), true, 'NotificationDataLe.next_off')
+    const bits = putNumberBits(this.$view.getUint32(this.$offset, true), 16, 15, value, 'NotificationDataLe.next_off')
+    set32(this.$view, this.$offset, bits, true, 'NotificationDataLe.next_off')
   }
 
   /** Its wrap counter. */
@@ -522,7 +531,8 @@ export class NotificationDataLe extends Struct {
   }
 
   set next_wrap(value: number) {
-    set32(this.$view, this.$offset, putNumberBits(this.$view.getUint32(this.$offset, true), 31, 1, value, 'NotificationDataLe.next_wrap'), true, 'NotificationDataLe.next_wrap')
+    const bits = putNumberBits(this.$view.getUint32(this.$offset, true), 31, 1, value, 'NotificationDataLe.next_wrap')
+    set32(this.$view, this.$offset, bits, true, 'NotificationDataLe.next_wrap')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */

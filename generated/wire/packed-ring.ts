@@ -328,7 +328,8 @@ export class PvirtqEventSuppress extends Struct {
   }
 
   set desc_desc_event_off(value: number) {
-    set16(this.$view, this.$offset, putNumberBits(this.$view.getUint16(this.$offset, true), 0, 15, value, 'PvirtqEventSuppress.desc_desc_event_off'), true, 'PvirtqEventSuppress.desc_desc_event_off')
+    const bits = putNumberBits(this.$view.getUint16(this.$offset, true), 0, 15, value, 'PvirtqEventSuppress.desc_desc_event_off')
+    set16(this.$view, this.$offset, bits, true, 'PvirtqEventSuppress.desc_desc_event_off')
   }
 
   /** Wrap counter at that position. */
@@ -337,7 +338,8 @@ export class PvirtqEventSuppress extends Struct {
   }
 
   set desc_desc_event_wrap(value: number) {
-    set16(this.$view, this.$offset, putNumberBits(this.$view.getUint16(this.$offset, true), 15, 1, value, 'PvirtqEventSuppress.desc_desc_event_wrap'), true, 'PvirtqEventSuppress.desc_desc_event_wrap')
+    const bits = putNumberBits(this.$view.getUint16(this.$offset, true), 15, 1, value, 'PvirtqEventSuppress.desc_desc_event_wrap')
+    set16(this.$view, this.$offset, bits, true, 'PvirtqEventSuppress.desc_desc_event_wrap')
   }
 
   get flags(): number {
@@ -353,7 +355,8 @@ export class PvirtqEventSuppress extends Struct {
   }
 
   set flags_desc_event_flags(value: number) {
-    set16(this.$view, this.$offset + 2, putNumberBits(this.$view.getUint16(this.$offset + 2, true), 0, 2, value, 'PvirtqEventSuppress.flags_desc_event_flags'), true, 'PvirtqEventSuppress.flags_desc_event_flags')
+    const bits = putNumberBits(this.$view.getUint16(this.$offset + 2, true), 0, 2, value, 'PvirtqEventSuppress.flags_desc_event_flags')
+    set16(this.$view, this.$offset + 2, bits, true, 'PvirtqEventSuppress.flags_desc_event_flags')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -383,7 +386,9 @@ export class PvirtqEventSuppress extends Struct {
       if (value.desc.desc_event_off !== undefined) this.desc_desc_event_off = value.desc.desc_event_off
       if (value.desc.desc_event_wrap !== undefined) this.desc_desc_event_wrap = value.desc.desc_event_wrap
     }
-    if (value.flags !== undefined) if (value.flags.desc_event_flags !== undefined) this.flags_desc_event_flags = value.flags.desc_event_flags
+    if (value.flags !== undefined) {
+      if (value.flags.desc_event_flags !== undefined) this.flags_desc_event_flags = value.flags.desc_event_flags
+    }
     return this
   }
 }

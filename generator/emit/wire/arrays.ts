@@ -138,14 +138,27 @@ export class Arrays extends Scalars {
     if (this.needs.isVariable(struct, part) && !member.stride)
       return this.variableStructs(slot, member, id, at, type, valueType, make, struct, part, present)
     const stride = this.elementSize(member, id, this.scope())
-    const length = member.stride ? stride : stride
     const claimed = this.lengthAccessor(slot, member, id, at, stride, present)
     this.out.properties.push({ name: `#${id}`, type: `${type} | undefined` })
     const cursor = `(this.#${id} ??= ${make})`
-    const move = `$inside(this, ${at} + i * ${parenthesise(stride)}, ${length})`
+    const place = `${at} + i * ${parenthesise(stride)}`
+    const move = `$inside(this, ${place}, ${stride})`
     const statements = given ? [`const nested = ${cursor}`, `nested.$given = ${given}`, `return nested.${move}`] : [`return ${cursor}.${move}`]
     this.out.methods.push({ name: id, parameters: [index], type, statements, doc: this.doc(member) })
-    return this.arrayCode(valueType, id, claimed, `this.${id}(i).$get()`, `this.${id}(i).$set(element)`)
+    if (member.stride) this.stridedSetter(id, type, place, stride, this.needs.hasContext(struct, part) ? `, this.$layout.${id}_layout` : '')
+    return this.arrayCode(valueType, id, claimed, `this.${id}(i).$get()`, member.stride ? `this.set_${id}(i, element)` : `this.${id}(i).$set(element)`)
+  }
+
+  /** The other side chose the distance between elements; where it is shorter than an element, the rest of the element has no place. */
+  protected stridedSetter(id: string, type: string, place: string, stride: string, layout: string): void {
+    const putBytes = this.imports.runtime('putBytes')
+    this.out.methods.push({
+      name: `set_${id}`,
+      parameters: [index, { name: 'value', type: `${type}Value` }],
+      type: 'void',
+      statements: [`const bytes = ${type}.encode(value${layout}).subarray(0, ${stride})`, `${putBytes}(this, ${place}, bytes.length, bytes, ${this.qualified(id)})`],
+      doc: {},
+    })
   }
 
   /** Elements of different lengths: a cursor each. */

@@ -54,6 +54,6 @@ export interface ArmCode {
 /** Lines under a condition. */
 export function guarded(guard: string | undefined, lines: readonly string[]): string[] {
   if (guard === undefined) return [...lines]
-  if (lines.length === 1) return [`if (${guard}) ${lines[0]}`]
+  if (lines.length === 1 && !lines[0]?.startsWith('if ')) return [`if (${guard}) ${lines[0]}`]
   return [`if (${guard}) {`, ...lines.map((line) => `  ${line}`), `}`]
 }

@@ -67,18 +67,18 @@ export class Scalars extends Places {
         const accessor = id === '' ? name : `${id}_${name}`
         const label = this.qualified(accessor)
         const doc = docs(field.doc, field.when && `Only with ${field.when.text}.`)
-        const replaced = (value: string): string =>
-          this.write(container, at, `${put}(${read}, ${field.bit}, ${field.bits}, ${value}, ${label})`, big, checked, label)
+        const replaced = (value: string): string => `${put}(${read}, ${field.bit}, ${field.bits}, ${value}, ${label})`
         if (name !== '')
           this.accessor(
             accessor,
             'number',
             [`return ${take}(${read}, ${field.bit}, ${field.bits})`],
-            [replaced('value')],
+            [`const bits = ${replaced('value')}`, this.write(container, at, 'bits', big, checked, label)],
             { ...member, ...(field.doc ? { doc: field.doc } : {}) },
             present,
           )
-        return { name, accessor, doc, constant: field.const, assign: field.const === undefined ? '' : replaced(numberCode(Number(field.const))) }
+        const assign = field.const === undefined ? '' : this.write(container, at, replaced(numberCode(Number(field.const))), big, checked, label)
+        return { name, accessor, doc, constant: field.const, assign }
       })
     const visible = named.filter((field) => field.name !== '')
     return {

@@ -2,7 +2,7 @@
 
 import type { Member } from '../../model.ts'
 import { identifier } from '../../names.ts'
-import { docs, exportType, propertyName, quote, type Statement, StructureKind } from '../code.ts'
+import { Scope, docs, exportType, propertyName, quote, type Statement, StructureKind } from '../code.ts'
 import { citation } from './constants.ts'
 import { condition, fieldCode, numeric, parenthesise, unparenthesise } from './expression.ts'
 import { dependence } from './needs.ts'
@@ -420,10 +420,18 @@ export class StructEmitter extends SizeOf {
         parameters: [{ name: 'element', type: `${this.name}Element` }],
         returnType: 'Uint8Array',
         statements: [
-          ...this.elements().map(({ name, class: type }) => `if (element.arm === ${quote(name)}) return ${type}.encode(element.${name})`),
+          ...this.elements().map(({ name, class: type }) => `if (element.arm === ${quote(name)}) return this.$padded(${type}.encode(element.${name}))`),
           'return element.bytes',
         ].join('\n'),
-        ...docs('Writes an element of a list.'),
+        ...docs('Writes an element of a list, padded with zeros to the size its head says.'),
+      },
+      {
+        name: '$padded',
+        isStatic: true,
+        scope: Scope.Private,
+        parameters: [{ name: 'bytes', type: 'Uint8Array' }],
+        returnType: 'Uint8Array',
+        statements: `return ${this.imports.runtime('padTo')}(bytes, new ${this.name}().at(${this.imports.runtime('viewOf')}(bytes)).$size)`,
       },
     ]
   }

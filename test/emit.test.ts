@@ -1,0 +1,32 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { emitAll, generatedMark } from '../generator/emit/index.ts'
+import { loadFolders, resolve } from '../generator/index.ts'
+
+const model = () => resolve(loadFolders([{ folder: 'spec', builtin: true }])).model
+
+describe('the emitters', () => {
+  const files = emitAll(model())
+
+  it('give what is checked in, byte for byte', () => {
+    for (const { path, text } of files) {
+      expect(existsSync(`generated/${path}`), path).toBe(true)
+      expect(readFileSync(`generated/${path}`, 'utf8') === text, `generated/${path} is out of date: run \`virtgen generate\``).toBe(true)
+    }
+  })
+
+  it('give the same every time', () => {
+    expect(emitAll(model())).toEqual(files)
+  })
+
+  it('mark each file as generated, with its source and the command to renew it', () => {
+    for (const { path, text } of files) {
+      expect(text.startsWith(generatedMark), path).toBe(true)
+      expect(text.slice(0, 400)).toMatch(/from spec\/\S+\.yaml[\s\S]*virtgen generate/)
+    }
+  })
+
+  it('write code without traces of the machine: no trailing space, no tab, no carriage return, one newline at the end', () => {
+    for (const { path, text } of files) expect(/[ \t]\n|\t|\r|\n\n$|[^\n]$/.exec(text)?.index, path).toBeUndefined()
+  })
+})
