@@ -1,6 +1,8 @@
 /** The generator: YAML in, model out, files from the model. It imports nothing of what it generates. */
+export { type CodecContext, type DecodedField, type DecodedStruct, decodeStruct, encodeStruct, requestStruct } from './codec.ts'
 export { type Diagnostic, type DiagnosticCode, diagnosticCodes, formatDiagnostic, type Paint, plain } from './diagnostic.ts'
 export { type Facts, factsOf } from './facts.ts'
+export { compareWithLinux, formatLinuxReport, type LinuxItem, type LinuxOptions, type LinuxReport, type WireModules } from './linux/index.ts'
 export { checkShapes, type Loaded, loadFolders, type SpecFolder } from './load.ts'
 export type * from './model.ts'
 export { type Resolved, resolve } from './resolve/index.ts'

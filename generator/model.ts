@@ -231,7 +231,8 @@ export type Type =
   | { kind: 'body' }
   | { kind: 'struct'; chapter: string; name: string; size: number | null }
   | { kind: 'bits'; container: IntegerType; fields: BitField[] }
-  | { kind: 'union'; by?: FieldPath; arms: Member[] }
+  /** `group`: one arm per constant that holds a struct; such a union is as long as the chosen arm, others as the longest. */
+  | { kind: 'union'; by?: FieldPath; arms: Member[]; group?: Reference }
   /** Members at the parent's level; `struct` when they are those of a named struct. */
   | { kind: 'group'; members: Member[]; struct?: Reference }
 

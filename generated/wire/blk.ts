@@ -1139,9 +1139,10 @@ export interface VirtioScsiPcReqReadableValue {
 export type VirtioScsiPcReqReadableContext = { readonly caller: { cmd_length: number } }
 
 /** Where the members of `virtio_scsi_pc_req` stand after a negotiation; -1: absent. */
-export interface VirtioScsiPcReqReadableLayout extends VirtioScsiPcReqReadableContext {
+export interface VirtioScsiPcReqReadableLayout {
+  readonly $context: VirtioScsiPcReqReadableContext
   /** Bytes that are always there. */
-  readonly minimum: number
+  readonly $minimum: number
   readonly data: number
 }
 
@@ -1161,7 +1162,7 @@ export class VirtioScsiPcReqReadable extends Struct {
   }
 
   get $minimum(): number {
-    return this.$layout.minimum
+    return this.$layout.$minimum
   }
 
   get $size(): number {
@@ -1197,11 +1198,11 @@ export class VirtioScsiPcReqReadable extends Struct {
 
   /** Native byte order on the legacy interface. */
   get cmd(): Uint8Array {
-    return bytesAt(this, this.$offset + 16, this.$layout.caller.cmd_length)
+    return bytesAt(this, this.$offset + 16, this.$layout.$context.caller.cmd_length)
   }
 
   set cmd(value: Uint8Array) {
-    putBytes(this, this.$offset + 16, this.$layout.caller.cmd_length, value, 'VirtioScsiPcReqReadable.cmd')
+    putBytes(this, this.$offset + 16, this.$layout.$context.caller.cmd_length, value, 'VirtioScsiPcReqReadable.cmd')
   }
 
   /** Elements of `data` that are there. */
@@ -1214,7 +1215,7 @@ export class VirtioScsiPcReqReadable extends Struct {
     let size = 16
     size += context.caller.cmd_length
     const data = size
-    return { ...context, minimum: size, data }
+    return { $context: context, $minimum: size, data }
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1232,7 +1233,7 @@ export class VirtioScsiPcReqReadable extends Struct {
 
   /** Bytes that a value takes. */
   static sizeOf(value: Partial<VirtioScsiPcReqReadableValue>, layout: VirtioScsiPcReqReadableLayout): number {
-    return layout.minimum + (value.data?.length ?? 0) * 512
+    return layout.$minimum + (value.data?.length ?? 0) * 512
   }
 
   /** Native byte order on the legacy interface. */

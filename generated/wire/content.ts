@@ -6,6 +6,7 @@ import {
   type FeatureProblem,
   type FeatureSet,
   Struct,
+  absent,
   numberBits,
   putNumberBits,
   set32,
@@ -467,16 +468,26 @@ export interface NotificationDataLeValue {
    * Index of the virtqueue.
    * Only with not VIRTIO_F_NOTIF_CONFIG_DATA.
    */
-  vq_index: number
+  vq_index?: number | undefined
   /**
    * The device's own value.
    * Only with VIRTIO_F_NOTIF_CONFIG_DATA.
    */
-  vq_notif_config_data: number
+  vq_notif_config_data?: number | undefined
   /** Ring position of the next available entry. */
   next_off: number
   /** Its wrap counter. */
   next_wrap: number
+}
+
+/** What the layout of `notification_data_le` depends on. */
+export type NotificationDataLeContext = { readonly features: FeatureSet }
+
+/** Where the members of `notification_data_le` stand after a negotiation; -1: absent. */
+export interface NotificationDataLeLayout {
+  readonly $context: NotificationDataLeContext
+  /** Length in bytes. */
+  readonly $size: number
 }
 
 /**
@@ -484,33 +495,48 @@ export interface NotificationDataLeValue {
  * VIRTIO 1.4, Basic Facilities of a Virtio Device / Driver notifications
  */
 export class NotificationDataLe extends Struct {
-  /** Length in bytes. */
-  static readonly size = 4
+  /** Where the members stand. */
+  readonly $layout: NotificationDataLeLayout
+
+  constructor($layout: NotificationDataLeLayout) {
+    super()
+    this.$layout = $layout
+  }
 
   get $minimum(): number {
-    return 4
+    return this.$layout.$size
   }
 
   get $size(): number {
-    return 4
+    return this.$layout.$size
   }
 
-  /** Index of the virtqueue. */
-  get vq_index(): number {
+  /**
+   * Index of the virtqueue.
+   * Only with not VIRTIO_F_NOTIF_CONFIG_DATA.
+   */
+  get vq_index(): number | undefined {
+    if (!(!this.$layout.$context.features.has(VIRTIO_F_NOTIF_CONFIG_DATA))) return undefined
     return numberBits(this.$view.getUint32(this.$offset, true), 0, 16)
   }
 
   set vq_index(value: number) {
+    if (!(!this.$layout.$context.features.has(VIRTIO_F_NOTIF_CONFIG_DATA))) absent('NotificationDataLe.vq_index', 'not VIRTIO_F_NOTIF_CONFIG_DATA')
     const bits = putNumberBits(this.$view.getUint32(this.$offset, true), 0, 16, value, 'NotificationDataLe.vq_index')
     set32(this.$view, this.$offset, bits, true, 'NotificationDataLe.vq_index')
   }
 
-  /** The device's own value. */
-  get vq_notif_config_data(): number {
+  /**
+   * The device's own value.
+   * Only with VIRTIO_F_NOTIF_CONFIG_DATA.
+   */
+  get vq_notif_config_data(): number | undefined {
+    if (!(this.$layout.$context.features.has(VIRTIO_F_NOTIF_CONFIG_DATA))) return undefined
     return numberBits(this.$view.getUint32(this.$offset, true), 0, 16)
   }
 
   set vq_notif_config_data(value: number) {
+    if (!(this.$layout.$context.features.has(VIRTIO_F_NOTIF_CONFIG_DATA))) absent('NotificationDataLe.vq_notif_config_data', 'VIRTIO_F_NOTIF_CONFIG_DATA')
     const bits = putNumberBits(this.$view.getUint32(this.$offset, true), 0, 16, value, 'NotificationDataLe.vq_notif_config_data')
     set32(this.$view, this.$offset, bits, true, 'NotificationDataLe.vq_notif_config_data')
   }
@@ -535,27 +561,34 @@ export class NotificationDataLe extends Struct {
     set32(this.$view, this.$offset, bits, true, 'NotificationDataLe.next_wrap')
   }
 
+  /** Computes the layout, once per negotiation. */
+  static layout(context: NotificationDataLeContext): NotificationDataLeLayout {
+    let size = 4
+    return { $context: context, $size: size }
+  }
+
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): NotificationDataLeValue {
-    return new NotificationDataLe().at(viewOf(bytes)).$get()
+  static decode(bytes: Uint8Array, context: NotificationDataLeContext): NotificationDataLeValue {
+    return new NotificationDataLe(NotificationDataLe.layout(context)).at(viewOf(bytes)).$get()
   }
 
   /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<NotificationDataLeValue>): Uint8Array {
-    const struct = new NotificationDataLe()
-    const bytes = new Uint8Array(4)
+  static encode(value: Partial<NotificationDataLeValue>, context: NotificationDataLeContext): Uint8Array {
+    const struct = new NotificationDataLe(NotificationDataLe.layout(context))
+    const bytes = new Uint8Array(struct.$minimum)
     struct.at(viewOf(bytes)).$set(value)
     return bytes
   }
 
   /** Reads all members into a plain value. */
   $get(): NotificationDataLeValue {
-    return {
-      vq_index: this.vq_index,
-      vq_notif_config_data: this.vq_notif_config_data,
+    const value: NotificationDataLeValue = {
       next_off: this.next_off,
       next_wrap: this.next_wrap,
     }
+    if (!this.$layout.$context.features.has(VIRTIO_F_NOTIF_CONFIG_DATA)) value.vq_index = this.vq_index
+    if (this.$layout.$context.features.has(VIRTIO_F_NOTIF_CONFIG_DATA)) value.vq_notif_config_data = this.vq_notif_config_data
+    return value
   }
 
   /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */

@@ -235,9 +235,10 @@ export interface VirtqAvailValue {
 export type VirtqAvailContext = { readonly features: FeatureSet; readonly queueSize: number }
 
 /** Where the members of `virtq_avail` stand after a negotiation; -1: absent. */
-export interface VirtqAvailLayout extends VirtqAvailContext {
+export interface VirtqAvailLayout {
+  readonly $context: VirtqAvailContext
   /** Length in bytes. */
-  readonly size: number
+  readonly $size: number
   readonly used_event: number
 }
 
@@ -257,11 +258,11 @@ export class VirtqAvail extends Struct {
   }
 
   get $minimum(): number {
-    return this.$layout.size
+    return this.$layout.$size
   }
 
   get $size(): number {
-    return this.$layout.size
+    return this.$layout.$size
   }
 
   /** Bits of {@link virtq_avail_f}. Native byte order on the legacy interface. */
@@ -287,7 +288,7 @@ export class VirtqAvail extends Struct {
 
   /** Elements of `ring` that are there. */
   get ring_length(): number {
-    return elementCount(this, this.$offset + 4, this.$layout.queueSize, 2)
+    return elementCount(this, this.$offset + 4, this.$layout.$context.queueSize, 2)
   }
 
   /**
@@ -310,7 +311,7 @@ export class VirtqAvail extends Struct {
     size += context.queueSize * 2
     const used_event = context.features.has(VIRTIO_F_EVENT_IDX) ? size : -1
     if (used_event >= 0) size += 2
-    return { ...context, size, used_event }
+    return { $context: context, $size: size, used_event }
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -353,7 +354,7 @@ export class VirtqAvail extends Struct {
   $set(value: Partial<VirtqAvailValue>): this {
     if (value.flags !== undefined) this.flags = value.flags
     if (value.idx !== undefined) this.idx = value.idx
-    if (value.ring !== undefined) putArray(value.ring, this.$layout.queueSize, (element, i) => this.set_ring(i, element), 'VirtqAvail.ring')
+    if (value.ring !== undefined) putArray(value.ring, this.$layout.$context.queueSize, (element, i) => this.set_ring(i, element), 'VirtqAvail.ring')
     if (value.used_event !== undefined) this.used_event = value.used_event
     return this
   }
@@ -462,9 +463,10 @@ export interface VirtqUsedValue {
 export type VirtqUsedContext = { readonly features: FeatureSet; readonly queueSize: number }
 
 /** Where the members of `virtq_used` stand after a negotiation; -1: absent. */
-export interface VirtqUsedLayout extends VirtqUsedContext {
+export interface VirtqUsedLayout {
+  readonly $context: VirtqUsedContext
   /** Length in bytes. */
-  readonly size: number
+  readonly $size: number
   readonly avail_event: number
 }
 
@@ -485,11 +487,11 @@ export class VirtqUsed extends Struct {
   }
 
   get $minimum(): number {
-    return this.$layout.size
+    return this.$layout.$size
   }
 
   get $size(): number {
-    return this.$layout.size
+    return this.$layout.$size
   }
 
   /** Bits of {@link virtq_used_f}. Native byte order on the legacy interface. */
@@ -515,7 +517,7 @@ export class VirtqUsed extends Struct {
 
   /** Elements of `ring` that are there. */
   get ring_length(): number {
-    return elementCount(this, this.$offset + 4, this.$layout.queueSize, 8)
+    return elementCount(this, this.$offset + 4, this.$layout.$context.queueSize, 8)
   }
 
   /**
@@ -538,7 +540,7 @@ export class VirtqUsed extends Struct {
     size += context.queueSize * 8
     const avail_event = context.features.has(VIRTIO_F_EVENT_IDX) ? size : -1
     if (avail_event >= 0) size += 2
-    return { ...context, size, avail_event }
+    return { $context: context, $size: size, avail_event }
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -573,7 +575,7 @@ export class VirtqUsed extends Struct {
   $set(value: Partial<VirtqUsedValue>): this {
     if (value.flags !== undefined) this.flags = value.flags
     if (value.idx !== undefined) this.idx = value.idx
-    if (value.ring !== undefined) putArray(value.ring, this.$layout.queueSize, (element, i) => this.ring(i).$set(element), 'VirtqUsed.ring')
+    if (value.ring !== undefined) putArray(value.ring, this.$layout.$context.queueSize, (element, i) => this.ring(i).$set(element), 'VirtqUsed.ring')
     if (value.avail_event !== undefined) this.avail_event = value.avail_event
     return this
   }
@@ -592,14 +594,15 @@ export interface VirtqValue {
 export type VirtqContext = { readonly features: FeatureSet; readonly queueSize: number; readonly caller: { qalign: number } }
 
 /** Where the members of `virtq` stand after a negotiation; -1: absent. */
-export interface VirtqLayout extends VirtqContext {
+export interface VirtqLayout {
+  readonly $context: VirtqContext
   /** Length in bytes. */
-  readonly size: number
+  readonly $size: number
   readonly avail: number
   readonly pad: number
   readonly used: number
-  readonly avail_layout: VirtqAvailLayout
-  readonly used_layout: VirtqUsedLayout
+  readonly $layout_avail: VirtqAvailLayout
+  readonly $layout_used: VirtqUsedLayout
 }
 
 /**
@@ -622,48 +625,48 @@ export class Virtq extends Struct {
   }
 
   get $minimum(): number {
-    return this.$layout.size
+    return this.$layout.$size
   }
 
   get $size(): number {
-    return this.$layout.size
+    return this.$layout.$size
   }
 
   /** Elements of `desc` that are there. */
   get desc_length(): number {
-    return elementCount(this, this.$offset, this.$layout.queueSize, 16)
+    return elementCount(this, this.$offset, this.$layout.$context.queueSize, 16)
   }
 
   get avail(): VirtqAvail {
-    return (this.#avail ??= new VirtqAvail(this.$layout.avail_layout)).$inside(this, this.$offset + this.$layout.avail, this.$layout.avail_layout.size)
+    return (this.#avail ??= new VirtqAvail(this.$layout.$layout_avail)).$inside(this, this.$offset + this.$layout.avail, this.$layout.$layout_avail.$size)
   }
 
   /** Native byte order on the legacy interface. */
   get pad(): Uint8Array {
-    return bytesAt(this, this.$offset + this.$layout.pad, (((this.$layout.caller.qalign - 1) - (((((16 * this.$layout.queueSize) + (2 * (3 + this.$layout.queueSize))) - 1) & (this.$layout.caller.qalign - 1)) >>> 0)) + (this.$layout.features.has(VIRTIO_F_EVENT_IDX) ? 0 : 2)))
+    return bytesAt(this, this.$offset + this.$layout.pad, (((this.$layout.$context.caller.qalign - 1) - (((((16 * this.$layout.$context.queueSize) + (2 * (3 + this.$layout.$context.queueSize))) - 1) & (this.$layout.$context.caller.qalign - 1)) >>> 0)) + (this.$layout.$context.features.has(VIRTIO_F_EVENT_IDX) ? 0 : 2)))
   }
 
   set pad(value: Uint8Array) {
-    putBytes(this, this.$offset + this.$layout.pad, (((this.$layout.caller.qalign - 1) - (((((16 * this.$layout.queueSize) + (2 * (3 + this.$layout.queueSize))) - 1) & (this.$layout.caller.qalign - 1)) >>> 0)) + (this.$layout.features.has(VIRTIO_F_EVENT_IDX) ? 0 : 2)), value, 'Virtq.pad')
+    putBytes(this, this.$offset + this.$layout.pad, (((this.$layout.$context.caller.qalign - 1) - (((((16 * this.$layout.$context.queueSize) + (2 * (3 + this.$layout.$context.queueSize))) - 1) & (this.$layout.$context.caller.qalign - 1)) >>> 0)) + (this.$layout.$context.features.has(VIRTIO_F_EVENT_IDX) ? 0 : 2)), value, 'Virtq.pad')
   }
 
   get used(): VirtqUsed {
-    return (this.#used ??= new VirtqUsed(this.$layout.used_layout)).$inside(this, this.$offset + this.$layout.used, this.$layout.used_layout.size)
+    return (this.#used ??= new VirtqUsed(this.$layout.$layout_used)).$inside(this, this.$offset + this.$layout.used, this.$layout.$layout_used.$size)
   }
 
   /** Computes the layout, once per negotiation. */
   static layout(context: VirtqContext): VirtqLayout {
-    const avail_layout = VirtqAvail.layout(context)
-    const used_layout = VirtqUsed.layout(context)
+    const $layout_avail = VirtqAvail.layout(context)
+    const $layout_used = VirtqUsed.layout(context)
     let size = 0
     size += context.queueSize * 16
     const avail = size
-    size += avail_layout.size
+    size += $layout_avail.$size
     const pad = size
     size += (((context.caller.qalign - 1) - (((((16 * context.queueSize) + (2 * (3 + context.queueSize))) - 1) & (context.caller.qalign - 1)) >>> 0)) + (context.features.has(VIRTIO_F_EVENT_IDX) ? 0 : 2))
     const used = size
-    size += used_layout.size
-    return { ...context, size, avail, pad, used, avail_layout, used_layout }
+    size += $layout_used.$size
+    return { $context: context, $size: size, avail, pad, used, $layout_avail, $layout_used }
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -695,7 +698,7 @@ export class Virtq extends Struct {
 
   /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
   $set(value: Partial<VirtqValue>): this {
-    if (value.desc !== undefined) putArray(value.desc, this.$layout.queueSize, (element, i) => this.desc(i).$set(element), 'Virtq.desc')
+    if (value.desc !== undefined) putArray(value.desc, this.$layout.$context.queueSize, (element, i) => this.desc(i).$set(element), 'Virtq.desc')
     if (value.avail !== undefined) this.avail.$set(value.avail)
     if (value.pad !== undefined) this.pad = value.pad
     if (value.used !== undefined) this.used.$set(value.used)

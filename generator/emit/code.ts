@@ -2,7 +2,7 @@
  * The one module that knows ts-morph. An emitter describes a file as structures, one per class, and adds them all at once: adding members one by one to a syntax
  * tree takes some thirty times as long.
  */
-import { IndentationText, NewLineKind, Project, QuoteKind, type SourceFileStructure, Scope, type StatementStructures, StructureKind } from 'ts-morph'
+import { IndentationText, NewLineKind, Project, QuoteKind, Scope, type SourceFileStructure, type StatementStructures, StructureKind } from 'ts-morph'
 
 export type Statement = StatementStructures | string
 export { Scope, StructureKind }

@@ -388,16 +388,17 @@ export class Layouts {
       const arms = this.members(attributes.union, { ...context, path: [...path, 'union'], choice })
       return by ? { kind: 'union', by: by.path, arms } : { kind: 'union', arms }
     }
-    const arms = this.#armsOfGroup(attributes.union as string, [...path, 'union'], context)
-    if (by === undefined && attributes.by === undefined) chapter.report('missing-key', path, 'a union over a group needs `by`, the field that holds the constant', undefined, 'key')
-    return by ? { kind: 'union', by: by.path, arms } : { kind: 'union', arms }
+    if (attributes.by === undefined) chapter.report('missing-key', path, 'a union over a group needs `by`, the field that holds the constant', undefined, 'key')
+    const group = this.#workspace.requireGroup(chapter, attributes.union as string, [...path, 'union'])
+    if (group === undefined) return { kind: 'union', arms: [] }
+    const arms = this.#armsOfGroup(group, context)
+    return by ? { kind: 'union', by: by.path, arms, group } : { kind: 'union', arms, group }
   }
 
   /** One arm per constant of the group, or of a group that extends it, that holds a struct. */
-  #armsOfGroup(name: string, path: Path, context: MemberContext): Member[] {
+  #armsOfGroup(reference: Reference, context: MemberContext): Member[] {
     const { chapter } = context
-    if (this.#workspace.requireGroup(chapter, name, path) === undefined) return []
-    const groups = [...this.#workspace.chapters.values()].flatMap((reach) => [...reach.groups.values()].filter((group) => group.name === name || group.attributes.extends === name))
+    const groups = this.#workspace.familyOf(reference)
     return groups.flatMap((group) =>
       Object.entries(group.attributes.values).flatMap(([constant, ast]) => {
         const holds = typeof ast === 'object' ? ast.holds : undefined

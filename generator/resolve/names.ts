@@ -128,7 +128,8 @@ export class Names {
     const leftField = held ? this.#fieldOf(syntax.left, scope) : undefined
     const rightField = held && !leftField ? this.#fieldOf(syntax.right, scope) : undefined
     const left = this.#tree(syntax.left, path, scope, rightField)
-    const right = this.#tree(syntax.right, path, scope, leftField)
+    const operand = this.#tree(syntax.right, path, scope, leftField)
+    const right = operand && syntax.operator === 'has' && isBitNumber(operand, leftField) ? bitMask(operand) : operand
     return left && right && { op: 'binary', operator: syntax.operator as BinaryOperator, left, right }
   }
 
@@ -339,6 +340,15 @@ export class Names {
     const number = this.number(value, path, chapter, field)
     return number === undefined ? undefined : { name: value, value: number }
   }
+}
+
+/** True for a constant that stands for a bit of the field, not for a mask. */
+function isBitNumber(tree: Tree, field: FieldInfo | undefined): boolean {
+  return tree.op === 'constant' && field?.set !== undefined && !field.groups.some((group) => group !== field.set && group === tree.group)
+}
+
+function bitMask(bit: Tree): Tree {
+  return { op: 'binary', operator: '<<', left: { op: 'number', value: 1 }, right: bit }
 }
 
 /** Where the values of a group stand: below `values` in the long form. */

@@ -37,7 +37,8 @@ function placeType(type: Type, offset: number | null): number | null {
     case 'union': {
       const ends = type.arms.map((arm) => placeMember(arm, offset ?? 0))
       if (offset === null) for (const arm of type.arms) placeMember(arm, null)
-      return ends.some((end) => end === null) ? null : Math.max(0, ...(ends as number[])) - (offset ?? 0)
+      // What other chapters add to the group must not change the layout here.
+      return type.group || ends.some((end) => end === null) ? null : Math.max(0, ...(ends as number[])) - (offset ?? 0)
     }
   }
 }

@@ -7,6 +7,8 @@ export interface FieldInfo {
   name: string
   /** Groups its constants come from. */
   groups: string[]
+  /** The one among them whose constants are numbers of bits. */
+  set?: string | undefined
   /** Where those groups are looked up. */
   chapter: ChapterScope
   /** Fields inside, for dotted paths. */
@@ -33,6 +35,7 @@ export function shapeOf(workspace: Workspace, chapter: ChapterScope, members: re
       fields.set(name, {
         name,
         groups: groupsOf(attributes),
+        set: attributes.set,
         chapter,
         nested,
         plural: key.includes('[') || attributes.type === 'bytes' || attributes.type === 'body',
@@ -40,7 +43,7 @@ export function shapeOf(workspace: Workspace, chapter: ChapterScope, members: re
     }
     // Joined registers can be named too.
     if (attributes.pair && !fields.has(attributes.pair.name)) {
-      fields.set(attributes.pair.name, { name: attributes.pair.name, groups: groupsOf(attributes), chapter, plural: false })
+      fields.set(attributes.pair.name, { name: attributes.pair.name, groups: groupsOf(attributes), set: attributes.set, chapter, plural: false })
     }
   }
   return fields
@@ -74,7 +77,7 @@ function shapeOfBits(chapter: ChapterScope, bits: readonly Entry<BitAst>[]): Sha
     if (typeof ast === 'object' && 'union' in ast) {
       for (const [inner, info] of shapeOfBits(chapter, ast.union)) fields.set(inner, info)
     } else if (name !== '_') {
-      fields.set(name, { name, groups: typeof ast === 'object' ? groupsOf(ast) : [], chapter, plural: false })
+      fields.set(name, { name, ...(typeof ast === 'object' ? { groups: groupsOf(ast), set: ast.set } : { groups: [] }), chapter, plural: false })
     }
   }
   return fields

@@ -142,6 +142,16 @@ export class Workspace {
     return undefined
   }
 
+  /** A group and those of any chapter that extend it. */
+  familyOf({ chapter, name }: Reference): GroupDeclaration[] {
+    return [...this.chapters.values()].flatMap((other) =>
+      [...other.groups.values()].filter((group) => {
+        if (group.name === name && group.chapter.name === chapter) return true
+        return group.attributes.extends === name && this.findGroup(other, name)?.chapter.name === chapter
+      }),
+    )
+  }
+
   get problems(): Diagnostic[] {
     return [...this.chapters.values()].flatMap((chapter) => chapter.source.problems)
   }

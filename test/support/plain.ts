@@ -24,3 +24,39 @@ export function toHex(bytes: Uint8Array): string {
 export function fromHex(text: string): Uint8Array {
   return Uint8Array.from(Buffer.from(text.replaceAll(/\s+/g, ''), 'hex'))
 }
+
+/**
+ * Where a decoded value differs from an expected one, as dotted paths.
+ *
+ * @param extras - what the decoded value may have more: nothing but zeros and empty things, or (where one view of several was given) anything
+ */
+export function differences(actual: unknown, expected: unknown, extras: 'blank' | 'any' = 'blank', path = ''): string[] {
+  if (isRecord(actual) && isRecord(expected)) {
+    const names = [...new Set([...Object.keys(actual), ...Object.keys(expected)])]
+    return names.flatMap((name) => {
+      const at = path === '' ? name : `${path}.${name}`
+      if (!(name in expected)) return extras === 'any' || isBlank(actual[name]) ? [] : [`${at} is ${show(actual[name])}, and nothing is expected`]
+      return differences(actual[name], expected[name], extras, at)
+    })
+  }
+  if (Array.isArray(actual) && Array.isArray(expected) && actual.length === expected.length) {
+    return actual.flatMap((item, index) => differences(item, expected[index], extras, `${path}[${index}]`))
+  }
+  const wanted = actual instanceof Uint8Array && Array.isArray(expected) ? Uint8Array.from(expected as number[]) : expected
+  return show(toPlain(actual)) === show(toPlain(wanted)) ? [] : [`${path} is ${show(actual)}, not ${show(expected)}`]
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Uint8Array)
+}
+
+function isBlank(value: unknown): boolean {
+  if (value instanceof Uint8Array) return value.length === 0
+  if (Array.isArray(value)) return value.length === 0
+  if (isRecord(value)) return Object.values(value).every(isBlank)
+  return value === 0 || value === 0n || value === undefined
+}
+
+function show(value: unknown): string {
+  return JSON.stringify(toPlain(value)) ?? 'undefined'
+}

@@ -145,8 +145,14 @@ export class Arrays extends Scalars {
     const move = `$inside(this, ${place}, ${stride})`
     const statements = given ? [`const nested = ${cursor}`, `nested.$given = ${given}`, `return nested.${move}`] : [`return ${cursor}.${move}`]
     this.out.methods.push({ name: id, parameters: [index], type, statements, doc: this.doc(member) })
-    if (member.stride) this.stridedSetter(id, type, place, stride, this.needs.hasContext(struct, part) ? `, this.$layout.${id}_layout` : '')
-    return this.arrayCode(valueType, id, claimed, `this.${id}(i).$get()`, member.stride ? `this.set_${id}(i, element)` : `this.${id}(i).$set(element)`)
+    if (member.stride) this.stridedSetter(id, type, place, stride, this.needs.hasContext(struct, part) ? ', this.$layout.$context' : '')
+    return this.arrayCode(
+      valueType,
+      id,
+      claimed,
+      `this.${id}(i).$get()`,
+      member.stride ? `this.set_${id}(i, element)` : `this.${id}(i).$set(element)`,
+    )
   }
 
   /** The other side chose the distance between elements; where it is shorter than an element, the rest of the element has no place. */
@@ -156,7 +162,10 @@ export class Arrays extends Scalars {
       name: `set_${id}`,
       parameters: [index, { name: 'value', type: `${type}Value` }],
       type: 'void',
-      statements: [`const bytes = ${type}.encode(value${layout}).subarray(0, ${stride})`, `${putBytes}(this, ${place}, bytes.length, bytes, ${this.qualified(id)})`],
+      statements: [
+        `const bytes = ${type}.encode(value${layout}).subarray(0, ${stride})`,
+        `${putBytes}(this, ${place}, bytes.length, bytes, ${this.qualified(id)})`,
+      ],
       doc: {},
     })
   }
@@ -182,7 +191,7 @@ export class Arrays extends Scalars {
     this.accessor(id, `${type}[]`, [`return ${limited}.map(({ offset, size }) => ${make}.$inside(this, offset, size))`], undefined, member, present)
     const mark = present === undefined ? '' : '?'
     const putBytes = this.imports.runtime('putBytes')
-    const encode = this.needs.hasContext(struct, part) ? `${type}.encode(element, this.$layout)` : `${type}.encode(element)`
+    const encode = this.needs.hasContext(struct, part) ? `${type}.encode(element, this.$layout.$context)` : `${type}.encode(element)`
     return {
       type: valueType,
       get: `this.${id}${mark}.map((element) => element.$get())`,

@@ -13,7 +13,7 @@ export interface ExpressionScope {
   struct: Struct
   /** Members in reach as `own`. */
   members: readonly Member[]
-  /** Prefix of what a negotiation gives: `this.$layout` or `context`. */
+  /** Prefix of what a negotiation gives: `this.$layout.$context` or `context`. */
   context: string
   /** Prefix of own members. */
   own: string

@@ -66,6 +66,7 @@ export class Needs {
       this.#expressionContext(expression, needs)
     if (member.framed) needs.caller.add(`${member.name}_length`)
     const { type } = member
+    if (type.kind === 'bits' && !fixed) for (const field of type.fields) this.#expressionContext(field.when, needs)
     if (type.kind === 'group') for (const inner of type.members) this.#memberContext(inner, needs, fixed)
     if (type.kind === 'union') {
       for (const arm of type.arms) this.#memberContext(arm, needs, fixed)
@@ -108,8 +109,7 @@ export class Needs {
     if (known !== undefined) return known
     this.#variable.set(key, false)
     const fixed = struct.role === 'config' || struct.role === 'registers'
-    const variable =
-      this.members(struct, part).some((member) => this.isVariableMember(member, fixed)) || struct.head !== undefined || struct.length !== undefined
+    const variable = this.members(struct, part).some((member) => this.isVariableMember(member, fixed)) || struct.length !== undefined
     this.#variable.set(key, variable)
     return variable
   }
@@ -126,9 +126,16 @@ export class Needs {
     if (dependence([member.stride, ...member.dims.map((dim) => dim.length)]) === 'content') return true
     const { type } = member
     if (type.kind === 'group') return type.members.some((inner) => this.isVariableMember(inner, ignoreWhen))
-    if (type.kind === 'union') return type.arms.some((arm) => this.isVariableMember(arm, ignoreWhen))
-    if (type.kind === 'struct') return this.isVariable(this.struct(type), this.partOf(type, member.part))
+    if (type.kind === 'union') return type.group !== undefined || type.arms.some((arm) => this.isVariableMember(arm, ignoreWhen))
+    if (type.kind === 'struct') return this.isList(member) || this.isVariable(this.struct(type), this.partOf(type, member.part))
     return false
+  }
+
+  /** True for an array whose elements have different lengths: each begins with a head, or has a length of its own. */
+  isList(member: Member): boolean {
+    if (member.type.kind !== 'struct' || member.dims.length === 0 || member.stride) return false
+    const struct = this.struct(member.type)
+    return struct.head !== undefined || this.isVariable(struct, this.partOf(member.type, member.part))
   }
 
   /** True when the member takes all that is left, itself or through a struct that does. */
@@ -142,7 +149,7 @@ export class Needs {
   }
 
   isOpenStruct(struct: Struct, part: Part | undefined): boolean {
-    if (struct.head || struct.length) return false
+    if (struct.length) return false
     const open = (members: readonly Member[]): boolean =>
       members.some((member) => (member.type.kind === 'group' ? open(member.type.members) : this.isOpenMember(member)))
     return open(this.members(struct, part))

@@ -48,6 +48,8 @@ export interface ArmCode {
   name: string
   member: Member
   when: string | undefined
+  /** What of it is the arm's own: not that of the union around it. */
+  own: string | undefined
   code: ValueCode
 }
 

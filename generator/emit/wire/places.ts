@@ -14,13 +14,25 @@ export class Places extends Subject {
       case 'layout':
         return `this.$offset + this.$layout.${slot.key}`
       case 'content':
-        this.private(`#${slot.key}_at`, `${this.at(slot.start.previous)} + ${this.presentSize(slot.start.previous)}`)
+        this.private(`#${slot.key}_at`, `${this.from(slot.start.previous)} + ${this.presentSize(slot.start.previous)}`)
         return `this.#${slot.key}_at`
       case 'end': {
         const rest = this.slots.slice(this.slots.indexOf(slot))
         return `this.$offset + this.$length - ${this.sum(rest.map((other) => this.presentSize(other)))}`
       }
     }
+  }
+
+  /** Where a slot would start if it were there: an absent one has no offset of its own. */
+  protected from(slot: Slot): string {
+    return slot === this.firstVariable() ? 'this.$offset + this.$layout.$variable' : this.at(slot)
+  }
+
+  /** The first member whose length stands in the content, if it may be absent and something follows. */
+  protected firstVariable(): Slot | undefined {
+    const first = this.slots.find((slot) => slot.length === 'content')
+    const follows = first !== undefined && first !== this.slots.at(-1)
+    return follows && first.start.kind === 'layout' && first.whens.length > 0 ? first : undefined
   }
 
   protected private(name: string, code: string): void {
@@ -76,6 +88,8 @@ export class Places extends Subject {
   protected memberSize(member: Member, id: string, scope: ExpressionScope): string {
     const natural = (): string =>
       this.product([...member.dims.map((dim, index) => this.dim(member, index, dim.length, scope)), this.elementSize(member, id, scope)])
+    if (this.needs.isList(member) && member.area === undefined)
+      return `this.${id}${member.when ? '?' : ''}.reduce((sum, element) => sum + element.$length, 0)${member.when ? ' ?? 0' : ''}`
     if (member.area === undefined) return natural()
     const { tree } = member.area
     if (tree.op === 'if' && !tree.otherwise) {
@@ -109,7 +123,7 @@ export class Places extends Subject {
         const part = this.needs.partOf(type, member.part)
         if (this.needs.isVariable(struct, part))
           return scope.context === 'context' ? '0' : member.dims.length > 0 ? '1' : `${optionalSize(member, id)}`
-        if (hasContextLength(this.needs, struct, part)) return scope.context === 'context' ? `${id}_layout.size` : `this.$layout.${id}_layout.size`
+        if (hasContextLength(this.needs, struct, part)) return `${nestedLayout[scope.context]}$layout_${id}.$size`
         return String(partSize(this.needs, struct, part))
       }
       case 'union': {
@@ -134,12 +148,25 @@ export class Places extends Subject {
     return arm.when && dependence([arm.when]) === 'context' ? `(${condition(arm.when, scope)} ? ${size} : 0)` : size
   }
 
+  /**
+   * Slots that are there whatever the content says: those up to the first member whose length stands in the content, and those behind a member that takes
+   * all that is left. Behind a length that lies there may be nothing.
+   */
+  protected certainSlots(): ReadonlySet<Slot> {
+    const certain = new Set<Slot>()
+    let counts = true
+    for (const slot of this.slots) {
+      if (slot.length === 'open') counts = true
+      else if (slot.length === 'content') counts = false
+      else if (counts) certain.add(slot)
+    }
+    return certain
+  }
+
   protected minimum(): string {
-    if (this.hasLayout) return this.variable ? 'this.$layout.minimum' : 'this.$layout.size'
-    const total = this.slots
-      .filter((slot) => slot.length === 'constant')
-      .reduce((sum, slot) => sum + Number(this.memberSize(slot.member, slot.id, this.scope())), 0)
-    return String(this.struct.role === 'config' ? (this.struct.size ?? 0) : total)
+    if (this.hasLayout) return `this.$layout.${this.variable ? '$minimum' : '$size'}`
+    if (this.struct.role === 'config') return String(this.struct.size ?? 0)
+    return String([...this.certainSlots()].reduce((sum, slot) => sum + Number(this.memberSize(slot.member, slot.id, this.scope())), 0))
   }
 }
 
@@ -158,3 +185,6 @@ function constantOr(expression: Expression, code: string): string {
     ? String(Number(expression.tree.value))
     : parenthesise(code)
 }
+
+/** Where the layout of a nested struct is, by the place of the context: while the layout is computed it is a constant beside. */
+const nestedLayout: Record<string, string> = { context: '', 'this.$layout.$context': 'this.$layout.', 'layout.$context': 'layout.' }

@@ -1,10 +1,10 @@
 /** Accessors of single members: integers, bits, bytes and nested structs. */
 
-import type { Expression, IntegerType, Member, Part, Struct } from '../../model.ts'
+import type { BitField, Expression, IntegerType, Member, Part, Struct } from '../../model.ts'
 import { identifier } from '../../names.ts'
 import { isBigint } from '../../values.ts'
 import { docs, numberCode, propertyName, quote } from '../code.ts'
-import { fieldCode, numeric } from './expression.ts'
+import { condition, fieldCode, numeric, parenthesise } from './expression.ts'
 import { type Accessor, guarded, type ValueCode } from './output.ts'
 import { Places } from './places.ts'
 import type { Slot } from './slots.ts'
@@ -66,6 +66,7 @@ export class Scalars extends Places {
         const name = identifier(field.name)
         const accessor = id === '' ? name : `${id}_${name}`
         const label = this.qualified(accessor)
+        const when = this.bitCondition(field.when, present)
         const doc = docs(field.doc, field.when && `Only with ${field.when.text}.`)
         const replaced = (value: string): string => `${put}(${read}, ${field.bit}, ${field.bits}, ${value}, ${label})`
         if (name !== '')
@@ -74,23 +75,34 @@ export class Scalars extends Places {
             'number',
             [`return ${take}(${read}, ${field.bit}, ${field.bits})`],
             [`const bits = ${replaced('value')}`, this.write(container, at, 'bits', big, checked, label)],
-            { ...member, ...(field.doc ? { doc: field.doc } : {}) },
-            present,
+            bitMember(member, field),
+            when,
           )
         const assign = field.const === undefined ? '' : this.write(container, at, replaced(numberCode(Number(field.const))), big, checked, label)
-        return { name, accessor, doc, constant: field.const, assign }
+        return { name, accessor, doc, when, bit: field.bit, bits: field.bits, constant: field.const, assign }
       })
     const visible = named.filter((field) => field.name !== '')
     return {
       fields: visible,
-      type: `{ ${visible.map((field) => `${propertyName(field.name)}: number`).join('; ')} }`,
-      get: `{ ${visible.map((field) => `${field.name}: this.${field.accessor}${present === undefined ? '' : '!'}`).join(', ')} }`,
+      type: `{ ${visible.map((field) => `${propertyName(field.name)}${field.when === present ? '' : '?'}: number`).join('; ')} }`,
+      get: `{ ${visible.map((field) => bitValue(field, present)).join(', ')} }`,
+      matches: named
+        .filter((field) => field.constant !== undefined)
+        .map((field) => `${take}(${read}, ${field.bit}, ${field.bits}) === ${numberCode(Number(field.constant))}`)
+        .join(' && '),
       constants: named.flatMap((field) => (field.constant === undefined ? [] : guarded(present, [field.assign]))),
       set: (value: string) =>
         visible.flatMap((field) =>
           field.constant === undefined ? [`if (${value}.${field.name} !== undefined) this.${field.accessor} = ${value}.${field.name}`] : [],
         ),
     }
+  }
+
+  /** The condition of a bit-field, that of its container included; in config space and registers it says only what the bits mean. */
+  protected bitCondition(when: Expression | undefined, present: string | undefined): string | undefined {
+    if (when === undefined || this.struct.role === 'config' || this.struct.role === 'registers') return present
+    const own = condition(when, this.scope())
+    return present === undefined ? own : `${parenthesise(present)} && ${parenthesise(own)}`
   }
 
   protected bytes(slot: Slot, member: Member, id: string, at: string, present: string | undefined): ValueCode {
@@ -145,7 +157,7 @@ export class Scalars extends Places {
   }
 
   protected constructorArguments(struct: Struct, part: Part | undefined, id: string, given: string | undefined): string {
-    const layout = this.needs.hasContext(struct, part) ? [`this.$layout.${id}_layout`] : []
+    const layout = this.needs.hasContext(struct, part) ? [`this.$layout.$layout_${id}`] : []
     return [...layout, ...(given ? [given] : [])].join(', ')
   }
 
@@ -171,4 +183,17 @@ export class Scalars extends Places {
     const base = `this.$given.${identifier(name)}`
     return path.length === 0 || !reference ? base : fieldCode(this.needs, this.needs.struct(reference).members, base, path)
   }
+}
+
+/** A bit-field as a member, for its documentation and its errors. */
+function bitMember(container: Member, field: BitField): Member {
+  const { when: _, doc: __, ...rest } = container
+  const when = field.when ?? container.when
+  return { ...rest, ...(field.doc ? { doc: field.doc } : {}), ...(when ? { when } : {}) }
+}
+
+/** An entry of the value of a container; bits whose condition does not hold are missing. */
+function bitValue(field: { name: string; accessor: string; when: string | undefined }, present: string | undefined): string {
+  const entry = `${propertyName(field.name)}: this.${field.accessor}${field.when === undefined ? '' : '!'}`
+  return field.when === present ? entry : `...(${field.when} ? { ${entry} } : {})`
 }

@@ -16,12 +16,16 @@ export class SizeOf extends Unions {
 
   /** The length of a value: the fixed part, and what each variable member brings. */
   protected sizeOfCode(): string {
-    const terms: string[] = [this.hasLayout ? 'layout.minimum' : this.minimum()]
+    const certain = this.certainSlots()
+    const terms: string[] = [this.hasLayout ? 'layout.$minimum' : this.minimum()]
     for (const slot of this.slots) {
-      if (slot.length !== 'open' && slot.length !== 'content') continue
-      const term = this.sizeOfMember(slot.member, slot.id === '' ? 'value' : `value.${slot.id}`, slot.id)
+      if (certain.has(slot)) continue
+      const isVariable = slot.length === 'open' || slot.length === 'content'
+      const term = isVariable
+        ? this.sizeOfMember(slot.member, slot.id === '' ? 'value' : `value.${slot.id}`, slot.id)
+        : this.memberSize(slot.member, slot.id, this.scope('layout.$context'))
       const when = slot.whens.filter((part) => dependence([part]) === 'context')
-      const guard = when.map((part) => parenthesise(condition(part, this.scope('layout')))).join(' && ')
+      const guard = when.map((part) => parenthesise(condition(part, this.scope('layout.$context')))).join(' && ')
       terms.push(guard === '' ? term : `(${guard} ? ${term} : 0)`)
     }
     return terms.filter((term) => term !== '0').join(' + ') || '0'
@@ -29,7 +33,7 @@ export class SizeOf extends Unions {
 
   protected sizeOfMember(member: Member, value: string, id: string): string {
     const { type } = member
-    const scope: ExpressionScope = { ...this.scope('layout'), own: 'this' }
+    const scope: ExpressionScope = { ...this.scope('layout.$context'), own: 'this' }
     if (member.area && dependence([member.area]) !== 'content' && !(member.area.tree.op === 'if' && !member.area.tree.otherwise))
       return numeric(member.area, scope)
     if (member.reserved) return member.size === null ? '0' : String(member.size)
@@ -40,7 +44,7 @@ export class SizeOf extends Unions {
     if (member.dims.length === 0) {
       if (struct && struct.role !== 'foreign' && this.needs.isVariable(struct, part)) {
         const class_ = this.imports.class(type as never, partSuffix(part))
-        const layout = this.needs.hasContext(struct, part) ? `, layout.${id}_layout` : ''
+        const layout = this.needs.hasContext(struct, part) ? `, layout.$layout_${id}` : ''
         return `${class_}.sizeOf(${value} ?? {}${layout})`
       }
       return `(${value} === undefined ? 0 : ${this.elementSize(member, id, scope)})`
@@ -48,7 +52,7 @@ export class SizeOf extends Unions {
     if (struct?.head)
       return `(${value} ?? []).reduce((sum, element) => sum + ${this.imports.class(type as never, '')}.encodeElement(element).length, 0)`
     if (struct && this.needs.isVariable(struct, part) && !member.stride) {
-      const layout = this.needs.hasContext(struct, part) ? `, layout.${id}_layout` : ''
+      const layout = this.needs.hasContext(struct, part) ? `, layout.$layout_${id}` : ''
       return `(${value} ?? []).reduce((sum, element) => sum + ${this.imports.class(type as never, partSuffix(part))}.sizeOf(element${layout}), 0)`
     }
     const inner = member.dims.slice(1).map((dim, position) => (dim.count === null ? '0' : this.dim(member, position + 1, dim.length, scope)))
@@ -66,7 +70,7 @@ export class SizeOf extends Unions {
       const armValue = id === '' ? `value.${name}` : `${value}.${name}`
       return this.needs.isVariableMember(arm)
         ? this.sizeOfMember({ ...arm }, armValue, id === '' ? name : `${id}_${name}`)
-        : this.armSize(arm, id, this.scope('layout'))
+        : this.armSize(arm, id, this.scope('layout.$context'))
     }
     if (id !== '' && by) {
       const cases = arms.map((arm) => `${value}?.arm === ${quote(identifier(arm.name))} ? ${size(arm)} : `)

@@ -2,7 +2,7 @@
 
 import type { Member } from '../../model.ts'
 import { identifier } from '../../names.ts'
-import { Scope, docs, exportType, propertyName, quote, type Statement, StructureKind } from '../code.ts'
+import { docs, exportType, propertyName, quote, Scope, type Statement, StructureKind } from '../code.ts'
 import { citation } from './constants.ts'
 import { condition, fieldCode, numeric, parenthesise, unparenthesise } from './expression.ts'
 import { dependence } from './needs.ts'
@@ -62,7 +62,7 @@ export class StructEmitter extends SizeOf {
       if (!this.needs.hasContext(struct, part) || struct.role === 'config') return
       const type = this.imports.class(member.type, partSuffix(part))
       result.push({
-        id: `${id}_layout`,
+        id: `$layout_${id}`,
         type: this.imports.class(member.type, `${partSuffix(part)}Layout`, true),
         expression: `${type}.layout(context)`,
       })
@@ -74,16 +74,18 @@ export class StructEmitter extends SizeOf {
   protected layoutInterface(): Statement[] {
     const context = this.contextType(false)
     if (!this.hasLayout || context === undefined) return []
-    const total = this.variable ? 'minimum' : 'size'
     return [
       exportType(`${this.name}Context`, context, docs(`What the layout of \`${this.struct.name}\` depends on.`)),
       {
         kind: StructureKind.Interface,
         isExported: true,
         name: `${this.name}Layout`,
-        extends: [`${this.name}Context`],
         properties: [
-          { name: total, type: 'number', isReadonly: true, ...docs(this.variable ? 'Bytes that are always there.' : 'Length in bytes.') },
+          { name: '$context', type: `${this.name}Context`, isReadonly: true },
+          { name: this.total(), type: 'number', isReadonly: true, ...docs(this.variable ? 'Bytes that are always there.' : 'Length in bytes.') },
+          ...(this.firstVariable()
+            ? [{ name: '$variable', type: 'number', isReadonly: true, ...docs('Where the first member starts whose length stands in the content.') }]
+            : []),
           ...this.layoutSlots().map((slot) => ({ name: slot.key, type: 'number', isReadonly: true })),
           ...this.nestedLayouts().map(({ id, type }) => ({ name: id, type, isReadonly: true })),
         ],
@@ -116,9 +118,14 @@ export class StructEmitter extends SizeOf {
       pending = 0
     }
     let open = false
+    const counted = this.certainSlots()
     for (const slot of this.slots) {
       const isLayout = slot.start.kind === 'layout'
       if (slot.length === 'open' || slot.length === 'content') {
+        if (slot === this.firstVariable()) {
+          flush()
+          lines.push('const $variable = size')
+        }
         if (isLayout && !open) {
           flush()
           const conditions = slot.whens.map((part) => parenthesise(condition(part, scope))).join(' && ')
@@ -127,6 +134,7 @@ export class StructEmitter extends SizeOf {
         open = true
         continue
       }
+      if (!counted.has(slot)) continue
       const size = this.memberSize(slot.member, slot.id, scope)
       const when =
         slot.whens.length > 0 && dependence(slot.whens) === 'context'
@@ -143,8 +151,17 @@ export class StructEmitter extends SizeOf {
       } else lines.push(when === undefined ? `size += ${size}` : `if (${unparenthesise(when)}) size += ${size}`)
     }
     flush()
-    const names = [...this.layoutSlots().map((slot) => slot.key), ...this.nestedLayouts().map(({ id }) => id)]
-    return [...compactStart(lines), `return { ...context, ${this.variable ? 'minimum: size' : 'size'}${names.map((name) => `, ${name}`).join('')} }`]
+    const names = [
+      ...(this.firstVariable() ? ['$variable'] : []),
+      ...this.layoutSlots().map((slot) => slot.key),
+      ...this.nestedLayouts().map(({ id }) => id),
+    ]
+    return [...compactStart(lines), `return { $context: context, ${this.total()}: size${names.map((name) => `, ${name}`).join('')} }`]
+  }
+
+  /** Under which name the layout has its length. */
+  protected total(): string {
+    return this.variable ? '$minimum' : '$size'
   }
 
   /** Bytes that the content claims. */
@@ -420,7 +437,9 @@ export class StructEmitter extends SizeOf {
         parameters: [{ name: 'element', type: `${this.name}Element` }],
         returnType: 'Uint8Array',
         statements: [
-          ...this.elements().map(({ name, class: type }) => `if (element.arm === ${quote(name)}) return this.$padded(${type}.encode(element.${name}))`),
+          ...this.elements().map(
+            ({ name, class: type }) => `if (element.arm === ${quote(name)}) return this.$padded(${type}.encode(element.${name}))`,
+          ),
           'return element.bytes',
         ].join('\n'),
         ...docs('Writes an element of a list, padded with zeros to the size its head says.'),

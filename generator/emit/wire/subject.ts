@@ -51,7 +51,7 @@ export class Subject {
     return findStruct(this.model, reference)?.twoPart ? partSuffix(this.part ?? 'readable') : ''
   }
 
-  protected scope(context = 'this.$layout'): ExpressionScope {
+  protected scope(context = 'this.$layout.$context'): ExpressionScope {
     return {
       needs: this.needs,
       imports: this.imports,

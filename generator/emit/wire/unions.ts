@@ -57,8 +57,8 @@ export class Unions extends Arrays {
       return
     }
     for (const field of bits.fields) {
-      this.out.value.push({ name: field.name, type: 'number', optional: present !== undefined, doc: field.doc })
-      this.out.get.push({ name: field.name, code: `this.${field.accessor}`, when: present })
+      this.out.value.push({ name: field.name, type: 'number', optional: field.when !== undefined, doc: field.doc })
+      this.out.get.push({ name: field.name, code: `this.${field.accessor}`, when: field.when })
       if (field.constant === undefined) this.out.set.push(`if (value.${field.name} !== undefined) this.${field.accessor} = value.${field.name}`)
     }
     this.out.set.push(...bits.constants)
@@ -90,8 +90,7 @@ export class Unions extends Arrays {
     chosen: ((arm: Member) => string | undefined) | undefined,
   ): ArmCode[] {
     const own = arm.when && condition(arm.when, this.scope())
-    const whens = [present, own, chosen?.(arm)].filter((text) => text !== undefined)
-    const when = whens.length < 2 ? whens[0] : whens.map((text) => parenthesise(text as string)).join(' && ')
+    const when = all(present, own, chosen?.(arm))
     if (arm.type.kind === 'group') return this.groupArm(slot, arm, id, at, when)
     if (arm.reserved) return []
     const name = identifier(arm.name)
@@ -99,9 +98,12 @@ export class Unions extends Arrays {
     // Reads at the union's start need no check unless the start itself depends on the content.
     if (arm.type.kind === 'bits' && arm.dims.length === 0) {
       const bits = this.bitAccessors(slot, arm, armId, at, own && parenthesise(own))
-      return [{ name, member: arm, when, code: { type: bits.type, get: bits.get, set: (value) => [...bits.constants, ...bits.set(value)] } }]
+      // A view whose constant bits are others is not what stands there.
+      const fits = chosen === undefined && bits.matches !== '' ? bits.matches : undefined
+      const code: ValueCode = { type: bits.type, get: bits.get, set: (value) => [...bits.constants, ...bits.set(value)] }
+      return [{ name, member: arm, when: all(when, fits), own: all(own, fits), code }]
     }
-    return [{ name, member: arm, when, code: this.value(slot, arm, armId, at, own && parenthesise(own)) }]
+    return [{ name, member: arm, when, own, code: this.value(slot, arm, armId, at, own && parenthesise(own)) }]
   }
 
   /** An arm of several members: each has its place behind the one before. */
@@ -113,7 +115,7 @@ export class Unions extends Arrays {
       if (inner.reserved) return []
       const name = identifier(inner.name)
       const innerId = id === '' ? name : `${id}_${name}`
-      return [{ name, member: inner, when, code: this.value(slot, inner, innerId, place, undefined) }]
+      return [{ name, member: inner, when, own: undefined, code: this.value(slot, inner, innerId, place, undefined) }]
     })
   }
 
@@ -123,7 +125,7 @@ export class Unions extends Arrays {
     if (!decided) {
       const type = `{ ${arms.map((arm) => `${arm.name}?: ${arm.code.type}`).join('; ')} }`
       const entries = arms.map((arm) =>
-        arm.when && arm.member.when ? `...(${arm.when} ? { ${arm.name}: ${arm.code.get} } : {})` : `${arm.name}: ${arm.code.get}`,
+        arm.own === undefined ? `${arm.name}: ${arm.code.get}` : `...(${arm.own} ? { ${arm.name}: ${arm.code.get} } : {})`,
       )
       out.value.push({ name: id, type, optional: present !== undefined, doc: this.doc(member) })
       out.get.push({ name: id, code: `{ ${entries.join(', ')} }`, when: present })
@@ -150,4 +152,10 @@ export class Unions extends Arrays {
     const unknown = `if (value.${id}.arm === undefined) ${putBytes}(this, ${at}, value.${id}.bytes.length, value.${id}.bytes, ${this.qualified(id)})`
     out.set.push(`if (value.${id} !== undefined) {`, ...lines.map((line) => `  ${line}`), `  ${unknown}`, `}`)
   }
+}
+
+/** Conditions that must all hold, as one; undefined: none. */
+function all(...conditions: (string | undefined)[]): string | undefined {
+  const given = conditions.filter((text) => text !== undefined)
+  return given.length < 2 ? given[0] : given.map(parenthesise).join(' && ')
 }
