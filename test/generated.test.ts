@@ -1,9 +1,9 @@
 /** The generated classes against numbers computed by hand from the text, and against the codec, which works on the model alone. */
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
+import { findStruct } from '../generator/facts.ts'
 import type { CodecContext, Part, Reference } from '../generator/index.ts'
 import { decodeStruct } from '../generator/index.ts'
-import { findStruct } from '../generator/facts.ts'
 import { loadEverything } from './support/description.ts'
 import { fromHex, fromPlain, toHex, toPlain } from './support/plain.ts'
 import { loadWire } from './support/wire-modules.ts'
@@ -47,16 +47,19 @@ function codecValue(each: Case): Record<string, unknown> {
 
 const generated = cases.filter((each) => isGenerated(each) && each.bytes !== undefined && each.value !== undefined)
 
-describe.each(generated.map((each, index) => ({ ...each, title: `${index} ${each.struct}${each.part ? ` ${each.part}` : ''}: ${each.why}` })))('$title', (each) => {
-  const reference = referenceOf(each)
-  const type = wire.class(reference, each.part)
-  const context = () => wire.context(reference, contextOf(each), each.part)
+describe.each(generated.map((each, index) => ({ ...each, title: `${index} ${each.struct}${each.part ? ` ${each.part}` : ''}: ${each.why}` })))(
+  '$title',
+  (each) => {
+    const reference = referenceOf(each)
+    const type = wire.class(reference, each.part)
+    const context = () => wire.context(reference, contextOf(each), each.part)
 
-  test('decodes to the value', () => {
-    expect(toPlain(type.decode(fromHex(each.bytes as string), context()))).toEqual(each.value)
-  })
+    test('decodes to the value', () => {
+      expect(toPlain(type.decode(fromHex(each.bytes as string), context()))).toEqual(each.value)
+    })
 
-  test('encodes to the bytes', () => {
-    expect(toHex(type.encode(codecValue(each), context()))).toBe(each.bytes)
-  })
-})
+    test('encodes to the bytes', () => {
+      expect(toHex(type.encode(codecValue(each), context()))).toBe(each.bytes)
+    })
+  },
+)

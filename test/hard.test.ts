@@ -1,8 +1,18 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import { evaluate } from '../generator/evaluate.ts'
-import { type CodecContext, type DecodedField, decodeStruct, encodeStruct, type Member, type Message, type Part, type Reference, type Struct } from '../generator/index.ts'
 import { Session } from '../generator/codec/session.ts'
+import { evaluate } from '../generator/evaluate.ts'
+import {
+  type CodecContext,
+  type DecodedField,
+  decodeStruct,
+  encodeStruct,
+  type Member,
+  type Message,
+  type Part,
+  type Reference,
+  type Struct,
+} from '../generator/index.ts'
 import { loadEverything } from './support/description.ts'
 import { fromHex, fromPlain, toHex, toPlain } from './support/plain.ts'
 
@@ -63,7 +73,11 @@ interface Declared {
 }
 
 /** Where the model places the member at a path, elements of arrays not included. */
-function declaredAt(members: readonly Member[], path: readonly string[], base: Omit<Declared, 'member'> = { offset: 0, certain: true }): Declared | undefined {
+function declaredAt(
+  members: readonly Member[],
+  path: readonly string[],
+  base: Omit<Declared, 'member'> = { offset: 0, certain: true },
+): Declared | undefined {
   let { certain } = base
   for (const member of members) {
     const at = (offset: number | null): number | null => (base.offset === null || offset === null ? null : base.offset + offset)
@@ -93,29 +107,43 @@ function partMembers(each: Case): Member[] {
   return structOf(each).members.filter((member) => each.part === undefined || member.part === each.part)
 }
 
-describe.each(cases.map((each, index) => ({ ...each, title: `${index} ${each.struct ?? each.request}${each.part ? ` ${each.part}` : ''}: ${each.why}` })))('$title', (each) => {
-  const context = contextOf(each)
-  const reference = referenceOf(each)
+const titled = cases.map((each, index) => ({
+  ...each,
+  title: `${index} ${each.struct ?? each.request}${each.part ? ` ${each.part}` : ''}: ${each.why}`,
+}))
 
-  test.runIf(each.value !== undefined)('means the value', () => {
-    const { value } = decodeStruct(model, reference, bytesOf(each), context, each.part)
+/** The cases that say something, one test each. */
+function eachThat(says: keyof Case, check: (each: Case, context: CodecContext) => void): void {
+  test.each(titled.filter((each) => each[says] !== undefined && each[says] !== null))('$title', (each) => check(each, contextOf(each)))
+}
+
+describe('means the value', () => {
+  eachThat('value', (each, context) => {
+    const { value } = decodeStruct(model, referenceOf(each), bytesOf(each), context, each.part)
     expect(toPlain(value)).toEqual(each.value)
   })
+})
 
-  test.runIf(each.bytes !== undefined)('is written as the bytes', () => {
-    expect(toHex(encodeStruct(model, reference, fromPlain(each.value) as Record<string, unknown>, context, each.part))).toBe(each.bytes)
+describe('is written as the bytes', () => {
+  eachThat('bytes', (each, context) => {
+    const value = fromPlain(each.value) as Record<string, unknown>
+    expect(toHex(encodeStruct(model, referenceOf(each), value, context, each.part))).toBe(each.bytes)
   })
+})
 
-  test.runIf(each.size !== null)('has the size', () => {
-    const { value, size, fields } = decodeStruct(model, reference, bytesOf(each), context, each.part)
+describe('has the size', () => {
+  eachThat('size', (each, context) => {
+    const { value, size, fields } = decodeStruct(model, referenceOf(each), bytesOf(each), context, each.part)
     expect(size).toBe(each.size)
     // Zeros are not what a constant must be.
     if (each.bytes === undefined && fields.some(({ member }) => member.const !== undefined)) return
-    expect(encodeStruct(model, reference, value, context, each.part).length).toBe(each.size)
+    expect(encodeStruct(model, referenceOf(each), value, context, each.part).length).toBe(each.size)
   })
+})
 
-  test.runIf(each.offsets !== undefined)('has its members at the offsets', () => {
-    const { fields } = decodeStruct(model, reference, bytesOf(each), context, each.part)
+describe('has its members at the offsets', () => {
+  eachThat('offsets', (each, context) => {
+    const { fields } = decodeStruct(model, referenceOf(each), bytesOf(each), context, each.part)
     const offsets = Object.fromEntries(
       Object.keys(each.offsets ?? {}).map((path) => {
         const offset = decodedOffset(fields, path)
@@ -125,16 +153,20 @@ describe.each(cases.map((each, index) => ({ ...each, title: `${index} ${each.str
     )
     expect(offsets).toEqual(each.offsets)
   })
+})
 
-  test.runIf(each.offsets !== undefined)('has them there in the model, where the context makes no difference', () => {
+describe('has them there in the model, where the context makes no difference', () => {
+  eachThat('offsets', (each) => {
     for (const [path, offset] of Object.entries(each.offsets ?? {})) {
       const declared = declaredAt(partMembers(each), path.split('.'))
       if (offset === null || declared?.offset == null || !declared.certain) continue
       expect([path, declared.offset]).toEqual([path, offset])
     }
   })
+})
 
-  test.runIf(each.access !== undefined)('may be accessed so by the driver', () => {
+describe('may be accessed so by the driver', () => {
+  eachThat('access', (each, context) => {
     const access = Object.fromEntries(
       Object.keys(each.access ?? {}).map((path) => {
         const { mode, when } = declaredAt(partMembers(each), path.split('.'))?.member.access ?? { mode: 'r' }
@@ -144,9 +176,11 @@ describe.each(cases.map((each, index) => ({ ...each, title: `${index} ${each.str
     )
     expect(access).toEqual(each.access)
   })
+})
 
-  test.runIf(each.joined !== undefined)('joins its halves', () => {
-    const { fields } = decodeStruct(model, reference, bytesOf(each), context, each.part)
+describe('joins its halves', () => {
+  eachThat('joined', (each, context) => {
+    const { fields } = decodeStruct(model, referenceOf(each), bytesOf(each), context, each.part)
     const half = (path: string): DecodedField => fields.find((field) => field.path === path) as DecodedField
     const joined = structOf(each).members.flatMap(({ name, pair }) => {
       if (pair === undefined) return []
@@ -155,24 +189,32 @@ describe.each(cases.map((each, index) => ({ ...each, title: `${index} ${each.str
     })
     expect(toPlain(Object.fromEntries(joined))).toEqual(each.joined)
   })
+})
 
-  test.runIf(each.selects !== undefined)('is the request', () => {
-    const [messageName, requestName] = (each.request as string).split('.')
-    const message = model.chapters.find(({ name }) => name === reference.chapter)?.messages.find(({ name }) => name === messageName) as Message
-    const { value } = decodeStruct(model, reference, bytesOf(each), context, each.part)
+describe('is the request', () => {
+  eachThat('selects', (each, context) => {
+    const { chapter, name } = referenceOf(each)
+    const [messageName] = name.split('.')
+    const message = model.chapters
+      .find((candidate) => candidate.name === chapter)
+      ?.messages.find((candidate) => candidate.name === messageName) as Message
+    const { value } = decodeStruct(model, referenceOf(each), bytesOf(each), context, each.part)
     expect(selected(message, value, context)).toEqual([each.selects])
-    expect(each.selects).toBe(requestName)
   })
 })
 
 /** Requests whose constants and conditions fit the value of a request's readable part. */
 function selected(message: Message, value: Record<string, unknown>, { features }: CodecContext): string[] {
-  const at = (path: readonly string[]): unknown => path.reduce<unknown>((level, step) => (level as Record<string, unknown> | undefined)?.[step], value)
+  const at = (path: readonly string[]): unknown =>
+    path.reduce<unknown>((level, step) => (level as Record<string, unknown> | undefined)?.[step], value)
   const numberAt = (path: readonly string[]): bigint => BigInt((at(path) ?? 0) as number)
   const by = message.by.map((path) => numberAt(at(path) === undefined ? [headName(message, value), ...path] : path))
   return message.requests
     .filter(({ is }) => is.length === 0 || is.some((constants) => constants.every((constant, level) => BigInt(constant.value) === by[level])))
-    .filter(({ when }) => when === undefined || evaluate(when.tree, { feature: (name) => features?.has(name) ?? false, field: ({ path }) => numberAt(path) }) === 1n)
+    .filter(
+      ({ when }) =>
+        when === undefined || evaluate(when.tree, { feature: (name) => features?.has(name) ?? false, field: ({ path }) => numberAt(path) }) === 1n,
+    )
     .map(({ name }) => name)
 }
 

@@ -103,7 +103,9 @@ describe('a struct whose layout depends on the negotiation', () => {
   })
 
   it('refuses arrays of another length than the layout has', () => {
-    expect(() => VirtqAvail.encode({ ring: [1, 2, 3] }, { features: FeatureSet.empty, queueSize: 4 })).toThrow('VirtqAvail.ring must have 4 elements, not 3')
+    expect(() => VirtqAvail.encode({ ring: [1, 2, 3] }, { features: FeatureSet.empty, queueSize: 4 })).toThrow(
+      'VirtqAvail.ring must have 4 elements, not 3',
+    )
   })
 })
 

@@ -8,6 +8,11 @@ export function bytesAt(struct: Struct, at: number, length: number): Uint8Array 
   return new Uint8Array(struct.$view.buffer, struct.$view.byteOffset + (available === 0 ? 0 : at), available)
 }
 
+/** How many of the bytes that a member claims are really there. */
+export function available(struct: Struct, at: number, length: number): number {
+  return Math.max(0, Math.min(length, struct.$offset + struct.$length - at))
+}
+
 /** Copies bytes to their place. Throws RangeError unless there are exactly as many as the struct says. */
 export function putBytes(struct: Struct, at: number, length: number, value: Uint8Array, name: string): void {
   if (!(value instanceof Uint8Array)) throw new TypeError(`${name} must be a Uint8Array`)
@@ -70,6 +75,22 @@ export function entriesOf(struct: Struct, at: number, length: number, head: Stru
     offset += size
   }
   return entries
+}
+
+/** The elements of a list of structs of different lengths; the last one may be cut by the end. */
+export function elementsOf(struct: Struct, at: number, length: number, count: number, element: Struct): { offset: number; size: number }[] {
+  const elements: { offset: number; size: number }[] = []
+  const end = Math.min(at + length, struct.$offset + struct.$length)
+  let offset = at
+  while (elements.length < count && offset + element.$minimum <= end) {
+    element.$inside(struct, offset, end - offset)
+    const size = Math.min(element.$size, end - offset)
+    // An element without bytes would be met again for ever.
+    if (!(size > 0)) break
+    elements.push({ offset, size })
+    offset += size
+  }
+  return elements
 }
 
 /** The bytes followed by zeros up to a length, or as they are where they are longer. */

@@ -8,7 +8,9 @@ import {
   Struct,
   bytesAt,
   elementCount,
+  get16,
   get32,
+  get64,
   get8,
   getNumber64,
   numberBits,
@@ -1491,7 +1493,7 @@ export class VirtioBlkConfig extends Struct {
   #zoned: VirtioBlkZonedCharacteristics | undefined
 
   get $minimum(): number {
-    return 96
+    return 0
   }
 
   get $size(): number {
@@ -1503,11 +1505,11 @@ export class VirtioBlkConfig extends Struct {
    * In sectors of 512 bytes. Native byte order on the legacy interface.
    */
   get capacity(): number {
-    return getNumber64(this.$view, this.$offset, true)
+    return get64(this, this.$offset, true)
   }
 
   set capacity(value: number) {
-    set64(this.$view, this.$offset, value, true, 'VirtioBlkConfig.capacity')
+    set64(this.$view, room(this, this.$offset, 8, 'VirtioBlkConfig.capacity'), value, true, 'VirtioBlkConfig.capacity')
   }
 
   /**
@@ -1515,11 +1517,11 @@ export class VirtioBlkConfig extends Struct {
    * In bytes. Valid only with VIRTIO_BLK_F_SIZE_MAX. Native byte order on the legacy interface.
    */
   get size_max(): number {
-    return this.$view.getUint32(this.$offset + 8, true)
+    return get32(this, this.$offset + 8, true)
   }
 
   set size_max(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioBlkConfig.size_max')
+    set32(this.$view, room(this, this.$offset + 8, 4, 'VirtioBlkConfig.size_max'), value, true, 'VirtioBlkConfig.size_max')
   }
 
   /**
@@ -1527,11 +1529,11 @@ export class VirtioBlkConfig extends Struct {
    * Valid only with VIRTIO_BLK_F_SEG_MAX. Native byte order on the legacy interface.
    */
   get seg_max(): number {
-    return this.$view.getUint32(this.$offset + 12, true)
+    return get32(this, this.$offset + 12, true)
   }
 
   set seg_max(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'VirtioBlkConfig.seg_max')
+    set32(this.$view, room(this, this.$offset + 12, 4, 'VirtioBlkConfig.seg_max'), value, true, 'VirtioBlkConfig.seg_max')
   }
 
   /** Valid only with VIRTIO_BLK_F_GEOMETRY. */
@@ -1544,11 +1546,11 @@ export class VirtioBlkConfig extends Struct {
    * In bytes. Valid only with VIRTIO_BLK_F_BLK_SIZE. Native byte order on the legacy interface.
    */
   get blk_size(): number {
-    return this.$view.getUint32(this.$offset + 20, true)
+    return get32(this, this.$offset + 20, true)
   }
 
   set blk_size(value: number) {
-    set32(this.$view, this.$offset + 20, value, true, 'VirtioBlkConfig.blk_size')
+    set32(this.$view, room(this, this.$offset + 20, 4, 'VirtioBlkConfig.blk_size'), value, true, 'VirtioBlkConfig.blk_size')
   }
 
   /** Valid only with VIRTIO_BLK_F_TOPOLOGY. */
@@ -1561,29 +1563,29 @@ export class VirtioBlkConfig extends Struct {
    * One of {@link virtio_blk_cache}. Valid only with VIRTIO_BLK_F_CONFIG_WCE. The driver may write it.
    */
   get writeback(): number {
-    return this.$view.getUint8(this.$offset + 32)
+    return get8(this, this.$offset + 32)
   }
 
   set writeback(value: number) {
-    set8(this.$view, this.$offset + 32, value, 'VirtioBlkConfig.writeback')
+    set8(this.$view, room(this, this.$offset + 32, 1, 'VirtioBlkConfig.writeback'), value, 'VirtioBlkConfig.writeback')
   }
 
   /** Valid only with VIRTIO_BLK_F_MQ. Native byte order on the legacy interface. */
   get num_queues(): number {
-    return this.$view.getUint16(this.$offset + 34, true)
+    return get16(this, this.$offset + 34, true)
   }
 
   set num_queues(value: number) {
-    set16(this.$view, this.$offset + 34, value, true, 'VirtioBlkConfig.num_queues')
+    set16(this.$view, room(this, this.$offset + 34, 2, 'VirtioBlkConfig.num_queues'), value, true, 'VirtioBlkConfig.num_queues')
   }
 
   /** In sectors of 512 bytes. Valid only with VIRTIO_BLK_F_DISCARD. Native byte order on the legacy interface. */
   get max_discard_sectors(): number {
-    return this.$view.getUint32(this.$offset + 36, true)
+    return get32(this, this.$offset + 36, true)
   }
 
   set max_discard_sectors(value: number) {
-    set32(this.$view, this.$offset + 36, value, true, 'VirtioBlkConfig.max_discard_sectors')
+    set32(this.$view, room(this, this.$offset + 36, 4, 'VirtioBlkConfig.max_discard_sectors'), value, true, 'VirtioBlkConfig.max_discard_sectors')
   }
 
   /**
@@ -1591,29 +1593,29 @@ export class VirtioBlkConfig extends Struct {
    * Valid only with VIRTIO_BLK_F_DISCARD. Native byte order on the legacy interface.
    */
   get max_discard_seg(): number {
-    return this.$view.getUint32(this.$offset + 40, true)
+    return get32(this, this.$offset + 40, true)
   }
 
   set max_discard_seg(value: number) {
-    set32(this.$view, this.$offset + 40, value, true, 'VirtioBlkConfig.max_discard_seg')
+    set32(this.$view, room(this, this.$offset + 40, 4, 'VirtioBlkConfig.max_discard_seg'), value, true, 'VirtioBlkConfig.max_discard_seg')
   }
 
   /** In sectors of 512 bytes. Valid only with VIRTIO_BLK_F_DISCARD. Native byte order on the legacy interface. */
   get discard_sector_alignment(): number {
-    return this.$view.getUint32(this.$offset + 44, true)
+    return get32(this, this.$offset + 44, true)
   }
 
   set discard_sector_alignment(value: number) {
-    set32(this.$view, this.$offset + 44, value, true, 'VirtioBlkConfig.discard_sector_alignment')
+    set32(this.$view, room(this, this.$offset + 44, 4, 'VirtioBlkConfig.discard_sector_alignment'), value, true, 'VirtioBlkConfig.discard_sector_alignment')
   }
 
   /** In sectors of 512 bytes. Valid only with VIRTIO_BLK_F_WRITE_ZEROES. Native byte order on the legacy interface. */
   get max_write_zeroes_sectors(): number {
-    return this.$view.getUint32(this.$offset + 48, true)
+    return get32(this, this.$offset + 48, true)
   }
 
   set max_write_zeroes_sectors(value: number) {
-    set32(this.$view, this.$offset + 48, value, true, 'VirtioBlkConfig.max_write_zeroes_sectors')
+    set32(this.$view, room(this, this.$offset + 48, 4, 'VirtioBlkConfig.max_write_zeroes_sectors'), value, true, 'VirtioBlkConfig.max_write_zeroes_sectors')
   }
 
   /**
@@ -1621,11 +1623,11 @@ export class VirtioBlkConfig extends Struct {
    * Valid only with VIRTIO_BLK_F_WRITE_ZEROES. Native byte order on the legacy interface.
    */
   get max_write_zeroes_seg(): number {
-    return this.$view.getUint32(this.$offset + 52, true)
+    return get32(this, this.$offset + 52, true)
   }
 
   set max_write_zeroes_seg(value: number) {
-    set32(this.$view, this.$offset + 52, value, true, 'VirtioBlkConfig.max_write_zeroes_seg')
+    set32(this.$view, room(this, this.$offset + 52, 4, 'VirtioBlkConfig.max_write_zeroes_seg'), value, true, 'VirtioBlkConfig.max_write_zeroes_seg')
   }
 
   /**
@@ -1633,20 +1635,20 @@ export class VirtioBlkConfig extends Struct {
    * Valid only with VIRTIO_BLK_F_WRITE_ZEROES.
    */
   get write_zeroes_may_unmap(): number {
-    return this.$view.getUint8(this.$offset + 56)
+    return get8(this, this.$offset + 56)
   }
 
   set write_zeroes_may_unmap(value: number) {
-    set8(this.$view, this.$offset + 56, value, 'VirtioBlkConfig.write_zeroes_may_unmap')
+    set8(this.$view, room(this, this.$offset + 56, 1, 'VirtioBlkConfig.write_zeroes_may_unmap'), value, 'VirtioBlkConfig.write_zeroes_may_unmap')
   }
 
   /** In sectors of 512 bytes. Valid only with VIRTIO_BLK_F_SECURE_ERASE. Native byte order on the legacy interface. */
   get max_secure_erase_sectors(): number {
-    return this.$view.getUint32(this.$offset + 60, true)
+    return get32(this, this.$offset + 60, true)
   }
 
   set max_secure_erase_sectors(value: number) {
-    set32(this.$view, this.$offset + 60, value, true, 'VirtioBlkConfig.max_secure_erase_sectors')
+    set32(this.$view, room(this, this.$offset + 60, 4, 'VirtioBlkConfig.max_secure_erase_sectors'), value, true, 'VirtioBlkConfig.max_secure_erase_sectors')
   }
 
   /**
@@ -1654,20 +1656,20 @@ export class VirtioBlkConfig extends Struct {
    * Valid only with VIRTIO_BLK_F_SECURE_ERASE. Native byte order on the legacy interface.
    */
   get max_secure_erase_seg(): number {
-    return this.$view.getUint32(this.$offset + 64, true)
+    return get32(this, this.$offset + 64, true)
   }
 
   set max_secure_erase_seg(value: number) {
-    set32(this.$view, this.$offset + 64, value, true, 'VirtioBlkConfig.max_secure_erase_seg')
+    set32(this.$view, room(this, this.$offset + 64, 4, 'VirtioBlkConfig.max_secure_erase_seg'), value, true, 'VirtioBlkConfig.max_secure_erase_seg')
   }
 
   /** In sectors of 512 bytes. Valid only with VIRTIO_BLK_F_SECURE_ERASE. Native byte order on the legacy interface. */
   get secure_erase_sector_alignment(): number {
-    return this.$view.getUint32(this.$offset + 68, true)
+    return get32(this, this.$offset + 68, true)
   }
 
   set secure_erase_sector_alignment(value: number) {
-    set32(this.$view, this.$offset + 68, value, true, 'VirtioBlkConfig.secure_erase_sector_alignment')
+    set32(this.$view, room(this, this.$offset + 68, 4, 'VirtioBlkConfig.secure_erase_sector_alignment'), value, true, 'VirtioBlkConfig.secure_erase_sector_alignment')
   }
 
   /** Valid only with VIRTIO_BLK_F_ZONED. */

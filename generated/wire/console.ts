@@ -7,7 +7,10 @@ import {
   type FeatureSet,
   Struct,
   bytesAt,
+  get16,
+  get32,
   putBytes,
+  room,
   set16,
   set32,
   viewOf,
@@ -285,7 +288,7 @@ export class VirtioConsoleConfig extends Struct {
   static readonly offsetOf = { cols: 0, rows: 2, max_nr_ports: 4, emerg_wr: 8 } as const
 
   get $minimum(): number {
-    return 12
+    return 0
   }
 
   get $size(): number {
@@ -297,11 +300,11 @@ export class VirtioConsoleConfig extends Struct {
    * In column. Valid only with VIRTIO_CONSOLE_F_SIZE. Native byte order on the legacy interface.
    */
   get cols(): number {
-    return this.$view.getUint16(this.$offset, true)
+    return get16(this, this.$offset, true)
   }
 
   set cols(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtioConsoleConfig.cols')
+    set16(this.$view, room(this, this.$offset, 2, 'VirtioConsoleConfig.cols'), value, true, 'VirtioConsoleConfig.cols')
   }
 
   /**
@@ -309,11 +312,11 @@ export class VirtioConsoleConfig extends Struct {
    * In row. Valid only with VIRTIO_CONSOLE_F_SIZE. Native byte order on the legacy interface.
    */
   get rows(): number {
-    return this.$view.getUint16(this.$offset + 2, true)
+    return get16(this, this.$offset + 2, true)
   }
 
   set rows(value: number) {
-    set16(this.$view, this.$offset + 2, value, true, 'VirtioConsoleConfig.rows')
+    set16(this.$view, room(this, this.$offset + 2, 2, 'VirtioConsoleConfig.rows'), value, true, 'VirtioConsoleConfig.rows')
   }
 
   /**
@@ -321,11 +324,11 @@ export class VirtioConsoleConfig extends Struct {
    * Valid only with VIRTIO_CONSOLE_F_MULTIPORT. Native byte order on the legacy interface.
    */
   get max_nr_ports(): number {
-    return this.$view.getUint32(this.$offset + 4, true)
+    return get32(this, this.$offset + 4, true)
   }
 
   set max_nr_ports(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioConsoleConfig.max_nr_ports')
+    set32(this.$view, room(this, this.$offset + 4, 4, 'VirtioConsoleConfig.max_nr_ports'), value, true, 'VirtioConsoleConfig.max_nr_ports')
   }
 
   /**
@@ -333,11 +336,11 @@ export class VirtioConsoleConfig extends Struct {
    * Valid only with VIRTIO_CONSOLE_F_EMERG_WRITE. Write-only for the driver. Native byte order on the legacy interface.
    */
   get emerg_wr(): number {
-    return this.$view.getUint32(this.$offset + 8, true)
+    return get32(this, this.$offset + 8, true)
   }
 
   set emerg_wr(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioConsoleConfig.emerg_wr')
+    set32(this.$view, room(this, this.$offset + 8, 4, 'VirtioConsoleConfig.emerg_wr'), value, true, 'VirtioConsoleConfig.emerg_wr')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */

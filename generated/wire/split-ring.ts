@@ -643,11 +643,11 @@ export class Virtq extends Struct {
 
   /** Native byte order on the legacy interface. */
   get pad(): Uint8Array {
-    return bytesAt(this, this.$offset + this.$layout.pad, (((this.$layout.$context.caller.qalign - 1) - (((((16 * this.$layout.$context.queueSize) + (2 * (3 + this.$layout.$context.queueSize))) - 1) & (this.$layout.$context.caller.qalign - 1)) >>> 0)) + (this.$layout.$context.features.has(VIRTIO_F_EVENT_IDX) ? 0 : 2)))
+    return bytesAt(this, this.$offset + this.$layout.pad, (Math.max(0, ((this.$layout.$context.caller.qalign - 1) - (((((16 * this.$layout.$context.queueSize) + (2 * (3 + this.$layout.$context.queueSize))) - 1) & (this.$layout.$context.caller.qalign - 1)) >>> 0)) + (this.$layout.$context.features.has(VIRTIO_F_EVENT_IDX) ? 0 : 2))))
   }
 
   set pad(value: Uint8Array) {
-    putBytes(this, this.$offset + this.$layout.pad, (((this.$layout.$context.caller.qalign - 1) - (((((16 * this.$layout.$context.queueSize) + (2 * (3 + this.$layout.$context.queueSize))) - 1) & (this.$layout.$context.caller.qalign - 1)) >>> 0)) + (this.$layout.$context.features.has(VIRTIO_F_EVENT_IDX) ? 0 : 2)), value, 'Virtq.pad')
+    putBytes(this, this.$offset + this.$layout.pad, (Math.max(0, ((this.$layout.$context.caller.qalign - 1) - (((((16 * this.$layout.$context.queueSize) + (2 * (3 + this.$layout.$context.queueSize))) - 1) & (this.$layout.$context.caller.qalign - 1)) >>> 0)) + (this.$layout.$context.features.has(VIRTIO_F_EVENT_IDX) ? 0 : 2))), value, 'Virtq.pad')
   }
 
   get used(): VirtqUsed {
@@ -663,7 +663,7 @@ export class Virtq extends Struct {
     const avail = size
     size += $layout_avail.$size
     const pad = size
-    size += (((context.caller.qalign - 1) - (((((16 * context.queueSize) + (2 * (3 + context.queueSize))) - 1) & (context.caller.qalign - 1)) >>> 0)) + (context.features.has(VIRTIO_F_EVENT_IDX) ? 0 : 2))
+    size += (Math.max(0, ((context.caller.qalign - 1) - (((((16 * context.queueSize) + (2 * (3 + context.queueSize))) - 1) & (context.caller.qalign - 1)) >>> 0)) + (context.features.has(VIRTIO_F_EVENT_IDX) ? 0 : 2)))
     const used = size
     size += $layout_used.$size
     return { $context: context, $size: size, avail, pad, used, $layout_avail, $layout_used }

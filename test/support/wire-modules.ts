@@ -4,6 +4,7 @@ import { dirname } from 'node:path'
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { type CodecContext, encodeStruct } from '../../generator/codec.ts'
 import { emitAll } from '../../generator/emit/index.ts'
+import { usesReadable } from '../../generator/emit/wire/subject.ts'
 import { findStruct } from '../../generator/facts.ts'
 import type { Model, Part, Reference } from '../../generator/model.ts'
 import { className, identifier } from '../../generator/names.ts'
@@ -81,7 +82,8 @@ export class WireModules {
       return [identifier(name), type ? this.accessor(type, (value ?? {}) as Record<string, unknown>, context, part) : value]
     })
     const readable = context.given?.readable
-    if (part === 'writable' && readable !== undefined) entries.push(['readable', this.accessor(reference, readable as Record<string, unknown>, context, 'readable')])
+    if (struct && part === 'writable' && readable !== undefined && usesReadable(struct))
+      entries.push(['readable', this.accessor(reference, readable as Record<string, unknown>, context, 'readable')])
     return Object.fromEntries(entries)
   }
 

@@ -186,9 +186,8 @@ export class Arrays extends Scalars {
     const count = member.dims[0]?.length === undefined ? 'Infinity' : this.dim(member, 0, member.dims[0].length, this.scope())
     const length =
       slot.length === 'open' ? this.size(slot) : member.area ? this.memberSize(member, id, this.scope()) : `this.$offset + this.$length - (${at})`
-    const entries = `${this.imports.runtime('entriesOf')}(this, ${at}, ${length}, ${make})`
-    const limited = count === 'Infinity' ? entries : `${entries}.slice(0, ${count})`
-    this.accessor(id, `${type}[]`, [`return ${limited}.map(({ offset, size }) => ${make}.$inside(this, offset, size))`], undefined, member, present)
+    const elements = `${this.imports.runtime('elementsOf')}(this, ${at}, ${length}, ${count}, ${make})`
+    this.accessor(id, `${type}[]`, [`return ${elements}.map(({ offset, size }) => ${make}.$inside(this, offset, size))`], undefined, member, present)
     const mark = present === undefined ? '' : '?'
     const putBytes = this.imports.runtime('putBytes')
     const encode = this.needs.hasContext(struct, part) ? `${type}.encode(element, this.$layout.$context)` : `${type}.encode(element)`
@@ -197,11 +196,11 @@ export class Arrays extends Scalars {
       get: `this.${id}${mark}.map((element) => element.$get())`,
       set: (value) => [
         `let ${id}_at = ${at}`,
-        `for (const element of ${value}) {`,
+        `${this.imports.runtime('putArray')}(${value}, ${count === 'Infinity' ? `${value}.length` : count}, (element) => {`,
         `  const bytes = ${encode}`,
         `  ${putBytes}(this, ${id}_at, bytes.length, bytes, ${this.qualified(id)})`,
         `  ${id}_at += bytes.length`,
-        `}`,
+        `}, ${this.qualified(id)})`,
       ],
     }
   }

@@ -17,6 +17,8 @@ export interface ExpressionScope {
   context: string
   /** Prefix of own members. */
   own: string
+  /** True when own members are read from a plain value instead of an accessor. */
+  plain?: boolean
 }
 
 const comparison: Record<string, string> = { '==': '===', '!=': '!==', '<': '<', '<=': '<=', '>': '>', '>=': '>=' }
@@ -24,6 +26,12 @@ const comparison: Record<string, string> = { '==': '===', '!=': '!==', '<': '<',
 /** Code of a number. */
 export function numeric(expression: Expression, scope: ExpressionScope): string {
   return unparenthesise(code(expression.tree, scope))
+}
+
+/** Code of a length: never negative, whatever the content says. */
+export function lengthCode(expression: Expression, scope: ExpressionScope): string {
+  const text = numeric(expression, scope)
+  return text.includes(' - ') ? `Math.max(0, ${text})` : text
 }
 
 /** Code of a condition. */
@@ -119,12 +127,20 @@ function field(path: FieldPath, scope: ExpressionScope): string {
     case 'config':
       return `${scope.context}.config.${path.path.map(identifier).join('.')}`
     case 'own':
+      if (scope.plain) return plainField(path.path, scope)
       return fieldCode(scope.needs, scope.members, scope.own, path.path)
     case 'readable':
       return givenField('readable', path.path, scope)
     case 'given':
       return givenField(path.path[0] as string, path.path.slice(1), scope)
   }
+}
+
+/** A field of a plain value, which may lack it. */
+function plainField(path: readonly string[], scope: ExpressionScope): string {
+  const text = `${scope.own}.${path.map(identifier).join('?.')} ?? 0`
+  const member = scope.needs.memberAt(scope.members, path)
+  return member && isBigint(member) && path.length === 1 ? `Number(${text})` : `(${text})`
 }
 
 function givenField(name: string, path: readonly string[], scope: ExpressionScope): string {

@@ -1,7 +1,7 @@
 /** What the layout of a struct depends on: a negotiation (known once), or its own content (known when the bytes are there). */
 import { nodes } from '../../evaluate.ts'
 import { findStruct } from '../../facts.ts'
-import type { Expression, FieldPath, Member, Model, Part, Reference, Struct, Tree } from '../../model.ts'
+import type { Expression, Member, Model, Part, Reference, Struct, Tree } from '../../model.ts'
 import { isOpen } from '../../resolve/place.ts'
 
 /** What of a negotiation a struct needs, nested structs included. */
@@ -155,8 +155,25 @@ export class Needs {
     return open(this.members(struct, part))
   }
 
+  /** Bytes that a member needs at least: those up to the first one whose length is not a number. */
+  least(member: Member): number {
+    if (member.when !== undefined || (member.dims.length > 0 && member.size === null)) return 0
+    if (member.type.kind === 'struct' && member.dims.length === 0 && member.area === undefined)
+      return this.leastOfStruct(this.struct(member.type), this.partOf(member.type, member.part))
+    return member.size ?? 0
+  }
+
+  leastOfStruct(struct: Struct, part: Part | undefined): number {
+    let least = 0
+    for (const member of this.members(struct, part)) {
+      least += this.least(member)
+      if (member.size === null || member.when !== undefined || this.isVariableMember(member)) break
+    }
+    return least
+  }
+
   /** The member that a path names, for conditional and 64-bit reads. */
-  memberAt(members: readonly Member[], path: FieldPath['path']): Member | undefined {
+  memberAt(members: readonly Member[], path: readonly string[]): Member | undefined {
     for (const member of members) {
       if (member.name === path[0]) return member
       const inner =

@@ -1,6 +1,6 @@
 import type { Expression, Member, Part, Struct } from '../../model.ts'
 import { identifier } from '../../names.ts'
-import { condition, type ExpressionScope, numeric, parenthesise } from './expression.ts'
+import { condition, type ExpressionScope, lengthCode, numeric, parenthesise } from './expression.ts'
 import { dependence, type Needs } from './needs.ts'
 import { hasContextLength, type Slot } from './slots.ts'
 import { Subject } from './subject.ts'
@@ -18,7 +18,7 @@ export class Places extends Subject {
         return `this.#${slot.key}_at`
       case 'end': {
         const rest = this.slots.slice(this.slots.indexOf(slot))
-        return `this.$offset + this.$length - ${this.sum(rest.map((other) => this.presentSize(other)))}`
+        return `this.$offset + ${this.whole()} - ${this.sum(rest.map((other) => this.presentSize(other)))}`
       }
     }
   }
@@ -53,9 +53,9 @@ export class Places extends Subject {
     return all.join(' * ')
   }
 
-  /** True when what is there depends on the content: reads check for the end. */
+  /** True when what is there depends on the content, or on the device (config): reads check for the end. */
   protected isChecked(slot: Slot): boolean {
-    return slot.start.kind === 'content' || slot.start.kind === 'end' || slot.start.kind === undefined
+    return slot.start.kind === 'content' || slot.start.kind === 'end' || this.struct.role === 'config'
   }
 
   /** The condition under which the slot is there; undefined: always. */
@@ -73,16 +73,24 @@ export class Places extends Subject {
 
   /** Length of a slot in bytes, presence not considered; open slots take what is left. */
   protected size(slot: Slot, scope: ExpressionScope = this.scope()): string {
-    if (slot.length === 'open') {
-      const rest = this.slots.slice(this.slots.indexOf(slot) + 1)
-      const behind = rest.length === 0 ? [] : [this.sum(rest.map((other) => this.presentSize(other)))]
-      const before = this.at(slot) === 'this.$offset' ? [] : [this.at(slot).replace(/^this\.\$offset \+ /, '')]
-      const content = this.at(slot).startsWith('this.$offset')
-      return content
-        ? `Math.max(0, ${['this.$length', ...before, ...behind].join(' - ')})`
-        : `Math.max(0, this.$offset + this.$length - ${[...[this.at(slot)], ...behind].join(' - ')})`
-    }
-    return this.memberSize(slot.member, slot.id, scope)
+    return slot.length === 'open' ? this.left(slot) : this.memberSize(slot.member, slot.id, scope)
+  }
+
+  /** What is left for a slot: all up to the end but what follows it. */
+  protected left(slot: Slot): string {
+    const rest = this.slots.slice(this.slots.indexOf(slot) + 1)
+    const behind = rest.length === 0 ? [] : [this.sum(rest.map((other) => this.presentSize(other)))]
+    const at = this.at(slot)
+    if (!at.startsWith('this.$offset')) return `Math.max(0, ${[`this.$offset + ${this.whole()}`, at, ...behind].join(' - ')})`
+    const before = at === 'this.$offset' ? [] : [at.replace(/^this\.\$offset \+ /, '')]
+    return `Math.max(0, ${[this.whole(), ...before, ...behind].join(' - ')})`
+  }
+
+  /** The length that open members are measured by: the struct's own where it has one, but never more than there is. */
+  protected whole(): string {
+    if (this.struct.length === undefined) return 'this.$length'
+    this.private('#whole', `Math.min(this.$length, ${numeric(this.struct.length, this.scope())})`)
+    return 'this.#whole'
   }
 
   protected memberSize(member: Member, id: string, scope: ExpressionScope): string {
@@ -96,14 +104,14 @@ export class Places extends Subject {
       const whole = numeric(member.area, scope)
       return `(${condition({ text: '', tree: tree.condition }, scope)} ? ${numeric({ text: '', tree: tree.then }, scope) ?? whole} : ${natural()})`
     }
-    return constantOr(member.area, numeric(member.area, scope))
+    return constantOr(member.area, lengthCode(member.area, scope))
   }
 
   protected dim(member: Member, index: number, length: Expression | undefined, scope: ExpressionScope): string {
     const { count } = member.dims[index] as Member['dims'][number]
     if (count !== null) return String(count)
     if (length === undefined) return member.framed ? `${scope.context}.caller.${identifier(member.name)}_length` : '0'
-    return parenthesise(numeric(length, scope))
+    return parenthesise(lengthCode(length, scope))
   }
 
   /** Bytes of one element. */
@@ -129,9 +137,10 @@ export class Places extends Subject {
       case 'union': {
         const sizes = type.arms.map((arm) => this.armSize(arm, id, scope))
         // An arm whose length stands in its content has one only while it is the chosen one.
-        if (type.by && type.arms.some((arm) => this.needs.isVariableMember(arm))) {
+        if (type.by && (type.group || type.arms.some((arm) => this.needs.isVariableMember(arm)))) {
           const chosen = this.choice(type.by)
-          return `(${type.arms.map((arm, position) => `${chosen(arm)} ? ${sizes[position]} : `).join('')}0)`
+          const slot = this.slots.find((candidate) => candidate.member === member)
+          return `(${type.arms.map((arm, position) => `${chosen(arm) ?? 'true'} ? ${sizes[position]} : `).join('')}${slot ? this.left(slot) : '0'})`
         }
         if (sizes.every((size) => /^\d+$/.test(size))) return String(Math.max(0, ...sizes.map(Number)))
         return `Math.max(${sizes.join(', ')})`
@@ -163,10 +172,28 @@ export class Places extends Subject {
     return certain
   }
 
+  /** Length of a struct that does not vary with its content. */
+  protected fixedSize(): string {
+    return this.struct.role === 'config' ? String(this.struct.size ?? 0) : this.minimum()
+  }
+
+  /** Bytes that the first member of a variable length, and one that takes all that is left, need at least. */
+  protected leastOfVariable(): number {
+    const first = this.slots.find((slot) => slot.length === 'content' || slot.length === 'open')
+    const open = this.slots.find((slot) => slot.length === 'open')
+    return [...new Set([first, open])].reduce((sum, slot) => sum + (slot && slot.whens.length === 0 ? this.needs.least(slot.member) : 0), 0)
+  }
+
   protected minimum(): string {
     if (this.hasLayout) return `this.$layout.${this.variable ? '$minimum' : '$size'}`
-    if (this.struct.role === 'config') return String(this.struct.size ?? 0)
-    return String([...this.certainSlots()].reduce((sum, slot) => sum + Number(this.memberSize(slot.member, slot.id, this.scope())), 0))
+    // A device may have less of its configuration space than the newest specification: what is missing reads as zero.
+    if (this.struct.role === 'config') return '0'
+    return String(this.certainSize() + this.leastOfVariable())
+  }
+
+  /** Bytes of the slots that are there whatever the content says, where no negotiation changes them. */
+  protected certainSize(): number {
+    return [...this.certainSlots()].reduce((sum, slot) => sum + Number(this.memberSize(slot.member, slot.id, this.scope())), 0)
   }
 }
 

@@ -4,7 +4,7 @@ import type { Expression, Member } from '../../model.ts'
 import { identifier } from '../../names.ts'
 import { isBytes } from '../../values.ts'
 import { quote } from '../code.ts'
-import { condition, type ExpressionScope, numeric, parenthesise } from './expression.ts'
+import { condition, type ExpressionScope, lengthCode, parenthesise } from './expression.ts'
 import { dependence } from './needs.ts'
 import { partSuffix } from './subject.ts'
 import { Unions } from './unions.ts'
@@ -17,7 +17,8 @@ export class SizeOf extends Unions {
   /** The length of a value: the fixed part, and what each variable member brings. */
   protected sizeOfCode(): string {
     const certain = this.certainSlots()
-    const terms: string[] = [this.hasLayout ? 'layout.$minimum' : this.minimum()]
+    const least = this.leastOfVariable()
+    const terms: string[] = [this.hasLayout ? `layout.$minimum${least === 0 ? '' : ` - ${least}`}` : String(this.certainSize())]
     for (const slot of this.slots) {
       if (certain.has(slot)) continue
       const isVariable = slot.length === 'open' || slot.length === 'content'
@@ -34,9 +35,9 @@ export class SizeOf extends Unions {
   protected sizeOfMember(member: Member, value: string, id: string): string {
     const { type } = member
     const scope: ExpressionScope = { ...this.scope('layout.$context'), own: 'this' }
-    if (member.area && dependence([member.area]) !== 'content' && !(member.area.tree.op === 'if' && !member.area.tree.otherwise))
-      return numeric(member.area, scope)
-    if (member.reserved) return member.size === null ? '0' : String(member.size)
+    const whole = { ...scope, own: 'value', plain: true }
+    if (member.area && !(member.area.tree.op === 'if' && !member.area.tree.otherwise)) return parenthesise(lengthCode(member.area, whole))
+    if (member.reserved) return this.memberSize(member, id, whole)
     if (isBytes(member) && (type.kind !== 'integer' || member.dims.length === 1)) return `(${value}?.length ?? 0)`
     if (type.kind === 'union') return this.sizeOfUnion(member, value, id)
     const struct = type.kind === 'struct' ? this.needs.struct(type) : undefined

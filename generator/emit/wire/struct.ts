@@ -156,7 +156,11 @@ export class StructEmitter extends SizeOf {
       ...this.layoutSlots().map((slot) => slot.key),
       ...this.nestedLayouts().map(({ id }) => id),
     ]
-    return [...compactStart(lines), `return { $context: context, ${this.total()}: size${names.map((name) => `, ${name}`).join('')} }`]
+    const least = this.variable ? this.leastOfVariable() : 0
+    return [
+      ...compactStart(lines),
+      `return { $context: context, ${this.total()}: size${least === 0 ? '' : ` + ${least}`}${names.map((name) => `, ${name}`).join('')} }`,
+    ]
   }
 
   /** Under which name the layout has its length. */
@@ -169,7 +173,7 @@ export class StructEmitter extends SizeOf {
     const { length, head } = this.struct
     if (head) return numeric(head.size, this.scope())
     if (length) return numeric(length, this.scope())
-    if (!this.variable) return this.minimum()
+    if (!this.variable) return this.fixedSize()
     if (this.slots.some((slot) => slot.length === 'open')) return 'this.$length'
     const last = this.slots.at(-1) as Slot
     const end = `${this.at(last)} + ${this.presentSize(last)}`
@@ -199,7 +203,7 @@ export class StructEmitter extends SizeOf {
       extends: 'Struct',
       ...docs(this.struct.doc, this.structNote(), citation(this.model, this.struct)),
       properties: [
-        ...(fixed ? [{ name: 'size', isStatic: true, isReadonly: true, initializer: minimum, ...docs('Length in bytes.') }] : []),
+        ...(fixed ? [{ name: 'size', isStatic: true, isReadonly: true, initializer: this.fixedSize(), ...docs('Length in bytes.') }] : []),
         ...this.offsetTable(),
         ...(this.hasLayout ? [{ name: '$layout', type: `${this.name}Layout`, isReadonly: true, ...docs('Where the members stand.') }] : []),
         ...(this.given.length > 0 ? [{ name: '$given', type: `${this.name}Given`, ...docs('What the layout needs from outside.') }] : []),
@@ -280,7 +284,7 @@ export class StructEmitter extends SizeOf {
     const usesContext = cursor.includes('context')
     const sizeOf = this.variable ? this.sizeOfCode() : ''
     const unused = (parameter: string): string => (new RegExp(`\\b${parameter}\\b`).test(sizeOf) ? parameter : `_${parameter}`)
-    const size = this.variable ? `${name}.sizeOf(value${this.sizeOfContext()})` : this.hasLayout ? 'struct.$minimum' : this.minimum()
+    const size = this.variable ? `${name}.sizeOf(value${this.sizeOfContext()})` : this.hasLayout ? 'struct.$minimum' : this.fixedSize()
     return [
       ...(this.hasLayout
         ? [

@@ -89,7 +89,8 @@ export class Unions extends Arrays {
     present: string | undefined,
     chosen: ((arm: Member) => string | undefined) | undefined,
   ): ArmCode[] {
-    const own = arm.when && condition(arm.when, this.scope())
+    const declared = arm.when && parenthesise(condition(arm.when, this.scope()))
+    const own = all(declared, this.room(slot, arm, at))
     const when = all(present, own, chosen?.(arm))
     if (arm.type.kind === 'group') return this.groupArm(slot, arm, id, at, when)
     if (arm.reserved) return []
@@ -97,13 +98,27 @@ export class Unions extends Arrays {
     const armId = id === '' ? name : `${id}_${name}`
     // Reads at the union's start need no check unless the start itself depends on the content.
     if (arm.type.kind === 'bits' && arm.dims.length === 0) {
-      const bits = this.bitAccessors(slot, arm, armId, at, own && parenthesise(own))
+      const bits = this.bitAccessors(slot, arm, armId, at, declared)
       // A view whose constant bits are others is not what stands there.
       const fits = chosen === undefined && bits.matches !== '' ? bits.matches : undefined
       const code: ValueCode = { type: bits.type, get: bits.get, set: (value) => [...bits.constants, ...bits.set(value)] }
       return [{ name, member: arm, when: all(when, fits), own: all(own, fits), code }]
     }
-    return [{ name, member: arm, when, own, code: this.value(slot, arm, armId, at, own && parenthesise(own)) }]
+    return [{ name, member: arm, when, own, code: this.value(slot, arm, armId, at, declared) }]
+  }
+
+  /** Where the content decides how much room there is: an arm that does not fit is not what stands there. */
+  protected room(slot: Slot, arm: Member, at: string): string | undefined {
+    const least = this.needs.least(arm)
+    if (least === 0 || (!this.isChecked(slot) && slot.length !== 'content' && slot.length !== 'open') || this.struct.role === 'config')
+      return undefined
+    const size = this.memberHasRoom(slot) ? this.size(slot) : String(least)
+    return `${this.imports.runtime('available')}(this, ${at}, ${size}) >= ${least}`
+  }
+
+  /** True when the union has an area or takes what is left: a length that does not itself ask which arm there is. */
+  protected memberHasRoom(slot: Slot): boolean {
+    return slot.length === 'open' || slot.member.area !== undefined
   }
 
   /** An arm of several members: each has its place behind the one before. */
