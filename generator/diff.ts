@@ -6,12 +6,15 @@ export interface Edit {
 }
 
 /**
- * Most edits that are looked for in the part between the common beginning and the common end. Two texts that differ in more are shown as one removed and one
- * added block: the search takes time and memory with the square of it.
+ * Most edits that are looked for in the part between the common beginning and the common end. Two texts that differ in more are shown as one
+ * removed and one added block: the search takes time and memory with the square of it.
  */
 export const maximumEdits = 1000
 
-/** The shortest list of edits from one list of lines to another (Myers, "An O(ND) Difference Algorithm"), or removal and addition where they differ in too much. */
+/**
+ * The shortest list of edits from one list of lines to another (Myers, "An O(ND) Difference Algorithm"); where they differ in too much, one
+ * removal and one addition.
+ */
 export function diffLines(before: readonly string[], after: readonly string[]): Edit[] {
   let start = 0
   while (start < before.length && start < after.length && before[start] === after[start]) start++

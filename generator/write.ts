@@ -57,7 +57,8 @@ export function planWrite(folder: string, files: readonly OutputFile[], keepStal
       else plan.foreign.push(path)
     }
   }
-  if (!keepStale) for (const path of generatedFiles(folder)) if (!wanted.has(path)) plan.changes.push({ path, before: readFileSync(join(folder, path), 'utf8') })
+  if (!keepStale)
+    for (const path of generatedFiles(folder)) if (!wanted.has(path)) plan.changes.push({ path, before: readFileSync(join(folder, path), 'utf8') })
   plan.changes.sort((a, b) => (a.path < b.path ? -1 : 1))
   return plan
 }

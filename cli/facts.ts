@@ -1,0 +1,71 @@
+/** `virtgen facts`: the description as a flat list, to search in and to compare with. */
+import { type Facts, type FieldFact, factsOf } from '../generator/facts.ts'
+import { describeChapters } from './chapters.ts'
+import { type Command, jsonOption, specOption } from './command.ts'
+import { columns } from './table.ts'
+
+export const facts: Command = {
+  name: 'facts',
+  arguments: '[...chapter]',
+  summary: 'lists every number of the description, one per line',
+  description: [
+    'Each line begins with what it is (device, feature, constant, struct, field, register, queue, erratum), its chapter and its name. ' +
+      'Offsets count from the outermost struct; "-" stands for an offset or size that varies.',
+  ],
+  options: [jsonOption, specOption],
+  examples: [
+    { line: 'virtgen facts blk | grep capacity', meaning: 'where is capacity?' },
+    { line: 'virtgen facts --json > facts.json', meaning: 'everything, for a program' },
+  ],
+  async run(call) {
+    const { model, chosen } = await describeChapters(call)
+    const all = only(factsOf(model), chosen)
+    if (call.options.has('json')) call.printJson(all)
+    else for (const line of columns(rows(all))) call.print(line)
+    return 0
+  },
+}
+
+function only(all: Facts, scopes: ReadonlySet<string> | undefined): Facts {
+  if (scopes === undefined) return all
+  const kept = Object.entries(all).map(([key, list]) => [key, Array.isArray(list) ? list.filter(({ scope }) => scopes.has(scope)) : list])
+  return Object.fromEntries(kept) as Facts
+}
+
+function rows(all: Facts): string[][] {
+  return [
+    ...all.devices.map(({ scope, id, name }) => ['device', scope, name, `id ${id}`]),
+    ...all.features.map(({ scope, name, bit, legacy }) => ['feature', scope, name, `bit ${bit}`, legacy ? 'legacy' : '']),
+    ...all.constants.map(({ scope, name, value, group }) => ['constant', scope, name, `= ${value}`, group]),
+    ...all.structs.flatMap(({ scope, name, size, fields }) => [
+      ['struct', scope, name, `size ${size ?? '-'}`],
+      ...fields.map((field) => ['field', scope, `${name}.${field.name}`, ...fieldColumns(field)]),
+    ]),
+    ...all.registers.map(({ scope, block, name, offset, width, access, legacy }) => [
+      'register',
+      scope,
+      `${block}.${name}`,
+      `offset ${offset ?? '-'}`,
+      `size ${width ?? '-'}, ${access}${legacy ? ', legacy' : ''}`,
+    ]),
+    ...all.queues.map(({ scope, name, index, when }) => ['queue', scope, name, `index ${index}`, when === undefined ? '' : `when ${when}`]),
+    ...all.errata.map(({ kind, scope, name, why }) => ['erratum', scope, name, kind, oneLine(why)]),
+  ]
+}
+
+function fieldColumns({ offset, size, type, count, bit, bits, part, when }: FieldFact): string[] {
+  const dims =
+    count === undefined
+      ? ''
+      : [count]
+          .flat()
+          .map((length) => `[${length}]`)
+          .join('')
+  const place = bit === undefined ? `size ${size ?? '-'}` : `bits ${bit}${bits === 1 ? '' : `–${bit + (bits as number) - 1}`}`
+  const rest = [part, when === undefined ? undefined : `when ${when}`].filter((text) => text !== undefined)
+  return [`offset ${offset ?? '-'}`, [`${place}, ${type}${dims}`, ...rest].join(', ')]
+}
+
+function oneLine(text: string): string {
+  return text.replaceAll(/\s+/g, ' ')
+}
