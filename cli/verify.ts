@@ -47,7 +47,10 @@ export const verify: Command = {
     if (options.has('json')) call.printJson(report)
     else {
       call.print(formatLinuxReport(report, call.paint))
-      if (report.skipped === undefined) call.print(`  compared with ${wire ? 'the generated classes and the model' : 'the model; the generated classes are not built (npm run build)'}`)
+      if (report.skipped === undefined)
+        call.print(
+          `  compared with ${wire ? 'the generated classes and the model' : 'the model; the generated classes are not built (npm run build)'}`,
+        )
     }
     const isIncomplete = report.skipped !== undefined || report.absent.length > 0
     return report.mismatches.length > 0 || (options.has('complete') && isIncomplete) ? 1 : 0

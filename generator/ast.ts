@@ -93,6 +93,12 @@ export interface GroupAttributes extends OriginAst {
 }
 export type GroupAst = Record<string, ConstantAst> | GroupAttributes
 
+/** True for `{values, …}`. A constant may be named `values`; its value is then no mapping of constants. */
+export function isLongGroup(group: unknown): group is GroupAttributes {
+  const values = (group as { values?: unknown } | null | undefined)?.values
+  return typeof values === 'object' && values !== null && !('value' in values)
+}
+
 export interface FeatureAttributes extends OriginAst {
   bit: number
   requires?: Value | boolean

@@ -2,8 +2,9 @@
  * Bytes ↔ plain values by the model alone, without generated code: for `virtgen decode`, for the test vectors and as the measure of the generated code.
  * The values are those of docs/generated-code.md, "Values".
  */
-import type { Outer } from './codec/scope.ts'
+
 import { type DecodedField, Reader } from './codec/reader.ts'
+import type { Outer } from './codec/scope.ts'
 import { type CodecContext, isFixedLayout, Session } from './codec/session.ts'
 import { Writer } from './codec/writer.ts'
 import type { Model, Part, Reference, Struct } from './model.ts'
@@ -44,13 +45,20 @@ export function decodeStruct(model: Model, reference: Reference, bytes: Uint8Arr
  * @throws RangeError for a value that does not fit: out of range, or of another length than the fields say
  * @throws TypeError for a value of the wrong kind, for a name that no member has, and as `decodeStruct`
  */
-export function encodeStruct(model: Model, reference: Reference, value: Record<string, unknown>, context: CodecContext = {}, part?: Part): Uint8Array {
+export function encodeStruct(
+  model: Model,
+  reference: Reference,
+  value: Record<string, unknown>,
+  context: CodecContext = {},
+  part?: Part,
+): Uint8Array {
   const session = new Session(model, context)
   const struct = session.struct(reference)
   return new Writer(session).whole(struct, value, outermost(session, struct, part))
 }
 
 function outermost(session: Session, struct: Struct, part: Part | undefined): Outer {
-  if (struct.twoPart && part !== 'readable' && part !== 'writable') throw new TypeError(`${struct.name} has two parts: say "readable" or "writable", not ${String(part)}`)
-  return { session, part, bindings: undefined, readable: session.context.given?.['readable'] }
+  if (struct.twoPart && part !== 'readable' && part !== 'writable')
+    throw new TypeError(`${struct.name} has two parts: say "readable" or "writable", not ${String(part)}`)
+  return { session, part, bindings: undefined, readable: session.context.given?.readable }
 }

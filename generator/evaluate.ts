@@ -34,7 +34,7 @@ export function evaluate(tree: Tree, environment: Environment = {}): bigint | un
     case 'if': {
       const condition = evaluate(tree.condition, environment)
       if (condition === undefined) return undefined
-      if (condition !== 0n) return evaluate(tree.then, environment)
+      if (condition !== 0n) return evaluate(tree.value, environment)
       return tree.otherwise === undefined ? undefined : evaluate(tree.otherwise, environment)
     }
     case 'binary':
@@ -65,9 +65,9 @@ function evaluateBinary(tree: Extract<Tree, { op: 'binary' }>, environment: Envi
     case '|':
       return left | right
     case '<<':
-      return right > 127n ? undefined : left << right
+      return right < 0n || right > 127n ? undefined : left << right
     case '>>':
-      return left >> right
+      return right < 0n ? undefined : left >> right
     case '==':
       return fromBoolean(left === right)
     case '!=':
@@ -121,7 +121,7 @@ export function* nodes(tree: Tree): Generator<Tree> {
       yield* nodes(tree.right)
       return
     case 'if':
-      yield* nodes(tree.then)
+      yield* nodes(tree.value)
       yield* nodes(tree.condition)
       if (tree.otherwise) yield* nodes(tree.otherwise)
       return

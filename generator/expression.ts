@@ -1,13 +1,14 @@
 /** The expression grammar of the language (docs/language.md, "Expressions"): text to a tree of names that are not yet looked up. */
+import { expressionWords } from './names.ts'
 
 /** A syntax tree with positions; `resolve` turns it into a `Tree` of the model. */
 export type Syntax =
   | { op: 'number'; value: number | bigint; at: number; end: number }
   | { op: 'name'; path: string[]; at: number; end: number }
-  | { op: 'sizeof'; name: string; at: number; end: number }
+  | { op: 'sizeof'; name: string; nameAt: number; at: number; end: number }
   | { op: 'not'; arg: Syntax; at: number; end: number }
   | { op: 'binary'; operator: string; left: Syntax; right: Syntax; at: number; end: number }
-  | { op: 'if'; then: Syntax; condition: Syntax; otherwise?: Syntax; at: number; end: number }
+  | { op: 'if'; value: Syntax; condition: Syntax; otherwise?: Syntax; at: number; end: number }
 
 export class ExpressionError extends Error {
   readonly offset: number
@@ -29,6 +30,8 @@ const tokenPattern = /\s*(?:(0[xX][0-9a-fA-F]+|\d+)|([A-Za-z_][A-Za-z0-9_-]*(?:\
 
 /** Deep nesting is a mistake or an attack on the stack; no length or condition of the specification nests deeper than three. */
 const maximumDepth = 100
+/** A long row of operators makes a deep tree. */
+const maximumTokens = 1000
 
 function tokenize(text: string): Token[] {
   const tokens: Token[] = []
@@ -44,7 +47,9 @@ function tokenize(text: string): Token[] {
     }
     const token = (match[1] ?? match[2] ?? match[3]) as string
     const kind = match[1] !== undefined ? 'number' : match[2] !== undefined ? 'name' : 'symbol'
-    tokens.push({ kind, text: token, at: tokenPattern.lastIndex - token.length })
+    const at = tokenPattern.lastIndex - token.length
+    if (tokens.length === maximumTokens) throw new ExpressionError(`an expression of more than ${maximumTokens} words`, at, token.length)
+    tokens.push({ kind, text: token, at })
   }
   tokens.push({ kind: 'end', text: 'end of the expression', at: text.length })
   return tokens
@@ -53,7 +58,6 @@ function tokenize(text: string): Token[] {
 /** Binary operators by precedence, loosest first; comparisons do not chain. */
 const levels: readonly (readonly string[])[] = [['|'], ['&'], ['<<', '>>'], ['+', '-'], ['*', '/']]
 const comparisons = ['==', '!=', '<', '<=', '>', '>=', 'has']
-const words = new Set(['if', 'else', 'and', 'or', 'not', 'has', 'sizeof'])
 
 class Parser {
   readonly #tokens: Token[]
@@ -107,11 +111,11 @@ class Parser {
 
   #conditional(): Syntax {
     if (++this.#depth > maximumDepth) throw new ExpressionError('nested too deeply', this.#token.at, 1)
-    const then = this.#or()
-    let result = then
+    const value = this.#or()
+    let result = value
     if (this.#accept('if')) {
       const condition = this.#or()
-      result = { op: 'if', then, condition, at: then.at, end: condition.end }
+      result = { op: 'if', value, condition, at: value.at, end: condition.end }
       if (this.#accept('else')) {
         const otherwise = this.#conditional()
         result = { ...result, otherwise, end: otherwise.end }
@@ -171,8 +175,9 @@ class Parser {
     }
     if (this.#accept('(')) {
       const inner = this.#conditional()
+      const close = this.#token
       this.#take(')')
-      return inner
+      return { ...inner, at: token.at, end: close.at + 1 }
     }
     if (this.#is('sizeof')) {
       this.#next++
@@ -180,10 +185,11 @@ class Parser {
       const name = this.#token
       if (name.kind !== 'name') throw this.#unexpected('the name of a struct')
       this.#next++
+      const close = this.#token
       this.#take(')')
-      return { op: 'sizeof', name: name.text, at: name.at, end: name.at + name.text.length }
+      return { op: 'sizeof', name: name.text, nameAt: name.at, at: token.at, end: close.at + 1 }
     }
-    if (token.kind === 'name' && !words.has(token.text)) {
+    if (token.kind === 'name' && !expressionWords.has(token.text)) {
       this.#next++
       return { op: 'name', path: token.text.split('.'), at: token.at, end }
     }
@@ -213,7 +219,7 @@ export function parseRange(text: string): [Syntax, Syntax] {
 /** The name of a member and its brackets, `macs[entries][6]`. */
 export interface MemberName {
   name: string
-  /** Text of each bracket and its position; empty for an open one. */
+  /** Text of each bracket and its position in the key; empty for an open one. */
   dims: { text: string; at: number }[]
 }
 
@@ -226,7 +232,8 @@ export function parseMemberName(key: string): MemberName {
   while (at < key.length) {
     const close = key.indexOf(']', at)
     if (key[at] !== '[' || close < 0) throw new ExpressionError(`expected "[length]" behind the name, found "${key.slice(at)}"`, at, key.length - at)
-    dims.push({ text: key.slice(at + 1, close).trim(), at: at + 1 })
+    const inside = key.slice(at + 1, close)
+    dims.push({ text: inside.trim(), at: at + 1 + inside.length - inside.trimStart().length })
     at = close + 1
   }
   return { name: match[1] as string, dims }

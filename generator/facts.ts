@@ -38,7 +38,9 @@ export function factsOf(model: Model): Facts {
     version: model.version,
     devices: model.devices.map(({ id, title, name }) => ({ id, name: title, scope: name })),
     features: each(({ name: scope, features }) => features.map(({ name, bit, legacy }) => ({ scope, name, bit, ...(legacy ? { legacy } : {}) }))),
-    constants: each(({ name: scope, groups }) => groups.flatMap((group) => group.constants.map(({ name, value }) => ({ scope, name, value: plainNumber(value), group: group.name })))),
+    constants: each(({ name: scope, groups }) =>
+      groups.flatMap((group) => group.constants.map(({ name, value }) => ({ scope, name, value: plainNumber(value), group: group.name }))),
+    ),
     structs: each((chapter) => chapter.structs.filter(isNamedByText).map((struct) => structFact(model, chapter, struct))),
     registers: each((chapter) => chapter.registers.flatMap((block) => registerFacts(chapter, block))),
     queues: each((chapter) => chapter.queues.flatMap((queue) => queueFacts(chapter.name, queue))),
@@ -212,10 +214,21 @@ function errataFacts(chapter: Chapter): Facts['errata'] {
     why: `${erratum.truth}: ${erratum.why}`,
   }))
   const linux: Facts['errata'] = []
-  const add = (name: string, section: string | undefined, item: { linux: { name: string | null; value?: unknown; size?: unknown; why?: string } }): void => {
+  const add = (
+    name: string,
+    section: string | undefined,
+    item: { linux: { name: string | null; value?: unknown; size?: unknown; why?: string } },
+  ): void => {
     const { value, size, why, name: linuxName } = item.linux
     if (value === undefined && size === undefined) return
-    linux.push({ kind: 'linux', scope, name, section: section ?? '', quote: `Linux: ${linuxName} = ${String(value ?? `${size} bytes`)}`, why: why ?? '' })
+    linux.push({
+      kind: 'linux',
+      scope,
+      name,
+      section: section ?? '',
+      quote: `Linux: ${linuxName} = ${String(value ?? `${size} bytes`)}`,
+      why: why ?? '',
+    })
   }
   for (const feature of chapter.features) add(feature.name, feature.section, feature)
   for (const constant of chapter.groups.flatMap((group) => group.constants)) add(constant.name, constant.section, constant)

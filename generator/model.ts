@@ -285,7 +285,7 @@ export type Tree =
   | { op: 'sizeof'; struct: Reference; value: number }
   | { op: 'not'; arg: Tree }
   | { op: 'binary'; operator: BinaryOperator; left: Tree; right: Tree }
-  | { op: 'if'; then: Tree; condition: Tree; otherwise?: Tree }
+  | { op: 'if'; value: Tree; condition: Tree; otherwise?: Tree }
 
 export interface Queue extends Origin {
   name: string

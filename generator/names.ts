@@ -24,7 +24,31 @@ export const reservedWords: ReadonlySet<string> = new Set(
 )
 
 /** Globals that the generated code uses; a struct of that name would hide them. */
-export const usedGlobals: ReadonlySet<string> = new Set(['Array', 'DataView', 'Uint8Array', 'Number', 'BigInt', 'Math', 'Object', 'RangeError', 'TypeError'])
+export const usedGlobals: ReadonlySet<string> = new Set([
+  'Array',
+  'DataView',
+  'Uint8Array',
+  'Number',
+  'BigInt',
+  'Math',
+  'Object',
+  'RangeError',
+  'TypeError',
+])
+
+/** What every generated module exports besides the names of its chapter. */
+export const moduleNames: ReadonlySet<string> = new Set(['features', 'checkFeatures'])
+
+/** True for a constant that is exported by its own name, besides in its group: names of ours are not. */
+export function isExportedAlone(constant: string): boolean {
+  return /^[A-Z][A-Za-z0-9_]*$/.test(constant)
+}
+
+/** Words of expressions; what has such a name cannot be named in one. */
+export const expressionWords: ReadonlySet<string> = new Set(['if', 'else', 'and', 'or', 'not', 'has', 'sizeof'])
+
+/** What an expression means by these is fixed: the configuration space, the queue, the readable part, the number of a repeated queue. */
+export const fixedNames: ReadonlySet<string> = new Set(['config', 'queue', 'readable', 'i'])
 
 /** Names that an accessor class keeps for itself; its own other names begin with `$`. */
 export const reservedMembers: ReadonlySet<string> = new Set(['constructor', 'at', '__proto__', 'prototype', 'toString', 'valueOf', 'hasOwnProperty'])

@@ -12,10 +12,7 @@ const names = z.union([name, z.array(name).min(1)])
 /** A name of the specification; `is` may also take a bare number. */
 const selector = z.union([text, number])
 
-const linuxName = z.union([
-  text,
-  z.strictObject({ name: text.optional(), value: value.optional(), size: z.int().optional(), why: text.optional() }),
-])
+const linuxName = z.union([text, z.strictObject({ name: text.optional(), value: value.optional(), size: z.int().optional(), why: text.optional() })])
 
 const origin = {
   source: text.optional().describe('where it comes from: oasis-1.4 (default), linux-6.12, fuse, v4l2, qemu-10.0, prose'),
@@ -23,7 +20,10 @@ const origin = {
   since: text.optional().describe('first version that has it'),
   doc: text.optional().describe('one or two sentences'),
 }
-const wasNames = z.union([text, z.array(text).min(1)]).optional().describe('older names')
+const wasNames = z
+  .union([text, z.array(text).min(1)])
+  .optional()
+  .describe('older names')
 const legacyOrder = z.enum(['native', 'same']).optional().describe('byte order on the legacy interface')
 const linux = linuxName.optional().describe("Linux's name; none: not in the headers; or {name, value, size, why}")
 
@@ -57,7 +57,10 @@ const memberValue: z.ZodType<MemberAst> = z
       z.strictObject({
         type: text.optional().describe('le32, u8, a struct, reserved T, bytes, body …'),
         struct: z.array(member).min(1).optional().describe('members of a nested anonymous struct'),
-        union: z.union([name, z.array(member).min(1)]).optional().describe('arms, or the group whose constants hold structs'),
+        union: z
+          .union([name, z.array(member).min(1)])
+          .optional()
+          .describe('arms, or the group whose constants hold structs'),
         bits: z.array(bitField).min(1).optional().describe('bit-fields, least significant first'),
         enum: name.optional().describe('group the value is one of'),
         flags: names.optional().describe('group(s) of masks'),
@@ -65,12 +68,18 @@ const memberValue: z.ZodType<MemberAst> = z
         mask: value.optional().describe('bits that hold the enum'),
         when: expression.optional().describe('condition'),
         by: text.optional().describe('deciding field of the union'),
-        is: z.union([selector, z.array(selector).min(1)]).optional().describe('constants that select this arm'),
+        is: z
+          .union([selector, z.array(selector).min(1)])
+          .optional()
+          .describe('constants that select this arm'),
         size: value.optional().describe('length of the area in bytes, whatever is in it'),
         stride: text.optional().describe('bytes from one element to the next'),
         until: text.optional().describe('the list ends where this holds for an element'),
         framed: z.boolean().optional().describe('has a descriptor of its own'),
-        with: z.union([z.literal('caller'), z.record(name, text)]).optional().describe('binds the given names of the struct'),
+        with: z
+          .union([z.literal('caller'), z.record(name, text)])
+          .optional()
+          .describe('binds the given names of the struct'),
         range: text.optional().describe('A .. B'),
         count: text.optional().describe('A .. B elements'),
         multiple: value.optional().describe('length in bytes is a multiple of'),
@@ -199,7 +208,10 @@ export const fileSchema = z.strictObject({
   id: z.int().min(1).max(0xffff).optional().describe('device id'),
   uses: z.array(name).optional(),
   legacy: legacyOrder,
-  header: z.union([text, z.array(text).min(1)]).optional().describe('Linux headers with the same things'),
+  header: z
+    .union([text, z.array(text).min(1)])
+    .optional()
+    .describe('Linux headers with the same things'),
   let: z.record(name, z.union([z.literal('caller'), expression])).optional(),
   devices: z.record(name, z.strictObject({ id: z.int().min(1).max(0xffff), title: text, linux })).optional(),
   features: z.record(name, feature).optional(),
@@ -210,7 +222,9 @@ export const fileSchema = z.strictObject({
   registers: z.record(name, struct).optional(),
   queues: z.array(oneKey(queue)).optional(),
   messages: z.record(name, message).optional(),
-  shared_memory: z.record(name, z.union([z.int(), text, z.strictObject({ id: z.union([z.int(), text]), when: expression.optional(), ...origin })])).optional(),
+  shared_memory: z
+    .record(name, z.union([z.int(), text, z.strictObject({ id: z.union([z.int(), text]), when: expression.optional(), ...origin })]))
+    .optional(),
   errata: z.array(z.strictObject({ at: text, text, truth: text, why: text, ...origin })).optional(),
   vectors: z
     .array(

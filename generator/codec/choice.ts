@@ -14,12 +14,23 @@ export function enumBits(model: Model, { member, field }: FoundField): bigint | 
   return ~taken.reduce((bits, { value }) => bits | BigInt(value), 0n)
 }
 
-/** A group and those of other chapters that extend its id space. */
+const families = new WeakMap<Model, Map<string, Group[]>>()
+
+/** A group and those of other chapters that extend its id space. Looked up once: every element of a list asks for it. */
 export function familyOf(model: Model, group: Reference): Group[] {
-  const isMeant = (chapter: string, name: string): boolean => chapter === group.chapter && name === group.name
-  return model.chapters
-    .flatMap(({ groups }) => groups)
-    .filter((candidate) => isMeant(candidate.chapter, candidate.name) || (candidate.extends !== undefined && isMeant(candidate.extends.chapter, candidate.extends.group)))
+  const known = families.get(model) ?? new Map<string, Group[]>()
+  families.set(model, known)
+  const key = `${group.chapter}/${group.name}`
+  const family = known.get(key) ?? findFamily(model, group)
+  known.set(key, family)
+  return family
+}
+
+function findFamily(model: Model, { chapter, name }: Reference): Group[] {
+  const groups = model.chapters.flatMap((each) => each.groups)
+  return groups.filter(
+    (group) => (group.chapter === chapter && group.name === name) || (group.extends?.chapter === chapter && group.extends.group === name),
+  )
 }
 
 /**
@@ -30,7 +41,9 @@ export function familyOf(model: Model, group: Reference): Group[] {
 export function selectArm(type: UnionType, scope: Scope): Member | undefined {
   const selector = selectorOf(type, scope)
   if (type.by !== undefined && selector === undefined) return undefined
-  const candidates = type.arms.filter((arm) => (arm.is === undefined ? holds(arm.when, scope) : isPresent(arm, scope) && arm.is.some(({ value }) => BigInt(value) === selector)))
+  const candidates = type.arms.filter((arm) =>
+    arm.is === undefined ? holds(arm.when, scope) : isPresent(arm, scope) && arm.is.some(({ value }) => BigInt(value) === selector),
+  )
   const rank = (arm: Member): number => (arm.is !== undefined ? 0 : arm.when !== undefined ? 1 : 2)
   return candidates.sort((a, b) => rank(a) - rank(b))[0]
 }

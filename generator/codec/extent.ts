@@ -2,7 +2,7 @@
 import type { Expression, Member, Struct, Type } from '../model.ts'
 import { isBytes } from '../values.ts'
 import { presentArms, selectArm, type UnionType } from './choice.ts'
-import { areaOf, groupScope, isOptional, outerOf, type Outer, type Scope, toLength, usesContent, valueIfKnown, valueOf } from './scope.ts'
+import { areaOf, evaluated, evaluatedIfKnown, groupScope, isOptional, type Outer, outerOf, type Scope, toLength, usesContent } from './scope.ts'
 import { isFixedLayout, membersOf } from './session.ts'
 
 export interface Extent {
@@ -21,11 +21,11 @@ const unknown: Extent = { least: 0, fixed: false, size: undefined }
 export function extentOf(member: Member, scope: Scope): Extent {
   if (member.when === undefined || isFixedLayout(scope.struct)) return presentExtent(member, scope)
   if (usesContent(member.when)) {
-    const present = valueIfKnown(member.when, scope)
+    const present = evaluatedIfKnown(member.when, scope)
     if (present === undefined) return unknown
     return present === 0n ? { ...nothing, fixed: false } : { ...presentExtent(member, scope), least: 0, fixed: false }
   }
-  return (valueOf(member.when, scope) ?? 0n) === 0n ? nothing : presentExtent(member, scope)
+  return (evaluated(member.when, scope) ?? 0n) === 0n ? nothing : presentExtent(member, scope)
 }
 
 function presentExtent(member: Member, scope: Scope): Extent {
@@ -36,7 +36,7 @@ function presentExtent(member: Member, scope: Scope): Extent {
     const size = areaOf(member, scope)
     return size === undefined ? naturalExtent(member, scope) : exactly(size)
   }
-  const value = valueIfKnown(area, scope)
+  const value = evaluatedIfKnown(area, scope)
   return value === undefined && isOptional(area) ? unknown : { ...unknown, size: value === undefined ? undefined : toLength(value) }
 }
 
@@ -57,8 +57,8 @@ export function naturalExtent(member: Member, scope: Scope): Extent {
 
 /** A length or a number of elements, as an extent. */
 function lengthExtent(length: Expression, scope: Scope): Extent {
-  if (!usesContent(length)) return exactly(toLength(valueOf(length, scope)))
-  const value = valueIfKnown(length, scope)
+  if (!usesContent(length)) return exactly(toLength(evaluated(length, scope)))
+  const value = evaluatedIfKnown(length, scope)
   return { ...unknown, size: value === undefined ? undefined : toLength(value) }
 }
 
@@ -95,7 +95,7 @@ export function structExtent(struct: Struct, outer: Outer): Extent {
   const scope = unreadScope(struct, outer)
   const content = sequenceExtent(scope.members, scope)
   if (struct.length === undefined) return content
-  const length = valueIfKnown(struct.length, scope)
+  const length = evaluatedIfKnown(struct.length, scope)
   return { least: content.least, fixed: false, size: length === undefined ? undefined : toLength(length) }
 }
 
@@ -106,7 +106,10 @@ function unreadScope(struct: Struct, outer: Outer): Scope {
 
 function sequenceExtent(members: readonly Member[], scope: Scope): Extent {
   const extents = members.map((member) => extentOf(member, scope))
-  const size = extents.reduce<number | undefined>((sum, extent) => (sum === undefined || extent.size === undefined ? undefined : sum + extent.size), 0)
+  const size = extents.reduce<number | undefined>(
+    (sum, extent) => (sum === undefined || extent.size === undefined ? undefined : sum + extent.size),
+    0,
+  )
   return { least: leastOf(members, extents, scope), fixed: extents.every(({ fixed }) => fixed), size }
 }
 
@@ -127,7 +130,11 @@ function leastOf(members: readonly Member[], extents: readonly Extent[], scope: 
 
 /** Bytes that members need at least. */
 export function leastOfSequence(members: readonly Member[], scope: Scope): number {
-  return leastOf(members, members.map((member) => extentOf(member, scope)), scope)
+  return leastOf(
+    members,
+    members.map((member) => extentOf(member, scope)),
+    scope,
+  )
 }
 
 /** A union is as long as its longest arm; where one of them has no fixed length, as the selected one. */
@@ -149,7 +156,7 @@ export function isFixedUnion(type: UnionType): boolean {
 }
 
 function knownArms(type: UnionType, scope: Scope): Member[] | undefined {
-  const isKnown = (arm: Member): boolean => isFixedLayout(scope.struct) || arm.when === undefined || valueIfKnown(arm.when, scope) !== undefined
+  const isKnown = (arm: Member): boolean => isFixedLayout(scope.struct) || arm.when === undefined || evaluatedIfKnown(arm.when, scope) !== undefined
   return type.arms.every(isKnown) ? presentArms(type, scope) : undefined
 }
 
@@ -170,7 +177,7 @@ export function isOpen(member: Member, scope: Scope): boolean {
 }
 
 function areaIsCertain(area: Expression, scope: Scope): boolean {
-  return !isOptional(area) || valueIfKnown(area, scope) !== undefined
+  return !isOptional(area) || evaluatedIfKnown(area, scope) !== undefined
 }
 
 function isOpenType(type: Type, scope: Scope): boolean {

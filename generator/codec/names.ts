@@ -10,6 +10,7 @@ export function valueName(member: Member): string {
 
 /** The properties that a member gives its parent. */
 export function namesOf(member: Member): string[] {
+  if (member.reserved) return []
   const name = valueName(member)
   const { type } = member
   if (name !== '') return [name]

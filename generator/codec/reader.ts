@@ -4,8 +4,9 @@ import { identifier } from '../names.ts'
 import { isBigint } from '../values.ts'
 import { headSelector, heldStructs, presentArms, selectArm, type UnionType } from './choice.ts'
 import { extentOf, isByteArray, isFixedUnion, isOpen, leastOfSequence, typeExtent, unionExtent } from './extent.ts'
+import { type Frame, provides, startOf } from './frame.ts'
 import { join, namesOf, valueName } from './names.ts'
-import { areaOf, groupScope, isPresent, type Outer, outerOf, placeOf, type Scope, toLength, valueIfKnown, valueOf, walk } from './scope.ts'
+import { areaOf, evaluated, evaluatedIfKnown, groupScope, isPresent, type Outer, outerOf, placeOf, type Scope, toLength, walk } from './scope.ts'
 import { isFixedLayout, isLittleEndian, membersOf, type Session } from './session.ts'
 
 /** A field of the bytes. */
@@ -32,21 +33,10 @@ interface Result<T = unknown> {
   end: number
 }
 
-/** The members around the place that is being read, for fields that stand behind it. */
-interface Frame {
-  members: readonly Member[]
-  scope: ReaderScope
-  /** The member in work; -1 before the first. */
-  index: number
-  /** Where it begins. */
-  position: number
-  end: number
-}
-
 interface ReaderScope extends Scope {
   /** Where the struct begins. */
   base: number
-  frames: Frame[]
+  frames: Frame<ReaderScope>[]
 }
 
 /** Elements may hold lists of elements; deeper ones than these are left as bytes. */
@@ -82,14 +72,18 @@ export class Reader {
     if (struct.role === 'foreign') return struct.size ?? 0
     const scope = this.#scope(struct, outer, 0)
     if (!isFixedLayout(struct)) return leastOfSequence(scope.members, scope)
-    return Math.max(0, ...scope.members.map((member) => (isMeaningless(member, scope) ? 0 : placeOf(member, scope, 0) + extentOf(member, scope).least)))
+    return Math.max(
+      0,
+      ...scope.members.map((member) => (isMeaningless(member, scope) ? 0 : placeOf(member, scope, 0) + extentOf(member, scope).least)),
+    )
   }
 
   #scope(struct: Struct, outer: Outer, base: number): ReaderScope {
     const value: Record<string, unknown> = {}
-    const frames: Frame[] = []
+    const frames: Frame<ReaderScope>[] = []
     const looking = new Set<string>()
-    const absent = (path: readonly string[]): unknown => (Object.hasOwn(value, identifier(path[0] as string)) ? 0 : this.#behind(frames, looking, path))
+    const absent = (path: readonly string[]): unknown =>
+      Object.hasOwn(value, identifier(path[0] as string)) ? 0 : this.#behind(frames, looking, path)
     return { ...outer, struct, members: membersOf(struct, outer.part), value, here: value, absent, base, frames }
   }
 
@@ -111,7 +105,7 @@ export class Reader {
   #stop(struct: Struct, scope: ReaderScope, start: number, end: number, needed: number): number {
     if (struct.length === undefined) return end
     scope.frames.push({ members: scope.members, scope, index: -1, position: start, end })
-    const length = valueOf(struct.length, scope)
+    const length = evaluated(struct.length, scope)
     scope.frames.pop()
     return length === undefined ? end : Math.min(end, start + Math.max(needed, toLength(length)))
   }
@@ -134,7 +128,7 @@ export class Reader {
   // --- members ----------------------------------------------------------------------------------------------------------------------------
 
   #sequence(members: readonly Member[], scope: ReaderScope, start: number, end: number, path: string): number {
-    const frame: Frame = { members, scope, index: -1, position: start, end }
+    const frame: Frame<ReaderScope> = { members, scope, index: -1, position: start, end }
     scope.frames.push(frame)
     let position = start
     let last = start
@@ -149,7 +143,7 @@ export class Reader {
   }
 
   /** Where the member in work ends at the latest: one that takes all that is left leaves what the members behind it need. */
-  #endOf({ members, scope, index, position, end }: Frame): number {
+  #endOf({ members, scope, index, position, end }: Frame<ReaderScope>): number {
     if (!isOpen(members[index] as Member, scope)) return end
     const behind = members.slice(index + 1).reduce((sum, member) => {
       const { size, least } = extentOf(member, scope)
@@ -195,11 +189,11 @@ export class Reader {
   #elements(member: Member, dims: number, scope: ReaderScope, start: number, end: number, path: string): Result {
     if (dims === 0) return this.#element(member, scope, start, end, path)
     const dim = member.dims[member.dims.length - dims] as Member['dims'][number]
-    const count = dim.count ?? (dim.length === undefined ? undefined : toLength(valueOf(dim.length, scope)))
+    const count = dim.count ?? (dim.length === undefined ? undefined : toLength(evaluated(dim.length, scope)))
     if (dims === 1 && isByteArray(member)) return this.#byteArray(member, count, start, end, path)
     const head = dims === member.dims.length && member.type.kind === 'struct' ? this.#session.struct(member.type) : undefined
     if (head?.head) return this.#listOfHeads(member, head, scope, count, start, end, path)
-    const stride = dims === member.dims.length && member.stride ? toLength(valueOf(member.stride, scope)) : undefined
+    const stride = dims === member.dims.length && member.stride ? toLength(evaluated(member.stride, scope)) : undefined
     const inner = member.dims.slice(member.dims.length - dims + 1)
     const extent = inner.length === 0 ? typeExtent(member, scope) : extentOf({ ...bare(member), dims: inner }, scope)
     return this.#list(member, dims, scope, { count, stride, least: extent.least, size: stride ?? extent.size }, start, end, path)
@@ -222,7 +216,14 @@ export class Reader {
     while (values.length < most && position + smallest <= end && stride !== 0) {
       if (count === undefined && position >= end) break
       const mark = this.fields.length
-      const { value, end: next } = this.#elements(member, dims - 1, scope, position, stride === undefined ? end : position + stride, `${path}[${values.length}]`)
+      const { value, end: next } = this.#elements(
+        member,
+        dims - 1,
+        scope,
+        position,
+        stride === undefined ? end : position + stride,
+        `${path}[${values.length}]`,
+      )
       if (this.#isLast(member, value, scope) || (count === undefined && next === position)) {
         this.fields.length = mark
         break
@@ -240,7 +241,7 @@ export class Reader {
     if (member.until === undefined || member.type.kind !== 'struct' || Array.isArray(value)) return false
     const struct = this.#session.struct(member.type)
     const own = value as Record<string, unknown>
-    return (valueOf(member.until, { ...scope, members: struct.members, value: own, here: own, absent: () => 0 }) ?? 0n) !== 0n
+    return (evaluated(member.until, { ...scope, members: struct.members, value: own, here: own, absent: () => 0 }) ?? 0n) !== 0n
   }
 
   #element(member: Member, scope: ReaderScope, start: number, end: number, path: string): Result {
@@ -302,7 +303,17 @@ export class Reader {
     if (member.name !== '' && !member.reserved) scope.here[identifier(member.name)] = target
     for (const field of fields) {
       if (!isPresent(field, scope)) {
-        this.fields.push({ path: join(inside, field.name), offset: start, size: 0, bit: field.bit, bits: field.bits, value: undefined, member, field, missing: true })
+        this.fields.push({
+          path: join(inside, field.name),
+          offset: start,
+          size: 0,
+          bit: field.bit,
+          bits: field.bits,
+          value: undefined,
+          member,
+          field,
+          missing: true,
+        })
         continue
       }
       const value = Number((raw >> BigInt(field.bit)) & ((1n << BigInt(field.bits)) - 1n))
@@ -402,7 +413,7 @@ export class Reader {
   }
 
   #sizeOfElement(head: Struct, outer: Outer, value: unknown): number {
-    return head.head === undefined ? 0 : toLength(valueOf(head.head.size, this.#headScope(head, outer, value)))
+    return head.head === undefined ? 0 : toLength(evaluated(head.head.size, this.#headScope(head, outer, value)))
   }
 
   #headed(member: Member, head: Struct, outer: Outer, value: unknown, start: number, end: number, path: string): unknown {
@@ -424,7 +435,7 @@ export class Reader {
   // --- fields behind the place in work ----------------------------------------------------------------------------------------------------
 
   /** A field that has not been read: it stands behind the member in work, or it is not there at all and counts as 0. */
-  #behind(frames: readonly Frame[], looking: Set<string>, path: readonly string[]): unknown {
+  #behind(frames: readonly Frame<ReaderScope>[], looking: Set<string>, path: readonly string[]): unknown {
     const name = path[0] as string
     if (looking.has(name)) return undefined
     looking.add(name)
@@ -439,25 +450,14 @@ export class Reader {
     }
   }
 
-  #peek(frame: Frame, index: number, path: readonly string[]): unknown {
-    const start = this.#startOf(frame, index)
+  #peek(frame: Frame<ReaderScope>, index: number, path: readonly string[]): unknown {
+    const start = startOf(frame, index)
     if (start === undefined) return undefined
     const value = { ...frame.scope.value }
     const mark = this.fields.length
     this.#member(frame.members[index] as Member, { ...frame.scope, value, here: value }, start, frame.end, '')
     this.fields.length = mark
     return walk(value, path) ?? 0
-  }
-
-  /** Where a member behind the one in work begins: counted from the front, or from the end where a member between takes all that is left. */
-  #startOf({ members, scope, index, position, end }: Frame, target: number): number | undefined {
-    const member = members[target] as Member
-    if (isFixedLayout(scope.struct)) return placeOf(member, scope, position)
-    const between = members.slice(Math.max(0, index), target)
-    const before = sumOfSizes(between, scope)
-    if (before !== undefined) return position + before
-    const rest = between.some((other) => isOpen(other, scope)) ? sumOfSizes(members.slice(target), scope) : undefined
-    return rest === undefined ? undefined : end - rest
   }
 
   // --- bytes ------------------------------------------------------------------------------------------------------------------------------
@@ -467,7 +467,8 @@ export class Reader {
   }
 
   #record(member: Member, path: string, offset: number, size: number, value: unknown, isMissing = false): void {
-    this.fields.push({ path, offset, size, value, member, ...(isMissing ? { missing: true } : {}) })
+    const isBehind = offset > this.#bytes.length
+    this.fields.push({ path, offset, size, value, member, ...(isMissing || isBehind ? { missing: true } : {}) })
   }
 }
 
@@ -482,7 +483,7 @@ interface ListShape {
 
 /** True for a member of config or registers that is there but means nothing. */
 function isMeaningless(member: Member, scope: Scope): boolean {
-  return isFixedLayout(scope.struct) && member.when !== undefined && valueIfKnown(member.when, scope) === 0n
+  return isFixedLayout(scope.struct) && member.when !== undefined && evaluatedIfKnown(member.when, scope) === 0n
 }
 
 function hasItsConstant({ field, member, value, missing }: DecodedField): boolean {
@@ -499,23 +500,4 @@ function unionLength(type: UnionType, scope: Scope): number | undefined {
 function bare(member: Member): Member {
   const { area: _area, stride: _stride, until: _until, when: _when, ...rest } = member
   return { ...rest, framed: false }
-}
-
-function sumOfSizes(members: readonly Member[], scope: Scope): number | undefined {
-  let sum = 0
-  for (const member of members) {
-    const { size } = extentOf(member, scope)
-    if (size === undefined) return undefined
-    sum += size
-  }
-  return sum
-}
-
-/** True when a member gives the struct a field of that name. */
-function provides(member: Member, name: string): boolean {
-  const { type } = member
-  if (member.name !== '') return member.name === name
-  if (type.kind === 'group') return type.members.some((inner) => provides(inner, name))
-  if (type.kind === 'union') return type.arms.some((arm) => provides(arm, name))
-  return type.kind === 'bits' && type.fields.some((field) => field.name === name)
 }

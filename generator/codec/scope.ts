@@ -66,7 +66,7 @@ export function walk(value: unknown, path: readonly string[]): unknown {
  *
  * @throws TypeError when it needs something of the context that is not there
  */
-export function valueOf(expression: Expression, scope: Scope): bigint | undefined {
+export function evaluated(expression: Expression, scope: Scope): bigint | undefined {
   const missing: string[] = []
   const value = evaluate(expression.tree, environment(scope, missing))
   if (value === undefined && missing.length > 0) throw new TypeError(`"${expression.text}" of ${scope.struct.name} needs context.${missing[0]}`)
@@ -74,12 +74,12 @@ export function valueOf(expression: Expression, scope: Scope): bigint | undefine
 }
 
 /** The value of an expression, undefined also where the context lacks something. */
-export function valueIfKnown(expression: Expression, scope: Scope): bigint | undefined {
+export function evaluatedIfKnown(expression: Expression, scope: Scope): bigint | undefined {
   return evaluate(expression.tree, environment(scope, []))
 }
 
 export function holds(condition: Expression | undefined, scope: Scope): boolean {
-  return condition === undefined || (valueOf(condition, scope) ?? 0n) !== 0n
+  return condition === undefined || (evaluated(condition, scope) ?? 0n) !== 0n
 }
 
 /** True for a member that is there; in config and registers every one is. */
@@ -110,11 +110,12 @@ export function areaOf(member: Member, scope: Scope): number | undefined {
   if (member.framed) {
     const name = `${identifier(member.name)}_length`
     const length = scope.session.context.caller?.[name]
-    if (length === undefined) throw new TypeError(`${scope.struct.name} needs context.caller.${name}: the length of the descriptor of "${member.name}"`)
+    if (length === undefined)
+      throw new TypeError(`${scope.struct.name} needs context.caller.${name}: the length of the descriptor of "${member.name}"`)
     return length
   }
   if (member.area === undefined) return undefined
-  const value = valueOf(member.area, scope)
+  const value = evaluated(member.area, scope)
   return value === undefined && isOptional(member.area) ? undefined : toLength(value)
 }
 
@@ -126,7 +127,7 @@ export function isOptional({ tree }: Expression): boolean {
 /** Where a member of config or registers stands; without an offset of its own, behind the one before. */
 export function placeOf(member: Member, scope: Scope & { base?: number }, position: number): number {
   const base = scope.base ?? 0
-  if (member.at) return base + toLength(valueOf(member.at, scope))
+  if (member.at) return base + toLength(evaluated(member.at, scope))
   return member.offset === null ? position : base + member.offset
 }
 
@@ -157,7 +158,8 @@ function integerOf(value: unknown): bigint | undefined {
 export function numberAt(path: FieldPath, scope: Scope): bigint | undefined {
   const missing: string[] = []
   const value = integerOf(fieldValue(path, scope, missing))
-  if (value === undefined && missing.length > 0) throw new TypeError(`${path.path.join('.')} decides about ${scope.struct.name}: it needs context.${missing[0]}`)
+  if (value === undefined && missing.length > 0)
+    throw new TypeError(`${path.path.join('.')} decides about ${scope.struct.name}: it needs context.${missing[0]}`)
   return value
 }
 
@@ -239,7 +241,14 @@ function configMembers(session: Session, chapterName: string): readonly Member[]
 export function findField(session: Session, members: readonly Member[], path: readonly string[]): FoundField | undefined {
   const [name, ...rest] = path
   for (const member of members) {
-    const found = member.name === '' ? fieldInside(session, member, path) : member.name === name ? (rest.length === 0 ? { member } : fieldInside(session, member, rest)) : undefined
+    const found =
+      member.name === ''
+        ? fieldInside(session, member, path)
+        : member.name === name
+          ? rest.length === 0
+            ? { member }
+            : fieldInside(session, member, rest)
+          : undefined
     if (found) return found
   }
   return undefined

@@ -48,7 +48,9 @@ export class Session {
   hasFeature(name: string): boolean {
     const negotiated = (feature: string): boolean => this.context.features?.has(feature) ?? false
     if (negotiated(name)) return true
-    this.#assumed ??= new Map(this.model.chapters.flatMap(({ features }) => features.flatMap((feature) => (feature.assumed ? [[feature.name, feature] as const] : []))))
+    this.#assumed ??= new Map(
+      this.model.chapters.flatMap(({ features }) => features.flatMap((feature) => (feature.assumed ? [[feature.name, feature] as const] : []))),
+    )
     const assumed = this.#assumed.get(name)?.assumed
     const environment: Environment = { feature: negotiated }
     return assumed !== undefined && (evaluate(assumed.tree, environment) ?? 0n) !== 0n

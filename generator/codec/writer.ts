@@ -2,12 +2,24 @@
 import type { BitField, Expression, IntegerType, Member, Reference, Struct } from '../model.ts'
 import { identifier } from '../names.ts'
 import { isBigint } from '../values.ts'
-import { headSelector, type Held, heldStructs, presentArms, selectArm, type UnionType } from './choice.ts'
+import { type Held, headSelector, heldStructs, presentArms, selectArm, type UnionType } from './choice.ts'
 import { extentOf, isByteArray, isFixedUnion, typeExtent, unionExtent } from './extent.ts'
 import { join, namesOf, valueName } from './names.ts'
 import { Output } from './output.ts'
 import { Reader } from './reader.ts'
-import { areaOf, declarationAt, groupScope, isPresent, type Outer, outerOf, placeOf, type Scope, toLength, valueIfKnown, valueOf } from './scope.ts'
+import {
+  areaOf,
+  declarationAt,
+  evaluated,
+  evaluatedIfKnown,
+  groupScope,
+  isPresent,
+  type Outer,
+  outerOf,
+  placeOf,
+  type Scope,
+  toLength,
+} from './scope.ts'
 import { isFixedLayout, isLittleEndian, membersOf, type Session } from './session.ts'
 
 interface WriterScope extends Scope {
@@ -58,7 +70,7 @@ export class Writer {
   #foreign(struct: Struct, given: unknown, path: string): void {
     const size = struct.size ?? 0
     const name = path === '' ? struct.name : path
-    const value = path === '' ? objectOf(given, name)['bytes'] : given
+    const value = path === '' ? objectOf(given, name).bytes : given
     const bytes = value === undefined ? new Uint8Array(size) : bytesOf(value, name)
     if (bytes.length !== size) throw new RangeError(`${name} must have ${size} bytes, not ${bytes.length}`)
     this.#out.put(bytes, name)
@@ -67,7 +79,7 @@ export class Writer {
   /** A struct that says how long it is: what its members leave is zero. */
   #endAt(length: Expression, scope: WriterScope, path: string): void {
     const content = this.#out.position - scope.base
-    const total = toLength(valueOf(length, scope))
+    const total = toLength(evaluated(length, scope))
     const name = path === '' ? scope.struct.name : path
     if (total < content) throw new RangeError(`${name} is ${total} bytes long as "${length.text}" says, but its members take ${content}`)
     this.#out.moveTo(scope.base + total, name)
@@ -81,12 +93,16 @@ export class Writer {
       return
     }
     let last = this.#out.position
+    let next = last
     for (const member of members) {
-      this.#out.moveTo(placeOf(member, scope, this.#out.position), path)
+      const start = placeOf(member, scope, next)
+      next = start + (extentOf(member, scope).size ?? 0)
       // What means nothing may lie over something else and is written only if it is given.
-      if (isGiven(member, scope.here) || member.when === undefined || valueIfKnown(member.when, scope) !== 0n) this.#member(member, scope, path)
-      else this.#out.moveTo(this.#out.position + (extentOf(member, scope).size ?? 0), path)
-      last = Math.max(last, this.#out.position)
+      if (!isGiven(member, scope.here) && member.when !== undefined && evaluatedIfKnown(member.when, scope) === 0n) continue
+      this.#out.moveTo(start, path)
+      this.#member(member, scope, path)
+      next = this.#out.position
+      last = Math.max(last, next)
     }
     this.#out.moveTo(last, path)
   }
@@ -99,7 +115,8 @@ export class Writer {
     }
     const start = this.#out.position
     this.#content(member, scope, path)
-    const area = member.framed && this.#session.context.caller?.[`${identifier(member.name)}_length`] === undefined ? undefined : areaOf(member, scope)
+    const area =
+      member.framed && this.#session.context.caller?.[`${identifier(member.name)}_length`] === undefined ? undefined : areaOf(member, scope)
     if (area === undefined) return
     const used = this.#out.position - start
     if (used > area) throw new RangeError(`${name} takes ${used} bytes, allowed are 0 .. ${area}${member.area ? ` (${member.area.text})` : ''}`)
@@ -113,7 +130,8 @@ export class Writer {
     const value = name === '' || member.reserved ? undefined : scope.here[name]
     if (type.kind === 'group') this.#sequence(type.members, groupScope(member, scope), path)
     else if (type.kind === 'bits' && member.dims.length === 0) this.#bits(member, name === '' ? scope.here : value, scope, inside)
-    else if (type.kind === 'union' && member.dims.length === 0) this.#union(member, type, value, scope, inside, member.area !== undefined && areaOf(member, scope) !== undefined)
+    else if (type.kind === 'union' && member.dims.length === 0)
+      this.#union(member, type, value, scope, inside, member.area !== undefined && areaOf(member, scope) !== undefined)
     else this.#elements(member, member.dims.length, value ?? undefined, scope, join(path, name))
   }
 
@@ -124,15 +142,16 @@ export class Writer {
       return
     }
     const dim = member.dims[member.dims.length - dims] as Member['dims'][number]
-    const count = dim.count ?? (dim.length === undefined ? undefined : toLength(valueOf(dim.length, scope)))
+    const count = dim.count ?? (dim.length === undefined ? undefined : toLength(evaluated(dim.length, scope)))
     if (dims === 1 && isByteArray(member)) {
       this.#byteArray(value, count, dim.length, path)
       return
     }
     const values = arrayOf(value, count, path)
-    if (count !== undefined && values.length !== count) throw new RangeError(`${path} must have ${count} elements${saidBy(dim.length)}, not ${values.length}`)
+    if (count !== undefined && values.length !== count)
+      throw new RangeError(`${path} must have ${count} elements${saidBy(dim.length)}, not ${values.length}`)
     const struct = dims === member.dims.length && member.type.kind === 'struct' ? this.#session.struct(member.type) : undefined
-    const stride = dims === member.dims.length && member.stride ? toLength(valueOf(member.stride, scope)) : undefined
+    const stride = dims === member.dims.length && member.stride ? toLength(evaluated(member.stride, scope)) : undefined
     values.forEach((element, index) => {
       const start = this.#out.position
       const at = `${path}[${index}]`
@@ -186,7 +205,8 @@ export class Writer {
       this.#out.moveTo(this.#out.position + type.bytes, path)
       return
     }
-    const most = type.bytes === 8 && !isBigint(member) && typeof value !== 'bigint' ? BigInt(Number.MAX_SAFE_INTEGER) : (1n << BigInt(type.bytes * 8)) - 1n
+    const most =
+      type.bytes === 8 && !isBigint(member) && typeof value !== 'bigint' ? BigInt(Number.MAX_SAFE_INTEGER) : (1n << BigInt(type.bytes * 8)) - 1n
     this.#out.putInteger(checked(value, member.const, most, path), type.bytes, isLittleEndian(type, member, this.#session), path)
   }
 
@@ -263,9 +283,9 @@ export class Writer {
     const arm = selectArm(type, scope)
     const by = type.by?.path.join('.')
     if (member.name !== '') {
-      const claimed = here['arm']
-      if (claimed === undefined && here['bytes'] !== undefined) {
-        this.#out.put(bytesOf(here['bytes'], `${path}.bytes`), path)
+      const claimed = here.arm
+      if (claimed === undefined && here.bytes !== undefined) {
+        this.#out.put(bytesOf(here.bytes, `${path}.bytes`), path)
         return
       }
       if (claimed !== undefined && claimed !== (arm && identifier(arm.name))) {
@@ -279,7 +299,10 @@ export class Writer {
   #refuseOthers(type: UnionType, arms: readonly Member[], scope: Scope, path: string): void {
     const other = type.arms.find((arm) => !arms.some(({ name }) => name === arm.name) && arm.name !== '' && isGiven(arm, scope.here))
     if (other === undefined) return
-    const reason = other.when === undefined ? `${type.by?.path.join('.')} selects ${arms[0] ? `"${arms[0].name}"` : 'none'}` : `it exists only with ${other.when.text}`
+    const reason =
+      other.when === undefined
+        ? `${type.by?.path.join('.')} selects ${arms[0] ? `"${arms[0].name}"` : 'none'}`
+        : `it exists only with ${other.when.text}`
     throw new RangeError(`${join(path, other.name)} is not there: ${reason}`)
   }
 
@@ -289,10 +312,10 @@ export class Writer {
     const element = objectOf(value, path)
     const start = this.#out.position
     const outer = outerOf(member, head, scope)
-    const held = heldStructs(this.#session, head).filter(({ struct }) => identifier(struct.name) === element['arm'])
+    const held = heldStructs(this.#session, head).filter(({ struct }) => identifier(struct.name) === element.arm)
     if (held[0]) this.#named(held[0].struct, element, outer, path)
-    else if (element['arm'] === undefined) this.#out.put(bytesOf(element['bytes'] ?? new Uint8Array(0), `${path}.bytes`), path)
-    else throw new TypeError(`${path}.arm must be undefined or the name of a struct that ${head.name} begins, not ${show(element['arm'])}`)
+    else if (element.arm === undefined) this.#out.put(bytesOf(element.bytes ?? new Uint8Array(0), `${path}.bytes`), path)
+    else throw new TypeError(`${path}.arm must be undefined or the name of a struct that ${head.name} begins, not ${show(element.arm)}`)
     this.#endElement(head, held, outer, start, path)
   }
 
@@ -308,7 +331,7 @@ export class Writer {
     const own = this.#readHead(head, bytes, outer, path)
     const scope: Scope = { ...outer, struct: head, members: head.members, value: own, here: own, absent: () => 0 }
     const { size: length, by } = head.head as NonNullable<Struct['head']>
-    const size = toLength(valueOf(length, scope))
+    const size = toLength(evaluated(length, scope))
     if (size < bytes.length || (held.length === 0 && size !== bytes.length)) {
       throw new RangeError(`${path} takes ${bytes.length} bytes, but its head says ${size} (${length.text})`)
     }
@@ -352,7 +375,8 @@ function saidBy(length: Expression | undefined): string {
 
 function objectOf(value: unknown, path: string): Plain {
   if (value === undefined || value === null) return {}
-  if (typeof value !== 'object' || Array.isArray(value) || value instanceof Uint8Array) throw new TypeError(`${path} must be an object, not ${show(value)}`)
+  if (typeof value !== 'object' || Array.isArray(value) || value instanceof Uint8Array)
+    throw new TypeError(`${path} must be an object, not ${show(value)}`)
   return value as Plain
 }
 
@@ -369,7 +393,8 @@ function arrayOf(value: unknown, count: number | undefined, path: string): reado
 function bytesOf(value: unknown, path: string): Uint8Array {
   if (value instanceof Uint8Array) return value
   if (Array.isArray(value)) return Uint8Array.from(value, (byte, index) => Number(checked(byte, undefined, 255n, `${path}[${index}]`)))
-  if (typeof value === 'string' && /^(\s*[0-9a-fA-F]{2})*\s*$/.test(value)) return Uint8Array.from(value.match(/[0-9a-fA-F]{2}/g) ?? [], (digits) => Number.parseInt(digits, 16))
+  if (typeof value === 'string' && /^(\s*[0-9a-fA-F]{2})*\s*$/.test(value))
+    return Uint8Array.from(value.match(/[0-9a-fA-F]{2}/g) ?? [], (digits) => Number.parseInt(digits, 16))
   throw new TypeError(`${path} must be a Uint8Array, a list of bytes or pairs of hexadecimal digits, not ${show(value)}`)
 }
 
@@ -382,7 +407,7 @@ function show(value: unknown): string {
 
 /** True when the value has the member, or something of one that has no name. */
 function isGiven(member: Member, here: Plain): boolean {
-  return member.reserved ? false : namesOf(member).some((name) => (here[name] ?? undefined) !== undefined)
+  return namesOf(member).some((name) => (here[name] ?? undefined) !== undefined)
 }
 
 function checkNames(value: Plain, members: readonly Member[], path: string, owner: string): void {

@@ -1,36 +1,37 @@
 /** Groups of constants, with their values. */
-import type { ConstantAst } from '../ast.ts'
+import type { ConstantAst, ConstantAttributes } from '../ast.ts'
 import { ExpressionError, parseRange } from '../expression.ts'
 import type { Constant, Group } from '../model.ts'
-import { reservedWords } from '../names.ts'
+import { identifier } from '../names.ts'
 import type { Path } from '../source.ts'
-import { type Names, valuesKey } from './names.ts'
-import { type ChapterScope, type GroupDeclaration, list, type Workspace } from './workspace.ts'
+import type { Expressions } from './expressions.ts'
+import { originOf } from './origin.ts'
+import { type ChapterScope, type GroupDeclaration, list, ownValue, type Workspace } from './workspace.ts'
 
-export function resolveGroups(workspace: Workspace, names: Names, chapter: ChapterScope): Group[] {
-  return [...chapter.groups.values()].map((declaration) => resolveGroup(workspace, names, declaration))
+export function resolveGroups(workspace: Workspace, expressions: Expressions, chapter: ChapterScope): Group[] {
+  return [...chapter.groups.values()].map((declaration) => resolveGroup(workspace, expressions, declaration))
 }
 
-function resolveGroup(workspace: Workspace, names: Names, declaration: GroupDeclaration): Group {
+function resolveGroup(workspace: Workspace, expressions: Expressions, declaration: GroupDeclaration): Group {
   const { chapter, name, path, attributes } = declaration
-  if (reservedWords.has(name)) chapter.report('reserved-word', path, `"${name}" cannot name a group`, 'TypeScript needs the word for itself', 'key')
   const parent = workspace.requireGroup(chapter, attributes.extends, [...path, 'extends'])
   const group: Group = {
-    ...chapter.origin(attributes),
+    ...originOf(chapter.origin, attributes),
     name,
     chapter: chapter.name,
     constants: [],
     ranges: [],
-    linux: chapter.linux(name, path, attributes),
+    linux: chapter.linux(name, path, attributes.linux),
   }
   if (parent) group.extends = { chapter: parent.chapter, group: parent.name }
-  const valuesPath = [...path, ...valuesKey(declaration)]
   for (const [key, ast] of Object.entries(attributes.values)) {
-    const at = [...valuesPath, key]
+    const at = [...declaration.valuesPath, key]
     if (key.includes('..')) addRange(group, key, ast, at, chapter)
-    else addConstant(group, key, ast, at, declaration, workspace, names)
+    else addConstant(group, key, ast, at, declaration, workspace, expressions)
   }
-  checkValues(group, declaration, valuesPath)
+  checkNames(group, declaration)
+  checkValues(group, declaration)
+  checkParent(group, declaration, workspace, expressions)
   return group
 }
 
@@ -47,49 +48,114 @@ function addRange(group: Group, key: string, owner: ConstantAst, path: Path, cha
     group.ranges.push({ from: from.value, to: to.value, owner })
   } catch (error) {
     if (!(error instanceof ExpressionError)) throw error
-    chapter.report('expression-syntax', path, `in the range "${key}": ${error.message}`, undefined, 'key')
+    chapter.report('expression-syntax', path, `in the range "${key}": ${error.message}`, undefined, {
+      offset: error.offset,
+      length: error.length,
+      in: 'key',
+    })
   }
 }
 
-function addConstant(group: Group, name: string, ast: ConstantAst, path: Path, declaration: GroupDeclaration, workspace: Workspace, names: Names): void {
+function addConstant(
+  group: Group,
+  name: string,
+  ast: ConstantAst,
+  path: Path,
+  declaration: GroupDeclaration,
+  workspace: Workspace,
+  expressions: Expressions,
+): void {
   const { chapter } = declaration
-  const attributes = typeof ast === 'object' ? ast : { value: ast }
+  const attributes: ConstantAttributes = typeof ast === 'object' ? ast : { value: ast }
   if (!/^[A-Za-z_][A-Za-z0-9_-]*$/.test(name)) {
     chapter.report('wrong-type', path, `"${name}" is not a name`, 'letters, digits, "_" and "-", not starting with a digit', 'key')
     return
   }
-  const value = names.constantValue(declaration, name)
+  const value = expressions.constantValue(declaration, name)
   if (value === undefined) return
-  if (value < 0 || BigInt(value) >= 1n << 64n) chapter.report('value-range', path, `${value} is not between 0 and 2^64 - 1`)
+  if (value < 0 || BigInt(value) >= 1n << 64n)
+    chapter.report('value-range', typeof ast === 'object' ? [...path, 'value'] : path, `${value} is not between 0 and 2^64 - 1`)
   const constant: Constant = {
-    ...chapter.origin(declaration.attributes, attributes),
+    ...originOf(group, attributes),
     name,
     value,
     marker: attributes.marker ?? false,
     was: list(attributes.was),
-    linux: chapter.linux(name, path, attributes),
+    linux: chapter.linux(name, path, attributes.linux),
   }
-  if (attributes.doc === undefined) delete constant.doc
-  const when = names.expression(attributes.when, [...path, 'when'], { chapter })
+  const when = expressions.condition(attributes.when, [...path, 'when'], { chapter })
   if (when) constant.when = when
-  if (attributes.holds !== undefined) {
-    const held = workspace.findStruct(chapter, attributes.holds)
-    if (held) constant.holds = { chapter: held.chapter.name, name: attributes.holds }
-    else chapter.report('unknown-struct', [...path, 'holds'], `no struct is named "${attributes.holds}"`)
+  const held = attributes.holds === undefined ? undefined : workspace.requireStruct(chapter, attributes.holds, [...path, 'holds'])
+  if (held) {
+    constant.holds = { chapter: held.chapter.name, name: held.name }
+    const needs = Object.keys(held.attributes.given ?? {})
+    if (needs.length > 0)
+      chapter.report('missing-given', [...path, 'holds'], `"${held.name}" needs ${needs.join(', ')} from outside, which a constant cannot bind`)
   }
   group.constants.push(constant)
 }
 
-/** One value, one constant, unless one of them says it is an alias. */
-function checkValues(group: Group, declaration: GroupDeclaration, path: Path): void {
+/** A group is an object in TypeScript. */
+function checkNames(group: Group, { chapter, valuesPath }: GroupDeclaration): void {
+  const seen = new Map<string, string>()
+  for (const { name } of group.constants) {
+    const other = seen.get(identifier(name))
+    if (other !== undefined)
+      chapter.report('name-collision', [...valuesPath, name], `"${other}" and "${name}" both become "${identifier(name)}"`, undefined, 'key')
+    seen.set(identifier(name), name)
+  }
+}
+
+/** One value, one constant, unless one of them says it is an alias; and none where the text has reserved the values. */
+function checkValues(group: Group, { chapter, attributes, valuesPath }: GroupDeclaration): void {
   const seen = new Map<string, string>()
   for (const { name, value } of group.constants) {
-    const ast = declaration.attributes.values[name]
-    if (typeof ast === 'object' && (ast.alias || ast.marker)) continue
+    const reserved = group.ranges.find(({ from, to, owner }) => owner === 'reserved' && value >= from && value <= to)
+    if (reserved)
+      chapter.report(
+        'overlap',
+        [...valuesPath, name],
+        `"${name}", ${value}, lies in ${reserved.from} .. ${reserved.to}, which is reserved`,
+        undefined,
+        'key',
+      )
+    if (isAlias(ownValue(attributes.values, name))) continue
     const other = seen.get(String(value))
     if (other !== undefined) {
-      declaration.chapter.report('duplicate-value', [...path, name], `"${name}" has the value of "${other}", ${value}`, 'if the text says so, mark one of them `alias: true`', 'key')
+      chapter.report(
+        'duplicate-value',
+        [...valuesPath, name],
+        `"${name}" has the value of "${other}", ${value}`,
+        'if the text says so, mark one of them `alias: true`',
+        'key',
+      )
     }
     seen.set(String(value), name)
+  }
+}
+
+function isAlias(ast: ConstantAst | undefined): boolean {
+  return typeof ast === 'object' && (ast.alias === true || ast.marker === true)
+}
+
+/** The values of a group that extends another are values of that one too. */
+function checkParent(group: Group, declaration: GroupDeclaration, workspace: Workspace, expressions: Expressions): void {
+  const parent = workspace.parent(declaration)
+  if (parent === undefined) return
+  const taken = new Map(
+    Object.entries(parent.attributes.values)
+      .filter(([name, ast]) => !name.includes('..') && !isAlias(ast))
+      .map(([name]) => [String(expressions.constantValue(parent, name)), name]),
+  )
+  for (const { name, value } of group.constants) {
+    const other = taken.get(String(value))
+    if (other === undefined || isAlias(ownValue(declaration.attributes.values, name))) continue
+    declaration.chapter.report(
+      'duplicate-value',
+      [...declaration.valuesPath, name],
+      `"${name}" has the value of "${other}" in "${parent.name}", ${value}`,
+      undefined,
+      'key',
+    )
   }
 }

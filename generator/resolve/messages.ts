@@ -1,193 +1,237 @@
 /** Messages: the frame of what a queue carries, and the requests or events in it. */
-import type { Entry, MemberAst, MessageAst, PartAst, RequestAst, StatusAst, Value } from '../ast.ts'
+import type { Entry, LinuxAst, MemberAst, MessageAst, PartAst, RequestAst } from '../ast.ts'
 import { didYouMean } from '../diagnostic.ts'
-import type { ConstantValue, Linux, Member, Message, Part, Reference, Request, Status, Struct } from '../model.ts'
-import { reservedWords } from '../names.ts'
+import type { Linux, Member, Message, Origin, Part, Reference, Request, Struct } from '../model.ts'
+import { identifier } from '../names.ts'
 import type { Path } from '../source.ts'
-import type { Layouts } from './layouts.ts'
-import type { Names, NameScope } from './names.ts'
+import { type Choice, constantNames, findIndistinct } from './choice.ts'
+import { checkPartOrder, type Layouts } from './layouts.ts'
+import type { NameScope } from './names.ts'
+import { originOf } from './origin.ts'
+import { copyMembers, inPart } from './place.ts'
+import { selectorsOf } from './selectors.ts'
 import { type FieldInfo, fieldAt, type Shape, shapeOf, shapeOfStruct } from './shape.ts'
-import { type ChapterScope, list, onlyEntry, type Workspace } from './workspace.ts'
+import { StatusResolver } from './status.ts'
+import { type ChapterScope, items, list } from './workspace.ts'
+
+/** A message under construction. */
+export interface MessageTask {
+  chapter: ChapterScope
+  name: string
+  ast: MessageAst
+  path: Path
+  kind: Message['kind']
+  origin: Origin
+}
+
+/** What all requests of a message have in common. */
+export interface Frame {
+  struct: Struct
+  readable: Shape
+  writable: Shape
+  /** True when the frame has mistakes of its own, which its requests need not repeat. */
+  hasProblems: boolean
+}
+
+/** A request as it is written. */
+export interface RequestTask {
+  name: string
+  ast: RequestAst
+  path: Path
+  entries: Record<Part, Entry<MemberAst>[]>
+  own: Record<Part, Shape>
+}
+
+const parts = ['readable', 'writable'] as const
 
 export class Messages {
-  readonly #workspace: Workspace
-  readonly #names: Names
   readonly #layouts: Layouts
+  readonly #status: StatusResolver
 
-  constructor(workspace: Workspace, names: Names, layouts: Layouts) {
-    this.#workspace = workspace
-    this.#names = names
+  constructor(layouts: Layouts) {
     this.#layouts = layouts
+    this.#status = new StatusResolver(layouts)
   }
 
   resolve(chapter: ChapterScope): Message[] {
-    return Object.entries(chapter.messages).map(([name, ast]) => this.#message(chapter, name, ast))
+    return Object.entries(chapter.messages).map(([name, ast]) => {
+      const kind = ast.events ? 'events' : 'requests'
+      return this.#message({ chapter, name, ast, path: ['messages', name], kind, origin: originOf(chapter.origin, ast) })
+    })
   }
 
-  #message(chapter: ChapterScope, name: string, ast: MessageAst): Message {
-    const path: Path = ['messages', name]
-    const kind = ast.events ? 'events' : 'requests'
-    if (ast.events && ast.requests) chapter.report('misplaced-attribute', [...path, 'events'], 'a message has `requests` or `events`, not both', undefined, 'key')
+  #message(task: MessageTask): Message {
+    const { chapter, name, ast, path, kind, origin } = task
+    if (ast.events && ast.requests)
+      chapter.report('misplaced-attribute', [...path, 'events'], 'a message has `requests` or `events`, not both', undefined, 'key')
     if (!ast.events && !ast.requests) chapter.report('missing-key', path, `"${name}" has neither requests nor events`, undefined, 'key')
-    const frame = this.#frame(chapter, name, ast, path)
-    const message: Message = { ...chapter.origin(ast), name, chapter: chapter.name, by: [], kind, requests: [] }
+    const frame = this.#frame(task)
+    const message: Message = { ...origin, name, chapter: chapter.name, by: list(ast.by).map((text) => text.split('.')), kind, requests: [] }
     if (frame.struct.members.length > 0) {
       message.frame = name
-      this.#layouts.add(frame.struct)
+      this.#layouts.add(frame.struct, path)
     }
-    const head = this.#head(chapter, ast.head, path)
-    if (head) message.head = head.reference
-    const by = list(ast.by)
-    message.by = by.map((text) => text.split('.'))
-    const deciding = by.map((text) => this.#deciding(text, [...path, 'by'], chapter, frame, head?.shape))
-    const status = this.#status(ast.status, [...path, 'status'], chapter, frame.writable)
-    if (status) message.status = status as Status
-    const names = new Map<string, number>()
-    for (const [index, entry] of (ast.requests ?? ast.events ?? []).entries()) {
-      const [requestName, requestAst] = onlyEntry(entry)
-      const at = [...path, kind, index, requestName]
-      if (names.has(requestName)) chapter.report('duplicate-name', at, `"${requestName}" stands twice in "${name}"`, undefined, 'key')
-      if (reservedWords.has(requestName) && requestName === 'constructor') chapter.report('reserved-word', at, `"${requestName}" cannot name a request`, undefined, 'key')
-      names.set(requestName, index)
-      message.requests.push(this.#request(chapter, message, requestName, requestAst ?? {}, at, frame, deciding, ast))
-    }
+    const head = ast.head === undefined ? undefined : this.#layouts.workspace.requireStruct(chapter, ast.head, [...path, 'head'])
+    if (head) message.head = { chapter: head.chapter.name, name: head.name }
+    const deciding = this.#deciding(task, frame, head && shapeOfStruct(this.#layouts.workspace, head))
+    const requests = this.#requestTasks(task)
+    const status = this.#status.ofMessage(task, frame, requests)
+    if (status) message.status = status
+    message.requests = requests.map((request) => this.#request(request, task, frame, deciding, message.head))
+    checkRequestNames(requests, task)
+    checkChoices(requests, message.requests, chapter)
     return message
   }
 
-  #frame(chapter: ChapterScope, name: string, ast: MessageAst, path: Path): Frame {
-    const attributes = { source: ast.source, section: ast.section, since: ast.since, doc: ast.doc, legacy: ast.legacy }
-    const struct = this.#layouts.empty(chapter, name, path, attributes as never, 'message')
-    struct.linux = linuxOfFrame(chapter, name, path, ast.linux)
+  #frame(task: MessageTask): Frame {
+    const { chapter, name, ast, path, origin } = task
+    const legacy = ast.legacy ?? chapter.ast.legacy ?? 'same'
+    const struct = this.#layouts.empty({ chapter, name, role: 'message', origin, legacy }, path)
+    struct.linux = linuxOfFrame(task)
     struct.twoPart = true
+    checkPartOrder(chapter, path, ast)
+    const before = chapter.source.problems.length
     const entries = { readable: partEntries(ast.readable), writable: partEntries(ast.writable) }
-    const readable = shapeOf(this.#workspace, chapter, entries.readable)
-    const writable = shapeOf(this.#workspace, chapter, entries.writable)
-    for (const part of ['readable', 'writable'] as const) {
-      const scope: NameScope = part === 'readable' ? { chapter, own: readable } : { chapter, own: writable, readable }
-      struct.members.push(...this.#members(entries[part], struct, part, [...path, part], scope))
-    }
+    const readable = shapeOf(this.#layouts.workspace, chapter, entries.readable)
+    const writable = shapeOf(this.#layouts.workspace, chapter, entries.writable)
+    const scopes = { readable: { chapter, own: readable }, writable: { chapter, own: writable, readable } }
+    for (const part of parts) struct.members.push(...this.#members(entries[part], struct, part, [...path, part], scopes[part], origin))
     this.#layouts.finish(struct, path, chapter)
-    return { struct, entries, readable, writable }
+    return { struct, readable, writable, hasProblems: chapter.source.problems.length > before }
   }
 
-  #members(entries: readonly Entry<MemberAst>[], struct: Struct, part: Part, path: Path, scope: NameScope): Member[] {
-    return this.#layouts.members(entries, { chapter: scope.chapter, struct, path, scope, role: 'message', part, legacy: struct.legacy })
+  #members(entries: readonly Entry<MemberAst>[], struct: Struct, part: Part, path: Path, scope: NameScope, origin: Origin): Member[] {
+    return this.#layouts.members(entries, { chapter: scope.chapter, struct, path, scope, role: 'message', part, legacy: struct.legacy, origin })
   }
 
-  #head(chapter: ChapterScope, name: string | undefined, path: Path): { reference: Reference; shape: Shape } | undefined {
-    if (name === undefined) return undefined
-    const declaration = this.#workspace.findStruct(chapter, name)
-    if (declaration) return { reference: { chapter: declaration.chapter.name, name }, shape: shapeOfStruct(this.#workspace, declaration) }
-    chapter.report('unknown-struct', [...path, 'head'], `no struct is named "${name}"`, didYouMean(name, this.#workspace.structNames(chapter)))
-    return undefined
+  /** The fields that `by` names: of the head, or of the part that whoever chooses has written. */
+  #deciding({ chapter, ast, path, kind }: MessageTask, frame: Frame, head: Shape | undefined): (FieldInfo | undefined)[] {
+    const [own, other] = kind === 'requests' ? [frame.readable, frame.writable] : [frame.writable, frame.readable]
+    return list(ast.by).map((text, index) => {
+      const steps = text.split('.')
+      const at = Array.isArray(ast.by) ? [...path, 'by', index] : [...path, 'by']
+      const found = (head && fieldAt(head, steps)) ?? fieldAt(own, steps)
+      if (found?.kind === 'number') return found
+      if (found) chapter.report('wrong-operand', at, `"${text}" has no single value`)
+      else if (fieldAt(other, steps)) chapter.report('part-mismatch', at, `"${text}" stands in the part that is written later`)
+      else
+        chapter.reportUnknown(
+          'unknown-field',
+          text,
+          at,
+          `the frame has no field "${text}"`,
+          didYouMean(text, [...(head?.keys() ?? []), ...own.keys()]),
+        )
+      return undefined
+    })
   }
 
-  #deciding(text: string, path: Path, chapter: ChapterScope, frame: Frame, head: Shape | undefined): FieldInfo | undefined {
-    const steps = text.split('.')
-    const found = [head, frame.readable, frame.writable].flatMap((shape) => (shape && fieldAt(shape, steps)) ?? [])[0]
-    if (found === undefined) {
-      const candidates = [head, frame.readable, frame.writable].flatMap((shape) => [...(shape?.keys() ?? [])])
-      chapter.report('unknown-field', path, `the frame has no field "${text}"`, didYouMean(text, candidates))
-    }
-    return found
-  }
-
-  #status(ast: StatusAst | undefined, path: Path, chapter: ChapterScope, writable: Shape, inherited?: FieldInfo): Partial<Status> | undefined {
-    if (ast === undefined) return undefined
-    const status: Partial<Status> = {}
-    let field = inherited
-    if (ast.field !== undefined) {
-      status.field = ast.field.split('.')
-      field = fieldAt(writable, status.field)
-      if (field === undefined && writable.size > 0) chapter.report('unknown-field', [...path, 'field'], `the writable part has no field "${ast.field}"`, didYouMean(ast.field, writable.keys()))
-    }
-    for (const key of ['ok', 'failed', 'unknown'] as const) {
-      const value = ast[key]
-      if (value === undefined) continue
-      if (key === 'unknown' && value === 'none') status.unknown = 'none'
-      else {
-        const constant = this.#names.selector(value, [...path, key], chapter, field)
-        if (constant) status[key] = constant
+  #requestTasks({ chapter, ast, path, kind }: MessageTask): RequestTask[] {
+    return items(ast[kind]).map(({ index, name, value }) => {
+      const request = value ?? {}
+      const entries = { readable: partEntries(request.readable), writable: partEntries(request.writable) }
+      const own = {
+        readable: shapeOf(this.#layouts.workspace, chapter, entries.readable),
+        writable: shapeOf(this.#layouts.workspace, chapter, entries.writable),
       }
-    }
-    if (ast.error !== undefined) {
-      const declaration = this.#workspace.findStruct(chapter, ast.error)
-      if (declaration) status.error = { chapter: declaration.chapter.name, name: ast.error }
-      else chapter.report('unknown-struct', [...path, 'error'], `no struct is named "${ast.error}"`, didYouMean(ast.error, this.#workspace.structNames(chapter)))
-    }
-    return status
+      return { name, ast: request, path: [...path, kind, index, name], entries, own }
+    })
   }
 
   #request(
-    chapter: ChapterScope,
-    message: Message,
-    name: string,
-    ast: RequestAst,
-    path: Path,
+    task: RequestTask,
+    message: MessageTask,
     frame: Frame,
     deciding: readonly (FieldInfo | undefined)[],
-    messageAst: MessageAst,
+    head: Reference | undefined,
   ): Request {
-    const entries = { readable: partEntries(ast.readable), writable: partEntries(ast.writable) }
-    const own = { readable: shapeOf(this.#workspace, chapter, entries.readable), writable: shapeOf(this.#workspace, chapter, entries.writable) }
+    const { name, ast, path, entries, own } = task
+    const { chapter } = message
+    const { expressions } = this.#layouts
+    const origin = originOf(message.origin, ast)
     const readable = merge(own.readable, frame.readable)
     const writable = merge(own.writable, frame.writable)
-    // What Linux has is the frame; the whole is a struct of the text only.
-    const struct: Struct = { ...frame.struct, name: ast.struct ?? `${message.name}_${name}`, members: [], linux: { name: null } }
-    const origin = chapter.origin(messageAst, ast)
     const scopes = { readable: { chapter, own: readable }, writable: { chapter, own: writable, readable } }
-    const members: Record<Part, Member[]> = { readable: [], writable: [] }
-    for (const part of ['readable', 'writable'] as const) {
-      members[part] = this.#members(entries[part], struct, part, typeof ast[part] === 'string' ? path : [...path, part], scopes[part])
+    // What Linux has is the frame; the whole is a struct of the text only.
+    const struct: Struct = { ...frame.struct, ...origin, name: ast.struct ?? `${message.name}_${name}`, members: [], linux: { name: null } }
+    if (origin.doc === undefined) delete struct.doc
+    checkPartOrder(chapter, path, ast)
+    const members = { readable: [] as Member[], writable: [] as Member[] }
+    for (const part of parts) members[part] = this.#members(entries[part], struct, part, [...path, part], scopes[part], origin)
+    const request: Request = {
+      ...origin,
+      name,
+      is: selectorsOf(ast.is, path, chapter, deciding, expressions),
+      members: [...members.readable, ...members.writable],
     }
-    const request: Request = { ...origin, name, is: this.#is(ast, path, chapter, deciding), members: [...members.readable, ...members.writable] }
-    if (ast.doc === undefined) delete request.doc
-    const when = this.#names.expression(ast.when, [...path, 'when'], { chapter, own: readable })
+    const when = expressions.condition(ast.when, [...path, 'when'], scopes.readable)
     if (when) request.when = when
-    const inherited = messageAst.status?.field === undefined ? undefined : (fieldAt(writable, messageAst.status.field.split('.')) ?? undefined)
-    const status = this.#status(ast.status ?? (ast.ok === undefined ? undefined : { ok: ast.ok }), ast.status ? [...path, 'status'] : path, chapter, writable, inherited)
+    const status = this.#status.ofRequest(task, message, writable)
     if (status) request.status = status
-    const spans = this.#names.expression(ast.spans, [...path, 'spans'], { chapter, own: writable, readable })
+    const spans = expressions.number(ast.spans, [...path, 'spans'], scopes.writable)
     if (spans) request.spans = spans
-    const fds = this.#names.expression(ast.fds, [...path, 'fds'], { chapter, own: readable })
+    const fds = expressions.number(ast.fds, [...path, 'fds'], scopes.readable)
     if (fds) request.fds = fds
-    struct.members = whole(frame.struct.members, members)
-    if (ast.struct !== undefined) {
-      request.struct = ast.struct
-      Object.assign(struct, origin)
-    }
-    this.#layouts.finish(struct, path, chapter)
-    if (ast.struct !== undefined) this.#layouts.add(struct)
+    if (ast.fds !== undefined && chapter.ast.kind !== 'protocol')
+      chapter.report('misplaced-attribute', [...path, 'fds'], 'descriptors are passed in protocols only', undefined, 'key')
+    this.#finish(struct, frame, members, task, chapter)
+    if (ast.struct !== undefined) this.#name(request, struct, task)
+    if (head) this.#checkHead(struct, head, task, message)
     return request
   }
 
-  /** Alternatives of constants, one per deciding field each. */
-  #is(ast: RequestAst, path: Path, chapter: ChapterScope, deciding: readonly (FieldInfo | undefined)[]): ConstantValue[][] {
-    if (ast.is === undefined) return []
-    const alternatives: Value[][] =
-      deciding.length < 2 ? list(ast.is as Value | Value[]).map((value) => [value]) : Array.isArray((ast.is as Value[])[0]) ? (ast.is as unknown as Value[][]) : [ast.is as Value[]]
-    return alternatives.flatMap((values) => {
-      if (values.length !== Math.max(1, deciding.length)) {
-        chapter.report('wrong-type', [...path, 'is'], `\`by\` names ${deciding.length} fields, this has ${values.length} constants`)
-        return []
-      }
-      const constants = values.map((value, index) => this.#names.selector(value, [...path, 'is'], chapter, deciding[index]))
-      return constants.every((constant) => constant !== undefined) ? [constants as ConstantValue[]] : []
-    })
+  /** Places the members of a request behind those of the frame. */
+  #finish(struct: Struct, frame: Frame, members: Record<Part, Member[]>, { path }: RequestTask, chapter: ChapterScope): void {
+    for (const member of [...members.readable, ...members.writable]) {
+      if (member.type.kind !== 'body') continue
+      chapter.report(
+        'misplaced-attribute',
+        this.#layouts.pathOf(member) ?? path,
+        '`body` stands in the frame of a message, not in its requests',
+        undefined,
+        'key',
+      )
+    }
+    struct.members = whole(frame.struct.members, members)
+    if (frame.hasProblems) this.#layouts.place(struct)
+    else this.#layouts.finish(struct, path, chapter)
+  }
+
+  /** The text lists frame and request together: so does the model. */
+  #name(request: Request, struct: Struct, { path }: RequestTask): void {
+    request.struct = struct.name
+    this.#layouts.add(struct, [...path, 'struct'])
+  }
+
+  #checkHead(struct: Struct, head: Reference, { name, path }: RequestTask, { chapter, kind }: MessageTask): void {
+    const part = kind === 'requests' ? 'readable' : 'writable'
+    if (this.#layouts.isIncomplete(struct) || this.#beginsWith(inPart(struct.members, part), head)) return
+    chapter.report(
+      'head-mismatch',
+      path,
+      `"${name}" does not begin with "${head.name}"`,
+      `the first member of its ${part} part is a ${head.name}, at any depth`,
+      'key',
+    )
+  }
+
+  #beginsWith([first]: readonly Member[], head: Reference): boolean {
+    if (first === undefined) return false
+    const { type } = first
+    const reference = type.kind === 'group' ? type.struct : type.kind === 'struct' ? type : undefined
+    if (reference?.chapter === head.chapter && reference.name === head.name) return true
+    if (type.kind === 'group') return this.#beginsWith(type.members, head)
+    const struct = type.kind === 'struct' ? this.#layouts.find(type) : undefined
+    return struct !== undefined && this.#beginsWith(inPart(struct.members, first.part), head)
   }
 }
 
-interface Frame {
-  struct: Struct
-  entries: Record<Part, Entry<MemberAst>[]>
-  readable: Shape
-  writable: Shape
-}
-
 /** A frame is a struct of the headers only where the description says so; one for each part, as a rule. */
-function linuxOfFrame(chapter: ChapterScope, name: string, path: Path, linux: MessageAst['linux']): Linux {
+function linuxOfFrame({ chapter, name, path, ast: { linux } }: MessageTask): Linux {
   if (linux === undefined) return { name: null }
-  return typeof linux === 'object' && ('readable' in linux || 'writable' in linux) ? { name: null, parts: linux } : chapter.linux(name, path, { linux })
+  return typeof linux === 'object' && ('readable' in linux || 'writable' in linux)
+    ? { name: null, parts: linux }
+    : chapter.linux(name, path, linux as LinuxAst)
 }
 
 /** The name of a struct stands for its members. */
@@ -201,11 +245,48 @@ function merge(first: Shape, second: Shape): Shape {
 
 /** The frame with a request's own members in place of `body`; a part without a `body` ends in one. */
 function whole(frame: readonly Member[], own: Record<Part, Member[]>): Member[] {
-  return (['readable', 'writable'] as const).flatMap((part) => {
+  return parts.flatMap((part) => {
     const members = frame.filter((member) => member.part === part)
     const body = members.findIndex((member) => member.type.kind === 'body')
-    const copies = members.map((member) => ({ ...member }))
+    const copies = copyMembers(members, part)
     if (body < 0) return [...copies, ...own[part]]
     return [...copies.slice(0, body), ...own[part], ...copies.slice(body + 1)]
+  })
+}
+
+function checkRequestNames(requests: readonly RequestTask[], { chapter, name: message }: MessageTask): void {
+  const seen = new Map<string, string>()
+  for (const { name, path } of requests) {
+    const id = identifier(name)
+    const other = seen.get(id)
+    if (other === name) chapter.report('duplicate-name', path, `"${name}" stands twice in "${message}"`, undefined, 'key')
+    else if (other !== undefined) chapter.report('name-collision', path, `"${other}" and "${name}" both become "${id}"`, undefined, 'key')
+    if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(id))
+      chapter.report('wrong-type', path, `"${name}" is not a name`, 'letters, digits, "_" and "-", not starting with a digit', 'key')
+    else if (id === 'constructor' || id === '__proto__')
+      chapter.report('reserved-word', path, `"${name}" cannot name a request`, 'JavaScript needs it for itself', 'key')
+    seen.set(id, name)
+  }
+}
+
+/** Constants, conditions or parts tell requests apart. */
+function checkChoices(tasks: readonly RequestTask[], requests: readonly Request[], chapter: ChapterScope): void {
+  const choices = requests.map(({ name, is, when }, index): Choice => {
+    const { ast } = tasks[index] as RequestTask
+    return { name, is, when, parts: parts.filter((part) => ast[part] !== undefined).join(' ') }
+  })
+  findIndistinct(choices, (index, earlier, shared) => {
+    const { path, name, ast } = tasks[index] as RequestTask
+    if (shared !== undefined) {
+      chapter.report(
+        'duplicate-arm',
+        [...path, 'is'],
+        `${constantNames(shared)} already selects "${earlier.name}"`,
+        'conditions that exclude each other would tell them apart',
+        'key',
+      )
+    } else if (ast.is === undefined) {
+      chapter.report('duplicate-arm', path, `nothing tells "${name}" from "${earlier.name}"`, 'give `is`, `when`, or other parts', 'key')
+    }
   })
 }

@@ -1,10 +1,22 @@
 /** The files under resolution: what is declared where, which names a chapter may use, and the problems found. */
-import type { FileAst, GroupAst, GroupAttributes, MemberAst, Entry, MessageAst, OriginAst, StructAst, StructAttributes } from '../ast.ts'
-import { type Diagnostic, type DiagnosticCode, didYouMean } from '../diagnostic.ts'
+import {
+  type Entry,
+  type FileAst,
+  type GroupAst,
+  type GroupAttributes,
+  isLongGroup,
+  type LinuxAst,
+  type MemberAst,
+  type MemberAttributes,
+  type MessageAst,
+  type StructAst,
+  type StructAttributes,
+} from '../ast.ts'
+import { type DiagnosticCode, didYouMean } from '../diagnostic.ts'
 import type { LoadedFile } from '../load.ts'
 import type { Linux, Origin, Reference } from '../model.ts'
 import type { Path, SourceFile, Target } from '../source.ts'
-import { linuxOf } from './origin.ts'
+import { fileOrigin, linuxOf } from './origin.ts'
 
 /** Where a struct is written: `structs`, `config` or `registers` of a file. */
 export interface StructDeclaration {
@@ -19,6 +31,8 @@ export interface GroupDeclaration {
   chapter: ChapterScope
   name: string
   path: Path
+  /** Where its constants stand: below `values` in the long form. */
+  valuesPath: Path
   attributes: GroupAttributes
 }
 
@@ -27,15 +41,21 @@ export class ChapterScope {
   readonly name: string
   readonly ast: FileAst
   readonly source: SourceFile
+  readonly origin: Origin
   readonly structs = new Map<string, StructDeclaration>()
   readonly groups = new Map<string, GroupDeclaration>()
   /** This chapter, those it uses, and the common ones, in that order. */
   reach: ChapterScope[] = []
+  /** True when a file in reach could not be read: that a name is unknown may be no mistake. */
+  isIncomplete = false
+  readonly #lost: LoadedFile['lost']
 
-  constructor({ ast, source }: LoadedFile) {
+  constructor({ ast, source, lost }: LoadedFile) {
     this.name = ast.name
     this.ast = ast
     this.source = source
+    this.#lost = lost
+    this.origin = fileOrigin(ast)
     for (const section of ['structs', 'config', 'registers'] as const) {
       for (const [name, struct] of Object.entries(ast[section] ?? {})) {
         const path: Path = [section, name]
@@ -44,7 +64,14 @@ export class ChapterScope {
       }
     }
     for (const [name, group] of Object.entries(ast.constants ?? {})) {
-      this.groups.set(name, { chapter: this, name, path: ['constants', name], attributes: groupAttributes(group) })
+      const path: Path = ['constants', name]
+      this.groups.set(name, {
+        chapter: this,
+        name,
+        path,
+        valuesPath: isLongGroup(group) ? [...path, 'values'] : path,
+        attributes: groupAttributes(group),
+      })
     }
   }
 
@@ -52,36 +79,33 @@ export class ChapterScope {
     this.source.report(code, path, message, hint, target)
   }
 
+  /** Reports a name that nothing has, unless it was lost with a part of a file that has mistakes of its own. */
+  reportUnknown(code: DiagnosticCode, name: string, path: Path, message: string, hint?: string, target?: Target): void {
+    const isLost = this.isIncomplete || this.reach.some((chapter) => name.split('.').some((step) => chapter.#lost.names.has(step)))
+    if (!isLost) this.report(code, path, message, hint, target)
+  }
+
+  /** True when something inside a path was left out for a mistake of its own. */
+  hasLost(path: Path): boolean {
+    return this.#lost.paths.some((lost) => path.every((step, index) => lost[index] === step))
+  }
+
   get messages(): Record<string, MessageAst> {
     return this.ast.messages ?? {}
   }
 
-  /** Source, section and the like of an item, given those of the items around it. */
-  origin(...items: (OriginAst | undefined)[]): Origin {
-    const origin: Origin = { source: this.ast.source ?? 'oasis-1.4' }
-    const sections = [this.ast.section]
-    for (const item of items) {
-      if (item?.source !== undefined) origin.source = item.source
-      if (item?.since !== undefined) origin.since = item.since
-      sections.push(item?.section)
-    }
-    const section = sections.filter((part) => part !== undefined).join(' / ')
-    if (section !== '') origin.section = section
-    const doc = items.at(-1)?.doc
-    if (doc !== undefined) origin.doc = doc
-    return origin
-  }
-
-  linux(name: string, path: Path, item: { linux?: unknown } | undefined): Linux {
-    return linuxOf(this, name, path, item?.linux as never)
+  linux(name: string, path: Path, linux: LinuxAst | undefined): Linux {
+    return linuxOf(this, name, path, linux)
   }
 }
 
 /** All chapters. */
 export class Workspace {
   readonly chapters = new Map<string, ChapterScope>()
+  readonly #extended = new Map<GroupDeclaration, GroupDeclaration>()
 
-  constructor(files: readonly LoadedFile[]) {
+  /** @param broken - names and kinds of files that could not be read */
+  constructor(files: readonly LoadedFile[], broken: readonly { name: string; kind: string }[] = []) {
     for (const file of files) {
       const earlier = this.chapters.get(file.ast.name)
       if (earlier === undefined) this.chapters.set(file.ast.name, new ChapterScope(file))
@@ -94,17 +118,58 @@ export class Workspace {
         )
       }
     }
-    const common = [...this.chapters.values()].filter((chapter) => chapter.ast.kind === 'common')
-    for (const chapter of this.chapters.values()) {
-      const used = (chapter.ast.uses ?? []).flatMap((name, index) => {
-        const found = this.chapters.get(name)
-        if (found === undefined) {
-          chapter.report('unknown-chapter', ['uses', index], `no chapter is named "${name}"`, didYouMean(name, this.chapters.keys()))
-        }
-        return found ?? []
-      })
-      chapter.reach = [...new Set([chapter, ...used, ...common])]
+    for (const chapter of this.chapters.values()) this.#connect(chapter, broken)
+    for (const chapter of this.chapters.values()) this.#connectGroups(chapter)
+  }
+
+  #connect(chapter: ChapterScope, broken: readonly { name: string; kind: string }[]): void {
+    const uses = chapter.ast.uses ?? []
+    chapter.isIncomplete = broken.some(({ name, kind }) => kind === 'common' || uses.includes(name))
+    const used = uses.flatMap((name, index) => {
+      const found = this.chapters.get(name)
+      if (found === undefined)
+        chapter.reportUnknown('unknown-chapter', name, ['uses', index], `no chapter is named "${name}"`, didYouMean(name, this.chapters.keys()))
+      return found ?? []
+    })
+    const common = [...this.chapters.values()].filter(({ ast }) => ast.kind === 'common')
+    chapter.reach = [...new Set([chapter, ...used, ...common])]
+  }
+
+  #connectGroups(chapter: ChapterScope): void {
+    for (const group of chapter.groups.values()) {
+      const { extends: name } = group.attributes
+      const parent = name === undefined ? undefined : this.findGroup(chapter, name)
+      if (parent === undefined) continue
+      this.#extended.set(group, parent)
+      const trail = [group, ...this.#above(group)]
+      if (trail.at(-1) === group && trail.length > 1) {
+        chapter.report('extends-cycle', [...group.path, 'extends'], `groups extend each other: ${trail.map((step) => step.name).join(' → ')}`)
+        this.#extended.delete(group)
+      }
     }
+  }
+
+  /** What a group extends, and what that extends; ends early where it comes back to the group. */
+  #above(group: GroupDeclaration): GroupDeclaration[] {
+    const found: GroupDeclaration[] = []
+    for (let above = this.#extended.get(group); above !== undefined; above = above === group ? undefined : this.#extended.get(above))
+      found.push(above)
+    return found
+  }
+
+  /** The id space of a group: itself, those that extend it, and those that it extends. */
+  family(group: GroupDeclaration): GroupDeclaration[] {
+    const below = [...this.#extended.keys()].filter((other) => this.#above(other).includes(group))
+    return [group, ...below, ...this.#above(group)]
+  }
+
+  /** A group and those that extend it. */
+  withExtensions(group: GroupDeclaration): GroupDeclaration[] {
+    return [group, ...[...this.#extended.keys()].filter((other) => this.#above(other).includes(group))]
+  }
+
+  parent(group: GroupDeclaration): GroupDeclaration | undefined {
+    return this.#extended.get(group)
   }
 
   chapter(name: string): ChapterScope {
@@ -113,11 +178,16 @@ export class Workspace {
 
   /** The struct a name stands for in a chapter. */
   findStruct(chapter: ChapterScope, name: string): StructDeclaration | undefined {
-    for (const reach of chapter.reach) {
-      const found = reach.structs.get(name)
-      if (found !== undefined) return found
-    }
-    return undefined
+    return firstOf(chapter, ({ structs }) => structs.get(name))
+  }
+
+  /** The struct a name stands for; a name that nothing or more than one thing has is reported. */
+  requireStruct(chapter: ChapterScope, name: string, path: Path, target?: Target): StructDeclaration | undefined {
+    const found = this.findStruct(chapter, name)
+    if (found === undefined)
+      chapter.reportUnknown('unknown-struct', name, path, `no struct is named "${name}"`, didYouMean(name, this.structNames(chapter)), target)
+    this.checkAmbiguous(chapter, name, ({ structs }) => structs.get(name), path, target)
+    return found
   }
 
   /** Names of structs in reach, for hints. */
@@ -126,35 +196,41 @@ export class Workspace {
   }
 
   findGroup(chapter: ChapterScope, name: string): GroupDeclaration | undefined {
-    for (const reach of chapter.reach) {
-      const found = reach.groups.get(name)
-      if (found !== undefined) return found
-    }
-    return undefined
+    return firstOf(chapter, ({ groups }) => groups.get(name))
   }
 
   /** The group a field names, reported when it does not exist. */
   requireGroup(chapter: ChapterScope, name: string | undefined, path: Path): Reference | undefined {
     if (name === undefined) return undefined
     const found = this.findGroup(chapter, name)
-    if (found !== undefined) return { chapter: found.chapter.name, name }
-    chapter.report('unknown-group', path, `no group of constants is named "${name}"`, didYouMean(name, chapter.reach.flatMap((reach) => [...reach.groups.keys()])))
-    return undefined
+    if (found === undefined) {
+      const hint = didYouMean(
+        name,
+        chapter.reach.flatMap((reach) => [...reach.groups.keys()]),
+      )
+      chapter.reportUnknown('unknown-group', name, path, `no group of constants is named "${name}"`, hint)
+      return undefined
+    }
+    this.checkAmbiguous(chapter, name, ({ groups }) => groups.get(name), path)
+    return { chapter: found.chapter.name, name }
   }
 
-  /** A group and those of any chapter that extend it. */
-  familyOf({ chapter, name }: Reference): GroupDeclaration[] {
-    return [...this.chapters.values()].flatMap((other) =>
-      [...other.groups.values()].filter((group) => {
-        if (group.name === name && group.chapter.name === chapter) return true
-        return group.attributes.extends === name && this.findGroup(other, name)?.chapter.name === chapter
-      }),
-    )
+  /** A chapter's own names come first; of two chapters it uses, none does. */
+  checkAmbiguous(chapter: ChapterScope, name: string, select: (reach: ChapterScope) => unknown, path: Path, target?: Target): void {
+    if (select(chapter) !== undefined) return
+    const found = chapter.reach.filter((reach) => select(reach) !== undefined)
+    if (found.length < 2) return
+    const where = found.map((reach) => reach.name).join(' and ')
+    chapter.report('ambiguous-name', path, `"${name}" stands in ${where}`, 'a chapter can use only one of them', target)
   }
+}
 
-  get problems(): Diagnostic[] {
-    return [...this.chapters.values()].flatMap((chapter) => chapter.source.problems)
+function firstOf<T>(chapter: ChapterScope, select: (reach: ChapterScope) => T | undefined): T | undefined {
+  for (const reach of chapter.reach) {
+    const found = select(reach)
+    if (found !== undefined) return found
   }
+  return undefined
 }
 
 function structAttributes(struct: StructAst): StructAttributes {
@@ -162,21 +238,30 @@ function structAttributes(struct: StructAst): StructAttributes {
 }
 
 function groupAttributes(group: GroupAst): GroupAttributes {
-  const values = (group as GroupAttributes).values
-  return typeof values === 'object' && values !== null && !('value' in values) ? (group as GroupAttributes) : { values: group as GroupAttributes['values'] }
+  return isLongGroup(group) ? group : { values: group }
 }
 
-/** The name and the attributes of a list item with one key. */
-export function onlyEntry<T>(entry: Entry<T>): [string, T] {
-  return Object.entries(entry)[0] as [string, T]
+/** The items of a list, each a mapping with one key. What was left out of a file is a hole in the list and is passed over. */
+export function items<T>(list: readonly Entry<T>[] | undefined): { index: number; name: string; value: T }[] {
+  const found: { index: number; name: string; value: T }[] = []
+  list?.forEach((entry, index) => {
+    const [name, value] = Object.entries(entry)[0] as [string, T]
+    found.push({ index, name, value })
+  })
+  return found
 }
 
 /** A member in its long form. */
-export function memberAttributes(member: MemberAst): Exclude<MemberAst, string> {
+export function memberAttributes(member: MemberAst): MemberAttributes {
   return typeof member === 'string' ? { type: member } : member
 }
 
 /** A list where one or many names may stand. */
 export function list<T>(value: T | T[] | undefined): T[] {
   return value === undefined ? [] : Array.isArray(value) ? value : [value]
+}
+
+/** What a mapping of the file itself says of a name; `constructor` and the like come from elsewhere. */
+export function ownValue<T>(mapping: Readonly<Record<string, T>> | undefined, name: string): T | undefined {
+  return mapping !== undefined && Object.hasOwn(mapping, name) ? mapping[name] : undefined
 }

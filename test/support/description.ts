@@ -6,7 +6,12 @@ const folder = (path: string): string => fileURLToPath(new URL(`../../${path}`, 
 
 /** The built-in description, with the hard structs beside it. */
 export function loadEverything(): Model {
-  return modelOf(loadFolders([{ folder: folder('spec'), builtin: true }, { folder: folder('test/fixtures/hard'), builtin: false }]))
+  return modelOf(
+    loadFolders([
+      { folder: folder('spec'), builtin: true },
+      { folder: folder('test/fixtures/hard'), builtin: false },
+    ]),
+  )
 }
 
 /** A description that stands in the test. */

@@ -1,10 +1,11 @@
 /** What the rest of a description asks of a field's value: a length had better be small, a selector had better select something. */
-import { nodes } from '../../generator/evaluate.ts'
-import type { Expression, FieldPath, Member, Model, Struct, Tree, Type } from '../../generator/index.ts'
-import { requestStruct } from '../../generator/index.ts'
+
 import { typeExtent } from '../../generator/codec/extent.ts'
 import { declarationAt, findField, type Scope } from '../../generator/codec/scope.ts'
 import { Session } from '../../generator/codec/session.ts'
+import { nodes } from '../../generator/evaluate.ts'
+import type { Expression, FieldPath, Member, Model, Struct, Tree, Type } from '../../generator/index.ts'
+import { requestStruct } from '../../generator/index.ts'
 
 export interface Hint {
   /** Range in which a length makes sense. */
@@ -53,7 +54,17 @@ class Collector {
     const value = {}
     for (const part of struct.twoPart ? (['readable', 'writable'] as const) : [undefined]) {
       const members = struct.members.filter((member) => part === undefined || member.part === part)
-      const scope: Scope = { session: this.#session, struct, part, members, value, here: value, bindings: undefined, readable: undefined, absent: () => undefined }
+      const scope: Scope = {
+        session: this.#session,
+        struct,
+        part,
+        members,
+        value,
+        here: value,
+        bindings: undefined,
+        readable: undefined,
+        absent: () => undefined,
+      }
       for (const member of members) this.#member(member, scope)
       this.#length(struct.length, scope)
     }

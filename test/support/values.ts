@@ -3,16 +3,29 @@
  * Driven by the model alone, so that a new struct is tested as soon as it is described.
  */
 import * as fc from 'fast-check'
-import type { BitField, CodecContext, Expression, IntegerType, Member, Model, Part, Struct, Tree } from '../../generator/index.ts'
-import { nodes } from '../../generator/evaluate.ts'
-import { identifier } from '../../generator/names.ts'
-import { isBigint } from '../../generator/values.ts'
 import { enumBits, headSelector, heldStructs, presentArms, selectArm, type UnionType } from '../../generator/codec/choice.ts'
 import { extentOf, isByteArray, isFixedUnion, isOpen, naturalExtent, typeExtent, unionExtent } from '../../generator/codec/extent.ts'
 import { namesOf, valueName } from '../../generator/codec/names.ts'
-import { areaOf, declarationAt, groupScope, holds, isPresent, type Outer, outerOf, type Scope, toLength, usesContent, valueOf, walk } from '../../generator/codec/scope.ts'
+import {
+  areaOf,
+  declarationAt,
+  evaluated,
+  groupScope,
+  holds,
+  isPresent,
+  type Outer,
+  outerOf,
+  type Scope,
+  toLength,
+  usesContent,
+  walk,
+} from '../../generator/codec/scope.ts'
 import { membersOf, Session } from '../../generator/codec/session.ts'
 import { Writer } from '../../generator/codec/writer.ts'
+import { nodes } from '../../generator/evaluate.ts'
+import type { BitField, CodecContext, Expression, IntegerType, Member, Model, Part, Struct, Tree } from '../../generator/index.ts'
+import { identifier } from '../../generator/names.ts'
+import { isBigint } from '../../generator/values.ts'
 import { type Hint, type Hints, hintsOf } from './hints.ts'
 
 type Plain = Record<string, unknown>
@@ -45,7 +58,9 @@ export function arbitrarySample(model: Model, struct: Struct, part?: Part): fc.A
 // --- contexts -------------------------------------------------------------------------------------------------------------------------------
 
 function makeContext(model: Model, struct: Struct, part: Part | undefined, random: Random): CodecContext {
-  const chapters = model.chapters.filter(({ name, kind }) => name === struct.chapter || kind === 'common' || chapterOf(model, struct).uses.includes(name))
+  const chapters = model.chapters.filter(
+    ({ name, kind }) => name === struct.chapter || kind === 'common' || chapterOf(model, struct).uses.includes(name),
+  )
   const features = chapters.flatMap((chapter) => chapter.features.map(({ name }) => name)).filter(() => random(fc.boolean))
   const context: CodecContext = { features: new Set(features), queueSize: random(fc.integer, { min: 0, max: 4 }), caller: {}, given: {} }
   const lengths = framedMembers(struct.members).map(({ name }) => `${identifier(name)}_length`)
@@ -53,12 +68,13 @@ function makeContext(model: Model, struct: Struct, part: Part | undefined, rando
   for (const name of [...names, ...lengths]) (context.caller as Plain)[name] = 2 ** random(fc.integer, { min: 0, max: 4 })
   const owner = chapters.find(({ config }) => config !== undefined && struct.name !== config)
   const session = new Session(model, {})
-  if (owner) context.config = new Maker(model, context, random).whole(session.struct({ chapter: owner.name, name: owner.config as string }), undefined)
+  if (owner)
+    context.config = new Maker(model, context, random).whole(session.struct({ chapter: owner.name, name: owner.config as string }), undefined)
   for (const { name, struct: reference } of givenNames(session, struct)) {
     const value = reference ? new Maker(model, context, random).whole(session.struct(reference), undefined) : random(fc.integer, { min: 0, max: 64 })
     ;(context.given as Plain)[identifier(name)] = value
   }
-  if (part === 'writable' && struct.twoPart) (context.given as Plain)['readable'] = new Maker(model, context, random).whole(struct, 'readable')
+  if (part === 'writable' && struct.twoPart) (context.given as Plain).readable = new Maker(model, context, random).whole(struct, 'readable')
   return context
 }
 
@@ -116,7 +132,11 @@ class Maker {
   }
 
   whole(struct: Struct, part: Part | undefined): Plain {
-    const value = this.#struct(struct, { session: this.#session, part, bindings: undefined, readable: this.#session.context.given?.['readable'] }, undefined)
+    const value = this.#struct(
+      struct,
+      { session: this.#session, part, bindings: undefined, readable: this.#session.context.given?.readable },
+      undefined,
+    )
     return struct.role === 'foreign' ? { bytes: value } : (value as Plain)
   }
 
@@ -124,7 +144,15 @@ class Maker {
   #struct(struct: Struct, outer: Outer, room: number | undefined): unknown {
     if (struct.role === 'foreign') return this.#bytes(struct.size ?? 0)
     const value: Plain = {}
-    const scope: MakerScope = { ...outer, struct, members: membersOf(struct, outer.part), value, here: value, absent: (path) => this.#onDemand(scope, path), leaves: [] }
+    const scope: MakerScope = {
+      ...outer,
+      struct,
+      members: membersOf(struct, outer.part),
+      value,
+      here: value,
+      absent: (path) => this.#onDemand(scope, path),
+      leaves: [],
+    }
     scope.leaves.push(...leavesOf(scope.members, scope, []))
     for (const leaf of scope.leaves) this.#leaf(leaf, room)
     if (struct.length) this.#solve(struct.length, scope, this.#measure({ ...struct, length: undefined } as never, value, outer))
@@ -160,7 +188,8 @@ class Maker {
     const area = this.#area(member, scope) ?? room
     if (member.dims.length === 0 && type.kind === 'bits') this.#bits(member, scope)
     else if (member.dims.length === 0 && type.kind === 'union') this.#union(member, type, scope, area)
-    else if (type.kind === 'group') for (const inner of type.members) this.#leaf({ member: inner, scope: groupScope(member, scope), groups: [] }, undefined)
+    else if (type.kind === 'group')
+      for (const inner of type.members) this.#leaf({ member: inner, scope: groupScope(member, scope), groups: [] }, undefined)
     else scope.here[name] = this.#elements(member, member.dims.length, scope, area)
   }
 
@@ -168,7 +197,7 @@ class Maker {
   #area(member: Member, scope: MakerScope): number | undefined {
     if (member.area !== undefined && usesContent(member.area)) {
       const needed = this.#leastInside(member, scope)
-      if (toLength(valueOf(member.area, scope)) < needed) this.#solve(member.area, scope, needed + this.#below(3))
+      if (toLength(evaluated(member.area, scope)) < needed) this.#solve(member.area, scope, needed + this.#below(3))
     }
     return areaOf(member, scope)
   }
@@ -185,9 +214,10 @@ class Maker {
     const dim = member.dims[member.dims.length - dims] as Member['dims'][number]
     const head = type.kind === 'struct' ? this.#session.struct(type) : undefined
     if (head?.head && dims === member.dims.length) return this.#heads(member, head, scope, room)
-    const claimed = dim.count ?? (dim.length === undefined ? undefined : toLength(valueOf(dim.length, scope)))
+    const claimed = dim.count ?? (dim.length === undefined ? undefined : toLength(evaluated(dim.length, scope)))
     const inner = dims === 1 ? typeExtent(member, scope).size : extentOf({ ...member, dims: member.dims.slice(1), framed: false }, scope).size
-    const filling = room === undefined || !inner ? this.#below(dims === 1 && isByteArray(member) ? mostBytes : mostElements) : Math.floor(room / inner)
+    const filling =
+      room === undefined || !inner ? this.#below(dims === 1 && isByteArray(member) ? mostBytes : mostElements) : Math.floor(room / inner)
     const count = claimed ?? filling
     if (dims === 1 && isByteArray(member)) return this.#bytes(count)
     return Array.from({ length: count }, () => this.#elements(member, dims - 1, scope, undefined))
@@ -210,7 +240,7 @@ class Maker {
       case 'union': {
         const here: Plain = {}
         this.#union({ ...member, name: 'element' }, type, { ...scope, here }, room)
-        return here['element']
+        return here.element
       }
       default:
         return this.#bytes(room ?? this.#below(mostBytes))
@@ -222,7 +252,8 @@ class Maker {
   #integer(member: Member, type: IntegerType): number | bigint {
     const isBig = isBigint(member)
     const most = type.bytes === 8 && !isBig ? BigInt(Number.MAX_SAFE_INTEGER) : (1n << BigInt(type.bytes * 8)) - 1n
-    const value = member.const === undefined ? this.#number(most, this.#hints.get(member), enumBits(this.#session.model, { member })) : BigInt(member.const)
+    const value =
+      member.const === undefined ? this.#number(most, this.#hints.get(member), enumBits(this.#session.model, { member })) : BigInt(member.const)
     return isBig ? value : Number(value)
   }
 
@@ -254,7 +285,8 @@ class Maker {
       const flags = mask !== undefined && this.#random(fc.boolean) ? any() & ~mask : 0n
       return (choice | flags) & most
     }
-    if (hint?.length) return BigInt(this.#random(fc.integer, { min: hint.length.min, max: Number(BigInt(hint.length.max) > most ? most : hint.length.max) }))
+    if (hint?.length)
+      return BigInt(this.#random(fc.integer, { min: hint.length.min, max: Number(BigInt(hint.length.max) > most ? most : hint.length.max) }))
     const edge = this.#below(8)
     return edge === 0 ? 0n : edge === 1 ? most : any()
   }
@@ -360,7 +392,7 @@ class Maker {
     const before = (holder as Plain)[identifier(field.path.at(-1) as string)]
     for (let candidate = 0; candidate <= wanted + 64; candidate++) {
       setAt(scope.value, field.path, declaration.field === undefined && isBigint(declaration.member) ? BigInt(candidate) : candidate)
-      if (valueOf(expression, scope) === BigInt(wanted)) return true
+      if (evaluated(expression, scope) === BigInt(wanted)) return true
     }
     setAt(scope.value, field.path, before)
     return false
@@ -368,7 +400,9 @@ class Maker {
 }
 
 function leavesOf(members: readonly Member[], scope: MakerScope, groups: Member[]): Leaf[] {
-  return members.flatMap((member) => (member.type.kind === 'group' ? leavesOf(member.type.members, groupScope(member, scope), [...groups, member]) : [{ member, scope, groups }]))
+  return members.flatMap((member) =>
+    member.type.kind === 'group' ? leavesOf(member.type.members, groupScope(member, scope), [...groups, member]) : [{ member, scope, groups }],
+  )
 }
 
 function provides(member: Member, name: string): boolean {

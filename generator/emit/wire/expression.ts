@@ -90,7 +90,7 @@ function code(tree: Tree, scope: ExpressionScope): string {
     case 'not':
       return `!${wrap(truth(tree.arg, scope))}`
     case 'if':
-      return `(${unparenthesise(truth(tree.condition, scope))} ? ${code(tree.then, scope)} : ${tree.otherwise ? code(tree.otherwise, scope) : '0'})`
+      return `(${unparenthesise(truth(tree.condition, scope))} ? ${code(tree.value, scope)} : ${tree.otherwise ? code(tree.otherwise, scope) : '0'})`
     case 'binary':
       return binary(tree, scope)
   }

@@ -102,7 +102,7 @@ export class Places extends Subject {
     const { tree } = member.area
     if (tree.op === 'if' && !tree.otherwise) {
       const whole = numeric(member.area, scope)
-      return `(${condition({ text: '', tree: tree.condition }, scope)} ? ${numeric({ text: '', tree: tree.then }, scope) ?? whole} : ${natural()})`
+      return `(${condition({ text: '', tree: tree.condition }, scope)} ? ${numeric({ text: '', tree: tree.value }, scope) ?? whole} : ${natural()})`
     }
     return constantOr(member.area, lengthCode(member.area, scope))
   }

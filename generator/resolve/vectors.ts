@@ -1,0 +1,126 @@
+/** Test vectors and errata: that what they are about exists. */
+import type { VectorAst } from '../ast.ts'
+import { didYouMean } from '../diagnostic.ts'
+import type { Chapter, Erratum, Member, Struct, Vector } from '../model.ts'
+import type { Path } from '../source.ts'
+import type { Layouts } from './layouts.ts'
+import { originOf } from './origin.ts'
+import type { ChapterScope } from './workspace.ts'
+
+export function resolveVector(scope: ChapterScope, layouts: Layouts, ast: VectorAst, path: Path): Vector | undefined {
+  const struct = findStruct(scope, layouts, ast.of)
+  if (struct === undefined) {
+    const names = [...layouts.workspace.structNames(scope), ...Object.keys(scope.messages)]
+    scope.reportUnknown('unknown-struct', ast.of, [...path, 'of'], `no struct is named "${ast.of}"`, didYouMean(ast.of, names))
+    return undefined
+  }
+  if (struct.twoPart && ast.part === undefined)
+    scope.report('missing-key', path, `"${struct.name}" has two parts: \`part\` is missing`, '`readable` or `writable`', 'key')
+  if (!struct.twoPart && ast.part !== undefined)
+    scope.report('misplaced-attribute', [...path, 'part'], `"${struct.name}" has no parts`, undefined, 'key')
+  checkContext(scope, layouts, ast, struct, path)
+  const bytes = typeof ast.bytes === 'string' ? ast.bytes.replaceAll(/\s+/g, '') : undefined
+  if (bytes === undefined || !/^([0-9a-fA-F]{2})*$/.test(bytes)) {
+    scope.report('wrong-type', [...path, 'bytes'], 'expected pairs of hexadecimal digits', 'quote them: YAML reads digits alone as a number')
+    return undefined
+  }
+  return {
+    ...originOf(scope.origin, ast),
+    of: { chapter: struct.chapter, name: ast.of },
+    ...(ast.part === undefined ? {} : { part: ast.part }),
+    bytes: bytes.toLowerCase(),
+    value: ast.value,
+    context: {
+      ...(ast.features ? { features: ast.features } : {}),
+      ...(ast.config ? { config: ast.config } : {}),
+      ...(ast.queue_size === undefined ? {} : { queueSize: ast.queue_size }),
+      ...(ast.given ? { given: ast.given } : {}),
+    },
+  }
+}
+
+/** A struct that is declared, or the frame of a message or of one of its requests. */
+function findStruct(scope: ChapterScope, layouts: Layouts, name: string): Struct | undefined {
+  const declaration = layouts.workspace.findStruct(scope, name)
+  return declaration ? layouts.struct(declaration) : layouts.byChapter.get(scope.name)?.find((struct) => struct.name === name)
+}
+
+/** What the vector assumes of its surroundings. */
+function checkContext(scope: ChapterScope, layouts: Layouts, ast: VectorAst, struct: Struct, path: Path): void {
+  ast.features?.forEach((name, index) => {
+    if (layouts.names.feature(name, scope)) return
+    const names = scope.reach.flatMap((chapter) => Object.keys(chapter.ast.features ?? {}))
+    scope.reportUnknown('unknown-name', name, [...path, 'features', index], `no feature is named "${name}"`, didYouMean(name, names))
+  })
+  for (const name of Object.keys(ast.config ?? {})) {
+    const found = layouts.names.field(['config', name], { chapter: scope })
+    if (found?.info) continue
+    scope.reportUnknown(
+      'unknown-field',
+      name,
+      [...path, 'config', name],
+      `the configuration space has no field "${name}"`,
+      didYouMean(name, found?.candidates ?? []),
+      'key',
+    )
+  }
+  const given = struct.given.map(({ name }) => name)
+  for (const name of Object.keys(ast.given ?? {})) {
+    if (!given.includes(name))
+      scope.report('unknown-given', [...path, 'given', name], `"${struct.name}" does not need "${name}"`, didYouMean(name, given), 'key')
+  }
+  const missing = given.filter((name) => !Object.hasOwn(ast.given ?? {}, name))
+  if (missing.length > 0)
+    scope.report(
+      'missing-given',
+      ast.given ? [...path, 'given'] : path,
+      `"${struct.name}" needs ${missing.join(', ')} from outside`,
+      'add it to `given`',
+      'key',
+    )
+}
+
+export function resolveErrata(scope: ChapterScope, layouts: Layouts): Erratum[] {
+  return (scope.ast.errata ?? []).map((ast, index) => {
+    const [name, ...steps] = ast.at.split('.') as [string, ...string[]]
+    const struct = steps.length > 0 ? findStruct(scope, layouts, name) : undefined
+    // A name without a struct is something of the text: a queue, a constant, a sentence.
+    if (struct) checkField(scope, layouts, struct, steps, ['errata', index, 'at'], name.length + 1)
+    return { ...originOf(scope.origin, ast), at: ast.at, text: ast.text, truth: ast.truth, why: ast.why }
+  })
+}
+
+function checkField(scope: ChapterScope, layouts: Layouts, struct: Struct, steps: readonly string[], path: Path, offset: number): void {
+  let members: readonly Member[] = struct.members
+  let at = offset
+  for (const step of steps) {
+    const names = new Map(members.flatMap((member) => namesAt(member, layouts)))
+    const inside = names.get(step)
+    if (inside === undefined) {
+      scope.reportUnknown('unknown-field', step, path, `"${struct.name}" has no field "${steps.join('.')}"`, didYouMean(step, names.keys()), {
+        offset: at,
+        length: step.length,
+      })
+      return
+    }
+    members = inside()
+    at += step.length + 1
+  }
+}
+
+/** Names that a member gives its struct, each with what is inside. */
+function namesAt(member: Member, layouts: Layouts): [string, () => readonly Member[]][] {
+  const { type, name } = member
+  const none = (): readonly Member[] => []
+  if (type.kind === 'group') return type.members.flatMap((inner) => namesAt(inner, layouts))
+  if (type.kind === 'bits' && name === '') return type.fields.map((field) => [field.name, none])
+  if (type.kind === 'union' && name === '') return type.arms.flatMap((arm) => namesAt(arm, layouts))
+  if (type.kind === 'union') return [[name, () => type.arms]]
+  if (type.kind === 'struct') return [[name, () => layouts.find(type)?.members ?? []]]
+  if (type.kind === 'bits') return [[name, () => type.fields.map((field) => ({ ...member, name: field.name, type: type.container }))]]
+  return [[name, none], ...(member.pair ? [[member.pair.name, none] as [string, () => readonly Member[]]] : [])]
+}
+
+export function resolveVectors(scope: ChapterScope, layouts: Layouts): Chapter['vectors'] {
+  return (scope.ast.vectors ?? []).flatMap((vector, index) => resolveVector(scope, layouts, vector, ['vectors', index]) ?? [])
+}
