@@ -3,13 +3,14 @@
  * The values are those of docs/generated-code.md, "Values".
  */
 
-import { type DecodedField, Reader } from './codec/reader.ts'
+import type { DecodedField } from './codec/decoded-field.ts'
+import { Reader } from './codec/reader.ts'
 import type { Outer } from './codec/scope.ts'
 import { type CodecContext, isFixedLayout, Session } from './codec/session.ts'
 import { Writer } from './codec/writer.ts'
 import type { Model, Part, Reference, Struct } from './model.ts'
 
-export type { DecodedField } from './codec/reader.ts'
+export type { DecodedField } from './codec/decoded-field.ts'
 export { type CodecContext, requestStruct } from './codec/session.ts'
 
 export interface DecodedStruct {

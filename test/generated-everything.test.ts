@@ -34,6 +34,8 @@ function targetsOf(chapter: (typeof model.chapters)[number]): Target[] {
     )
 }
 
+// Deeper: FUZZ_RUNS=1000 npx vitest run test/generated-everything.test.ts
+const runs = Number(process.env.FUZZ_RUNS ?? 20)
 const change = fc.record({ at: fc.nat(), to: fc.constantFrom(0, 1, 0x7f, 0x80, 0xff) })
 
 describe.each(model.chapters.map((chapter) => ({ name: chapter.name, targets: targetsOf(chapter) })).filter(({ targets }) => targets.length > 0))(
@@ -50,7 +52,7 @@ describe.each(model.chapters.map((chapter) => ({ name: chapter.name, targets: ta
           expect(toHex(type.encode(decoded, wireContext))).toBe(toHex(bytes))
           expect(differences(type.decode(bytes, wireContext), decoded, 'none')).toEqual([])
         }),
-        { numRuns: 20 },
+        { numRuns: runs },
       )
     })
 
@@ -71,7 +73,7 @@ describe.each(model.chapters.map((chapter) => ({ name: chapter.name, targets: ta
             expect([ours instanceof RangeError, theirs instanceof RangeError]).toEqual([true, true])
           else expect(differences(ours, theirs, 'none')).toEqual([])
         }),
-        { numRuns: 20 },
+        { numRuns: runs },
       )
     })
   },

@@ -1,31 +1,14 @@
 /** Bytes to values. Nothing in the bytes makes it throw or run long: a length they claim is cut to what is there, and what lies behind the end reads as zero. */
-import type { BitField, IntegerType, Member, Struct } from '../model.ts'
+import type { IntegerType, Member, Struct } from '../model.ts'
 import { identifier } from '../names.ts'
 import { isBigint } from '../values.ts'
 import { headSelector, heldStructs, presentArms, selectArm, type UnionType } from './choice.ts'
+import type { DecodedField } from './decoded-field.ts'
 import { extentOf, isByteArray, isFixedUnion, isOpen, leastOfSequence, typeExtent, unionExtent } from './extent.ts'
 import { type Frame, provides, startOf } from './frame.ts'
 import { join, namesOf, valueName } from './names.ts'
 import { areaOf, evaluated, evaluatedIfKnown, groupScope, isPresent, type Outer, outerOf, placeOf, type Scope, toLength, walk } from './scope.ts'
 import { isFixedLayout, isLittleEndian, membersOf, type Session } from './session.ts'
-
-/** A field of the bytes. */
-export interface DecodedField {
-  /** Dotted; `[i]` for elements, `_` for what has no name. */
-  path: string
-  /** From the start of the struct, in bytes. */
-  offset: number
-  /** In bytes; of bits, that of the integer that holds them. */
-  size: number
-  /** Lowest bit, counted from the least significant. */
-  bit?: number
-  bits?: number
-  value: unknown
-  member: Member
-  field?: BitField
-  /** The field is not in the bytes: its condition is false (its size is 0 then), or the bytes end before it (it reads as zero). */
-  missing?: true
-}
 
 interface Result<T = unknown> {
   value: T

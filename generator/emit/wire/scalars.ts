@@ -152,7 +152,7 @@ export class Scalars extends Places {
   protected nestedLength(slot: Slot, member: Member, struct: Struct, part: Part | undefined, id: string, at: string): string {
     if (member.area) return this.memberSize(member, id, this.scope())
     if (!this.needs.isVariable(struct, part)) return this.elementSize(member, id, this.scope())
-    if (slot.length === 'open') return this.size(slot)
+    if (slot.length === 'open' || slot.member.area) return this.size(slot)
     return at === 'this.$offset' ? 'this.$length' : `this.$offset + this.$length - (${at})`
   }
 
