@@ -39,7 +39,7 @@ export interface MemberAttributes extends OriginAst {
   by?: string
   is?: Value | Value[]
   size?: Value
-  stride?: string
+  stride?: Value
   until?: string
   framed?: boolean
   with?: 'caller' | Record<string, string>

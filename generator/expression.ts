@@ -138,11 +138,11 @@ class Parser {
   }
 
   #not(): Syntax {
-    const { at } = this.#token
-    let count = 0
-    while (this.#accept('not')) count++
+    // In a loop: a row of negations is no reason to nest calls.
+    const negations: number[] = []
+    for (let { at } = this.#token; this.#accept('not'); { at } = this.#token) negations.push(at)
     let result = this.#comparison()
-    for (; count > 0; count--) result = { op: 'not', arg: result, at, end: result.end }
+    for (const at of negations.reverse()) result = { op: 'not', arg: result, at, end: result.end }
     return result
   }
 

@@ -1,46 +1,66 @@
 /** Turns what zod finds into diagnostics at the place they are about. */
 import type { z } from 'zod'
-import { didYouMean } from './diagnostic.ts'
+import { didYouMean, nearest } from './diagnostic.ts'
 import { fileSchema } from './schema.ts'
 import type { Path, SourceFile } from './source.ts'
 
 type Issue = z.core.$ZodIssue
 
 /** Reports the issues; gives the places that cannot be used. */
-export function reportIssues(source: SourceFile, issues: readonly Issue[]): Path[] {
-  return issues.flatMap((issue) => reportIssue(source, issue, []))
+export function reportIssues(source: SourceFile, issues: readonly Issue[], parent: Path = []): Path[] {
+  return withoutConsequences(source, issues, parent).flatMap((issue) => reportIssue(source, issue, parent))
+}
+
+/** A key that is missing because it is misspelt is one mistake, not two. */
+function withoutConsequences(source: SourceFile, issues: readonly Issue[], parent: Path): Issue[] {
+  const meant = issues.flatMap((issue) => {
+    if (issue.code !== 'unrecognized_keys') return []
+    const path = [...parent, ...(issue.path as Path)]
+    return issue.keys.map((key) => JSON.stringify([...path, nearest(key, keysAt(path))]))
+  })
+  return issues.filter((issue) => {
+    const path = [...parent, ...(issue.path as Path)]
+    return !(isMissing(source, path) && meant.includes(JSON.stringify(path)))
+  })
 }
 
 function reportIssue(source: SourceFile, issue: Issue, parent: Path): Path[] {
   const path = [...parent, ...(issue.path as (string | number)[])]
   switch (issue.code) {
-    case 'unrecognized_keys': {
-      for (const key of issue.keys) {
-        // A comma inside { } ends the text before it; what follows looks like a key.
-        const hint = key.includes(' ') ? 'a text with a comma needs quotes inside { }' : didYouMean(key, keysAt(path))
-        source.report('unknown-key', [...path, key], `unknown key "${key}"`, hint, 'key')
-      }
+    case 'unrecognized_keys':
+      for (const key of issue.keys) source.report('unknown-key', [...path, key], `unknown key "${key}"`, keyHint(source, [...path, key]), 'key')
       return path.length === 0 ? issue.keys.map((key) => [key]) : [path]
-    }
     case 'invalid_union': {
       const branch = bestBranch(issue.errors)
-      if (branch !== undefined) return branch.flatMap((inner) => reportIssue(source, inner, path))
-      source.report('wrong-type', path, 'a value of this kind does not stand here')
-      return [path]
+      const isOfNoKind = branch === undefined || issue.errors.every(isWrongKind)
+      if (!isOfNoKind) return reportIssues(source, branch, path)
+      break
     }
     case 'invalid_key':
       source.report('wrong-type', path, `"${String(path.at(-1))}" is not a name`, 'letters, digits, "_" and "-", not starting with a digit', 'key')
       return [path]
-    case 'invalid_type':
-    case 'invalid_value':
-      if (isMissing(source, path))
-        source.report('missing-key', path.slice(0, -1), `the key "${String(path.at(-1))}" is missing`, expectation(issue), 'key')
-      else source.report('wrong-type', path, `expected ${expectation(issue)}`)
-      return [path]
-    default:
-      source.report('wrong-type', path, issue.message)
-      return [path]
   }
+  if (isMissing(source, path)) {
+    const key = String(path.at(-1))
+    const expected = expectation(issue)
+    source.report('missing-key', path.slice(0, -1), `the key "${key}" is missing`, expected && `\`${key}\` is ${expected}`, 'key')
+  } else if (issue.code === 'custom') source.report('wrong-type', path, issue.message)
+  else source.report('wrong-type', path, `expected ${expectation(issue) ?? issue.message}`)
+  return [path]
+}
+
+function keyHint(source: SourceFile, path: Path): string | undefined {
+  const key = String(path.at(-1))
+  const near = didYouMean(key, keysAt(path.slice(0, -1)))
+  // A comma inside { } ends the text before it; what follows looks like a key.
+  return near ?? (at(source.value, path) === null ? 'inside { } a text with a comma needs quotes' : undefined)
+}
+
+/** True where the value is of none of the kinds that a branch allows. */
+function isWrongKind(branch: readonly Issue[]): boolean {
+  return branch.some(
+    (issue) => issue.path.length === 0 && (issue.code === 'invalid_type' || (issue.code === 'invalid_union' && issue.errors.every(isWrongKind))),
+  )
 }
 
 /** Of the branches of a union the one that came farthest is the one that was meant. */
@@ -49,15 +69,31 @@ function bestBranch(branches: Issue[][]): Issue[] | undefined {
     issue.code === 'invalid_union'
       ? Math.max(issue.path.length, ...issue.errors.flat().map((inner) => issue.path.length + depth(inner)))
       : issue.path.length
-  const kind = (branch: Issue[]): number => (branch.some((issue) => issue.path.length === 0 && issue.code === 'invalid_type') ? 0 : 1)
-  const score = (branch: Issue[]): number => kind(branch) * 1000 + Math.min(...branch.map(depth), 99) * 10 - Math.min(branch.length, 9)
+  const score = (branch: Issue[]): number => (isWrongKind(branch) ? 0 : 1000) + Math.min(...branch.map(depth), 99) * 10 - Math.min(branch.length, 9)
   return [...branches].filter((branch) => branch.length > 0).sort((a, b) => score(b) - score(a))[0]
 }
 
-function expectation(issue: Issue): string {
-  if (issue.code === 'invalid_value') return issue.values.map((value) => `"${String(value)}"`).join(' or ')
-  if (issue.code !== 'invalid_type') return issue.message
-  return kindWords[issue.expected] ?? issue.expected
+/** What could stand there, in words. */
+function expectation(issue: Issue): string | undefined {
+  const different = [...new Set(expectations(issue))]
+  return different.length < 2 ? different[0] : `${different.slice(0, -1).join(', ')} or ${different.at(-1)}`
+}
+
+function expectations(issue: Issue): string[] {
+  switch (issue.code) {
+    case 'invalid_value':
+      return issue.values.map((value) => `"${String(value)}"`)
+    case 'invalid_type':
+      return kindWords[issue.expected] === undefined ? [] : [kindWords[issue.expected] as string]
+    case 'invalid_union':
+      return issue.errors.flatMap((branch) => branch.filter(({ path }) => path.length === 0).flatMap(expectations))
+    case 'too_small':
+      return [issue.origin === 'string' ? 'text, and this is empty' : issue.origin === 'array' ? 'at least one item' : `at least ${issue.minimum}`]
+    case 'too_big':
+      return [`at most ${issue.maximum}`]
+    default:
+      return []
+  }
 }
 
 const kindWords: Readonly<Record<string, string>> = {
@@ -66,19 +102,21 @@ const kindWords: Readonly<Record<string, string>> = {
   array: 'a list',
   string: 'text',
   int: 'an integer',
-  number: 'a number',
-  bigint: 'a number',
+  number: 'an integer',
+  bigint: 'an integer',
   boolean: 'true or false',
   null: 'nothing',
 }
 
 function isMissing(source: SourceFile, path: Path): boolean {
-  let value = source.value
-  for (const step of path) {
-    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, step)) return true
-    value = (value as Record<string | number, unknown>)[step]
-  }
-  return path.length > 0 && value === undefined
+  return path.length > 0 && at(source.value, path) === undefined
+}
+
+function at(value: unknown, path: Path): unknown {
+  let found = value
+  for (const step of path)
+    found = typeof found === 'object' && found !== null && Object.hasOwn(found, step) ? (found as Record<string | number, unknown>)[step] : undefined
+  return found
 }
 
 /** What is used of zod's own description of a schema. */
@@ -89,6 +127,7 @@ interface Definition {
   valueType?: Schema
   innerType?: Schema
   getter?: () => Schema
+  out?: Schema
 }
 interface Schema {
   _zod: { def: Definition }
@@ -108,8 +147,8 @@ function keysAt(path: Path): string[] {
 
 /** A schema as the alternatives it stands for, without wrappers. */
 function forms(schema: Schema): Schema[] {
-  const { options, innerType, getter } = schema._zod.def
+  const { options, innerType, getter, out } = schema._zod.def
   if (options) return options.flatMap(forms)
-  if (getter) return forms(getter())
-  return innerType ? forms(innerType) : [schema]
+  const inner = getter?.() ?? innerType ?? out
+  return inner ? forms(inner) : [schema]
 }

@@ -51,9 +51,10 @@ export function loadFolders(folders: readonly SpecFolder[], workingFolder: strin
 export function checkShapes(sources: SourceFile[]): Loaded {
   const files: LoadedFile[] = []
   for (const source of sources) {
-    if (source.problems.length > 0) continue
+    if (source.value === undefined) continue
     const result = fileSchema.safeParse(source.value)
-    if (result.success) files.push({ source, ast: result.data as FileAst, lost: nothingLost })
+    // The value itself, not zod's copy of it, which has the order of the schema: that of the parts matters.
+    if (result.success) files.push({ source, ast: source.value as FileAst, lost: nothingLost })
     else {
       const rest = withoutLost(source.value, reportIssues(source, result.error.issues))
       if (rest !== undefined) files.push({ source, ...rest })

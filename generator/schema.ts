@@ -9,6 +9,8 @@ const number = z.union([z.int(), z.bigint()])
 const value = z.union([number, text])
 const expression = z.union([text, z.boolean(), number])
 const names = z.union([name, z.array(name).min(1)])
+/** A field, at any depth: `cap.offset`. */
+const field = z.string().regex(/^[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*$/, 'the name of a field, or a path to one')
 /** A name of the specification; `is` may also take a bare number. */
 const selector = z.union([text, number])
 
@@ -45,9 +47,12 @@ const bitFieldValue: z.ZodType<BitAst> = z.lazy(() =>
 )
 const bitField: z.ZodType<Entry<BitAst>> = z.lazy(() => oneKey(bitFieldValue)).meta({ id: 'bitField' })
 
-/** A mapping with one key: `- capacity: le64`. */
+/** A mapping with one key: `- capacity: le64`. That is checked first: with more keys it is not known which one is the name. */
 function oneKey<T>(item: z.ZodType<T>) {
-  return z.record(z.string(), item).refine((entry) => Object.keys(entry).length === 1, 'exactly one key, the name')
+  return z
+    .record(z.string(), z.unknown())
+    .refine((entry) => Object.keys(entry).length === 1, 'an item of this list has exactly one key, its name')
+    .pipe(z.record(z.string(), item))
 }
 
 const memberValue: z.ZodType<MemberAst> = z
@@ -73,7 +78,7 @@ const memberValue: z.ZodType<MemberAst> = z
           .optional()
           .describe('constants that select this arm'),
         size: value.optional().describe('length of the area in bytes, whatever is in it'),
-        stride: text.optional().describe('bytes from one element to the next'),
+        stride: value.optional().describe('bytes from one element to the next'),
         until: text.optional().describe('the list ends where this holds for an element'),
         framed: z.boolean().optional().describe('has a descriptor of its own'),
         with: z
@@ -87,10 +92,10 @@ const memberValue: z.ZodType<MemberAst> = z
         reset: value.optional().describe('value after reset'),
         unit: text.optional(),
         access: text.optional().describe("the driver's access: r, w, rw, rc, or rw if COND"),
-        clears: name.optional(),
-        bank: names.optional(),
+        clears: field.optional(),
+        bank: z.union([field, z.array(field).min(1)]).optional(),
         at: value.optional().describe('offset'),
-        pair: z.strictObject({ name, low: text }).optional(),
+        pair: z.strictObject({ name, low: field }).optional(),
         legacy: legacyOrder,
         was: wasNames,
         linux,

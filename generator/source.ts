@@ -1,5 +1,20 @@
 /** A YAML file with the positions of everything in it. */
-import { type Document, isAlias, isCollection, isMap, isPair, isScalar, Lexer, LineCounter, type Node, type Pair, parseDocument, visit } from 'yaml'
+import {
+  type Document,
+  isAlias,
+  isCollection,
+  isMap,
+  isPair,
+  isScalar,
+  Lexer,
+  LineCounter,
+  type Node,
+  type Pair,
+  parseDocument,
+  visit,
+  type YAMLError,
+  type YAMLMap,
+} from 'yaml'
 import { sourceOffset } from './characters.ts'
 import type { Diagnostic, DiagnosticCode } from './diagnostic.ts'
 import { toNumber } from './expression.ts'
@@ -23,6 +38,7 @@ export class SourceFile {
   /** Below its spec folder, with forward slashes. */
   readonly path: string
   readonly builtin: boolean
+  /** What the file says; undefined where it cannot be read as YAML. */
   readonly value: unknown
   readonly problems: Diagnostic[] = []
   readonly #text: string
@@ -37,7 +53,7 @@ export class SourceFile {
     this.#text = text.replace(/^\uFEFF/, '')
     this.#lines = this.#text.split(/\r?\n/)
     this.#document = this.#parse()
-    this.value = this.problems.length > 0 ? undefined : this.#plain()
+    this.value = this.problems.some(({ code }) => code === 'yaml-syntax') ? undefined : this.#plain()
   }
 
   /** Adds a diagnostic about the value at a path. */
@@ -53,18 +69,30 @@ export class SourceFile {
       this.problems.push(this.#diagnostic('yaml-syntax', deep, 1, 'nested too deeply'))
       return undefined
     }
-    const document = parseDocument(this.#text, { lineCounter: this.#counter, intAsBigInt: true, uniqueKeys: true, strict: true, merge: false })
-    for (const error of [...document.errors, ...document.warnings]) {
-      const code = error.code === 'DUPLICATE_KEY' ? 'duplicate-key' : 'yaml-syntax'
-      const message = error.message.split(/ at line \d+/)[0] as string
-      this.problems.push(this.#diagnostic(code, error.pos[0], error.pos[1] - error.pos[0], message, syntaxHint(message)))
-    }
-    visit(document, {
-      Pair: (_, { key }) => {
-        if (isCollection(key)) this.problems.push(this.#diagnostic('yaml-syntax', key.range?.[0] ?? 0, 1, 'a key is a name, not a list or a mapping'))
-      },
-    })
+    const document = parseDocument(this.#text, { lineCounter: this.#counter, intAsBigInt: true, uniqueKeys: false, strict: true, merge: false })
+    for (const error of [...document.errors, ...document.warnings]) this.#reportSyntax(error)
+    visit(document, { Map: (_, map) => this.#checkKeys(map) })
     return document
+  }
+
+  /** Takes out what stands twice or cannot be a key, so that the rest can be checked. */
+  #checkKeys(map: YAMLMap): void {
+    const seen = new Set<string>()
+    map.items = map.items.filter(({ key }) => {
+      if (isCollection(key)) this.problems.push(this.#diagnostic('yaml-syntax', key.range?.[0] ?? 0, 1, 'a key is a name, not a list or a mapping'))
+      if (!isScalar(key)) return true
+      const name = String(key.value)
+      if (name === '__proto__') this.problems.push(this.#diagnostic('reserved-word', ...lengthOf(key), 'JavaScript needs "__proto__" for itself'))
+      else if (seen.has(name)) this.problems.push(this.#diagnostic('duplicate-key', ...lengthOf(key), `the key "${name}" stands twice`))
+      else return Boolean(seen.add(name))
+      return false
+    })
+  }
+
+  #reportSyntax(error: YAMLError): void {
+    const [start, end] = error.pos
+    const message = error.code === 'MULTIPLE_DOCS' ? 'a file holds one document' : (error.message.split(/ at line \d+/)[0] as string)
+    this.problems.push(this.#diagnostic('yaml-syntax', start, end - start, message, syntaxHint(message)))
   }
 
   #plain(): unknown {
@@ -168,8 +196,8 @@ function tooDeep(text: string): number | undefined {
 }
 
 function syntaxHint(message: string): string | undefined {
-  return /flow (sequence|collection|map)|Missing ,|Missing \]|Unexpected flow/i.test(message)
-    ? 'inside { } and [ ] a text with brackets or commas needs quotes'
+  return /between flow (map|sequence) items|Implicit keys|Unexpected flow/.test(message)
+    ? 'inside { } and [ ] a text with brackets needs quotes'
     : undefined
 }
 

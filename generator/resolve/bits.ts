@@ -7,7 +7,7 @@ import { integerOf } from './integers.ts'
 import type { Layouts } from './layouts.ts'
 import type { MemberContext, MemberTask } from './members.ts'
 import { bitWidth, groupsOf } from './shape.ts'
-import { items, list } from './workspace.ts'
+import { items } from './workspace.ts'
 
 export function resolveBits({ attributes, path, typePath, context }: MemberTask, layouts: Layouts): Type | undefined {
   const { chapter } = context
@@ -70,13 +70,14 @@ function resolveField(
   const { workspace, expressions } = layouts
   const { bits, reserved } = bitWidth(attributes.width)
   const field: BitField = { name: name === '_' ? '' : name, bit, bits, reserved }
+  layouts.setPath(field, path)
   const when = expressions.condition(attributes.when, [...path, 'when'], scope)
   if (when) field.when = when
   const one = workspace.requireGroup(chapter, attributes.enum, [...path, 'enum'])
   if (one) field.enum = one
   const set = workspace.requireGroup(chapter, attributes.set, [...path, 'set'])
   if (set) field.set = set
-  const flags = list(attributes.flags).flatMap((group) => workspace.requireGroup(chapter, group, [...path, 'flags']) ?? [])
+  const flags = workspace.requireGroups(chapter, attributes.flags, [...path, 'flags'])
   if (flags.length > 0) field.flags = flags
   const info = { name, kind: 'number' as const, ...groupsOf(attributes), chapter, bits }
   const value = expressions.constant(attributes.const, [...path, 'const'], chapter, { field: info, only: true })

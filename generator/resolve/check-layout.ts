@@ -1,6 +1,6 @@
 /** What a struct must keep once its members are placed. */
 import { evaluate, nodes } from '../evaluate.ts'
-import type { Expression, Member, Part, Struct } from '../model.ts'
+import type { Expression, Member, Part, Struct, Type } from '../model.ts'
 import type { Path, Target } from '../source.ts'
 import { areExclusive } from './conditions.ts'
 import type { Layouts } from './layouts.ts'
@@ -45,7 +45,9 @@ function checkOpen(members: readonly Member[], part: Part | undefined, path: Pat
   const [first, second] = open.map(({ member }) => member)
   if (first === undefined) return
   const at = layouts.pathOf(second ?? first) ?? path
-  if (second !== undefined) {
+  if (first.type.kind === 'body' && second?.type.kind === 'body') {
+    chapter.report('open-member', at, `\`body\` stands twice in the ${part} part`, 'a request has one place for its members in each part', 'key')
+  } else if (second !== undefined) {
     const rest = `all that is left${part ? ` of the ${part} part` : ''}`
     chapter.report('open-member', at, `${nameOf(second)} takes ${rest}, and so does ${nameOf(first)}`, 'give one of them a length', 'key')
   } else if (first.type.kind === 'struct' && first.dims.length > 0 && first.stride === undefined && structTakesRest(first, layouts)) {
@@ -60,7 +62,14 @@ function checkOpen(members: readonly Member[], part: Part | undefined, path: Pat
 }
 
 function nameOf(member: Member): string {
-  return member.name === '' ? `\`${member.type.kind}\`` : `"${member.name}"`
+  return member.name === '' ? (namelessNouns[member.type.kind] ?? member.type.kind) : `"${member.name}"`
+}
+
+const namelessNouns: Readonly<Partial<Record<Type['kind'], string>>> = {
+  group: 'the group',
+  union: 'the union',
+  bits: 'the row of bit-fields',
+  body: '`body`',
 }
 
 /** True for what takes all that is left, itself or through a struct that does. */
@@ -129,18 +138,22 @@ function checkOffset(member: Member, chapter: ChapterScope, layouts: Layouts): v
 
 /** An area of fixed length has room for what is in it. */
 function checkArea(member: Member, chapter: ChapterScope, layouts: Layouts): void {
-  const path = layouts.pathOf(member)
-  if (member.area === undefined || path === undefined) return
-  const { tree } = member.area
-  const area = evaluate(tree.op === 'if' ? tree.value : tree)
+  const path = layouts.pathOf(member) ?? []
+  const tree = member.area?.tree
+  const area = tree && evaluate(tree.op === 'if' ? tree.value : tree)
   const natural = naturalSize(member)
   if (area !== undefined && natural !== null && area < natural) {
-    chapter.report('size-mismatch', [...path, 'size'], `an area of ${area} bytes, but ${nameOf(member)} takes ${natural}`)
+    chapter.report('size-mismatch', [...path, 'size'], `an area of ${bytes(area)}, but ${nameOf(member)} takes ${bytes(natural)}`)
   }
   const stride = member.stride && evaluate(member.stride.tree)
   const element = sizeOfType(member)
-  if (stride !== undefined && element !== null && stride < element)
-    chapter.report('size-mismatch', [...path, 'stride'], `elements of ${element} bytes, but only ${stride} from one to the next`)
+  if (stride !== undefined && element !== null && stride < element) {
+    chapter.report('size-mismatch', [...path, 'stride'], `elements take ${bytes(element)}, but there are only ${stride} from one to the next`)
+  }
+}
+
+function bytes(size: number | bigint): string {
+  return `${size} byte${Number(size) === 1 ? '' : 's'}`
 }
 
 function naturalSize(member: Member): number | null {

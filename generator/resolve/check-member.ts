@@ -48,6 +48,8 @@ function checkPlacement(member: Member, task: MemberTask): void {
   const isOpen = type.kind === 'bytes' || member.dims[0]?.length === undefined
   const hasStruct = type.kind === 'struct' || (type.kind === 'group' && type.struct !== undefined)
   if (role !== 'config' && role !== 'registers') refuse(task, ['access', 'clears', 'reset'], 'belongs to config space and registers')
+  else if (member.clears !== undefined && !member.access?.mode.includes('w'))
+    refuse(task, ['clears'], 'is about writing, and `access` does not allow it')
   if (type.kind !== 'integer')
     refuse(task, ['enum', 'flags', 'set', 'mask', 'range', 'const', 'reset', 'unit', 'pair'], 'is about an integer, and this is none')
   if (type.kind !== 'union') refuse(task, ['by'], 'decides a union, and this is none')
@@ -57,7 +59,6 @@ function checkPlacement(member: Member, task: MemberTask): void {
   if (type.kind === 'integer' && member.dims.length === 0) refuse(task, ['size'], 'is about an area, and an integer has its own size')
   if (type.kind === 'body') refuse(task, ['when', 'size'], 'has no meaning for `body`: the members of a request take its place')
   if (member.enum === undefined && task.attributes.enum === undefined) refuse(task, ['mask'], 'says which bits hold the `enum`, and there is none')
-  if (member.clears !== undefined && !member.access?.mode.includes('w')) refuse(task, ['clears'], 'is about writing, and `access` does not allow it')
 }
 
 function checkInteger(member: Member, type: IntegerType, task: MemberTask, layouts: Layouts): void {

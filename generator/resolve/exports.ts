@@ -11,10 +11,10 @@ export function checkExports(scope: ChapterScope, chapter: Chapter, layouts: Lay
     const other = seen.get(name)
     const message = other === original ? `"${original}" stands for two things` : `"${other}" and "${original}" both become "${name}"`
     if (other !== undefined) scope.report('name-collision', path, message, undefined, 'key')
-    if (reservedWords.has(name) || usedGlobals.has(name) || moduleNames.has(name)) {
-      scope.report('reserved-word', path, `"${original}" becomes "${name}", which TypeScript or the generated code needs`, undefined, 'key')
-    } else if (!/^[A-Za-z_]\w*$/.test(name))
-      scope.report('reserved-word', path, `"${original}" becomes "${name}", which is no name in TypeScript`, undefined, 'key')
+    const becomes = name === original ? `"${name}"` : `"${original}" becomes "${name}", which`
+    if (reservedWords.has(name) || usedGlobals.has(name) || moduleNames.has(name))
+      scope.report('reserved-word', path, `${becomes} is needed by TypeScript or the generated code`, undefined, 'key')
+    else if (!/^[A-Za-z_]\w*$/.test(name)) scope.report('reserved-word', path, `${becomes} is no name in TypeScript`, undefined, 'key')
     seen.set(name, original)
   }
   // Structs of the same name have been reported when they were added.

@@ -61,8 +61,8 @@ export class Expressions {
     const condition = typeof value === 'string' ? this.#resolve(value, { scope, path, offset, in: 'value' }, 'condition') : literal(value)
     const always = condition && alwaysOrNever(condition)
     if (always !== undefined) {
-      const text = typeof value === 'string' ? value : String(value)
-      scope.chapter.report('constant-condition', path, `"${text}" ${always ? 'always' : 'never'} holds`, undefined, { offset, length: text.length })
+      const { length } = String(value)
+      scope.chapter.report('constant-condition', path, `"${condition?.text}" ${always ? 'always' : 'never'} holds`, undefined, { offset, length })
     }
     return condition
   }
@@ -93,8 +93,8 @@ export class Expressions {
       return (
         first &&
         last && [
-          { text: value.slice(from.at, from.end), tree: first },
-          { text: value.slice(to.at, to.end), tree: last },
+          { text: oneLine(value.slice(from.at, from.end)), tree: first },
+          { text: oneLine(value.slice(to.at, to.end)), tree: last },
         ]
       )
     })
@@ -183,7 +183,7 @@ export class Expressions {
   #resolve(text: string, task: Task, kind: Kind, held?: Held): Expression | undefined {
     return this.#parse(text, task, () => {
       const tree = this.#tree(parseExpression(text), task, kind, held)
-      return tree && { text, tree }
+      return tree && { text: oneLine(text), tree }
     })
   }
 
@@ -192,7 +192,14 @@ export class Expressions {
       return parse()
     } catch (error) {
       if (!(error instanceof ExpressionError)) throw error
-      this.#report('expression-syntax', task, error.offset, error.length, `in "${text}": ${error.message}`, 'see "Expressions" in docs/language.md')
+      this.#report(
+        'expression-syntax',
+        task,
+        error.offset,
+        error.length,
+        `in "${oneLine(text)}": ${error.message}`,
+        'see "Expressions" in docs/language.md',
+      )
       return undefined
     }
   }
@@ -378,6 +385,11 @@ function isBitNumber(tree: Tree, field: FieldInfo | undefined): boolean {
 
 function bitMask(bit: Tree): Tree {
   return { op: 'binary', operator: '<<', left: { op: 'number', value: 1 }, right: bit }
+}
+
+/** The text of an expression may stand in several lines. */
+function oneLine(text: string): string {
+  return text.replaceAll(/\s+/g, ' ').trim()
 }
 
 function literal(value: Value | boolean): Expression {

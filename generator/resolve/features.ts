@@ -74,8 +74,7 @@ function parsedRange(key: string): { from: number; to: number } | undefined {
 }
 
 function checkRange(workspace: Workspace, chapter: ChapterScope, feature: Feature, isShared: boolean): void {
-  const bitPath: Path = ['features', feature.name, 'bit']
-  const path = typeof chapter.ast.features?.[feature.name] === 'number' ? bitPath.slice(0, 2) : bitPath
+  const path = bitPath(chapter, feature)
   if (feature.bit < 0 || feature.bit > maximumBit) {
     chapter.report('bit-range', path, `bit ${feature.bit} of "${feature.name}" is not between 0 and ${maximumBit}`)
     return
@@ -110,6 +109,11 @@ function checkRange(workspace: Workspace, chapter: ChapterScope, feature: Featur
   )
 }
 
+/** Where the bit is written, in the short or the long form. */
+function bitPath(chapter: ChapterScope, { name }: Feature): Path {
+  return typeof chapter.ast.features?.[name] === 'number' ? ['features', name] : ['features', name, 'bit']
+}
+
 /** Reports bits that are shared unknowingly; gives all that are shared. */
 function checkBits(chapter: ChapterScope, features: readonly Feature[]): Set<number> {
   const seen = new Map<number, Feature>()
@@ -122,7 +126,7 @@ function checkBits(chapter: ChapterScope, features: readonly Feature[]): Set<num
       if (feature.sharesBit === undefined && other.sharesBit === undefined) {
         chapter.report(
           'duplicate-bit',
-          ['features', feature.name],
+          bitPath(chapter, feature),
           `"${feature.name}" has bit ${feature.bit}, which is "${other.name}"`,
           '`shares_bit` says that it does so knowingly',
         )

@@ -1,7 +1,7 @@
 /** Structs: each declaration becomes a struct of the model, placed and checked, when something first asks for it. */
 import type { Entry, LinuxAst, MemberAst } from '../ast.ts'
 import { evaluate } from '../evaluate.ts'
-import type { Member, Origin, Reference, Struct } from '../model.ts'
+import type { BitField, Member, Origin, Reference, Struct } from '../model.ts'
 import { expressionWords, fixedNames } from '../names.ts'
 import type { Path } from '../source.ts'
 import { checkLayout } from './check-layout.ts'
@@ -38,7 +38,7 @@ export class Layouts {
   readonly #members: Members
   readonly #structs = new Map<StructDeclaration, Struct>()
   readonly #building = new Set<StructDeclaration>()
-  readonly #paths = new Map<Member | Struct, Path>()
+  readonly #paths = new Map<Member | Struct | BitField, Path>()
   readonly #incomplete = new Set<Struct>()
 
   constructor(workspace: Workspace, names: Names, expressions: Expressions) {
@@ -89,12 +89,12 @@ export class Layouts {
     structs.push(struct)
   }
 
-  /** Where a struct or a member is written; undefined for the copies of a named struct's members in a group. */
-  pathOf(item: Member | Struct): Path | undefined {
+  /** Where something is written; undefined for the copies of a named struct's members in a group. */
+  pathOf(item: Member | Struct | BitField): Path | undefined {
     return this.#paths.get(item)
   }
 
-  setPath(item: Member | Struct, path: Path): void {
+  setPath(item: Member | BitField, path: Path): void {
     this.#paths.set(item, path)
   }
 
@@ -232,7 +232,7 @@ export class Layouts {
         chapter.report(
           'size-mismatch',
           [...path, 'size'],
-          `declared as ${value} bytes, but the members take ${struct.size}`,
+          `declared as ${value}, but the members take ${struct.size} bytes`,
           'correct the members, or drop `size`',
         )
       }

@@ -109,7 +109,7 @@ export class Members {
       const length = this.#layouts.expressions.numberInKey(text, at, path, scope)
       if (length === undefined) {
         this.#layouts.setIncomplete(struct)
-        return { count: 0 }
+        return { count: 0, length: { text, tree: { op: 'number', value: 0 } } }
       }
       const value = evaluate(length.tree)
       if (value !== undefined && (value < 0n || value > 0xffff_ffffn)) {
@@ -127,7 +127,7 @@ export class Members {
   #value({ parsed, attributes, path, context: { chapter, scope } }: MemberTask) {
     const { workspace, expressions } = this.#layouts
     const field: FieldInfo = { name: parsed.name, kind: 'number', ...groupsOf(attributes), chapter }
-    const flags = list(attributes.flags).flatMap((name) => workspace.requireGroup(chapter, name, [...path, 'flags']) ?? [])
+    const flags = workspace.requireGroups(chapter, attributes.flags, [...path, 'flags'])
     return {
       enum: workspace.requireGroup(chapter, attributes.enum, [...path, 'enum']),
       flags: flags.length > 0 ? flags : undefined,

@@ -263,8 +263,7 @@ function checkRequestNames(requests: readonly RequestTask[], { chapter, name: me
     else if (other !== undefined) chapter.report('name-collision', path, `"${other}" and "${name}" both become "${id}"`, undefined, 'key')
     if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(id))
       chapter.report('wrong-type', path, `"${name}" is not a name`, 'letters, digits, "_" and "-", not starting with a digit', 'key')
-    else if (id === 'constructor' || id === '__proto__')
-      chapter.report('reserved-word', path, `"${name}" cannot name a request`, 'JavaScript needs it for itself', 'key')
+    else if (id === 'constructor') chapter.report('reserved-word', path, `"${name}" cannot name a request`, 'JavaScript needs it for itself', 'key')
     seen.set(id, name)
   }
 }

@@ -9,6 +9,7 @@ import {
   type MemberAst,
   type MemberAttributes,
   type MessageAst,
+  type Names,
   type StructAst,
   type StructAttributes,
 } from '../ast.ts'
@@ -215,6 +216,11 @@ export class Workspace {
     return { chapter: found.chapter.name, name }
   }
 
+  /** The groups a field names, one or several. */
+  requireGroups(chapter: ChapterScope, names: Names | undefined, path: Path): Reference[] {
+    return list(names).flatMap((name, index) => this.requireGroup(chapter, name, Array.isArray(names) ? [...path, index] : path) ?? [])
+  }
+
   /** A chapter's own names come first; of two chapters it uses, none does. */
   checkAmbiguous(chapter: ChapterScope, name: string, select: (reach: ChapterScope) => unknown, path: Path, target?: Target): void {
     if (select(chapter) !== undefined) return
@@ -245,6 +251,8 @@ function groupAttributes(group: GroupAst): GroupAttributes {
 export function items<T>(list: readonly Entry<T>[] | undefined): { index: number; name: string; value: T }[] {
   const found: { index: number; name: string; value: T }[] = []
   list?.forEach((entry, index) => {
+    // A list that has been copied holds undefined in place of a hole.
+    if (entry === undefined) return
     const [name, value] = Object.entries(entry)[0] as [string, T]
     found.push({ index, name, value })
   })
