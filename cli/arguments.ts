@@ -1,5 +1,5 @@
-/** From the words of the command line to a command and its options, by cac. */
-import { cac } from 'cac'
+/** From the words of the command line to a command and its options. */
+import { parseArgs } from 'node:util'
 import { didYouMean } from '../generator/diagnostic.ts'
 import { type Command, type Option, Options, UsageError } from './command.ts'
 
@@ -20,80 +20,54 @@ export interface Parsed {
 
 /** @throws UsageError for an unknown command or option, a missing value or argument, and what is too much. */
 export function parseArguments(words: readonly string[], commands: readonly Command[]): Parsed {
-  const cli = cac('virtgen')
-  for (const option of globalOptions) cli.option(declaration(option), option.summary)
-  for (const command of commands) {
-    const declared = cli.command(`${command.name} ${command.arguments}`.trim(), command.summary)
-    for (const option of command.options) declared.option(declaration(option), option.summary)
-  }
-  const parsed = cli.parse(['node', 'virtgen', ...words.map(shield)], { run: false })
-  const values = parsed.args.map(unshield)
-  const command = commands.find(({ name }) => name === cli.matchedCommandName)
+  const declared = [...globalOptions, ...commands.flatMap(({ options }) => options)]
+  const config = Object.fromEntries(declared.map((option) => [option.name, declaration(option)]))
+  // Not strict: what is wrong is said in the words of the command it is wrong for.
+  const { tokens } = parseArgs({ args: [...words], options: config, strict: false, allowPositionals: true, tokens: true })
+  const values = tokens.flatMap((token) => (token.kind === 'positional' ? [token.value] : []))
+  const given = tokens.filter((token) => token.kind === 'option')
+  const command = commands.find(({ name }) => name === values[0])
+  if (command === undefined && values[0] !== undefined) throw unknownCommand(values[0], commands)
   const known = [...globalOptions, ...(command?.options ?? [])]
-  if (command === undefined && values[0] !== undefined) {
-    throw new UsageError(
-      `there is no command "${values[0]}"`,
-      didYouMean(
-        values[0],
-        commands.map(({ name }) => name),
-      ) ?? 'virtgen --help lists the commands',
-    )
+  const entries = new Map<string, string[]>()
+  for (const { name, rawName, value } of given) {
+    const option = known.find((candidate) => candidate.name === name)
+    if (option === undefined) throw unknownOption(rawName, name, known, command, commands)
+    entries.set(name, valuesOf(option, entries.get(name), value))
   }
-  refuseUnknown(words, known, command, commands)
-  const options = new Options(new Map(known.flatMap((option) => optionEntry(option, parsed.options[camelCase(option.name)]))))
-  const rest = [...values, ...(parsed.options['--'] as string[]).map(unshield)]
+  const options = new Options(entries)
+  const rest = values.slice(1)
   if (command && !options.has('help')) checkCount(command, rest)
   return { command, arguments: rest, options }
 }
 
-function declaration({ name, value }: Option): string {
+function declaration({ name, value }: Option): { type: 'string' | 'boolean'; short?: string } {
   const short = shortNames[name]
-  return `${short === undefined ? '' : `-${short}, `}--${name}${value === undefined ? '' : ` <${value}>`}`
+  return { type: value === undefined ? 'boolean' : 'string', ...(short === undefined ? {} : { short }) }
 }
 
-/**
- * cac turns what looks like a number into one, which costs a 128-bit mask its low bits, takes `true` behind a switch for its value, and loses
- * a word that is only "-". A leading character that none of them has keeps them as they are.
- */
-const mark = '\u{f8ff}'
-const shield = (word: string): string => {
-  const assignment = /^(--[^=]+=)(.*)$/s.exec(word)
-  if (assignment) return assignment[1] + mark + assignment[2]
-  return word === '-' || word === 'true' || word === 'false' || Number.isFinite(Number(word)) ? mark + word : word
-}
-const unshield = (word: unknown): string => String(word).replace(mark, '')
-
-function camelCase(name: string): string {
-  return name.replace(/^no-/, '').replaceAll(/-([a-z])/g, (_, letter: string) => letter.toUpperCase())
-}
-
-function refuseUnknown(words: readonly string[], known: readonly Option[], command: Command | undefined, commands: readonly Command[]): void {
-  const end = words.indexOf('--')
-  for (const word of end < 0 ? words : words.slice(0, end)) {
-    const name = /^--?([^=]+)/.exec(word)?.[1]
-    if (name === undefined || known.some((option) => option.name === name || (shortNames[option.name] === name && !word.startsWith('--')))) continue
-    const elsewhere = commands.filter(({ options }) => options.some((option) => option.name === name)).map((other) => other.name)
-    const near = didYouMean(
-      `--${name}`,
-      known.map((option) => `--${option.name}`),
-    )
-    const where = command === undefined ? 'virtgen' : `virtgen ${command.name}`
-    const hint = near ?? (elsewhere.length > 0 ? `it belongs to ${elsewhere.join(', ')}` : `${where} --help lists the options`)
-    throw new UsageError(`${where} has no option ${word.split('=')[0]}`, hint)
-  }
-}
-
-function optionEntry(option: Option, value: unknown): [string, string[]][] {
-  const values = (Array.isArray(value) ? value : [value]) as unknown[]
+/** The values of an option, those given before included. */
+function valuesOf(option: Option, earlier: readonly string[] | undefined, value: string | undefined): string[] {
   if (option.value === undefined) {
-    // A negated switch is true unless it is given.
-    const set = option.name.startsWith('no-') ? value === false : values.at(-1) === true
-    return set ? [[option.name, []]] : []
+    if (value !== undefined) throw new UsageError(`--${option.name} is a switch and takes no value, not "${value}"`)
+    return []
   }
-  if (value === undefined) return []
-  if (values.some((one) => typeof one === 'boolean')) throw new UsageError(`--${option.name} needs a value: --${option.name} ${option.value}`)
-  if (values.length > 1 && !option.repeatable) throw new UsageError(`--${option.name} is given ${values.length} times`, 'once is enough')
-  return [[option.name, values.map(unshield)]]
+  if (value === undefined) throw new UsageError(`--${option.name} needs a value: --${option.name} ${option.value}`)
+  if (earlier && !option.repeatable) throw new UsageError(`--${option.name} is given ${earlier.length + 1} times`, 'once is enough')
+  return [...(earlier ?? []), value]
+}
+
+function unknownCommand(name: string, commands: readonly Command[]): UsageError {
+  const names = commands.map((command) => command.name)
+  return new UsageError(`there is no command "${name}"`, didYouMean(name, names) ?? 'virtgen --help lists the commands')
+}
+
+function unknownOption(rawName: string, name: string, known: readonly Option[], command: Command | undefined, commands: readonly Command[]): UsageError {
+  const elsewhere = commands.filter(({ options }) => options.some((option) => option.name === name)).map((other) => other.name)
+  const names = known.map((option) => `--${option.name}`)
+  const where = command === undefined ? 'virtgen' : `virtgen ${command.name}`
+  const hint = didYouMean(`--${name}`, names) ?? (elsewhere.length > 0 ? `it belongs to ${elsewhere.join(', ')}` : `${where} --help lists the options`)
+  return new UsageError(`${where} has no option ${rawName}`, hint)
 }
 
 function checkCount(command: Command, values: readonly string[]): void {
@@ -103,6 +77,5 @@ function checkCount(command: Command, values: readonly string[]): void {
   const missing = required[values.length]
   if (missing !== undefined) throw new UsageError(`virtgen ${command.name} needs ${missing}`, usage)
   const open = places.some((place) => place.includes('...'))
-  if (!open && values.length > places.length)
-    throw new UsageError(`virtgen ${command.name} does not know what to do with "${values[places.length]}"`, usage)
+  if (!open && values.length > places.length) throw new UsageError(`virtgen ${command.name} does not know what to do with "${values[places.length]}"`, usage)
 }
