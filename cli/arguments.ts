@@ -62,11 +62,18 @@ function unknownCommand(name: string, commands: readonly Command[]): UsageError 
   return new UsageError(`there is no command "${name}"`, didYouMean(name, names) ?? 'virtgen --help lists the commands')
 }
 
-function unknownOption(rawName: string, name: string, known: readonly Option[], command: Command | undefined, commands: readonly Command[]): UsageError {
+function unknownOption(
+  rawName: string,
+  name: string,
+  known: readonly Option[],
+  command: Command | undefined,
+  commands: readonly Command[],
+): UsageError {
   const elsewhere = commands.filter(({ options }) => options.some((option) => option.name === name)).map((other) => other.name)
   const names = known.map((option) => `--${option.name}`)
   const where = command === undefined ? 'virtgen' : `virtgen ${command.name}`
-  const hint = didYouMean(`--${name}`, names) ?? (elsewhere.length > 0 ? `it belongs to ${elsewhere.join(', ')}` : `${where} --help lists the options`)
+  const hint =
+    didYouMean(`--${name}`, names) ?? (elsewhere.length > 0 ? `it belongs to ${elsewhere.join(', ')}` : `${where} --help lists the options`)
   return new UsageError(`${where} has no option ${rawName}`, hint)
 }
 
@@ -77,5 +84,6 @@ function checkCount(command: Command, values: readonly string[]): void {
   const missing = required[values.length]
   if (missing !== undefined) throw new UsageError(`virtgen ${command.name} needs ${missing}`, usage)
   const open = places.some((place) => place.includes('...'))
-  if (!open && values.length > places.length) throw new UsageError(`virtgen ${command.name} does not know what to do with "${values[places.length]}"`, usage)
+  if (!open && values.length > places.length)
+    throw new UsageError(`virtgen ${command.name} does not know what to do with "${values[places.length]}"`, usage)
 }
