@@ -20,7 +20,8 @@ export function parseBits(text: string): number[] {
       text,
       [...word].flatMap((digit, bit) => (digit === '1' ? [bit] : [])),
     )
-  if (/^0b[01]+$/i.test(word) || /^(0x)?[0-9a-f]+$/i.test(word)) return checked(text, bitsOf(BigInt(/^0[bx]/i.test(word) ? word : `0x${word}`)))
+  // What begins with 0b is binary: its digits would all be hexadecimal too.
+  if (/^0b[01]+$/i.test(word) || /^(0x|(?!0b))[0-9a-f]+$/i.test(word)) return checked(text, bitsOf(BigInt(/^0[bx]/i.test(word) ? word : `0x${word}`)))
   throw new UsageError(
     `"${text}" is not a set of feature bits`,
     'write 0x130006e54, 0b1011 or the zeroes and ones of /sys/bus/virtio/devices/virtioN/features; decimal is not accepted',

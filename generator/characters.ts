@@ -2,8 +2,8 @@
 import type { Scalar } from 'yaml'
 
 /**
- * The offset in the source of the character at `offset` of a scalar's value. White space is passed over, since folding replaces it; names and operators of an
- * expression hold none.
+ * The offset in the source of the character at `offset` of a scalar's value. White space is passed over, since folding replaces it;
+ * names and operators of an expression hold none.
  */
 export function sourceOffset(source: string, scalar: Scalar, offset: number): number {
   const value = String(scalar.value)

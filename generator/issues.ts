@@ -1,6 +1,7 @@
 /** Turns what zod finds into diagnostics at the place they are about. */
 import type { z } from 'zod'
 import { didYouMean, nearest } from './diagnostic.ts'
+import { ownValue, valueAt } from './own.ts'
 import { fileSchema } from './schema.ts'
 import type { Path, SourceFile } from './source.ts'
 
@@ -8,20 +9,19 @@ type Issue = z.core.$ZodIssue
 
 /** Reports the issues; gives the places that cannot be used. */
 export function reportIssues(source: SourceFile, issues: readonly Issue[], parent: Path = []): Path[] {
-  return withoutConsequences(source, issues, parent).flatMap((issue) => reportIssue(source, issue, parent))
+  const misspelt = new Set(issues.flatMap((issue) => meantKeys(issue, parent)))
+  return issues.flatMap((issue) => {
+    const path = [...parent, ...(issue.path as Path)]
+    // A key that is missing because it is misspelt is one mistake, not two.
+    return misspelt.has(JSON.stringify(path)) && isMissing(source, path) ? [path] : reportIssue(source, issue, parent)
+  })
 }
 
-/** A key that is missing because it is misspelt is one mistake, not two. */
-function withoutConsequences(source: SourceFile, issues: readonly Issue[], parent: Path): Issue[] {
-  const meant = issues.flatMap((issue) => {
-    if (issue.code !== 'unrecognized_keys') return []
-    const path = [...parent, ...(issue.path as Path)]
-    return issue.keys.map((key) => JSON.stringify([...path, nearest(key, keysAt(path))]))
-  })
-  return issues.filter((issue) => {
-    const path = [...parent, ...(issue.path as Path)]
-    return !(isMissing(source, path) && meant.includes(JSON.stringify(path)))
-  })
+/** Where the keys would stand that unknown ones seem to mean. */
+function meantKeys(issue: Issue, parent: Path): string[] {
+  if (issue.code !== 'unrecognized_keys') return []
+  const path = [...parent, ...(issue.path as Path)]
+  return issue.keys.map((key) => JSON.stringify([...path, nearest(key, keysAt(path))]))
 }
 
 function reportIssue(source: SourceFile, issue: Issue, parent: Path): Path[] {
@@ -53,7 +53,7 @@ function keyHint(source: SourceFile, path: Path): string | undefined {
   const key = String(path.at(-1))
   const near = didYouMean(key, keysAt(path.slice(0, -1)))
   // A comma inside { } ends the text before it; what follows looks like a key.
-  return near ?? (at(source.value, path) === null ? 'inside { } a text with a comma needs quotes' : undefined)
+  return near ?? (valueAt(source.value, path) === null ? 'inside { } a text with a comma needs quotes' : undefined)
 }
 
 /** True where the value is of none of the kinds that a branch allows. */
@@ -109,14 +109,7 @@ const kindWords: Readonly<Record<string, string>> = {
 }
 
 function isMissing(source: SourceFile, path: Path): boolean {
-  return path.length > 0 && at(source.value, path) === undefined
-}
-
-function at(value: unknown, path: Path): unknown {
-  let found = value
-  for (const step of path)
-    found = typeof found === 'object' && found !== null && Object.hasOwn(found, step) ? (found as Record<string | number, unknown>)[step] : undefined
-  return found
+  return path.length > 0 && valueAt(source.value, path) === undefined
 }
 
 /** What is used of zod's own description of a schema. */
@@ -138,7 +131,7 @@ function keysAt(path: Path): string[] {
   let level = forms(fileSchema as unknown as Schema)
   for (const step of path) {
     level = level.flatMap(({ _zod: { def } }) => {
-      const next = typeof step === 'number' ? def.element : (def.shape?.[step] ?? def.valueType)
+      const next = typeof step === 'number' ? def.element : (ownValue(def.shape, step) ?? def.valueType)
       return next === undefined ? [] : forms(next)
     })
   }

@@ -1,5 +1,6 @@
 /** What must be left out of a file whose shape is wrong in places, so that all the rest is still checked. */
 import { type FileAst, isLongGroup } from './ast.ts'
+import { valueAt } from './own.ts'
 import type { Path } from './source.ts'
 
 export interface Lost {
@@ -32,7 +33,10 @@ const itemLists = new Set([
 /** Sections that are mappings of things with a name. */
 const namedSections = new Set(['let', 'devices', 'features', 'constants', 'structs', 'config', 'registers', 'messages', 'shared_memory'])
 
-/** The file without the items that hold one of the places; undefined when it cannot be used at all. A list keeps its positions: what is left out is a hole. */
+/**
+ * The file without the items that hold one of the places; undefined when it cannot be used at all.
+ * A list keeps its positions: what is left out is a hole.
+ */
 export function withoutLost(value: unknown, places: readonly Path[]): { ast: FileAst; lost: Lost } | undefined {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined
   const paths = places.map((place) => itemAround(value, place))
@@ -40,7 +44,7 @@ export function withoutLost(value: unknown, places: readonly Path[]): { ast: Fil
   const ast = structuredClone(value)
   const names = new Set<string>()
   for (const path of paths) {
-    const holder = at(ast, path.slice(0, -1)) as Record<string | number, unknown> | undefined
+    const holder = valueAt(ast, path.slice(0, -1)) as Record<string | number, unknown> | undefined
     const step = path.at(-1) as string | number
     if (typeof holder !== 'object' || holder === null) continue
     addNames(step, names)
@@ -58,18 +62,12 @@ function itemAround(value: unknown, place: Path): Path {
   const [section] = place as [string]
   if (!namedSections.has(section)) return place.slice(0, 1)
   if (section !== 'constants') return place.slice(0, 2)
-  return isLongGroup(at(value, place.slice(0, 2))) ? place.slice(0, place[2] === 'values' ? 4 : 2) : place.slice(0, 3)
+  return isLongGroup(valueAt(value, place.slice(0, 2))) ? place.slice(0, place[2] === 'values' ? 4 : 2) : place.slice(0, 3)
 }
 
 function isItemList(path: Path): boolean {
   const isShortStruct = path.length === 2 && ['structs', 'config', 'registers'].includes(path[0] as string)
   return isShortStruct || itemLists.has(path.at(-1) as string)
-}
-
-function at(value: unknown, path: Path): unknown {
-  let found = value
-  for (const step of path) found = (found as Record<string | number, unknown> | undefined)?.[step]
-  return found
 }
 
 /** Keys and texts of whatever was left out, without brackets. */

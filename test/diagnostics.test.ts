@@ -1,5 +1,6 @@
 /**
- * One description for each kind of mistake, in `test/diagnostics`. What is to be reported stands in comments of the description itself, below the line it is about:
+ * One description for each kind of mistake, in `test/diagnostics`. What is to be reported stands in comments of the description
+ * itself, below the line it is about:
  *
  *     - a: le33
  *     #    ^^^^ unknown-type: unknown type "le33"
@@ -14,7 +15,9 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from 'node:os'
 import { join, relative, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { stringify } from 'yaml'
 import { checkShapes, type Diagnostic, diagnosticCodes, formatDiagnostic, loadFolders, resolve, SourceFile } from '../generator/index.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -154,6 +157,31 @@ describe('a folder without a description', () => {
       `no-spec ${relative(root, empty).startsWith('..') ? empty : relative(root, empty)}`,
       'duplicate-chapter test/diagnostics/duplicate-chapter/second.yaml',
     ])
+  })
+})
+
+describe('a diagnostic about some characters of a text', () => {
+  const words = fc.array(fc.stringMatching(/^[A-Za-z0-9_]{1,8}$/), { minLength: 1, maxLength: 12 })
+  const gaps = fc.array(fc.constantFrom(' ', '  ', '\n', '\n\n', " ' ", ' " ', ' \\ ', ' # ', ': ', '\t', ' é '), { minLength: 12, maxLength: 12 })
+  const styles = fc.constantFrom('PLAIN', 'QUOTE_SINGLE', 'QUOTE_DOUBLE', 'BLOCK_FOLDED', 'BLOCK_LITERAL')
+
+  it('stands below them, whatever way the text is written in', () => {
+    fc.assert(
+      fc.property(words, gaps, styles, fc.integer({ min: 20, max: 60 }), (parts, between, type, lineWidth) => {
+        const value = parts.map((word, index) => word + (index < parts.length - 1 ? between[index] : '')).join('')
+        const text = stringify({ before: [1], text: value, after: 1 }, { defaultStringType: type, lineWidth, defaultKeyType: 'PLAIN' })
+        let offset = 0
+        for (const [index, word] of parts.entries()) {
+          const source = new SourceFile('a.yaml', 'a.yaml', text, false)
+          // Not every style can hold every text.
+          fc.pre((source.value as { text: unknown }).text === value)
+          source.report('wrong-type', ['text'], 'here', undefined, { offset, length: word.length })
+          const [{ excerpt, column, length }] = source.problems as [Diagnostic]
+          expect(excerpt.slice(column - 1, column - 1 + length)).toBe(word)
+          offset += word.length + (between[index] as string).length
+        }
+      }),
+    )
   })
 })
 

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
+import { editorSchema } from '../cli/editor-schema.ts'
 import { emitAll, generatedMark } from '../generator/emit/index.ts'
 import { loadFolders, resolve } from '../generator/index.ts'
 
@@ -13,6 +14,10 @@ describe('the emitters', () => {
       expect(existsSync(`generated/${path}`), path).toBe(true)
       expect(readFileSync(`generated/${path}`, 'utf8') === text, `generated/${path} is out of date: run \`virtgen generate\``).toBe(true)
     }
+  })
+
+  it('go with an editor schema that is checked in as it is generated', () => {
+    expect(readFileSync('spec/schema.json', 'utf8') === editorSchema(), 'spec/schema.json is out of date: run `virtgen generate`').toBe(true)
   })
 
   it('give the same every time', () => {

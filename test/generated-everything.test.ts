@@ -2,12 +2,12 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { decodeStruct, encodeStruct, type Part, type Reference, type Struct } from '../generator/index.ts'
-import { loadEverything } from './support/description.ts'
+import { loadWithShapes } from './support/description.ts'
 import { differences, toHex } from './support/plain.ts'
 import { arbitrarySample } from './support/values.ts'
 import { loadWire } from './support/wire-modules.ts'
 
-const model = loadEverything()
+const model = loadWithShapes()
 const wire = await loadWire(model)
 
 interface Target {

@@ -170,6 +170,11 @@ const edits = fc.oneof(
   ),
 )
 
+/** Some edits in a row. */
+const damage = fc.array(edits, { minLength: 1, maxLength: 4 }).map((row) => (text: string): string => {
+  return row.reduce((lines, edit) => (lines.length === 0 ? [''] : edit(lines)), text.split('\n')).join('\n')
+})
+
 function changed(lines: string[], line: number, change: (text: string) => string): string[] {
   return lines.with(line % lines.length, change(lines[line % lines.length] as string))
 }
@@ -188,18 +193,20 @@ function wordOf(lines: readonly string[], which: number): string {
 describe(`a description that somebody has damaged (seed ${seed})`, () => {
   it('gives diagnostics or a model', () => {
     fc.assert(
-      fc.property(fc.constantFrom(...descriptions), fc.array(edits, { minLength: 1, maxLength: 4 }), ({ text }, damage) => {
-        expectAnswer(damage.reduce((lines, edit) => (lines.length === 0 ? [''] : edit(lines)), text.split('\n')).join('\n'))
-      }),
+      fc.property(
+        fc.tuple(fc.constantFrom(...descriptions), damage).map(([{ text }, edit]) => edit(text)),
+        (text) => expectAnswer(text),
+      ),
       { seed, numRuns: 400 },
     )
   })
 
   it('gives diagnostics or a model for the others when it is the common chapter', () => {
     fc.assert(
-      fc.property(fc.array(edits, { minLength: 1, maxLength: 3 }), (damage) => {
-        expectAnswer(damage.reduce((lines, edit) => (lines.length === 0 ? [''] : edit(lines)), common.text.split('\n')).join('\n'), common.name)
-      }),
+      fc.property(
+        damage.map((edit) => edit(common.text)),
+        (text) => expectAnswer(text, common.name),
+      ),
       { seed, numRuns: 60 },
     )
   })
@@ -224,7 +231,9 @@ describe('unusual YAML', () => {
   })
 
   it('is told when an alias holds itself', () => {
-    expect(codesOf(`${header}structs: &all\n  s: *all\n`)).toEqual(['yaml-syntax'])
+    expect(resolveText(`${header}structs: &all\n  s: *all\n`).problems).toMatchObject([
+      { code: 'yaml-syntax', message: 'nested too deeply, or an alias that holds itself' },
+    ])
   })
 
   it('is told when aliases multiply', () => {
@@ -257,6 +266,7 @@ describe('unusual YAML', () => {
     ['a key twice', 'features: {A: 1, A: 2}', ['duplicate-key']],
     ['the prototype as key', 'structs: {__proto__: [a: le32], s: [a: le32]}', ['reserved-word']],
     ['names that every object has', 'structs: {toString: [a: le32], s: [valueOf: le32, "a[hasOwnProperty]": u8]}', ['reserved-word', 'unknown-name']],
+    ['keys that every object has', 'constants: {g: {constructor: {a: {toString: 1}}, values: {A: 1}}}', ['unknown-key']],
     ['a tab as indentation', 'structs:\n\ts: [a: le32]', ['yaml-syntax']],
     ['a comment only', '# nothing', []],
     ['a directive', '%YAML 1.1\n---\ntitle: x', ['yaml-syntax', 'yaml-syntax', 'yaml-syntax']],
@@ -278,6 +288,12 @@ describe('unusual YAML', () => {
   ])('%s is no description', (_, text) => {
     const { problems } = resolveText(text)
     expect(problems.map(({ code, message, line, column }) => `${line}:${column} ${code}: ${message}`)).toEqual(['1:1 wrong-type: expected a mapping'])
+  })
+
+  it('is told when it is not known what it describes', () => {
+    expect(codesOf('kin: external\nname: example\nstructs:\n  s: [a: le33]\n')).toEqual(['unknown-key'])
+    expect(codesOf('kind: external\nnames: example\n')).toEqual(['unknown-key'])
+    expect(codesOf('kind: external\nname: [example]\n')).toEqual(['wrong-type'])
   })
 
   it('may begin with a byte order mark, and columns do not count it', () => {

@@ -1,4 +1,5 @@
 /** Arrays on the wire. A length that the content claims is cut to the bytes that are there. */
+import { room } from './integers.ts'
 import type { Struct } from './struct.ts'
 
 /** A view of `length` bytes at a place; shorter, or empty, where the struct ends before. */
@@ -17,8 +18,7 @@ export function available(struct: Struct, at: number, length: number): number {
 export function putBytes(struct: Struct, at: number, length: number, value: Uint8Array, name: string): void {
   if (!(value instanceof Uint8Array)) throw new TypeError(`${name} must be a Uint8Array`)
   if (value.byteLength !== length) throw new RangeError(`${name} must have ${length} bytes, not ${value.byteLength}`)
-  if (at + length > struct.$offset + struct.$length)
-    throw new RangeError(`${name} ends behind the struct: ${length} bytes at ${at - struct.$offset} of ${struct.$length}`)
+  room(struct, at, length, name)
   new Uint8Array(struct.$view.buffer, struct.$view.byteOffset + at, length).set(value)
 }
 
@@ -36,12 +36,47 @@ export function readArray<T>(count: number, read: (index: number) => T): T[] {
   return values
 }
 
-/** Nested arrays of the given dimensions; `read` gets the flat index of the innermost element. */
-export function readRows<T>(dims: readonly number[], read: (index: number) => T): unknown[] {
+/**
+ * Nested arrays of the given dimensions, as far as whole rows are there; `read` gets the flat index of the innermost element.
+ * The dimensions may be the other side's: nothing is allocated for elements that have no bytes.
+ */
+export function readRows<T>(struct: Struct, at: number, dims: readonly number[], bytes: number, read: (index: number) => T): unknown[] {
+  const [claimed = 0, ...inner] = dims
+  const stride = inner.reduce((product, dim) => product * dim, 1)
+  // Rows without bytes are bounded by the bytes of the struct.
+  const rows = stride > 0 ? elementCount(struct, at, claimed, stride * bytes) : Math.min(claimed, struct.$length)
+  return nested([rows, ...inner], read)
+}
+
+function nested<T>(dims: readonly number[], read: (index: number) => T): unknown[] {
   const [count = 0, ...inner] = dims
   if (inner.length === 0) return readArray(count, read)
   const stride = inner.reduce((product, dim) => product * dim, 1)
-  return readArray(count, (index) => readRows(inner, (flat) => read(index * stride + flat)))
+  return readArray(count, (index) => nested(inner, (flat) => read(index * stride + flat)))
+}
+
+/** Checks an index against the number of elements that the struct claims. Throws RangeError. */
+export function checkIndex(index: number, count: number, name: string): number {
+  if (!(Number.isInteger(index) && index >= 0 && index < count))
+    throw new RangeError(`${name} has ${count} elements: the index must be an integer from 0, below that, not ${index}`)
+  return index
+}
+
+/** How many whole parts a length has; none where the divisor, which may be the other side's, is zero. */
+export function quotient(dividend: number, divisor: number): number {
+  return divisor === 0 ? 0 : Math.floor(dividend / divisor)
+}
+
+/** Throws unless a nested struct lies in the bytes of its parent: where those end before it, it reads as zeros and has no place to be written. */
+export function attached<T extends Struct>(parent: Struct, nested: T, name: string): T {
+  if (nested.$view !== parent.$view) throw new RangeError(`${name} does not fit: its bytes are not there`)
+  return nested
+}
+
+/** Throws unless the arm that was written is the one that the deciding field selects. */
+export function checkArm(written: string | undefined, selected: string | undefined, name: string): void {
+  if (written !== selected)
+    throw new RangeError(`${name}.arm must be ${selected ?? 'undefined'}, which its deciding field selects, not ${written ?? 'undefined'}`)
 }
 
 /** Writes elements one by one. Throws RangeError unless there are exactly as many as the struct says. */

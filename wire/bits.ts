@@ -1,4 +1,5 @@
 /** Bit-fields inside an integer, counted from the least significant bit. */
+import { checkUnsigned } from './integers.ts'
 
 /** Bits of a number of at most 32 bits. */
 export function numberBits(container: number, bit: number, bits: number): number {
@@ -8,8 +9,7 @@ export function numberBits(container: number, bit: number, bits: number): number
 /** The container with some bits replaced. Throws RangeError when the value does not fit. */
 export function putNumberBits(container: number, bit: number, bits: number, value: number, name: string): number {
   const maximum = 2 ** bits - 1
-  if (!(Number.isInteger(value) && value >= 0 && value <= maximum))
-    throw new RangeError(`${name} must be an integer from 0 to ${maximum}, not ${value}`)
+  checkUnsigned(value, maximum, name)
   if (bits === 32) return value
   const mask = maximum << bit
   return ((container & ~mask) | (value << bit)) >>> 0
@@ -23,8 +23,7 @@ export function bigintBits(container: bigint, bit: number, bits: number): number
 /** The 64-bit container with some bits replaced. Throws RangeError when the value does not fit. */
 export function putBigintBits(container: bigint, bit: number, bits: number, value: number, name: string): bigint {
   const maximum = 2 ** bits - 1
-  if (!(Number.isInteger(value) && value >= 0 && value <= maximum))
-    throw new RangeError(`${name} must be an integer from 0 to ${maximum}, not ${value}`)
+  checkUnsigned(value, maximum, name)
   const mask = ((1n << BigInt(bits)) - 1n) << BigInt(bit)
   return (container & ~mask) | (BigInt(value) << BigInt(bit))
 }

@@ -11,7 +11,8 @@ interface Bounds {
 }
 
 function outside(struct: Bounds, at: number, bytes: number): boolean {
-  return at < struct.$offset || at + bytes > struct.$offset + struct.$length
+  // Written so that NaN is outside.
+  return !(at >= struct.$offset && at + bytes <= struct.$offset + struct.$length)
 }
 
 /** Reads at a place that depends on the content: zero where the content claims more than there is. */
@@ -75,13 +76,9 @@ export function absent(name: string, condition: string): never {
 
 /** Throws unless a value is the constant that the specification demands. */
 export function checkConstant<T extends number | bigint>(value: T, constant: T, name: string): T {
+  if (typeof value !== typeof constant) throw new TypeError(`${name} must be a ${typeof constant}, not ${typeof value} ${String(value)}`)
   if (value !== constant) throw new RangeError(`${name} must be ${constant}, not ${value}`)
   return value
-}
-
-/** 1 or 0, for lengths that depend on conditions. */
-export function toInteger(condition: boolean): number {
-  return condition ? 1 : 0
 }
 
 /** The place of a write, which must lie inside the struct: its content decides where members behind a variable one stand. */

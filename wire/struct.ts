@@ -26,7 +26,7 @@ export abstract class Struct {
    * @throws RangeError when the bytes are outside the view or fewer than the struct needs
    */
   at(view: DataView, offset = 0, length: number = view.byteLength - offset): this {
-    if (!(offset >= 0 && length >= this.$minimum && offset + length <= view.byteLength)) {
+    if (!(Number.isInteger(offset) && offset >= 0 && length >= this.$minimum && offset + length <= view.byteLength)) {
       const name = this.constructor.name
       throw new RangeError(`${name} needs ${this.$minimum} bytes, ${length} at offset ${offset} of ${view.byteLength} bytes are too few`)
     }

@@ -6,7 +6,9 @@ import {
   type FeatureProblem,
   type FeatureSet,
   Struct,
+  attached,
   bytesAt,
+  checkIndex,
   elementCount,
   get16,
   get32,
@@ -449,22 +451,22 @@ export class VirtioBlkGeometry extends Struct {
 export interface VirtioBlkTopologyValue {
   /**
    * Logical blocks per physical block.
-   * In log2.
+   * As the logarithm to base 2.
    */
   physical_block_exp: number
   /**
    * The first aligned logical block.
-   * In block.
+   * In blocks of the device.
    */
   alignment_offset: number
   /**
    * Smallest transfer that is worth it.
-   * In block. Native byte order on the legacy interface.
+   * In blocks of the device. Native byte order on the legacy interface.
    */
   min_io_size: number
   /**
    * Best transfer; better not a longer one.
-   * In block. Native byte order on the legacy interface.
+   * In blocks of the device. Native byte order on the legacy interface.
    */
   opt_io_size: number
 }
@@ -486,7 +488,7 @@ export class VirtioBlkTopology extends Struct {
 
   /**
    * Logical blocks per physical block.
-   * In log2.
+   * As the logarithm to base 2.
    */
   get physical_block_exp(): number {
     return this.$view.getUint8(this.$offset)
@@ -498,7 +500,7 @@ export class VirtioBlkTopology extends Struct {
 
   /**
    * The first aligned logical block.
-   * In block.
+   * In blocks of the device.
    */
   get alignment_offset(): number {
     return this.$view.getUint8(this.$offset + 1)
@@ -510,7 +512,7 @@ export class VirtioBlkTopology extends Struct {
 
   /**
    * Smallest transfer that is worth it.
-   * In block. Native byte order on the legacy interface.
+   * In blocks of the device. Native byte order on the legacy interface.
    */
   get min_io_size(): number {
     return this.$view.getUint16(this.$offset + 2, true)
@@ -522,7 +524,7 @@ export class VirtioBlkTopology extends Struct {
 
   /**
    * Best transfer; better not a longer one.
-   * In block. Native byte order on the legacy interface.
+   * In blocks of the device. Native byte order on the legacy interface.
    */
   get opt_io_size(): number {
     return this.$view.getUint32(this.$offset + 4, true)
@@ -574,12 +576,12 @@ export interface VirtioBlkZonedCharacteristicsValue {
   zone_sectors: number
   /**
    * 0 for no limit.
-   * In zone. Native byte order on the legacy interface.
+   * In zones. Native byte order on the legacy interface.
    */
   max_open_zones: number
   /**
    * Open or closed ones; 0 for no limit.
-   * In zone. Native byte order on the legacy interface.
+   * In zones. Native byte order on the legacy interface.
    */
   max_active_zones: number
   /**
@@ -625,7 +627,7 @@ export class VirtioBlkZonedCharacteristics extends Struct {
 
   /**
    * 0 for no limit.
-   * In zone. Native byte order on the legacy interface.
+   * In zones. Native byte order on the legacy interface.
    */
   get max_open_zones(): number {
     return this.$view.getUint32(this.$offset + 4, true)
@@ -637,7 +639,7 @@ export class VirtioBlkZonedCharacteristics extends Struct {
 
   /**
    * Open or closed ones; 0 for no limit.
-   * In zone. Native byte order on the legacy interface.
+   * In zones. Native byte order on the legacy interface.
    */
   get max_active_zones(): number {
     return this.$view.getUint32(this.$offset + 8, true)
@@ -1048,7 +1050,7 @@ export class VirtioBlkZoneDescriptor extends Struct {
 export interface VirtioBlkZoneReportValue {
   /**
    * How many descriptors follow.
-   * In zone. Native byte order on the legacy interface.
+   * In zones. Native byte order on the legacy interface.
    */
   nr_zones: number
   zones: VirtioBlkZoneDescriptorValue[]
@@ -1070,7 +1072,7 @@ export class VirtioBlkZoneReport extends Struct {
 
   /**
    * How many descriptors follow.
-   * In zone. Native byte order on the legacy interface.
+   * In zones. Native byte order on the legacy interface.
    */
   get nr_zones(): number {
     return getNumber64(this.$view, this.$offset, true)
@@ -1104,7 +1106,7 @@ export class VirtioBlkZoneReport extends Struct {
   }
 
   zones(i: number): VirtioBlkZoneDescriptor {
-    return (this.#zones ??= new VirtioBlkZoneDescriptor()).$inside(this, this.$offset + 64 + i * 64, 64)
+    return (this.#zones ??= new VirtioBlkZoneDescriptor()).$inside(this, this.$offset + 64 + checkIndex(i, Math.floor(Math.max(0, this.$length - 64) / 64), 'VirtioBlkZoneReport.zones') * 64, 64)
   }
 
   /** Reads all members into a plain value. */
@@ -1118,7 +1120,7 @@ export class VirtioBlkZoneReport extends Struct {
   /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
   $set(value: Partial<VirtioBlkZoneReportValue>): this {
     if (value.nr_zones !== undefined) this.nr_zones = value.nr_zones
-    if (value.zones !== undefined) putArray(value.zones, Math.floor(Math.max(0, this.$length - 64) / 64), (element, i) => this.zones(i).$set(element), 'VirtioBlkZoneReport.zones')
+    if (value.zones !== undefined) putArray(value.zones, Math.floor(Math.max(0, this.$length - 64) / 64), (element, i) => attached(this, this.zones(i), 'VirtioBlkZoneReport.zones').$set(element), 'VirtioBlkZoneReport.zones')
     return this
   }
 }
@@ -1240,11 +1242,11 @@ export class VirtioScsiPcReqReadable extends Struct {
 
   /** Native byte order on the legacy interface. */
   data(i: number): Uint8Array {
-    return bytesAt(this, this.$offset + this.$layout.data + i * 512, 512)
+    return bytesAt(this, this.$offset + this.$layout.data + checkIndex(i, Math.floor(Math.max(0, this.$length - this.$layout.data) / 512), 'VirtioScsiPcReqReadable.data') * 512, 512)
   }
 
   set_data(i: number, value: Uint8Array): void {
-    putBytes(this, this.$offset + this.$layout.data + i * 512, 512, value, 'VirtioScsiPcReqReadable.data')
+    putBytes(this, this.$offset + this.$layout.data + checkIndex(i, Math.floor(Math.max(0, this.$length - this.$layout.data) / 512), 'VirtioScsiPcReqReadable.data') * 512, 512, value, 'VirtioScsiPcReqReadable.data')
   }
 
   /** Reads all members into a plain value. */
@@ -1382,11 +1384,11 @@ export class VirtioScsiPcReqWritable extends Struct {
 
   /** Native byte order on the legacy interface. */
   data(i: number): Uint8Array {
-    return bytesAt(this, this.$offset + i * 512, 512)
+    return bytesAt(this, this.$offset + checkIndex(i, Math.floor(Math.max(0, this.$length - 113) / 512), 'VirtioScsiPcReqWritable.data') * 512, 512)
   }
 
   set_data(i: number, value: Uint8Array): void {
-    putBytes(this, this.$offset + i * 512, 512, value, 'VirtioScsiPcReqWritable.data')
+    putBytes(this, this.$offset + checkIndex(i, Math.floor(Math.max(0, this.$length - 113) / 512), 'VirtioScsiPcReqWritable.data') * 512, 512, value, 'VirtioScsiPcReqWritable.data')
   }
 
   /** Reads all members into a plain value. */
@@ -1677,7 +1679,7 @@ export class VirtioBlkConfig extends Struct {
     return (this.#zoned ??= new VirtioBlkZonedCharacteristics()).$inside(this, this.$offset + 72, 24)
   }
 
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
+  /** Reads a plain value. A device may have less than the whole configuration space: what is missing reads as zero. */
   static decode(bytes: Uint8Array): VirtioBlkConfigValue {
     return new VirtioBlkConfig().at(viewOf(bytes)).$get()
   }
@@ -1719,9 +1721,9 @@ export class VirtioBlkConfig extends Struct {
     if (value.capacity !== undefined) this.capacity = value.capacity
     if (value.size_max !== undefined) this.size_max = value.size_max
     if (value.seg_max !== undefined) this.seg_max = value.seg_max
-    if (value.geometry !== undefined) this.geometry.$set(value.geometry)
+    if (value.geometry !== undefined) attached(this, this.geometry, 'VirtioBlkConfig.geometry').$set(value.geometry)
     if (value.blk_size !== undefined) this.blk_size = value.blk_size
-    if (value.topology !== undefined) this.topology.$set(value.topology)
+    if (value.topology !== undefined) attached(this, this.topology, 'VirtioBlkConfig.topology').$set(value.topology)
     if (value.writeback !== undefined) this.writeback = value.writeback
     if (value.num_queues !== undefined) this.num_queues = value.num_queues
     if (value.max_discard_sectors !== undefined) this.max_discard_sectors = value.max_discard_sectors
@@ -1733,7 +1735,7 @@ export class VirtioBlkConfig extends Struct {
     if (value.max_secure_erase_sectors !== undefined) this.max_secure_erase_sectors = value.max_secure_erase_sectors
     if (value.max_secure_erase_seg !== undefined) this.max_secure_erase_seg = value.max_secure_erase_seg
     if (value.secure_erase_sector_alignment !== undefined) this.secure_erase_sector_alignment = value.secure_erase_sector_alignment
-    if (value.zoned !== undefined) this.zoned.$set(value.zoned)
+    if (value.zoned !== undefined) attached(this, this.zoned, 'VirtioBlkConfig.zoned').$set(value.zoned)
     return this
   }
 }

@@ -188,9 +188,9 @@ export class VirtioConsoleControl extends Struct {
 
 /** A `virtio_console_resize` as a plain value. */
 export interface VirtioConsoleResizeValue {
-  /** In column. Native byte order on the legacy interface. */
+  /** In columns of characters. Native byte order on the legacy interface. */
   cols: number
-  /** In row. Native byte order on the legacy interface. */
+  /** In rows of characters. Native byte order on the legacy interface. */
   rows: number
 }
 
@@ -209,7 +209,7 @@ export class VirtioConsoleResize extends Struct {
     return 4
   }
 
-  /** In column. Native byte order on the legacy interface. */
+  /** In columns of characters. Native byte order on the legacy interface. */
   get cols(): number {
     return this.$view.getUint16(this.$offset, true)
   }
@@ -218,7 +218,7 @@ export class VirtioConsoleResize extends Struct {
     set16(this.$view, this.$offset, value, true, 'VirtioConsoleResize.cols')
   }
 
-  /** In row. Native byte order on the legacy interface. */
+  /** In rows of characters. Native byte order on the legacy interface. */
   get rows(): number {
     return this.$view.getUint16(this.$offset + 2, true)
   }
@@ -260,12 +260,12 @@ export class VirtioConsoleResize extends Struct {
 export interface VirtioConsoleConfigValue {
   /**
    * Width of port 0.
-   * In column. Valid only with VIRTIO_CONSOLE_F_SIZE. Native byte order on the legacy interface.
+   * In columns of characters. Valid only with VIRTIO_CONSOLE_F_SIZE. Native byte order on the legacy interface.
    */
   cols: number
   /**
    * Height of port 0.
-   * In row. Valid only with VIRTIO_CONSOLE_F_SIZE. Native byte order on the legacy interface.
+   * In rows of characters. Valid only with VIRTIO_CONSOLE_F_SIZE. Native byte order on the legacy interface.
    */
   rows: number
   /**
@@ -297,7 +297,7 @@ export class VirtioConsoleConfig extends Struct {
 
   /**
    * Width of port 0.
-   * In column. Valid only with VIRTIO_CONSOLE_F_SIZE. Native byte order on the legacy interface.
+   * In columns of characters. Valid only with VIRTIO_CONSOLE_F_SIZE. Native byte order on the legacy interface.
    */
   get cols(): number {
     return get16(this, this.$offset, true)
@@ -309,7 +309,7 @@ export class VirtioConsoleConfig extends Struct {
 
   /**
    * Height of port 0.
-   * In row. Valid only with VIRTIO_CONSOLE_F_SIZE. Native byte order on the legacy interface.
+   * In rows of characters. Valid only with VIRTIO_CONSOLE_F_SIZE. Native byte order on the legacy interface.
    */
   get rows(): number {
     return get16(this, this.$offset + 2, true)
@@ -343,7 +343,7 @@ export class VirtioConsoleConfig extends Struct {
     set32(this.$view, room(this, this.$offset + 8, 4, 'VirtioConsoleConfig.emerg_wr'), value, true, 'VirtioConsoleConfig.emerg_wr')
   }
 
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
+  /** Reads a plain value. A device may have less than the whole configuration space: what is missing reads as zero. */
   static decode(bytes: Uint8Array): VirtioConsoleConfigValue {
     return new VirtioConsoleConfig().at(viewOf(bytes)).$get()
   }

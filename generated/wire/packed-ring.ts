@@ -3,6 +3,8 @@
 
 import {
   Struct,
+  attached,
+  checkIndex,
   elementCount,
   getNumber64,
   numberBits,
@@ -109,7 +111,7 @@ export type packed_ring_initial = (typeof packed_ring_initial)[keyof typeof pack
 export interface PvirtqDescValue {
   /**
    * Guest-physical address of the element; unused in a used descriptor.
-   * In address.
+   * An address.
    */
   addr: number
   /**
@@ -140,7 +142,7 @@ export class PvirtqDesc extends Struct {
 
   /**
    * Guest-physical address of the element; unused in a used descriptor.
-   * In address.
+   * An address.
    */
   get addr(): number {
     return getNumber64(this.$view, this.$offset, true)
@@ -271,7 +273,7 @@ export class PvirtqIndirectDescriptorTable extends Struct {
   }
 
   desc(i: number): PvirtqDesc {
-    return (this.#desc ??= new PvirtqDesc()).$inside(this, this.$offset + i * 16, 16)
+    return (this.#desc ??= new PvirtqDesc()).$inside(this, this.$offset + checkIndex(i, Math.floor(this.$given.len / 16), 'PvirtqIndirectDescriptorTable.desc') * 16, 16)
   }
 
   /** Reads all members into a plain value. */
@@ -283,7 +285,7 @@ export class PvirtqIndirectDescriptorTable extends Struct {
 
   /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
   $set(value: Partial<PvirtqIndirectDescriptorTableValue>): this {
-    if (value.desc !== undefined) putArray(value.desc, Math.floor(this.$given.len / 16), (element, i) => this.desc(i).$set(element), 'PvirtqIndirectDescriptorTable.desc')
+    if (value.desc !== undefined) putArray(value.desc, Math.floor(this.$given.len / 16), (element, i) => attached(this, this.desc(i), 'PvirtqIndirectDescriptorTable.desc').$set(element), 'PvirtqIndirectDescriptorTable.desc')
     return this
   }
 }

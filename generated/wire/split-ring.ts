@@ -5,7 +5,9 @@ import {
   type FeatureSet,
   Struct,
   absent,
+  attached,
   bytesAt,
+  checkIndex,
   elementCount,
   get16,
   getNumber64,
@@ -106,7 +108,7 @@ export type virtq_used_f = (typeof virtq_used_f)[keyof typeof virtq_used_f]
 export interface VirtqDescValue {
   /**
    * Guest-physical address of the buffer.
-   * In address. Native byte order on the legacy interface.
+   * An address. Native byte order on the legacy interface.
    */
   addr: number
   /** In bytes. Native byte order on the legacy interface. */
@@ -137,7 +139,7 @@ export class VirtqDesc extends Struct {
 
   /**
    * Guest-physical address of the buffer.
-   * In address. Native byte order on the legacy interface.
+   * An address. Native byte order on the legacy interface.
    */
   get addr(): number {
     return getNumber64(this.$view, this.$offset, true)
@@ -332,11 +334,11 @@ export class VirtqAvail extends Struct {
    * Native byte order on the legacy interface.
    */
   ring(i: number): number {
-    return get16(this, this.$offset + 4 + i * 2, true)
+    return get16(this, this.$offset + 4 + checkIndex(i, this.$layout.$context.queueSize, 'VirtqAvail.ring') * 2, true)
   }
 
   set_ring(i: number, value: number): void {
-    set16(this.$view, room(this, this.$offset + 4 + i * 2, 2, 'VirtqAvail.ring'), value, true, 'VirtqAvail.ring')
+    set16(this.$view, room(this, this.$offset + 4 + checkIndex(i, this.$layout.$context.queueSize, 'VirtqAvail.ring') * 2, 2, 'VirtqAvail.ring'), value, true, 'VirtqAvail.ring')
   }
 
   /** Reads all members into a plain value. */
@@ -557,7 +559,7 @@ export class VirtqUsed extends Struct {
   }
 
   ring(i: number): VirtqUsedElem {
-    return (this.#ring ??= new VirtqUsedElem()).$inside(this, this.$offset + 4 + i * 8, 8)
+    return (this.#ring ??= new VirtqUsedElem()).$inside(this, this.$offset + 4 + checkIndex(i, this.$layout.$context.queueSize, 'VirtqUsed.ring') * 8, 8)
   }
 
   /** Reads all members into a plain value. */
@@ -575,7 +577,7 @@ export class VirtqUsed extends Struct {
   $set(value: Partial<VirtqUsedValue>): this {
     if (value.flags !== undefined) this.flags = value.flags
     if (value.idx !== undefined) this.idx = value.idx
-    if (value.ring !== undefined) putArray(value.ring, this.$layout.$context.queueSize, (element, i) => this.ring(i).$set(element), 'VirtqUsed.ring')
+    if (value.ring !== undefined) putArray(value.ring, this.$layout.$context.queueSize, (element, i) => attached(this, this.ring(i), 'VirtqUsed.ring').$set(element), 'VirtqUsed.ring')
     if (value.avail_event !== undefined) this.avail_event = value.avail_event
     return this
   }
@@ -683,7 +685,7 @@ export class Virtq extends Struct {
   }
 
   desc(i: number): VirtqDesc {
-    return (this.#desc ??= new VirtqDesc()).$inside(this, this.$offset + i * 16, 16)
+    return (this.#desc ??= new VirtqDesc()).$inside(this, this.$offset + checkIndex(i, this.$layout.$context.queueSize, 'Virtq.desc') * 16, 16)
   }
 
   /** Reads all members into a plain value. */
@@ -698,10 +700,10 @@ export class Virtq extends Struct {
 
   /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
   $set(value: Partial<VirtqValue>): this {
-    if (value.desc !== undefined) putArray(value.desc, this.$layout.$context.queueSize, (element, i) => this.desc(i).$set(element), 'Virtq.desc')
-    if (value.avail !== undefined) this.avail.$set(value.avail)
+    if (value.desc !== undefined) putArray(value.desc, this.$layout.$context.queueSize, (element, i) => attached(this, this.desc(i), 'Virtq.desc').$set(element), 'Virtq.desc')
+    if (value.avail !== undefined) attached(this, this.avail, 'Virtq.avail').$set(value.avail)
     if (value.pad !== undefined) this.pad = value.pad
-    if (value.used !== undefined) this.used.$set(value.used)
+    if (value.used !== undefined) attached(this, this.used, 'Virtq.used').$set(value.used)
     return this
   }
 }
@@ -764,7 +766,7 @@ export class IndirectDescriptorTable extends Struct {
   }
 
   desc(i: number): VirtqDesc {
-    return (this.#desc ??= new VirtqDesc()).$inside(this, this.$offset + i * 16, 16)
+    return (this.#desc ??= new VirtqDesc()).$inside(this, this.$offset + checkIndex(i, Math.floor(this.$given.len / 16), 'IndirectDescriptorTable.desc') * 16, 16)
   }
 
   /** Reads all members into a plain value. */
@@ -776,7 +778,7 @@ export class IndirectDescriptorTable extends Struct {
 
   /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
   $set(value: Partial<IndirectDescriptorTableValue>): this {
-    if (value.desc !== undefined) putArray(value.desc, Math.floor(this.$given.len / 16), (element, i) => this.desc(i).$set(element), 'IndirectDescriptorTable.desc')
+    if (value.desc !== undefined) putArray(value.desc, Math.floor(this.$given.len / 16), (element, i) => attached(this, this.desc(i), 'IndirectDescriptorTable.desc').$set(element), 'IndirectDescriptorTable.desc')
     return this
   }
 }

@@ -75,15 +75,15 @@ export const virtio_mmio = {
   Status: { offset: 0x070, width: 4, access: 'rw', reset: 0 },
   /** Write-only for the driver. */
   QueueDescLow: { offset: 0x080, width: 4, access: 'w', bank: ['QueueSel'] },
-  /** Where the Descriptor Area is. In address. Write-only for the driver. */
+  /** Where the Descriptor Area is. An address. Write-only for the driver. */
   QueueDescHigh: { offset: 0x084, width: 4, access: 'w', bank: ['QueueSel'], pair: { name: 'QueueDesc', low: 'QueueDescLow' } },
   /** Write-only for the driver. */
   QueueDriverLow: { offset: 0x090, width: 4, access: 'w', bank: ['QueueSel'] },
-  /** Where the Driver Area is. In address. Write-only for the driver. */
+  /** Where the Driver Area is. An address. Write-only for the driver. */
   QueueDriverHigh: { offset: 0x094, width: 4, access: 'w', bank: ['QueueSel'], pair: { name: 'QueueDriver', low: 'QueueDriverLow' } },
   /** Write-only for the driver. */
   QueueDeviceLow: { offset: 0x0a0, width: 4, access: 'w', bank: ['QueueSel'] },
-  /** Where the Device Area is. In address. Write-only for the driver. */
+  /** Where the Device Area is. An address. Write-only for the driver. */
   QueueDeviceHigh: { offset: 0x0a4, width: 4, access: 'w', bank: ['QueueSel'], pair: { name: 'QueueDevice', low: 'QueueDeviceLow' } },
   /** Id of the shared memory region. Write-only for the driver. */
   SHMSel: { offset: 0x0ac, width: 4, access: 'w' },

@@ -16,10 +16,10 @@ export function resolveBits({ attributes, path, typePath, context }: MemberTask,
     if (attributes.type === undefined)
       chapter.report('missing-key', path, 'bit-fields need a `type`, the integer that holds them', 'le16, be32, …', 'key')
     else chapter.report('wrong-type', typePath, `bit-fields stand in an integer, and "${attributes.type}" is none`, 'le16, be32, …')
-    return undefined
   }
   const fields: BitField[] = []
   const end = addFields(attributes.bits ?? [], 0, fields, [...path, 'bits'], context, layouts)
+  if (container === undefined) return undefined
   const isLost = chapter.hasLost([...path, 'bits'])
   if (end !== container.bytes * 8 && !isLost) {
     chapter.report(

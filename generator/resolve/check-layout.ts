@@ -24,7 +24,7 @@ export function checkLayout(struct: Struct, path: Path, chapter: ChapterScope, l
 }
 
 /** A member and those inside it at the same level: groups and arms. */
-export function* allMembers(members: readonly Member[]): Generator<Member> {
+function* allMembers(members: readonly Member[]): Generator<Member> {
   for (const member of members) {
     yield member
     if (member.type.kind === 'group') yield* allMembers(member.type.members)
@@ -174,8 +174,8 @@ function sizeOfType({ type }: Member): number | null {
 }
 
 /**
- * In packed layouts what a length or presence depends on must have a place that does not depend on it in turn: it stands before it or, for what is found from the
- * end, behind it.
+ * In packed layouts what a length or presence depends on must have a place that does not depend on it in turn: it stands before it or,
+ * for what is found from the end, behind it.
  */
 function checkOrder(members: readonly Member[], chapter: ChapterScope, layouts: Layouts): void {
   const row = flattened(members).map(({ member }) => member)

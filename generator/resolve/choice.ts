@@ -22,10 +22,9 @@ export function findIndistinct(
 ): void {
   choices.forEach((choice, index) => {
     for (const earlier of choices.slice(0, index)) {
-      if (areExclusive(choice.when, earlier.when)) continue
       const shared = choice.is.find((constants) => earlier.is.some((others) => isSame(constants, others)))
       const bothOpen = choice.is.length === 0 && earlier.is.length === 0 && choice.parts === earlier.parts
-      if (shared !== undefined || bothOpen) {
+      if ((shared !== undefined || bothOpen) && !areExclusive(choice.when, earlier.when)) {
         report(index, earlier, shared)
         return
       }

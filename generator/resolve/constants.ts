@@ -3,10 +3,11 @@ import type { ConstantAst, ConstantAttributes } from '../ast.ts'
 import { ExpressionError, parseRange } from '../expression.ts'
 import type { Constant, Group } from '../model.ts'
 import { identifier } from '../names.ts'
+import { ownValue } from '../own.ts'
 import type { Path } from '../source.ts'
 import type { Expressions } from './expressions.ts'
 import { originOf } from './origin.ts'
-import { type ChapterScope, type GroupDeclaration, list, ownValue, type Workspace } from './workspace.ts'
+import { type ChapterScope, type GroupDeclaration, list, type Workspace } from './workspace.ts'
 
 export function resolveGroups(workspace: Workspace, expressions: Expressions, chapter: ChapterScope): Group[] {
   return [...chapter.groups.values()].map((declaration) => resolveGroup(workspace, expressions, declaration))
@@ -72,27 +73,31 @@ function addConstant(
     return
   }
   const value = expressions.constantValue(declaration, name)
+  const when = expressions.condition(attributes.when, [...path, 'when'], { chapter })
+  const holds = held(attributes.holds, [...path, 'holds'], chapter, workspace)
   if (value === undefined) return
   if (value < 0 || BigInt(value) >= 1n << 64n)
     chapter.report('value-range', typeof ast === 'object' ? [...path, 'value'] : path, `${value} is not between 0 and 2^64 - 1`)
-  const constant: Constant = {
+  group.constants.push({
     ...originOf(group, attributes),
     name,
     value,
+    ...(when ? { when } : {}),
+    ...(holds ? { holds } : {}),
     marker: attributes.marker ?? false,
     was: list(attributes.was),
     linux: chapter.linux(name, path, attributes.linux),
-  }
-  const when = expressions.condition(attributes.when, [...path, 'when'], { chapter })
-  if (when) constant.when = when
-  const held = attributes.holds === undefined ? undefined : workspace.requireStruct(chapter, attributes.holds, [...path, 'holds'])
-  if (held) {
-    constant.holds = { chapter: held.chapter.name, name: held.name }
-    const needs = Object.keys(held.attributes.given ?? {})
-    if (needs.length > 0)
-      chapter.report('missing-given', [...path, 'holds'], `"${held.name}" needs ${needs.join(', ')} from outside, which a constant cannot bind`)
-  }
-  group.constants.push(constant)
+  })
+}
+
+/** The struct that a constant stands for. */
+function held(name: string | undefined, path: Path, chapter: ChapterScope, workspace: Workspace): Constant['holds'] {
+  const declaration = name === undefined ? undefined : workspace.requireStruct(chapter, name, path)
+  if (declaration === undefined) return undefined
+  const needs = Object.keys(declaration.attributes.given ?? {})
+  if (needs.length > 0)
+    chapter.report('missing-given', path, `"${declaration.name}" needs ${needs.join(', ')} from outside, which a constant cannot bind`)
+  return { chapter: declaration.chapter.name, name: declaration.name }
 }
 
 /** A group is an object in TypeScript. */

@@ -139,7 +139,8 @@ export class Expressions {
     if (expression === undefined) return undefined
     const info = expression.tree.op === 'field' ? this.#names.field(value.trim().split('.'), scope)?.info : undefined
     if (info?.struct === given.struct) return expression
-    scope.chapter.report('wrong-operand', path, `"${value}" is not a ${given.struct.name}`, info?.struct && `it is a ${info.struct.name}`)
+    const found = info?.struct ? `of the type ${info.struct.name}` : 'a nested struct without a type'
+    scope.chapter.report('wrong-operand', path, `"${value}" is ${found}, not of the type ${given.struct.name}`)
     return undefined
   }
 

@@ -4,10 +4,11 @@ import { didYouMean } from '../diagnostic.ts'
 import { nodes } from '../evaluate.ts'
 import { ExpressionError, parseRange } from '../expression.ts'
 import type { Chapter, Condition, Feature, Kind, Tree } from '../model.ts'
+import { ownValue } from '../own.ts'
 import type { Path } from '../source.ts'
 import type { Expressions } from './expressions.ts'
 import { originOf } from './origin.ts'
-import { type ChapterScope, list, ownValue, type Workspace } from './workspace.ts'
+import { type ChapterScope, list, type Workspace } from './workspace.ts'
 
 const maximumBit = 127
 

@@ -10,7 +10,7 @@ import type { Layouts } from './layouts.ts'
 import type { NameScope } from './names.ts'
 import { originOf } from './origin.ts'
 import { type FieldInfo, groupsOf, shapeOfStruct } from './shape.ts'
-import { Types } from './types.ts'
+import { type FoundType, Types } from './types.ts'
 import { type ChapterScope, items, list, memberAttributes } from './workspace.ts'
 
 /** What a list of members is resolved in. */
@@ -70,37 +70,48 @@ export class Members {
       context,
     }
     const found = this.#types.of(task)
-    if (found === undefined) return undefined
-    const { attributes } = task
+    // All that can be wrong is told at once, whether there is a type or not.
+    const dims = this.#dims(task)
+    const attributes = this.#attributes(task, found?.type)
+    return found && this.#complete(found, dims, attributes, task)
+  }
+
+  #complete({ type, reserved }: FoundType, dims: Dim[], attributes: Partial<Member>, task: MemberTask): Member {
+    const { parsed, path, context, attributes: ast } = task
     const member: Member = {
-      ...originOf(context.origin, attributes),
+      ...originOf(context.origin, ast),
       name: parsed.name === '_' ? '' : parsed.name,
-      type: found.type,
-      dims: this.#dims(task),
-      reserved: found.reserved,
+      type,
+      dims,
+      reserved,
       offset: null,
       size: null,
-      framed: attributes.framed ?? false,
-      legacy: attributes.legacy ?? context.legacy,
-      was: list(attributes.was),
-      linux: context.chapter.linux(parsed.name, path, attributes.linux),
+      framed: ast.framed ?? false,
+      legacy: ast.legacy ?? context.legacy,
+      was: list(ast.was),
+      linux: context.chapter.linux(parsed.name, path, ast.linux),
+      ...attributes,
     }
     if (context.part) member.part = context.part
     this.#layouts.setPath(member, path)
-    assign(member, this.#value(task))
-    assign(member, this.#extent(task, found.type))
-    assign(member, this.#register(task))
-    assign(member, {
+    this.#place(member, task)
+    const bound = this.#bindings.bind(type, task)
+    if (bound) member.with = bound
+    if (type.kind === 'group' && typeof bound === 'object') member.type = { ...type, members: withBindings(type.members, bound) }
+    checkMember(member, task, this.#layouts)
+    return member
+  }
+
+  #attributes(task: MemberTask, type: Type | undefined): Partial<Member> {
+    const { attributes, path, context } = task
+    return defined({
+      ...this.#value(task),
+      ...this.#extent(task, type),
+      ...this.#register(task),
       when: this.#layouts.expressions.condition(attributes.when, [...path, 'when'], context.scope),
       is: this.#is(task),
       spec: attributes.spec,
     })
-    this.#place(member, task)
-    const bound = this.#bindings.bind(found.type, task)
-    if (bound) member.with = bound
-    if (member.type.kind === 'group' && typeof bound === 'object') member.type = { ...member.type, members: withBindings(member.type.members, bound) }
-    checkMember(member, task, this.#layouts)
-    return member
   }
 
   #dims({ parsed, path, context: { scope, struct } }: MemberTask): Dim[] {
@@ -141,7 +152,7 @@ export class Members {
   }
 
   /** How long it is, and how its elements follow one another. */
-  #extent({ attributes, path, context: { scope } }: MemberTask, type: Type) {
+  #extent({ attributes, path, context: { scope } }: MemberTask, type: Type | undefined) {
     const { expressions } = this.#layouts
     return {
       area: expressions.number(attributes.size, [...path, 'size'], scope),
@@ -153,9 +164,9 @@ export class Members {
   }
 
   /** `until` is about an element, not about the struct that holds the list. */
-  #elementScope(type: Type, scope: NameScope): NameScope {
+  #elementScope(type: Type | undefined, scope: NameScope): NameScope {
     const { workspace } = this.#layouts
-    const declaration = type.kind === 'struct' ? workspace.chapter(type.chapter).structs.get(type.name) : undefined
+    const declaration = type?.kind === 'struct' ? workspace.chapter(type.chapter).structs.get(type.name) : undefined
     return declaration ? { ...scope, own: shapeOfStruct(workspace, declaration) } : scope
   }
 
@@ -230,7 +241,7 @@ function parseName(key: string, path: Path, chapter: ChapterScope): MemberName |
   }
 }
 
-/** Copies what is there: a model has no members that are undefined. */
-function assign(member: Member, values: { [K in keyof Member]?: Member[K] | undefined }): void {
-  for (const [name, value] of Object.entries(values)) if (value !== undefined) Object.assign(member, { [name]: value })
+/** What is there: a model has no members that are undefined. */
+function defined(values: { [K in keyof Member]?: Member[K] | undefined }): Partial<Member> {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined))
 }

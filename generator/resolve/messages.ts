@@ -147,7 +147,6 @@ export class Messages {
   ): Request {
     const { name, ast, path, entries, own } = task
     const { chapter } = message
-    const { expressions } = this.#layouts
     const origin = originOf(message.origin, ast)
     const readable = merge(own.readable, frame.readable)
     const writable = merge(own.writable, frame.writable)
@@ -161,23 +160,29 @@ export class Messages {
     const request: Request = {
       ...origin,
       name,
-      is: selectorsOf(ast.is, path, chapter, deciding, expressions),
+      is: selectorsOf(ast.is, path, chapter, deciding, this.#layouts.expressions),
       members: [...members.readable, ...members.writable],
     }
+    this.#addAttributes(request, task, message, scopes)
+    this.#finish(struct, frame, members, task, chapter)
+    if (ast.struct !== undefined) this.#name(request, struct, task)
+    if (head) this.#checkHead(struct, head, task, message)
+    return request
+  }
+
+  #addAttributes(request: Request, task: RequestTask, message: MessageTask, scopes: Record<Part, NameScope>): void {
+    const { ast, path } = task
+    const { expressions } = this.#layouts
     const when = expressions.condition(ast.when, [...path, 'when'], scopes.readable)
     if (when) request.when = when
-    const status = this.#status.ofRequest(task, message, writable)
+    const status = this.#status.ofRequest(task, message, scopes.writable.own ?? new Map())
     if (status) request.status = status
     const spans = expressions.number(ast.spans, [...path, 'spans'], scopes.writable)
     if (spans) request.spans = spans
     const fds = expressions.number(ast.fds, [...path, 'fds'], scopes.readable)
     if (fds) request.fds = fds
-    if (ast.fds !== undefined && chapter.ast.kind !== 'protocol')
-      chapter.report('misplaced-attribute', [...path, 'fds'], 'descriptors are passed in protocols only', undefined, 'key')
-    this.#finish(struct, frame, members, task, chapter)
-    if (ast.struct !== undefined) this.#name(request, struct, task)
-    if (head) this.#checkHead(struct, head, task, message)
-    return request
+    if (ast.fds === undefined || message.chapter.ast.kind === 'protocol') return
+    message.chapter.report('misplaced-attribute', [...path, 'fds'], 'descriptors are passed in protocols only', undefined, 'key')
   }
 
   /** Places the members of a request behind those of the frame. */

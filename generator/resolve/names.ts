@@ -1,8 +1,9 @@
 /** What the names of expressions stand for: fields, `given` and `let` names, features and constants in reach. */
 import type { FeatureAttributes, Value } from '../ast.ts'
 import type { FieldPath } from '../model.ts'
+import { ownValue } from '../own.ts'
 import { type FieldInfo, type Shape, shapeOfStruct } from './shape.ts'
-import { type ChapterScope, type GroupDeclaration, ownValue, type StructDeclaration, type Workspace } from './workspace.ts'
+import type { ChapterScope, GroupDeclaration, StructDeclaration, Workspace } from './workspace.ts'
 
 /** What the names of an expression may mean. */
 export interface NameScope {

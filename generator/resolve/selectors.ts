@@ -11,6 +11,11 @@ interface Placed {
   path: Path
 }
 
+interface Alternative {
+  constants: Placed[]
+  path: Path
+}
+
 /** The alternatives of `is`: with one deciding field a list of constants, with more a list of lists. */
 export function selectorsOf(
   is: RequestAst['is'],
@@ -25,23 +30,24 @@ export function selectorsOf(
     chapter.report('misplaced-attribute', path, '`is` selects by the field that `by` names, and the message has no `by`', undefined, 'key')
     return []
   }
-  return alternatives(is, path, deciding.length).flatMap((constants) => {
+  return alternatives(is, path, deciding.length).flatMap(({ constants, path: at }) => {
     if (constants.length !== deciding.length) {
-      chapter.report('wrong-type', path, `\`by\` names ${count(deciding.length, 'field')}, this has ${count(constants.length, 'constant')}`)
+      chapter.report('wrong-type', at, `\`by\` names ${count(deciding.length, 'field')}, this has ${count(constants.length, 'constant')}`)
       return []
     }
-    const values = constants.map(({ value, path: at }, index) => expressions.selector(value, at, chapter, deciding[index]))
+    const values = constants.map(({ value, path: place }, index) => expressions.selector(value, place, chapter, deciding[index]))
     return values.every((value) => value !== undefined) ? [values as ConstantValue[]] : []
   })
 }
 
-function alternatives(is: NonNullable<RequestAst['is']>, path: Path, levels: number): Placed[][] {
-  if (!Array.isArray(is)) return [[{ value: is, path }]]
+function alternatives(is: NonNullable<RequestAst['is']>, path: Path, levels: number): Alternative[] {
+  if (!Array.isArray(is)) return [{ constants: [{ value: is, path }], path }]
+  const all = is.map((item, index): Alternative => {
+    const at = [...path, index]
+    return { constants: Array.isArray(item) ? item.map((value, inner) => ({ value, path: [...at, inner] })) : [{ value: item, path: at }], path: at }
+  })
   const isFlat = is.every((item) => !Array.isArray(item))
-  const placed = is.map((item, index): Placed[] =>
-    Array.isArray(item) ? item.map((value, inner) => ({ value, path: [...path, index, inner] })) : [{ value: item, path: [...path, index] }],
-  )
-  return isFlat && levels > 1 ? [placed.flat()] : placed
+  return isFlat && levels > 1 ? [{ constants: all.flatMap(({ constants }) => constants), path }] : all
 }
 
 function count(number: number, noun: string): string {

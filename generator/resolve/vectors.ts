@@ -7,23 +7,18 @@ import type { Layouts } from './layouts.ts'
 import { originOf } from './origin.ts'
 import type { ChapterScope } from './workspace.ts'
 
-export function resolveVector(scope: ChapterScope, layouts: Layouts, ast: VectorAst, path: Path): Vector | undefined {
+function resolveVector(scope: ChapterScope, layouts: Layouts, ast: VectorAst, path: Path): Vector | undefined {
   const struct = findStruct(scope, layouts, ast.of)
   if (struct === undefined) {
     const names = [...layouts.workspace.structNames(scope), ...Object.keys(scope.messages)]
     scope.reportUnknown('unknown-struct', ast.of, [...path, 'of'], `no struct is named "${ast.of}"`, didYouMean(ast.of, names))
-    return undefined
-  }
-  if (struct.twoPart && ast.part === undefined)
-    scope.report('missing-key', path, `"${struct.name}" has two parts: \`part\` is missing`, '`readable` or `writable`', 'key')
-  if (!struct.twoPart && ast.part !== undefined)
-    scope.report('misplaced-attribute', [...path, 'part'], `"${struct.name}" has no parts`, undefined, 'key')
-  checkContext(scope, layouts, ast, struct, path)
-  const bytes = typeof ast.bytes === 'string' ? ast.bytes.replaceAll(/\s+/g, '') : undefined
-  if (bytes === undefined || !/^([0-9a-fA-F]{2})*$/.test(bytes)) {
+  } else checkStruct(scope, ast, struct, path)
+  checkContext(scope, layouts, ast, path)
+  const bytes = typeof ast.bytes === 'string' ? ast.bytes.replaceAll(/\s+/g, '') : ''
+  const isHex = typeof ast.bytes === 'string' && /^([0-9a-fA-F]{2})*$/.test(bytes)
+  if (!isHex)
     scope.report('wrong-type', [...path, 'bytes'], 'expected pairs of hexadecimal digits', 'quote them: YAML reads digits alone as a number')
-    return undefined
-  }
+  if (struct === undefined || !isHex) return undefined
   return {
     ...originOf(scope.origin, ast),
     of: { chapter: struct.chapter, name: ast.of },
@@ -45,8 +40,24 @@ function findStruct(scope: ChapterScope, layouts: Layouts, name: string): Struct
   return declaration ? layouts.struct(declaration) : layouts.byChapter.get(scope.name)?.find((struct) => struct.name === name)
 }
 
+/** The part that the bytes are of, and what the layout needs from outside. */
+function checkStruct(scope: ChapterScope, ast: VectorAst, struct: Struct, path: Path): void {
+  if (struct.twoPart && ast.part === undefined)
+    scope.report('missing-key', path, `"${struct.name}" has two parts: \`part\` is missing`, '`readable` or `writable`', 'key')
+  if (!struct.twoPart && ast.part !== undefined)
+    scope.report('misplaced-attribute', [...path, 'part'], `"${struct.name}" has no parts`, undefined, 'key')
+  const given = struct.given.map(({ name }) => name)
+  for (const name of Object.keys(ast.given ?? {})) {
+    if (!given.includes(name))
+      scope.report('unknown-given', [...path, 'given', name], `"${struct.name}" does not need "${name}"`, didYouMean(name, given), 'key')
+  }
+  const missing = given.filter((name) => !Object.hasOwn(ast.given ?? {}, name))
+  const at = ast.given ? [...path, 'given'] : path
+  if (missing.length > 0) scope.report('missing-given', at, `"${struct.name}" needs ${missing.join(', ')} from outside`, 'add it to `given`', 'key')
+}
+
 /** What the vector assumes of its surroundings. */
-function checkContext(scope: ChapterScope, layouts: Layouts, ast: VectorAst, struct: Struct, path: Path): void {
+function checkContext(scope: ChapterScope, layouts: Layouts, ast: VectorAst, path: Path): void {
   ast.features?.forEach((name, index) => {
     if (layouts.names.feature(name, scope)) return
     const names = scope.reach.flatMap((chapter) => Object.keys(chapter.ast.features ?? {}))
@@ -55,29 +66,9 @@ function checkContext(scope: ChapterScope, layouts: Layouts, ast: VectorAst, str
   for (const name of Object.keys(ast.config ?? {})) {
     const found = layouts.names.field(['config', name], { chapter: scope })
     if (found?.info) continue
-    scope.reportUnknown(
-      'unknown-field',
-      name,
-      [...path, 'config', name],
-      `the configuration space has no field "${name}"`,
-      didYouMean(name, found?.candidates ?? []),
-      'key',
-    )
+    const hint = didYouMean(name, found?.candidates ?? [])
+    scope.reportUnknown('unknown-field', name, [...path, 'config', name], `the configuration space has no field "${name}"`, hint, 'key')
   }
-  const given = struct.given.map(({ name }) => name)
-  for (const name of Object.keys(ast.given ?? {})) {
-    if (!given.includes(name))
-      scope.report('unknown-given', [...path, 'given', name], `"${struct.name}" does not need "${name}"`, didYouMean(name, given), 'key')
-  }
-  const missing = given.filter((name) => !Object.hasOwn(ast.given ?? {}, name))
-  if (missing.length > 0)
-    scope.report(
-      'missing-given',
-      ast.given ? [...path, 'given'] : path,
-      `"${struct.name}" needs ${missing.join(', ')} from outside`,
-      'add it to `given`',
-      'key',
-    )
 }
 
 export function resolveErrata(scope: ChapterScope, layouts: Layouts): Erratum[] {

@@ -268,8 +268,3 @@ export function memberAttributes(member: MemberAst): MemberAttributes {
 export function list<T>(value: T | T[] | undefined): T[] {
   return value === undefined ? [] : Array.isArray(value) ? value : [value]
 }
-
-/** What a mapping of the file itself says of a name; `constructor` and the like come from elsewhere. */
-export function ownValue<T>(mapping: Readonly<Record<string, T>> | undefined, name: string): T | undefined {
-  return mapping !== undefined && Object.hasOwn(mapping, name) ? mapping[name] : undefined
-}

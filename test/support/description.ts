@@ -14,6 +14,17 @@ export function loadEverything(): Model {
   )
 }
 
+/** The same with shapes of layouts that no chapter has side by side. */
+export function loadWithShapes(): Model {
+  return modelOf(
+    loadFolders([
+      { folder: folder('spec'), builtin: true },
+      { folder: folder('test/fixtures/hard'), builtin: false },
+      { folder: folder('test/fixtures/shapes'), builtin: false },
+    ]),
+  )
+}
+
 /** A description that stands in the test. */
 export function loadText(...texts: string[]): Model {
   const sources = texts.map((text, index) => new SourceFile(`memory-${index}.yaml`, `memory-${index}.yaml`, text, false))

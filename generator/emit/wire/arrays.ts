@@ -48,7 +48,7 @@ export class Arrays extends Scalars {
   protected rows(slot: Slot, member: Member, id: string, at: string, present: string | undefined): ValueCode {
     const row = this.dim(member, 1, member.dims[1]?.length, this.scope())
     const claimed = this.lengthAccessor(slot, member, id, at, row, present)
-    const place = `${at} + i * ${parenthesise(row)}`
+    const place = this.elementPlace(id, at, claimed, row, present)
     const bytesAt = this.imports.runtime('bytesAt')
     const putBytes = this.imports.runtime('putBytes')
     this.out.methods.push({
@@ -66,6 +66,18 @@ export class Arrays extends Scalars {
       doc: {},
     })
     return this.arrayCode('Uint8Array[]', id, claimed, `this.${id}(i).slice()`, `this.set_${id}(i, element)`)
+  }
+
+  /** Where element `i` starts; an index that the struct does not claim to have is a wrong call. */
+  protected elementPlace(id: string, at: string, claimed: string, stride: string, present: string | undefined): string {
+    const count = present === undefined ? claimed : `${parenthesise(present)} ? ${claimed} : 0`
+    return `${at} + ${this.imports.runtime('checkIndex')}(i, ${count}, ${this.qualified(id)}) * ${parenthesise(stride)}`
+  }
+
+  /** What `encode` of an element needs besides the value. */
+  protected encodeContext(struct: Struct, part: Part | undefined, given: string | undefined): string {
+    const parts = [...(this.needs.hasContext(struct, part) ? ['...this.$layout.$context'] : []), ...(given ? [`given: ${given}`] : [])]
+    return parts.length === 0 ? '' : `, { ${parts.join(', ')} }`
   }
 
   protected arrayCode(type: string, id: string, claimed: string, read: string, write: string): ValueCode {
@@ -86,7 +98,7 @@ export class Arrays extends Scalars {
     if (member.dims.length > 1) return this.manyDimensions(slot, member, id, at, integer, big, present)
     const stride = this.elementSize(member, id, this.scope())
     const claimed = this.lengthAccessor(slot, member, id, at, stride, present)
-    const place = `${at} + i * ${parenthesise(stride)}`
+    const place = this.elementPlace(id, at, claimed, stride, present)
     this.out.methods.push({
       name: id,
       parameters: [index],
@@ -118,7 +130,7 @@ export class Arrays extends Scalars {
     const stride = this.product([...inner, String(integer.bytes)])
     const dims = [this.claimed(slot, member, id, parenthesise(stride)), ...inner]
     const place = `${at} + i * ${integer.bytes}`
-    const get = `${this.imports.runtime('readRows')}([${dims.join(', ')}], (i) => ${this.read(integer, place, big, true)}) as ${type}`
+    const get = `${this.imports.runtime('readRows')}(this, ${at}, [${dims.join(', ')}], ${integer.bytes}, (i) => ${this.read(integer, place, big, true)}) as ${type}`
     const write = this.write(integer, place, `element as ${big ? 'bigint' : 'number'}`, big, true, this.qualified(id))
     const set = [`${this.imports.runtime('padArray')}(value, [${dims.join(', ')}], ${this.qualified(id)}).forEach((element, i) => ${write})`]
     this.accessor(id, type, [`return ${get}`], set, member, present)
@@ -141,29 +153,29 @@ export class Arrays extends Scalars {
     const claimed = this.lengthAccessor(slot, member, id, at, stride, present)
     this.out.properties.push({ name: `#${id}`, type: `${type} | undefined` })
     const cursor = `(this.#${id} ??= ${make})`
-    const place = `${at} + i * ${parenthesise(stride)}`
+    const place = this.elementPlace(id, at, claimed, stride, present)
     const move = `$inside(this, ${place}, ${stride})`
     const statements = given ? [`const nested = ${cursor}`, `nested.$given = ${given}`, `return nested.${move}`] : [`return ${cursor}.${move}`]
     this.out.methods.push({ name: id, parameters: [index], type, statements, doc: this.doc(member) })
-    if (member.stride) this.stridedSetter(id, type, place, stride, this.needs.hasContext(struct, part) ? ', this.$layout.$context' : '')
+    if (member.stride) this.stridedSetter(id, type, place, stride, this.encodeContext(struct, part, given))
     return this.arrayCode(
       valueType,
       id,
       claimed,
       `this.${id}(i).$get()`,
-      member.stride ? `this.set_${id}(i, element)` : `this.${id}(i).$set(element)`,
+      member.stride ? `this.set_${id}(i, element)` : `${this.imports.runtime('attached')}(this, this.${id}(i), ${this.qualified(id)}).$set(element)`,
     )
   }
 
   /** The other side chose the distance between elements; where it is shorter than an element, the rest of the element has no place. */
-  protected stridedSetter(id: string, type: string, place: string, stride: string, layout: string): void {
+  protected stridedSetter(id: string, type: string, place: string, stride: string, context: string): void {
     const putBytes = this.imports.runtime('putBytes')
     this.out.methods.push({
       name: `set_${id}`,
       parameters: [index, { name: 'value', type: `${type}Value` }],
       type: 'void',
       statements: [
-        `const bytes = ${type}.encode(value${layout}).subarray(0, ${stride})`,
+        `const bytes = ${type}.encode(value${context}).subarray(0, ${stride})`,
         `${putBytes}(this, ${place}, bytes.length, bytes, ${this.qualified(id)})`,
       ],
       doc: {},
@@ -190,7 +202,7 @@ export class Arrays extends Scalars {
     this.accessor(id, `${type}[]`, [`return ${elements}.map(({ offset, size }) => ${make}.$inside(this, offset, size))`], undefined, member, present)
     const mark = present === undefined ? '' : '?'
     const putBytes = this.imports.runtime('putBytes')
-    const encode = this.needs.hasContext(struct, part) ? `${type}.encode(element, this.$layout.$context)` : `${type}.encode(element)`
+    const encode = `${type}.encode(element${this.encodeContext(struct, part, this.givenFor(member, struct, part))})`
     return {
       type: valueType,
       get: `this.${id}${mark}.map((element) => element.$get())`,

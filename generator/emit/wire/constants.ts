@@ -1,7 +1,7 @@
 /** Constants one by one, groups as objects and union types, features with their requirements. */
 import { nodes } from '../../evaluate.ts'
 import type { Chapter, Constant, Feature, Group, Model, Origin } from '../../model.ts'
-import { identifier } from '../../names.ts'
+import { identifier, isExportedAlone } from '../../names.ts'
 import { docs, exportConst, exportType, numberCode, propertyName, quote, type Statement, StructureKind } from '../code.ts'
 import { condition, parenthesise } from './expression.ts'
 import type { Imports } from './imports.ts'
@@ -17,7 +17,7 @@ export function exportedConstants(chapter: Chapter): ReadonlyMap<string, Constan
   const found = new Map<string, Constant>()
   const ambiguous = new Set<string>()
   for (const constant of chapter.groups.flatMap((group) => group.constants)) {
-    if (!/^[A-Z][A-Za-z0-9_]*$/.test(constant.name) || features.has(constant.name)) continue
+    if (!isExportedAlone(constant.name) || features.has(constant.name)) continue
     const other = found.get(constant.name)
     if (other && other.value !== constant.value) ambiguous.add(constant.name)
     else if (!other) found.set(constant.name, constant)

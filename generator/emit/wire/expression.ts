@@ -1,4 +1,5 @@
 /** Expressions of the model as TypeScript. */
+import { constantNumber, evaluate, nodes } from '../../evaluate.ts'
 import type { Expression, FieldPath, Member, Struct, Tree } from '../../model.ts'
 import { identifier } from '../../names.ts'
 import { isBigint } from '../../values.ts'
@@ -104,22 +105,74 @@ function binary(tree: Extract<Tree, { op: 'binary' }>, scope: ExpressionScope): 
   if (tree.operator === 'and' || tree.operator === 'or') {
     return `(${truth(tree.left, scope)} ${tree.operator === 'and' ? '&&' : '||'} ${truth(tree.right, scope)})`
   }
+  if (isWide(tree.left, scope) || isWide(tree.right, scope)) return wideBinary(tree, scope)
   const left = code(tree.left, scope)
   const right = code(tree.right, scope)
   switch (tree.operator) {
     case '/':
-      return `Math.floor(${unparenthesise(left)} / ${right})`
+      return quotientCode(tree, left, right, scope)
     case 'has':
       return `(((${left} & ${right}) >>> 0) === ${right})`
     case '&':
     case '|':
-    case '<<':
       return `((${left} ${tree.operator} ${right}) >>> 0)`
+    // Shifts of JavaScript count modulo 32.
+    case '<<':
+      return `(${left} * 2 ** ${right})`
     case '>>':
-      return `(${left} >>> ${right})`
+      return `Math.floor(${unparenthesise(left)} / 2 ** ${right})`
     default:
       return `(${left} ${comparison[tree.operator] ?? tree.operator} ${right})`
   }
+}
+
+function quotientCode(tree: Extract<Tree, { op: 'binary' }>, left: string, right: string, scope: ExpressionScope): string {
+  const { right: divisor } = tree
+  if ((divisor.op === 'number' || divisor.op === 'constant' || divisor.op === 'sizeof') && Number(divisor.value) !== 0)
+    return `Math.floor(${unparenthesise(left)} / ${right})`
+  return `${scope.imports.runtime('quotient')}(${unparenthesise(left)}, ${unparenthesise(right)})`
+}
+
+/** True where a 32-bit operator, or a number, would not hold what the operand may be: 64-bit fields and constants beyond 2^32. */
+function isWide(tree: Tree, scope: ExpressionScope): boolean {
+  return [...nodes(tree)].some((node) => {
+    if (node.op === 'number' || node.op === 'constant') return node.value > 0xffff_ffff
+    if (node.op === 'binary' && node.operator === '<<') return Number(constantNumber({ text: '', tree: node }) ?? 0) > 0xffff_ffff
+    return isBigintField(node, scope)
+  })
+}
+
+function isBigintField(node: Tree, scope: ExpressionScope): boolean {
+  if (node.op !== 'field' || node.from !== 'own') return false
+  const member = scope.needs.memberAt(scope.members, node.path)
+  return member !== undefined && node.path.length === 1 && isBigint(member)
+}
+
+const bitwise = new Set(['&', '|', '<<', '>>', 'has'])
+const equalities = new Set(['==', '!='])
+
+/** Bits and equality of more than 32 bits are taken with bigints; sums and products are lengths, which numbers hold. */
+function wideBinary(tree: Extract<Tree, { op: 'binary' }>, scope: ExpressionScope): string {
+  const { operator } = tree
+  const big = bitwise.has(operator) || equalities.has(operator)
+  const left = big ? bigCode(tree.left, scope) : code(tree.left, scope)
+  const right = big ? bigCode(tree.right, scope) : code(tree.right, scope)
+  if (operator === '/') return quotientCode(tree, left, right, scope)
+  if (operator === 'has') return `((${left} & ${right}) === ${right})`
+  if (bitwise.has(operator)) return `Number(${left} ${operator} ${right})`
+  return `(${left} ${comparison[operator] ?? operator} ${right})`
+}
+
+/** Code of a bigint. */
+function bigCode(tree: Tree, scope: ExpressionScope): string {
+  const value = evaluate(tree)
+  if (value !== undefined) return `${value > 0xffffn ? `0x${value.toString(16)}` : value}n`
+  if (tree.op === 'binary' && bitwise.has(tree.operator) && tree.operator !== 'has')
+    return `(${bigCode(tree.left, scope)} ${tree.operator} ${bigCode(tree.right, scope)})`
+  const text = code(tree, scope)
+  return isBigintField(tree, scope)
+    ? parenthesise(text.replace(/^Number\((.*)\)$/, '$1').replace(/ \?\? 0$/, ' ?? 0n'))
+    : `BigInt(${unparenthesise(text)})`
 }
 
 function field(path: FieldPath, scope: ExpressionScope): string {

@@ -1,7 +1,7 @@
 /** The wire emitter: one module per chapter with its constants, features, registers and struct accessors. */
 import type { Chapter, Model, Struct } from '../../model.ts'
 import { identifier } from '../../names.ts'
-import { docs, exportConst, numberCode, printFile, quote, type Statement, StructureKind } from '../code.ts'
+import { docs, exportConst, numberCode, printFile, quote, type Statement } from '../code.ts'
 import type { EmittedFile } from '../index.ts'
 import { constantStatements, featureStatements } from './constants.ts'
 import { Imports } from './imports.ts'
@@ -80,5 +80,3 @@ function structStatements(model: Model, struct: Struct, imports: Imports, needs:
     : [undefined]
   return parts.flatMap((part) => new StructEmitter(model, imports, needs, struct, part).statements())
 }
-
-void StructureKind

@@ -1,20 +1,11 @@
 /** What is to be said of a member: its meaning, unit, values, condition, access and origin. */
 import type { Member, Model, Struct } from '../../model.ts'
-
-const unitWords: Record<string, string> = {
-  sector: 'sectors of 512 bytes',
-  page: 'pages of 4096 bytes',
-  byte: 'bytes',
-  us: 'microseconds',
-  ms: 'milliseconds',
-  ns: 'nanoseconds',
-  s: 'seconds',
-}
+import { units } from '../../units.ts'
 
 export function memberDoc(model: Model, struct: Struct, member: Member): string[] {
   const fixed = struct.role === 'config' || struct.role === 'registers'
   const facts = [
-    member.unit && `In ${unitWords[member.unit] ?? member.unit}.`,
+    member.unit && unitText(member.unit),
     member.range && `${member.range[0].text} to ${member.range[1].text}.`,
     member.enum && `One of {@link ${member.enum.name}}${member.mask === undefined ? '' : `, in the bits 0x${member.mask.toString(16)}`}.`,
     member.flags && `Bits of ${member.flags.map(({ name }) => `{@link ${name}}`).join(' and ')}.`,
@@ -36,4 +27,10 @@ function accessText(member: Member): string {
   const { mode, when } = member.access as NonNullable<Member['access']>
   const words = { r: 'Read-only.', w: 'Write-only for the driver.', rw: 'The driver may write it.', rc: 'Reading clears it.' }
   return when ? `${words[mode].replace('.', '')} if ${when.text}.` : words[mode]
+}
+
+/** `In sectors of 512 bytes.` */
+function unitText(unit: string): string {
+  if (unit === 'log2') return 'As the logarithm to base 2.'
+  return unit === 'address' ? 'An address.' : `In ${units.get(unit) ?? unit}.`
 }

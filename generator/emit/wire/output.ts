@@ -34,6 +34,8 @@ export class Output {
   value: ValueMember[] = []
   get: { name: string; code: string; when?: string | undefined }[] = []
   set: string[] = []
+  /** What is checked once everything is written. */
+  last: string[] = []
 }
 
 /** How a value of a slot is read and written. */

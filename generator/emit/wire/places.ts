@@ -55,7 +55,8 @@ export class Places extends Subject {
 
   /** True when what is there depends on the content, or on the device (config): reads check for the end. */
   protected isChecked(slot: Slot): boolean {
-    return slot.start.kind === 'content' || slot.start.kind === 'end' || this.struct.role === 'config'
+    const fixedStart = slot.start.kind === 'fixed' || slot.start.kind === 'layout'
+    return !fixedStart || slot.length === 'content' || slot.length === 'open' || this.struct.role === 'config'
   }
 
   /** The condition under which the slot is there; undefined: always. */
@@ -101,8 +102,7 @@ export class Places extends Subject {
     if (member.area === undefined) return natural()
     const { tree } = member.area
     if (tree.op === 'if' && !tree.otherwise) {
-      const whole = numeric(member.area, scope)
-      return `(${condition({ text: '', tree: tree.condition }, scope)} ? ${numeric({ text: '', tree: tree.value }, scope) ?? whole} : ${natural()})`
+      return `(${condition({ text: '', tree: tree.condition }, scope)} ? ${numeric({ text: '', tree: tree.value }, scope)} : ${natural()})`
     }
     return constantOr(member.area, lengthCode(member.area, scope))
   }

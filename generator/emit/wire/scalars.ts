@@ -19,8 +19,7 @@ export class Scalars extends Places {
         : [`if (!(${present})) ${this.imports.runtime('absent')}(${this.qualified(name)}, ${quote(this.conditionText(member))})`]
     const accessor: Accessor = { name, type: present === undefined ? type : `${type} | undefined`, get: [...missing, ...get], doc: this.doc(member) }
     if (set) accessor.set = [...refuse, ...set]
-    this.out.accessors.push({ ...accessor, type })
-    if (present !== undefined) (this.out.accessors.at(-1) as Accessor & { optional?: boolean }).type = `${type} | undefined`
+    this.out.accessors.push(accessor)
   }
 
   protected read(integer: IntegerType, at: string, big: boolean, checked: boolean): string {
@@ -146,7 +145,10 @@ export class Scalars extends Places {
       present === undefined
         ? []
         : [`if (!(${present})) ${this.imports.runtime('absent')}(${this.qualified(id)}, ${quote(this.conditionText(member))})`]
-    return [...refuse, `this.${id}${present === undefined ? '' : '!'}.$set(${value})`]
+    return [
+      ...refuse,
+      `${this.imports.runtime('attached')}(this, this.${id}${present === undefined ? '' : '!'}, ${this.qualified(id)}).$set(${value})`,
+    ]
   }
 
   protected nestedLength(slot: Slot, member: Member, struct: Struct, part: Part | undefined, id: string, at: string): string {

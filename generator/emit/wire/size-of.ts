@@ -1,5 +1,6 @@
 /** `sizeOf`: how many bytes a plain value takes. */
 
+import { nodes } from '../../evaluate.ts'
 import type { Expression, Member } from '../../model.ts'
 import { identifier } from '../../names.ts'
 import { isBytes } from '../../values.ts'
@@ -16,6 +17,8 @@ export class SizeOf extends Unions {
 
   /** The length of a value: the fixed part, and what each variable member brings. */
   protected sizeOfCode(): string {
+    const { length } = this.struct
+    if (length && isOfValue(length)) return lengthCode(length, { ...this.scope('layout.$context'), own: 'value', plain: true })
     const certain = this.certainSlots()
     const least = this.leastOfVariable()
     const terms: string[] = [this.hasLayout ? `layout.$minimum${least === 0 ? '' : ` - ${least}`}` : String(this.certainSize())]
@@ -25,8 +28,11 @@ export class SizeOf extends Unions {
       const term = isVariable
         ? this.sizeOfMember(slot.member, slot.id === '' ? 'value' : `value.${slot.id}`, slot.id)
         : this.memberSize(slot.member, slot.id, this.scope('layout.$context'))
-      const when = slot.whens.filter((part) => dependence([part]) === 'context')
-      const guard = when.map((part) => parenthesise(condition(part, this.scope('layout.$context')))).join(' && ')
+      const plain: ExpressionScope = { ...this.scope('layout.$context'), own: 'value', plain: true }
+      const guard = slot.whens
+        .filter(isOfValue)
+        .map((part) => parenthesise(condition(part, plain)))
+        .join(' && ')
       terms.push(guard === '' ? term : `(${guard} ? ${term} : 0)`)
     }
     return terms.filter((term) => term !== '0').join(' + ') || '0'
@@ -48,7 +54,9 @@ export class SizeOf extends Unions {
         const layout = this.needs.hasContext(struct, part) ? `, layout.$layout_${id}` : ''
         return `${class_}.sizeOf(${value} ?? {}${layout})`
       }
-      return `(${value} === undefined ? 0 : ${this.elementSize(member, id, scope)})`
+      return member.when !== undefined && !isOfValue(member.when)
+        ? `(${value} === undefined ? 0 : ${this.elementSize(member, id, scope)})`
+        : this.elementSize(member, id, scope)
     }
     if (struct?.head)
       return `(${value} ?? []).reduce((sum, element) => sum + ${this.imports.class(type as never, '')}.encodeElement(element).length, 0)`
@@ -57,8 +65,12 @@ export class SizeOf extends Unions {
       return `(${value} ?? []).reduce((sum, element) => sum + ${this.imports.class(type as never, partSuffix(part))}.sizeOf(element${layout}), 0)`
     }
     const inner = member.dims.slice(1).map((dim, position) => (dim.count === null ? '0' : this.dim(member, position + 1, dim.length, scope)))
-    if (inner.includes('0'))
-      return `(${value} ?? []).flat(${Math.max(1, member.dims.length - 1)}).reduce((sum: number, element) => sum + (element instanceof Uint8Array ? element.length : 1), 0)`
+    if (inner.includes('0')) {
+      const flat = `(${value} ?? []).flat(${member.dims.length - (isBytes(member) ? 2 : 1)})`
+      return isBytes(member)
+        ? `${flat}.reduce((sum, row) => sum + row.length, 0)`
+        : this.product([`${flat}.length`, this.elementSize(member, id, scope)])
+    }
     const stride =
       member.stride && dependence([member.stride]) === 'content' ? `(value.${fieldOf(member.stride)} ?? 0)` : this.elementSize(member, id, scope)
     return `(${value}?.length ?? 0) * ${this.product([...inner, stride])}`
@@ -87,4 +99,9 @@ export class SizeOf extends Unions {
 
 function fieldOf(expression: Expression): string {
   return expression.tree.op === 'field' ? expression.tree.path.map(identifier).join('.') : expression.text
+}
+
+/** True for an expression whose fields all stand in the value itself, or in the context. */
+function isOfValue(expression: Expression): boolean {
+  return [...nodes(expression.tree)].every((node) => node.op !== 'field' || node.from === 'own' || node.from === 'config')
 }

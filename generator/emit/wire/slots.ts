@@ -30,7 +30,7 @@ export function slotsOf(needs: Needs, struct: Struct, part: Part | undefined): S
   let anonymous = 0
   const add = (member: Member, whens: Expression[]): void => {
     const id = identifier(member.name) || (member.type.kind === 'bytes' || member.type.kind === 'body' ? 'body' : '')
-    const key = id === '' ? `anonymous_${anonymous++}` : id
+    const key = id === '' ? `$${anonymous++}` : id
     const length = lengthOf(needs, member, fixedLayout ? [] : whens)
     const previous = slots.at(-1)
     let start: Start

@@ -304,7 +304,11 @@ export class StructEmitter extends SizeOf {
         parameters: [{ name: 'bytes', type: 'Uint8Array' }, ...(usesContext ? contextParameter : [])],
         returnType: `${name}Value`,
         statements: [`return ${cursor}.at(${viewOf}(bytes)).$get()`],
-        ...docs('Reads a plain value. Throws RangeError when the bytes are too few.'),
+        ...docs(
+          this.struct.role === 'config'
+            ? 'Reads a plain value. A device may have less than the whole configuration space: what is missing reads as zero.'
+            : 'Reads a plain value. Throws RangeError when the bytes are too few.',
+        ),
       },
       {
         name: 'encode',
@@ -357,7 +361,7 @@ export class StructEmitter extends SizeOf {
   }
 
   protected setMethod() {
-    const lines = this.out.set
+    const lines = [...this.out.set, ...this.out.last]
     return {
       name: '$set',
       parameters: [{ name: lines.some((line) => /\bvalue\b/.test(line)) ? 'value' : '_value', type: `Partial<${this.name}Value>` }],

@@ -81,7 +81,10 @@ export class Subject {
     const field = numeric({ text: '', tree: { op: 'field', ...by } }, this.scope())
     const mask = this.enumMask(by)
     const value = mask === undefined ? field : `(${field} & ${mask}) >>> 0`
-    return (arm) => arm.is?.map(({ name, value: constant }) => `${parenthesise(value)} === ${this.constantCode(name, constant)}`).join(' || ')
+    const wide = /^Number\((.*)\)$/.exec(value)?.[1]
+    const test = (name: string, constant: number | bigint): string =>
+      wide === undefined ? `${parenthesise(value)} === ${this.constantCode(name, constant)}` : `${wide} === ${constant}n`
+    return (arm) => arm.is?.map(({ name, value: constant }) => test(name, constant)).join(' || ')
   }
 
   /** The bits of the deciding field that hold its enum, where it has flags beside it. */

@@ -89,10 +89,11 @@ export class Unions extends Arrays {
     present: string | undefined,
     chosen: ((arm: Member) => string | undefined) | undefined,
   ): ArmCode[] {
-    const declared = arm.when && parenthesise(condition(arm.when, this.scope()))
-    const own = all(declared, this.room(slot, arm, at))
+    const ownWhen = arm.when && parenthesise(condition(arm.when, this.scope()))
+    const declared = all(present, ownWhen)
+    const own = all(ownWhen, this.room(slot, arm, at))
     const when = all(present, own, chosen?.(arm))
-    if (arm.type.kind === 'group') return this.groupArm(slot, arm, id, at, when)
+    if (arm.type.kind === 'group') return this.groupArm(slot, arm, id, at, when, declared)
     if (arm.reserved) return []
     const name = identifier(arm.name)
     const armId = id === '' ? name : `${id}_${name}`
@@ -122,7 +123,7 @@ export class Unions extends Arrays {
   }
 
   /** An arm of several members: each has its place behind the one before. */
-  protected groupArm(slot: Slot, arm: Member, id: string, at: string, when: string | undefined): ArmCode[] {
+  protected groupArm(slot: Slot, arm: Member, id: string, at: string, when: string | undefined, declared: string | undefined): ArmCode[] {
     let offset = 0
     return (arm.type as Extract<Member['type'], { kind: 'group' }>).members.flatMap((inner) => {
       const place = offset === 0 ? at : `${at} + ${offset}`
@@ -130,7 +131,7 @@ export class Unions extends Arrays {
       if (inner.reserved) return []
       const name = identifier(inner.name)
       const innerId = id === '' ? name : `${id}_${name}`
-      return [{ name, member: inner, when, own: undefined, code: this.value(slot, inner, innerId, place, undefined) }]
+      return [{ name, member: inner, when, own: undefined, code: this.value(slot, inner, innerId, place, declared) }]
     })
   }
 
@@ -166,6 +167,8 @@ export class Unions extends Arrays {
     const lines = arms.flatMap((arm) => guarded(`value.${id}.arm === ${quote(arm.name)}`, arm.code.set(`value.${id}.${arm.name}`)))
     const unknown = `if (value.${id}.arm === undefined) ${putBytes}(this, ${at}, value.${id}.bytes.length, value.${id}.bytes, ${this.qualified(id)})`
     out.set.push(`if (value.${id} !== undefined) {`, ...lines.map((line) => `  ${line}`), `  ${unknown}`, `}`)
+    const checkArm = this.imports.runtime('checkArm')
+    out.last.push(`if (value.${id} !== undefined) ${checkArm}(value.${id}.arm, this.$${id}().arm, ${this.qualified(id)})`)
   }
 }
 
