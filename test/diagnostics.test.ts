@@ -170,6 +170,8 @@ describe('a diagnostic about some characters of a text', () => {
       fc.property(words, gaps, styles, fc.integer({ min: 20, max: 60 }), (parts, between, type, lineWidth) => {
         const value = parts.map((word, index) => word + (index < parts.length - 1 ? between[index] : '')).join('')
         const text = stringify({ before: [1], text: value, after: 1 }, { defaultStringType: type, lineWidth, defaultKeyType: 'PLAIN' })
+        // A word that the writer breaks over two lines cannot stand above one caret.
+        fc.pre(!/\w\\\n/.test(text))
         let offset = 0
         for (const [index, word] of parts.entries()) {
           const source = new SourceFile('a.yaml', 'a.yaml', text, false)
