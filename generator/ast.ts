@@ -42,7 +42,7 @@ export interface MemberAttributes extends OriginAst {
   stride?: Value
   until?: string
   framed?: boolean
-  with?: 'caller' | Record<string, string>
+  with?: 'caller' | Record<string, Value>
   range?: string
   count?: string
   multiple?: Value

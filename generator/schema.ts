@@ -82,7 +82,7 @@ const memberValue: z.ZodType<MemberAst> = z
         until: text.optional().describe('the list ends where this holds for an element'),
         framed: z.boolean().optional().describe('has a descriptor of its own'),
         with: z
-          .union([z.literal('caller'), z.record(name, text)])
+          .union([z.literal('caller'), z.record(name, value)])
           .optional()
           .describe('binds the given names of the struct'),
         range: text.optional().describe('A .. B'),

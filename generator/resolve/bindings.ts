@@ -1,4 +1,5 @@
 /** What the layout of a struct needs from outside, and what each place that embeds it binds that to. */
+import type { Value } from '../ast.ts'
 import { didYouMean } from '../diagnostic.ts'
 import type { Expression, FieldPath, Member, Reference, Struct, Tree, Type } from '../model.ts'
 import type { Path } from '../source.ts'
@@ -68,9 +69,9 @@ export class Bindings {
     return bound
   }
 
-  #bound(text: string, path: Path, need: Need, { scope }: MemberContext): Expression | undefined {
+  #bound(value: Value, path: Path, need: Need, { scope }: MemberContext): Expression | undefined {
     const struct = need.struct && this.#layouts.workspace.chapter(need.struct.chapter).structs.get(need.struct.name)
-    return this.#layouts.expressions.binding(text, path, scope, { struct })
+    return this.#layouts.expressions.binding(value, path, scope, { struct })
   }
 
   #bindNested(nested: Struct, path: Path, context: MemberContext): Member['with'] {

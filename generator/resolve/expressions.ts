@@ -132,9 +132,13 @@ export class Expressions {
   }
 
   /** What a `given` name is bound to: a struct of its type, or a number. */
-  binding(value: string, path: Path, scope: NameScope, given: Given): Expression | undefined {
+  binding(value: Value, path: Path, scope: NameScope, given: Given): Expression | undefined {
+    if (given.struct === undefined) return this.number(value, path, scope)
+    if (typeof value !== 'string') {
+      scope.chapter.report('wrong-operand', path, `${value} is a number, not a struct`)
+      return undefined
+    }
     const task: Task = { scope, path, offset: 0, in: 'value' }
-    if (given.struct === undefined) return this.#resolve(value, task, 'number')
     const expression = this.#resolve(value, task, 'struct')
     if (expression === undefined) return undefined
     const info = expression.tree.op === 'field' ? this.#names.field(value.trim().split('.'), scope)?.info : undefined
