@@ -89,16 +89,12 @@ function code(tree: Tree, scope: ExpressionScope): string {
     case 'field':
       return field(tree, scope)
     case 'not':
-      return `!${wrap(truth(tree.arg, scope))}`
+      return `!${parenthesise(truth(tree.arg, scope))}`
     case 'if':
       return `(${unparenthesise(truth(tree.condition, scope))} ? ${code(tree.value, scope)} : ${tree.otherwise ? code(tree.otherwise, scope) : '0'})`
     case 'binary':
       return binary(tree, scope)
   }
-}
-
-function wrap(text: string): string {
-  return /^[\w.$]+(\([^()]*\))?$/.test(text) || text.startsWith('(') ? text : `(${text})`
 }
 
 function binary(tree: Extract<Tree, { op: 'binary' }>, scope: ExpressionScope): string {
