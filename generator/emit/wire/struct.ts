@@ -1,5 +1,6 @@
 /** One class per struct: accessors at a movable offset, `decode` and `encode`. */
 
+import { familyOf } from '../../codec/choice.ts'
 import type { Member } from '../../model.ts'
 import { identifier } from '../../names.ts'
 import { docs, exportType, propertyName, quote, Scope, type Statement, StructureKind } from '../code.ts'
@@ -380,13 +381,7 @@ export class StructEmitter extends SizeOf {
       .find(({ name }) => name === head.by.at(-1))
     const group = bit?.enum ?? field?.enum
     if (group === undefined) return []
-    const groups = this.model.chapters.flatMap((chapter) =>
-      chapter.groups.filter(
-        (candidate) =>
-          (candidate.chapter === group.chapter && candidate.name === group.name) ||
-          (candidate.extends?.chapter === group.chapter && candidate.extends.group === group.name),
-      ),
-    )
+    const groups = familyOf(this.model, group)
     return groups
       .flatMap((candidate) => candidate.constants)
       .flatMap((constant) =>
