@@ -8,7 +8,10 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^virtgen\/codegen\/v1\/wire$/, replacement: here('./wire/index.ts') },
-      { find: /^virtgen\/wire\/(.+)$/, replacement: here('./generated/wire/$1.ts') },
+      { find: /^virtgen\/codegen\/v1\/device$/, replacement: here('./runtime/codegen.ts') },
+      { find: /^virtgen\/runtime$/, replacement: here('./runtime/index.ts') },
+      { find: /^virtgen\/mmio$/, replacement: here('./runtime/mmio/index.ts') },
+      { find: /^virtgen\/(wire|messages|skeleton|driver)\/(.+)$/, replacement: here('./generated/$1/$2.ts') },
     ],
   },
   test: {

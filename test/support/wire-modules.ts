@@ -44,16 +44,24 @@ function writeIfChanged(file: string, text: string): void {
 export class WireModules {
   readonly #model: Model
   readonly #modules: ReadonlyMap<string, Module>
+  /** Classes that do not have the name of their struct, by chapter, struct and part. */
+  readonly #names: ReadonlyMap<string, string>
 
-  constructor(model: Model, modules: ReadonlyMap<string, Module>) {
+  constructor(model: Model, modules: ReadonlyMap<string, Module>, names: ReadonlyMap<string, string> = new Map()) {
     this.#model = model
     this.#modules = modules
+    this.#names = names
+  }
+
+  /** The same modules for a model that has the parts of requests as structs. */
+  withParts({ model, names }: { model: Model; names: ReadonlyMap<string, string> }): WireModules {
+    return new WireModules(model, this.#modules, names)
   }
 
   class(reference: Reference, part?: Part): WireClass {
     const twoPart = findStruct(this.#model, reference)?.twoPart
     const suffix = !twoPart ? '' : part === 'writable' ? 'Writable' : 'Readable'
-    const name = className(reference.name) + suffix
+    const name = this.#names.get(`${reference.chapter}/${reference.name} ${part}`) ?? className(reference.name) + suffix
     const found = this.#modules.get(reference.chapter)?.[name]
     if (found === undefined) throw new Error(`${reference.chapter} exports no ${name}`)
     return found as WireClass

@@ -1,0 +1,453 @@
+/** Cursors over the two parts of a chain. They look into guest memory piece by piece and keep no view of it. */
+import type { Struct } from 'virtgen/codegen/v1/wire'
+import type { Chain } from './chain.ts'
+import { continues, regionOf, type SegmentSlab } from './chain-slab.ts'
+import type { GuestMemory, MemoryRegion } from './memory.ts'
+
+const nothing = new Uint8Array(0)
+
+/** Up to that many bytes, a loop is faster than `set(subarray)`, which makes an object (see bench/ring.mjs). */
+const shortCopy = 24
+/** Up to here, and a short copy further, a number is a 32-bit integer to the engine. */
+const mostInt = 0x7fff_0000
+
+/**
+ * A cursor over the device-readable or the device-writable part of a chain. Positions are bytes from the start of the window, which is the whole part at first.
+ *
+ * After the chain is completed every use throws Error. After a reset the cursor still moves, and copies nothing.
+ */
+export abstract class ChainBytes {
+  protected readonly chain: Chain
+  protected readonly slab: SegmentSlab
+  protected readonly memory: GuestMemory
+  /** Use of the chain that the cursor belongs to. */
+  protected generation = 0
+  /** First segment in the slab, and how many there are. */
+  protected first = 0
+  protected count = 0
+  /** Bytes of the whole part. */
+  protected total = 0
+  /** The window, and the place of the cursor: bytes from the start of the part. */
+  protected start = 0
+  protected end = 0
+  protected at = 0
+  /** Segment that holds the byte at the cursor; the one behind the last where there is none. */
+  protected segment = 0
+
+  /** @internal */
+  constructor(chain: Chain) {
+    this.chain = chain
+    this.slab = chain.$slab
+    this.memory = chain.$memory
+  }
+
+  /** @internal Begins a use of the chain: the part has these segments and bytes. */
+  $begin(first: number, count: number, total: number): void {
+    this.generation = this.chain.generation
+    this.first = first
+    this.count = count
+    this.total = total
+    this.start = 0
+    this.end = total
+    this.at = 0
+    this.segment = first
+  }
+
+  /** Bytes of the window; of the whole part where none was set. */
+  get length(): number {
+    this.require()
+    return this.end - this.start
+  }
+  /** Bytes from the start of the window. */
+  get position(): number {
+    this.require()
+    return this.at - this.start
+  }
+  /** Bytes from the position to the end of the window. */
+  get remaining(): number {
+    this.require()
+    return this.end - this.at
+  }
+
+  /**
+   * Limits the cursor to the bytes `start` to `end` of the part and goes to their start.
+   *
+   * @throws RangeError outside the part
+   */
+  window(start: number, end: number): this {
+    this.require()
+    if (!(Number.isInteger(start) && Number.isInteger(end) && start >= 0 && start <= end && end <= this.total))
+      throw new RangeError(`a window must lie in 0 to ${this.total}, not ${start} to ${end}`)
+    this.start = start
+    this.end = end
+    this.seek(start)
+    return this
+  }
+
+  /** Pieces of contiguous memory from the position to the end of the window. */
+  get segments(): number {
+    this.require()
+    if (this.at === this.end) return 0
+    return this.segmentAt(this.end - 1) - this.segment + 1
+  }
+
+  /**
+   * The `i`-th of these pieces in place, from the position on. Not to be kept across an `await`, a re-entry of the guest or `onWrite`, except by work that completes
+   * the chain when it is done: a reset of the queue waits for that. Empty after a reset.
+   *
+   * @throws RangeError where there is no such piece
+   */
+  bytes(i: number): Uint8Array {
+    const usable = this.use()
+    const segment = this.segment + i
+    const { address, length, place, position } = this.slab
+    if (!(Number.isInteger(i) && i >= 0 && segment < this.first + this.count && (i === 0 ? this.at : position[segment]!) < this.end))
+      throw new RangeError(`there are pieces 0 to ${this.segments - 1}, not ${i}`)
+    if (!usable) return nothing
+    const begin = position[segment]!
+    const from = Math.max(this.at, begin)
+    const to = Math.min(this.end, begin + length[segment]!)
+    this.lend(from, to)
+    const region = this.region(place[segment]!)
+    if (region === undefined) return nothing
+    const offset = address[segment]! - region.guestAddress
+    return region.u8.subarray(offset + from - begin, offset + to - begin)
+  }
+
+  /**
+   * Bytes from a position of the window to the end of the descriptor it lies in, at most to the end of the window. What the legacy framing takes lengths from.
+   *
+   * @throws RangeError outside the window
+   */
+  descriptorLength(position: number): number {
+    this.require()
+    const at = this.start + position
+    if (!(Number.isInteger(position) && position >= 0 && at < this.end))
+      throw new RangeError(`position must be 0 to ${this.end - this.start - 1}, not ${position}`)
+    const behind = this.first + this.count
+    let segment = this.segmentAt(at) + 1
+    while (segment < behind && continues(this.slab.place[segment]!)) segment++
+    const end = segment < behind ? this.slab.position[segment]! : this.total
+    return Math.min(end, this.end) - at
+  }
+
+  /**
+   * Moves on by `count` bytes.
+   *
+   * @throws RangeError where fewer remain
+   */
+  skip(count: number): this {
+    this.require()
+    this.requireRemaining(count)
+    this.seek(this.at + count)
+    return this
+  }
+
+  /** Goes back to the start of the window. */
+  rewind(): this {
+    this.require()
+    this.seek(this.start)
+    return this
+  }
+
+  /** Throws after completion: the cursor may already belong to another request. */
+  protected require(): void {
+    if (!this.chain.$out || this.generation !== this.chain.generation) this.chain.$misused()
+  }
+
+  /** The same before memory is touched, with views and regions as they are now. False after a reset. */
+  protected use(): boolean {
+    this.require()
+    return this.chain.$prepare()
+  }
+
+  protected requireRemaining(count: number): void {
+    if (!(Number.isInteger(count) && count >= 0 && count <= this.end - this.at))
+      throw new RangeError(`count must be an integer from 0 to the ${this.end - this.at} bytes that remain, not ${count}`)
+  }
+
+  /** Notes that these bytes of the part were given out. */
+  protected lend(_from: number, _to: number): void {
+    this.chain.$lent = true
+  }
+
+  protected region(place: number): MemoryRegion | undefined {
+    return this.memory.regions[regionOf(place)]
+  }
+
+  protected seek(at: number): void {
+    this.at = at
+    this.segment = this.segmentAt(at)
+  }
+
+  /** Segment that holds a byte of the part; the one behind the last for the end of the part. */
+  protected segmentAt(at: number): number {
+    if (at >= this.total) return this.first + this.count
+    const { position, length } = this.slab
+    const here = this.segment
+    // Mostly the cursor is there already, or right before.
+    if (here < this.first + this.count && at >= position[here]! && at - position[here]! < length[here]!) return here
+    let low = this.first
+    let high = this.first + this.count - 1
+    while (low < high) {
+      const middle = (low + high + 1) >> 1
+      if (position[middle]! <= at) low = middle
+      else high = middle - 1
+    }
+    return low
+  }
+
+  /** Makes another cursor one over the next `count` bytes and moves behind them. */
+  protected split<T extends ChainBytes>(other: T, count: number): T {
+    this.require()
+    this.requireRemaining(count)
+    other.$begin(this.first, this.count, this.total)
+    other.window(this.at, this.at + count)
+    this.seek(this.at + count)
+    return other
+  }
+}
+
+/** A cursor over what the device reads. */
+export class ReadableBytes extends ChainBytes {
+  /**
+   * Copies to `target`, from its index `start` up to `end`, what remains and has room there, and moves on.
+   *
+   * @returns how many bytes; 0 after a reset
+   * @throws RangeError for a range outside the target
+   */
+  copyTo(target: Uint8Array, start = 0, end: number = target.length): number {
+    requireRange(target, start, end)
+    if (!this.use()) return 0
+    const { address, length, place, position } = this.slab
+    const count = Math.min(this.end - this.at, end - start)
+    const until = this.at + count
+    let to = start
+    while (this.at < until) {
+      const segment = this.segment
+      const inside = this.at - position[segment]!
+      const left = length[segment]! - inside
+      const piece = Math.min(until - this.at, left)
+      const region = this.region(place[segment]!)
+      if (region === undefined) target.fill(0, to, to + piece)
+      else copyBytes(region.u8, address[segment]! - region.guestAddress + inside, target, to, piece)
+      to += piece
+      this.at += piece
+      if (piece === left) this.segment++
+    }
+    return count
+  }
+
+  /**
+   * Copies the bytes that the struct needs at least into the chain's own storage, puts the accessor there and moves on. The guest cannot change them any more, and
+   * they stay until the chain is completed. After a reset they are zeros.
+   *
+   * @throws RangeError where fewer bytes remain
+   */
+  struct<S extends Struct>(accessor: S): S {
+    this.require()
+    const length = accessor.$minimum
+    this.requireRemaining(length)
+    const offset = this.chain.$reserve(length)
+    const copies = this.chain.$copies
+    const copied = this.copyTo(copies, offset, offset + length)
+    if (copied < length) copies.fill(0, offset + copied, offset + length)
+    return accessor.at(this.chain.$copiesView, offset, length)
+  }
+
+  /** A cursor of its own over the next `count` bytes; this one moves behind them. Allocates. */
+  take(count: number): ReadableBytes {
+    return this.split(new ReadableBytes(this.chain), count)
+  }
+}
+
+/** A cursor over what the device writes. */
+export class WritableBytes extends ChainBytes {
+  /** How far the part is written: bytes from its start. */
+  protected reached = 0
+  /** Bytes of the part that were written or given out lie between these. */
+  protected low = 0
+  protected high = 0
+
+  /** @internal */
+  override $begin(first: number, count: number, total: number): void {
+    super.$begin(first, count, total)
+    this.reached = 0
+    this.low = total
+    this.high = 0
+  }
+
+  /**
+   * How many bytes of the window are written, as far as this cursor knows: up to the highest position that `copyFrom`, `fill` and `skip` reached, or through the
+   * end of the pieces that `bytes` gave out. To be set by who writes less through a view, from 0 to `length`.
+   */
+  get written(): number {
+    this.require()
+    return Math.max(0, Math.min(this.reached, this.end) - this.start)
+  }
+  set written(value: number) {
+    this.require()
+    if (!(Number.isInteger(value) && value >= 0 && value <= this.end - this.start))
+      throw new RangeError(`written must be an integer from 0 to ${this.end - this.start}, not ${value}`)
+    this.reached = this.start + value
+    const whole = this.chain.writable
+    if (whole !== this) whole.reached = Math.max(whole.reached, this.reached)
+  }
+
+  /** @internal The same of the whole part. */
+  get $reached(): number {
+    return this.reached
+  }
+  /** @internal Bytes of the whole part. */
+  get $total(): number {
+    return this.total
+  }
+
+  /**
+   * Copies from `source`, from its index `start` up to `end`, what has room in the window, and moves on.
+   *
+   * @returns how many bytes; 0 after a reset
+   * @throws RangeError for a range outside the source
+   */
+  copyFrom(source: Uint8Array, start = 0, end: number = source.length): number {
+    requireRange(source, start, end)
+    if (!this.use()) return 0
+    const { address, length, place, position } = this.slab
+    const count = Math.min(this.end - this.at, end - start)
+    const until = this.at + count
+    this.touch(this.at, until)
+    let from = start
+    while (this.at < until) {
+      const segment = this.segment
+      const inside = this.at - position[segment]!
+      const left = length[segment]! - inside
+      const piece = Math.min(until - this.at, left)
+      const region = this.region(place[segment]!)
+      if (region !== undefined) copyBytes(source, from, region.u8, address[segment]! - region.guestAddress + inside, piece)
+      from += piece
+      this.at += piece
+      if (piece === left) this.segment++
+    }
+    this.reach(until)
+    return count
+  }
+
+  /**
+   * Writes the same byte `length` times, by default to the end of the window, and moves on.
+   *
+   * @returns how many bytes; 0 after a reset
+   * @throws RangeError for a byte outside 0 to 255, or where fewer bytes remain
+   */
+  fill(value: number, length: number = this.end - this.at): number {
+    if (!(Number.isInteger(value) && value >= 0 && value <= 255)) throw new RangeError(`value must be an integer from 0 to 255, not ${value}`)
+    const usable = this.use()
+    this.requireRemaining(length)
+    if (!usable) return 0
+    const until = this.at + length
+    this.touch(this.at, until)
+    while (this.at < until) {
+      const segment = this.segment
+      const inside = this.at - this.slab.position[segment]!
+      const left = this.slab.length[segment]! - inside
+      const piece = Math.min(until - this.at, left)
+      const region = this.region(this.slab.place[segment]!)
+      if (region !== undefined) {
+        const to = this.slab.address[segment]! - region.guestAddress + inside
+        region.u8.fill(value, to, to + piece)
+      }
+      this.at += piece
+      if (piece === left) this.segment++
+    }
+    this.reach(until)
+    return length
+  }
+
+  /**
+   * Writes bytes of `source` at a position of the whole part, whatever the window is; neither the position nor `written` changes. Nothing after a reset.
+   *
+   * @throws RangeError outside the part or the source
+   */
+  putAt(position: number, source: Uint8Array, start = 0, end: number = source.length): void {
+    requireRange(source, start, end)
+    const usable = this.use()
+    if (!(Number.isInteger(position) && position >= 0 && position + end - start <= this.total))
+      throw new RangeError(`${end - start} bytes must lie in a part of ${this.total}, not at ${position}`)
+    if (!usable || start === end) return
+    const { address, length, place } = this.slab
+    const until = position + end - start
+    this.touch(position, until)
+    let segment = this.segmentAt(position)
+    let from = start
+    for (let at = position; at < until; segment++) {
+      const inside = at - this.slab.position[segment]!
+      const piece = Math.min(until - at, length[segment]! - inside)
+      const region = this.region(place[segment]!)
+      if (region !== undefined) copyBytes(source, from, region.u8, address[segment]! - region.guestAddress + inside, piece)
+      from += piece
+      at += piece
+    }
+  }
+
+  override skip(count: number): this {
+    super.skip(count)
+    this.reach(this.at)
+    return this
+  }
+
+  /** A cursor of its own over the next `count` bytes; this one moves behind them, and counts as written only what the other one writes. Allocates. */
+  take(count: number): WritableBytes {
+    return this.split(new WritableBytes(this.chain), count)
+  }
+
+  /** @internal Tells `onWrite` of all bytes written or given out so far. */
+  $announce(): void {
+    const { low, high } = this
+    // What was given out may still be written: it is told again at the end.
+    if (!this.chain.$lent) {
+      this.low = this.total
+      this.high = 0
+    }
+    if (low >= high || this.memory.onWrite === undefined) return
+    let segment = this.segmentAt(low)
+    for (let at = low; at < high; segment++) {
+      const inside = at - this.slab.position[segment]!
+      const piece = Math.min(high - at, this.slab.length[segment]! - inside)
+      this.memory.onWrite?.(this.slab.address[segment]! + inside, piece)
+      at += piece
+    }
+  }
+
+  protected override lend(from: number, to: number): void {
+    this.chain.$lent = true
+    this.touch(from, to)
+    this.reach(to)
+  }
+
+  private touch(from: number, to: number): void {
+    const whole = this.chain.writable
+    if (from < whole.low) whole.low = from
+    if (to > whole.high) whole.high = to
+  }
+
+  private reach(to: number): void {
+    if (to > this.reached) this.reached = to
+    const whole = this.chain.writable
+    if (to > whole.reached) whole.reached = to
+  }
+}
+
+function copyBytes(source: Uint8Array, from: number, target: Uint8Array, to: number, count: number): void {
+  if (count > shortCopy || from > mostInt || to > mostInt) {
+    target.set(source.subarray(from, from + count), to)
+    return
+  }
+  // Offsets come from differences of addresses, which are floating-point numbers to the engine: as indices of a loop they cost five times as much.
+  const first = from | 0
+  const place = to | 0
+  for (let i = 0; i < count; i++) target[place + i] = source[first + i]!
+}
+
+function requireRange(bytes: Uint8Array, start: number, end: number): void {
+  if (!(Number.isInteger(start) && Number.isInteger(end) && start >= 0 && start <= end && end <= bytes.length))
+    throw new RangeError(`start and end must lie in 0 to ${bytes.length}, not ${start} to ${end}`)
+}

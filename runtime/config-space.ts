@@ -1,0 +1,185 @@
+/** The device-specific configuration space: a few bytes that both sides see. VIRTIO 1.4, Basic Facilities of a Virtio Device / Device Configuration Space. */
+import { type FeatureSet, Struct, viewOf } from 'virtgen/codegen/v1/wire'
+
+/** A field of the configuration space, as the driver sees it. */
+export interface ConfigField {
+  /** Name in the description. */
+  readonly name: string
+  /** Bytes from the start of the configuration space. */
+  readonly offset: number
+  /** Bytes. */
+  readonly width: number
+  /** What the driver may do: `rc` clears by reading. */
+  readonly access: 'r' | 'w' | 'rw' | 'rc'
+  /** Condition under which the driver may write the field. Absent: always, where `access` lets it. */
+  writable?(features: FeatureSet): boolean
+}
+
+/** A place without members, for a configuration space that no struct describes. */
+class PlainBytes extends Struct {
+  readonly $minimum = 0
+  get $size(): number {
+    return this.$length
+  }
+}
+
+const hidden = 1
+const clearing = 2
+const nothing: readonly string[] = []
+
+/**
+ * Live bytes of a configuration space. The device changes them through `update` (the driver is told) or directly through `fields` (it is not: for answers to
+ * what the driver has just written); the driver reads and writes them through a transport.
+ *
+ * @typeParam T - the struct that the description gives for it
+ */
+export class ConfigSpace<T extends Struct = Struct> {
+  /** The bytes as they are now. */
+  readonly bytes: Uint8Array
+  /** The struct over the live bytes; undefined where no accessor was given. */
+  readonly fields: T | undefined
+  /** Set by the transport's control: called after each `update`. */
+  onChange: (() => void) | undefined
+  readonly #changed: T
+  readonly #described: readonly ConfigField[]
+  readonly #marks: Uint8Array
+  #generation = 0
+
+  /**
+   * @param bytes - what it holds at first; copied
+   * @param fields - its fields; bytes that no field covers are read-only
+   * @param accessor - put over the bytes and kept
+   * @throws RangeError for a field that does not lie in the bytes, or bytes too few for the accessor
+   */
+  constructor(bytes: Uint8Array, fields: readonly ConfigField[] = [], accessor?: T) {
+    this.bytes = Uint8Array.from(bytes)
+    for (const field of fields)
+      if (!(Number.isInteger(field.offset) && field.offset >= 0 && field.width >= 0 && field.offset + field.width <= bytes.length))
+        throw new RangeError(
+          `${field.name}, ${field.width} bytes at offset ${field.offset}, does not lie in a configuration space of ${bytes.length} bytes`,
+        )
+    this.#described = fields
+    this.#marks = marks(this.bytes.length, fields)
+    this.fields = accessor?.at(viewOf(this.bytes))
+    // Without an accessor `update` still has a `$view` to offer; T is then the bare Struct.
+    this.#changed = this.fields ?? (new PlainBytes().at(viewOf(this.bytes)) as Struct as T)
+  }
+
+  /** A configuration space without any byte; a new one for each device. */
+  static empty(): ConfigSpace {
+    return new ConfigSpace(new Uint8Array(0))
+  }
+
+  /** Bytes. */
+  get length(): number {
+    return this.bytes.length
+  }
+
+  /** 32 bits, wraps. Changes with each `update`, never goes back to an old value while the driver reads, also not over a reset. */
+  get generation(): number {
+    return this.#generation
+  }
+
+  /**
+   * Device side: one consistent change. The generation grows, and the driver is told once it is ready (DRIVER_OK). What `change` throws goes to the caller; as
+   * bytes may have changed by then, the driver is told nevertheless.
+   *
+   * @param change - gets the struct; without an accessor one that has nothing but `$view`
+   */
+  update(change: (fields: T) => void): void {
+    try {
+      change(this.#changed)
+    } finally {
+      this.#generation = (this.#generation + 1) >>> 0
+      this.onChange?.()
+    }
+  }
+
+  /**
+   * Driver side.
+   *
+   * @param offset - any, also misaligned or outside
+   * @param width - 1, 2 or 4 bytes; others read as 0
+   * @returns the unsigned little-endian number; bytes outside and those of write-only fields are 0
+   */
+  read(offset: number, width: number): number {
+    if (!accessible(offset, width)) return 0
+    let value = 0
+    for (let index = width - 1; index >= 0; index--) value = ((value << 8) | this.#readByte(offset + index)) >>> 0
+    return value
+  }
+
+  #readByte(at: number): number {
+    const mark = this.#marks[at]
+    if (mark === undefined || (mark & hidden) !== 0) return 0
+    const value = this.bytes[at] as number
+    if ((mark & clearing) !== 0) this.bytes[at] = 0
+    return value
+  }
+
+  /**
+   * Driver side. Only bytes of fields that the driver may write change; everything else stays, without any word.
+   *
+   * @param width - 1, 2 or 4 bytes at any offset; a write of another width changes nothing
+   * @param value - taken as an unsigned number of that many bytes
+   * @param features - what the fields' conditions are asked about
+   * @returns the fields that were written, in the order of the description; also where they held the same value before, as for some a write is an event
+   */
+  write(offset: number, width: number, value: number, features: FeatureSet): readonly string[] {
+    if (!accessible(offset, width)) return nothing
+    let written: string[] | undefined
+    for (const field of this.#described) {
+      const start = Math.max(offset, field.offset)
+      const end = Math.min(offset + width, field.offset + field.width)
+      if (start >= end || !mayWrite(field, features)) continue
+      for (let at = start; at < end; at++) this.bytes[at] = value >>> (8 * (at - offset))
+      written ??= []
+      written.push(field.name)
+    }
+    return written ?? nothing
+  }
+
+  /** The bytes as hexadecimal digits. */
+  save(): string {
+    let text = ''
+    for (const byte of this.bytes) text += byte.toString(16).padStart(2, '0')
+    return text
+  }
+
+  /**
+   * Takes over saved bytes; the driver is not told.
+   *
+   * @param hex - what `save` gave
+   * @param generation - so that a driver in the middle of reading sees no change where there is none
+   * @throws RangeError unless these are the digits of as many bytes
+   */
+  restore(hex: string, generation: number = this.#generation): void {
+    if (typeof hex !== 'string' || hex.length !== this.length * 2 || !/^[0-9a-f]*$/i.test(hex))
+      throw new RangeError(`a configuration space of ${this.length} bytes is saved as ${this.length * 2} hexadecimal digits, not as ${shown(hex)}`)
+    if (!Number.isInteger(generation) || generation < 0 || generation > 0xffff_ffff)
+      throw new RangeError(`a configuration generation must be an integer from 0 to 4294967295, not ${shown(generation)}`)
+    for (let at = 0; at < this.length; at++) this.bytes[at] = Number.parseInt(hex.slice(at * 2, at * 2 + 2), 16)
+    this.#generation = generation
+  }
+}
+
+function accessible(offset: number, width: number): boolean {
+  return (width === 1 || width === 2 || width === 4) && Number.isInteger(offset) && offset >= 0
+}
+
+function mayWrite(field: ConfigField, features: FeatureSet): boolean {
+  return (field.access === 'w' || field.access === 'rw') && (field.writable?.(features) ?? true)
+}
+
+/** What reading does to each byte. Fields may overlap, as in a union: a byte is hidden only where every field over it is write-only. */
+function marks(length: number, fields: readonly ConfigField[]): Uint8Array {
+  const result = new Uint8Array(length)
+  for (const field of fields) if (field.access === 'w') result.fill(hidden, field.offset, field.offset + field.width)
+  for (const field of fields) if (field.access !== 'w') result.fill(field.access === 'rc' ? clearing : 0, field.offset, field.offset + field.width)
+  return result
+}
+
+function shown(value: unknown): string {
+  const text = String(typeof value === 'string' ? JSON.stringify(value) : value)
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text
+}

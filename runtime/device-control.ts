@@ -1,0 +1,444 @@
+/** The life of a device as its driver directs it: what all transports share and what is not register layout. */
+import { FeatureSet } from 'virtgen/codegen/v1/wire'
+import {
+  DEVICE_NEEDS_RESET,
+  DRIVER_OK,
+  FAILED,
+  FEATURES_OK,
+  VIRTIO_F_EVENT_IDX,
+  VIRTIO_F_INDIRECT_DESC,
+  VIRTIO_F_VERSION_1,
+} from 'virtgen/wire/content'
+import { checkChainLength, type DeviceControlOptions } from './control-options.ts'
+import type { DeviceHost, VirtioDevice } from './device.ts'
+import { type ControlState, checkControlState } from './device-state.ts'
+import type { GuestMemory } from './memory.ts'
+import type { DeviceQueue, QueueState } from './queue.ts'
+import { type QueueArea, type QueueRegisters, queueRegistersOf } from './queue-registers.ts'
+import { QueueService } from './queue-service.ts'
+import { checkNegotiated, checkOffered, defaultRingFeatures } from './ring-features.ts'
+import { SplitDeviceQueue } from './split/device-queue.ts'
+import { addedSteps } from './status.ts'
+import type { Violation } from './violation.ts'
+
+export type { DeviceControlOptions, DeviceControlSettings } from './control-options.ts'
+
+/**
+ * One device between its driver and its author.
+ *
+ * Nothing that the driver does throws or is refused with a word: a wrong access changes nothing, a violation is reported and makes DEVICE_NEEDS_RESET. What
+ * the device throws is reported likewise.
+ */
+export class DeviceControl {
+  readonly device: VirtioDevice
+  readonly memory: GuestMemory
+  readonly #options: DeviceControlOptions
+  readonly #ringFeatures: FeatureSet
+  readonly #service: QueueService
+  readonly #queues: readonly (QueueRegisters | undefined)[]
+  #status = 0
+  #driverFeatures = FeatureSet.empty
+  /** Between `activate` and `reset`. */
+  #host: DeviceHost | undefined
+  /** Number of resets: what fails after the reset that ended it is reported and no more. */
+  #life = 0
+  #busy = false
+  #resetting: Promise<void> | undefined
+
+  /**
+   * @param device - in no other control
+   * @throws RangeError for features that cannot be offered, without VERSION_1, for queue sizes that no queue can have, and for a wrong `maxChainLength`
+   */
+  constructor(device: VirtioDevice, options: DeviceControlOptions) {
+    this.device = device
+    this.memory = options.memory
+    this.#options = options
+    this.#ringFeatures = options.ringFeatures ?? defaultRingFeatures
+    this.#queues = queueRegistersOf(device.queueSizes)
+    this.#service = new QueueService(this.#queues, (queue) => this.#serve(queue), options.defer)
+    checkOffered(this.offered)
+    checkChainLength(options.maxChainLength)
+    device.config.onChange = () => this.#configChanged()
+  }
+
+  // ---- Status
+
+  /** Device status. While a reset goes on, that of before it. */
+  get status(): number {
+    return this.#status
+  }
+
+  /**
+   * The driver writes the device status: 0 resets the device, anything else can only add steps of the initialization in their order (see `addedSteps`) or
+   * FAILED. While a reset goes on nothing but another reset, which joins it, is heard.
+   */
+  writeStatus(value: number): void {
+    if (value === 0) this.reset()
+    else if (!this.#busy) this.#advance(value)
+  }
+
+  #advance(value: number): void {
+    const steps = addedSteps(this.#status, value)
+    if ((value & FAILED) !== 0) this.#status |= FAILED
+    for (const step of steps) {
+      if (step === FEATURES_OK && !this.#acceptsFeatures()) return
+      this.#status |= step
+      if (step === DRIVER_OK) this.#start()
+    }
+  }
+
+  /** Resetting. Status, and with it every register, reads as before until the returned promise resolves; undefined where the reset is over at once. */
+  reset(): Promise<void> | undefined {
+    // A reset that comes from inside the first one's callbacks, or while it goes on, joins it.
+    if (this.#busy) return this.#resetting
+    this.#busy = true
+    this.#life++
+    this.#host = undefined
+    const waits: Promise<unknown>[] = []
+    for (const queue of this.#queues) {
+      const atRest = queue?.stop()
+      if (atRest) waits.push(atRest)
+    }
+    const deviceAtRest = this.#resetDevice()
+    if (deviceAtRest) waits.push(deviceAtRest)
+    if (waits.length === 0) this.#clear()
+    else this.#resetting = Promise.all(waits).then(() => this.#clear())
+    const { reset } = this.#options
+    const resetting = this.#resetting
+    reset?.()
+    return resetting
+  }
+
+  /** Never rejects: a device that cannot say when it is at rest is taken to be so. */
+  #resetDevice(): Promise<void> | undefined {
+    try {
+      return this.device.reset()?.then(undefined, (error) => this.#report(error))
+    } catch (error) {
+      this.#report(error)
+      return undefined
+    }
+  }
+
+  #clear(): void {
+    this.#status = 0
+    this.#driverFeatures = FeatureSet.empty
+    for (const queue of this.#queues) queue?.clear()
+    this.#resetting = undefined
+    this.#busy = false
+  }
+
+  // ---- Features
+
+  /** What the driver may choose from. */
+  get offered(): FeatureSet {
+    return this.device.offered.union(this.#ringFeatures)
+  }
+
+  /** What is negotiated; nothing before FEATURES_OK. */
+  get features(): FeatureSet {
+    return (this.#status & FEATURES_OK) === 0 ? FeatureSet.empty : this.#driverFeatures
+  }
+
+  /** What the driver has written so far. */
+  get driverFeatures(): FeatureSet {
+    return this.#driverFeatures
+  }
+
+  /** The driver writes 32 of its feature bits. After FEATURES_OK they are frozen; words beyond bit 127 do not exist. */
+  setDriverFeatures(word: number, value: number): void {
+    if (this.#busy || (this.#status & FEATURES_OK) !== 0) return
+    this.#driverFeatures = this.#driverFeatures.withWord(word, value)
+  }
+
+  #acceptsFeatures(): boolean {
+    const chosen = this.#driverFeatures
+    if (!chosen.isSubsetOf(this.offered) || !chosen.has(VIRTIO_F_VERSION_1)) return false
+    try {
+      return this.device.accepts(chosen)
+    } catch (error) {
+      this.#report(error)
+      return false
+    }
+  }
+
+  // ---- Queues
+
+  /** Number of queues, including those of size 0. */
+  get queueCount(): number {
+    return this.#queues.length
+  }
+
+  /** Largest size of a queue; 0: there is no such queue. */
+  queueMaximum(index: number): number {
+    return this.#queues[index]?.maximum ?? 0
+  }
+
+  /** What the driver wrote, at first the maximum; 0 where there is no such queue. */
+  queueSize(index: number): number {
+    return this.#queues[index]?.size ?? 0
+  }
+
+  /** The driver writes the queue size. Frozen while the queue is ready, as are the addresses. */
+  setQueueSize(index: number, value: number): void {
+    const queue = this.#unlocked(index)
+    if (queue) queue.size = value
+  }
+
+  /** Low (0) or high (1) 32 bits of an address of a queue. */
+  queueAddress(index: number, area: QueueArea, half: 0 | 1): number {
+    return this.#queues[index]?.half(area, half) ?? 0
+  }
+
+  setQueueAddress(index: number, area: QueueArea, half: 0 | 1, value: number): void {
+    this.#unlocked(index)?.setHalf(area, half, value)
+  }
+
+  #unlocked(index: number): QueueRegisters | undefined {
+    const queue = this.#queues[index]
+    return this.#busy || queue?.ready ? undefined : queue
+  }
+
+  /**
+   * Whether the device may use a queue. A queue that the driver stops stays ready while asynchronous work may still write into its buffers: the device MUST
+   * NOT access a queue's contents when this reads 0.
+   */
+  queueReady(index: number): boolean {
+    return this.#queues[index]?.ready ?? false
+  }
+
+  /** The driver hands a queue over or stops it. Before FEATURES_OK, and once the device needs a reset, no queue is taken. */
+  setQueueReady(index: number, ready: boolean): void {
+    const queue = this.#queues[index]
+    if (this.#busy || queue === undefined || queue.ready === ready) return
+    if (ready) this.#open(queue)
+    else this.#close(queue)
+  }
+
+  #open(registers: QueueRegisters): void {
+    if ((this.#status & (FEATURES_OK | DEVICE_NEEDS_RESET | FAILED)) !== FEATURES_OK) return
+    registers.ready = true
+    this.#build(registers, undefined)
+    // Buffers may have been announced before the queue was ready.
+    this.#service.now(registers.index)
+  }
+
+  #build(registers: QueueRegisters, state: QueueState | undefined): void {
+    const violation = registers.problem
+    if (violation === undefined) registers.queue = this.#ring(registers, state)
+    const found = violation ?? registers.queue?.broken
+    if (found) this.#violated(found)
+  }
+
+  #ring(registers: QueueRegisters, state: QueueState | undefined): DeviceQueue {
+    const { maxChainLength } = this.#options
+    // What the constructor finds is in `broken`; what a queue says after its end concerns nobody.
+    let ring: DeviceQueue | undefined
+    const current = (): boolean => ring !== undefined && registers.queue === ring
+    ring = new SplitDeviceQueue(this.memory, registers.setup(), {
+      eventIndex: this.#driverFeatures.has(VIRTIO_F_EVENT_IDX),
+      indirect: this.#driverFeatures.has(VIRTIO_F_INDIRECT_DESC),
+      ...(maxChainLength !== undefined && { maxChainLength }),
+      notify: () => {
+        // The device MUST NOT send used buffer notifications before DRIVER_OK.
+        if (current() && this.#host !== undefined) this.#options.notify(registers.index)
+      },
+      fail: (violation) => {
+        if (current()) this.#violated(violation)
+      },
+      resume: () => {
+        if (current()) this.#service.later(registers.index)
+      },
+      ...(state !== undefined && { state }),
+    })
+    return ring
+  }
+
+  #close(registers: QueueRegisters): void {
+    if (registers.stopping) return
+    const atRest = registers.stop()
+    if (atRest === undefined) registers.ready = false
+    else
+      registers.stopping = atRest.then(() => {
+        registers.stopping = undefined
+        registers.ready = false
+      })
+  }
+
+  // ---- Service
+
+  /** An available buffer notification. Before DRIVER_OK, or for a queue that is not ready, it is made up for when that changes. */
+  notifyAvailable(index: number): void {
+    this.#service.now(index)
+  }
+
+  #serve({ index, queue }: QueueRegisters): void {
+    if (this.#host === undefined || (this.#status & DEVICE_NEEDS_RESET) !== 0 || queue === undefined || queue.broken !== undefined) return
+    const life = this.#life
+    try {
+      this.device.queueNotified(index)
+    } catch (error) {
+      this.#failed(error, life)
+    }
+  }
+
+  /** DRIVER_OK: the device is live. */
+  #start(): void {
+    if ((this.#status & DEVICE_NEEDS_RESET) !== 0) {
+      // Told now, as the notification that belongs to DEVICE_NEEDS_RESET was not due before.
+      this.#options.configChanged()
+      return
+    }
+    const life = this.#life
+    const host = this.#makeHost()
+    this.#host = host
+    try {
+      this.device.activate(host)
+    } catch (error) {
+      this.#failed(error, life)
+    }
+    // Buffers may have been made available before: a notification for those has been lost, or never comes.
+    for (let index = 0; index < this.#queues.length; index++) this.#service.now(index)
+  }
+
+  /** A host of its own for each activation: one that a device has kept does nothing after the reset. */
+  #makeHost(): DeviceHost {
+    const alive = (): boolean => this.#host === host
+    const host: DeviceHost = {
+      memory: this.memory,
+      features: this.#driverFeatures,
+      queue: (index) => (alive() && (this.#status & DEVICE_NEEDS_RESET) === 0 ? this.#queues[index]?.queue : undefined),
+      configChanged: () => {
+        if (alive()) this.#configChanged()
+      },
+      fail: (violation) => {
+        if (alive()) this.#violated(violation)
+      },
+      serveLater: (index) => {
+        if (alive()) this.#service.later(index)
+      },
+    }
+    return host
+  }
+
+  // ---- Failure
+
+  #violated(violation: Violation): void {
+    this.#needsReset(() => this.#options.onViolation?.(violation))
+  }
+
+  #failed(error: unknown, life: number): void {
+    if (this.#busy || life !== this.#life) this.#report(error)
+    else this.#needsReset(() => this.#report(error))
+  }
+
+  #report(error: unknown): void {
+    try {
+      this.#options.onError?.(error)
+    } catch {
+      // The device must come to rest whatever its reporter does.
+    }
+  }
+
+  #needsReset(report: () => void): void {
+    const first = (this.#status & DEVICE_NEEDS_RESET) === 0
+    this.#status |= DEVICE_NEEDS_RESET
+    if (first) this.#options.needsReset?.()
+    report()
+    // If DRIVER_OK is set, after it sets DEVICE_NEEDS_RESET, the device MUST send a configuration change notification.
+    if (first) this.#configChanged()
+  }
+
+  // ---- Configuration
+
+  /** See `ConfigSpace.generation`. */
+  get configGeneration(): number {
+    return this.device.config.generation
+  }
+
+  /** The driver reads the configuration space; see `ConfigSpace.read`. */
+  readConfig(offset: number, width: number): number {
+    return this.device.config.read(offset, width)
+  }
+
+  /** The driver writes it, at any time, also before FEATURES_OK; the device is told for each field. A field that only a feature makes writable needs that negotiated. */
+  writeConfig(offset: number, width: number, value: number): void {
+    if (this.#busy) return
+    const life = this.#life
+    for (const field of this.device.config.write(offset, width, value, this.features)) {
+      try {
+        this.device.configWritten(field)
+      } catch (error) {
+        this.#failed(error, life)
+      }
+    }
+  }
+
+  #configChanged(): void {
+    if (!this.#busy && (this.#status & DRIVER_OK) !== 0) this.#options.configChanged()
+  }
+
+  // ---- Snapshots
+
+  /**
+   * The state of device and control, between two calls from the driver. Guest memory is not in it.
+   *
+   * @throws Error while a reset, or the stop of a queue, waits for asynchronous work: that cannot be saved. Await it before.
+   */
+  save(): ControlState {
+    if (this.#busy || this.#queues.some((queue) => queue?.stopping))
+      throw new Error('a device cannot be saved while a reset goes on: await it and save then')
+    // The queues first: what they have held back becomes visible now, and may be found to be wrong.
+    const queues = this.#queues.map((queue) => queue?.save() ?? null)
+    return {
+      version: 1,
+      status: this.#status,
+      features: this.#driverFeatures.toString(),
+      config: this.device.config.save(),
+      configGeneration: this.configGeneration,
+      queues,
+      device: this.device.save(),
+    }
+  }
+
+  /**
+   * Takes over a saved state and goes on from there; the driver does not notice. Guest memory must already be as it was. A device that was live is activated, its
+   * queues go on from their positions, and chains that were out are delivered again.
+   *
+   * @throws RangeError for what is not a saved state of such a device, or was negotiated with features that are not offered here: nothing has changed then, except
+   * for what the device's own `restore` did
+   * @throws Error when the driver has already begun with this device
+   */
+  restore(saved: ControlState): void {
+    if (this.#status !== 0 || this.#busy)
+      throw new Error('a state can be restored only into a device that no driver has begun with, or that is reset')
+    const state = checkControlState(saved, this.device.queueSizes)
+    const features = FeatureSet.fromHex(state.features)
+    if ((state.status & FEATURES_OK) !== 0) checkNegotiated(features, this.offered)
+    const before = this.device.config.save()
+    const generation = this.configGeneration
+    this.device.config.restore(state.config, state.configGeneration)
+    try {
+      this.device.restore(state.device)
+    } catch (error) {
+      this.device.config.restore(before, generation)
+      throw error
+    }
+    this.#resume(state, features)
+  }
+
+  #resume(state: ControlState, features: FeatureSet): void {
+    this.#driverFeatures = features
+    // DRIVER_OK last: before it nothing is sent and no queue is served.
+    this.#status = state.status & ~DRIVER_OK
+    const broken = (state.status & DEVICE_NEEDS_RESET) !== 0
+    state.queues.forEach((saved, index) => {
+      const registers = this.#queues[index]
+      if (saved === null || registers === undefined) return
+      registers.restore(saved)
+      if (saved.queue && !broken) this.#build(registers, saved.queue)
+    })
+    if ((state.status & DRIVER_OK) === 0) return
+    this.#status |= DRIVER_OK
+    if (!broken) this.#start()
+  }
+}

@@ -1,0 +1,72 @@
+/** Devices and what they are plugged into. A device knows no transport, a transport knows no device type: they meet here. */
+import type { FeatureSet } from 'virtgen/codegen/v1/wire'
+import type { ConfigSpace } from './config-space.ts'
+import type { GuestMemory } from './memory.ts'
+import type { DeviceQueue } from './queue.ts'
+import type { Violation } from './violation.ts'
+
+/** Anything that JSON carries unchanged. */
+export type Plain = null | boolean | number | string | readonly Plain[] | { readonly [name: string]: Plain }
+
+/** What a device remembers besides its queues and its configuration space: versioned, JSON-safe. */
+export interface DeviceState {
+  readonly version: 1
+  /** Device id. */
+  readonly id: number
+  /** The device's own; what it means is the device's business. */
+  readonly state: Plain
+}
+
+/** What a device may use between `activate` and `reset`. */
+export interface DeviceHost {
+  readonly memory: GuestMemory
+  /** The negotiated features. */
+  readonly features: FeatureSet
+  /** The queue of that index; undefined where the driver has not set it up. Not to be kept: a queue may be reset and set up again. */
+  queue(index: number): DeviceQueue | undefined
+  /** Tells the driver that the configuration has changed. `ConfigSpace.update` does so by itself. */
+  configChanged(): void
+  /** Reports a violation or a failure the device cannot go on after: the device needs a reset. */
+  fail(violation: Violation): void
+  /** Calls `queueNotified(index)` again later, outside of what is going on now. */
+  serveLater(index: number): void
+}
+
+/**
+ * A virtio device. Generated skeletons extend it; a transport drives it: `activate` when the driver is ready (DRIVER_OK), `queueNotified` for each
+ * available buffer notification, `reset` at the end.
+ */
+export abstract class VirtioDevice {
+  /** Device id, VIRTIO 1.4, Device Types. */
+  abstract readonly id: number
+  /** Features of the device type that this device has. Those of rings and transports are added by whoever implements them. */
+  abstract readonly offered: FeatureSet
+  /** Maximal sizes of the queues, by index. A size of 0: there is no such queue. */
+  abstract readonly queueSizes: readonly number[]
+  abstract readonly config: ConfigSpace
+
+  /** Says whether the device can work with these features; a driver that insists on others is refused at FEATURES_OK. */
+  accepts(_features: FeatureSet): boolean {
+    return true
+  }
+  /** The driver is ready. Buffers may already be available. */
+  abstract activate(host: DeviceHost): void
+  /** The driver has made buffers available. Called between `activate` and `reset` only. */
+  abstract queueNotified(index: number): void
+  /** The driver wrote a field of the configuration space; the bytes are already there. At any time, also before `activate`. */
+  configWritten(_field: string): void {}
+  /**
+   * The driver resets the device. The host of `activate` must not be used any more; all chains are already cancelled. The reset is not over, and the driver
+   * sees so, before the promise resolves.
+   */
+  abstract reset(): void | Promise<void>
+
+  save(): DeviceState {
+    return { version: 1, id: this.id, state: null }
+  }
+  /** Takes over a saved state; before `activate`. Throws RangeError for that of another device or version. */
+  restore(state: DeviceState): void {
+    if (state.version !== 1 || state.id !== this.id)
+      throw new RangeError(`a device ${this.id} takes a state of version 1 of a device ${this.id}, not version ${state.version} of ${state.id}`)
+  }
+}

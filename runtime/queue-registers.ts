@@ -1,0 +1,134 @@
+/** What a driver says of one queue, and the queue that comes of it. VIRTIO 1.4, Virtio Transport Options / Virtio Over MMIO / MMIO Device Register Layout. */
+import { virtqueue_limits } from 'virtgen/wire/content'
+import { split_ring_limits } from 'virtgen/wire/split-ring'
+import type { DeviceQueue, QueueSetup, QueueState } from './queue.ts'
+import type { Violation } from './violation.ts'
+
+/** The three parts of a virtqueue. */
+export type QueueArea = 'descriptorArea' | 'driverArea' | 'deviceArea'
+
+/** A 64-bit address in halves, the form in which transports move it: low, high. */
+export type AddressHalves = readonly [low: number, high: number]
+
+/** A queue in a saved state. */
+export interface QueueRegistersState {
+  readonly size: number
+  readonly descriptorArea: AddressHalves
+  readonly driverArea: AddressHalves
+  readonly deviceArea: AddressHalves
+  readonly ready: boolean
+  /** Absent: the queue is not at work. */
+  readonly queue?: QueueState
+}
+
+/** Number of the 32-bit word that holds the half. */
+const offsets: Readonly<Record<QueueArea, number>> = { descriptorArea: 0, driverArea: 2, deviceArea: 4 }
+const word = 0x1_0000_0000
+
+/** Registers of one queue. All of them keep what the driver wrote, whatever it is; `problem` says what is wrong once the driver relies on it. */
+export class QueueRegisters {
+  readonly index: number
+  /** Largest queue size. */
+  readonly maximum: number
+  /** What the driver wrote, 32 bits; at first the maximum. */
+  size: number
+  /** The device may use the queue. Stays true until a queue that is being stopped is at rest. */
+  ready = false
+  /** The queue at work: while `ready`, and nothing is wrong with it. */
+  queue: DeviceQueue | undefined
+  /** Resolves when a queue that the driver has stopped is at rest. */
+  stopping: Promise<void> | undefined
+  /** The device is serving this queue right now. */
+  serving = false
+  /** A notification came meanwhile. */
+  again = false
+  /** A service is deferred and has not begun. */
+  deferred = false
+  readonly #halves = new Uint32Array(6)
+
+  constructor(index: number, maximum: number) {
+    this.index = index
+    this.maximum = maximum
+    this.size = maximum
+  }
+
+  /** Low (0) or high (1) half of an address. */
+  half(area: QueueArea, which: 0 | 1): number {
+    return this.#halves[offsets[area] + which] as number
+  }
+  setHalf(area: QueueArea, which: 0 | 1, value: number): void {
+    this.#halves[offsets[area] + which] = value
+  }
+
+  #address(area: QueueArea): number {
+    return this.half(area, 0) + this.half(area, 1) * word
+  }
+
+  /** What forbids to make a queue of this, as far as only the registers tell; where it lies and whether the size is a power of two is the ring's business. */
+  get problem(): Violation | undefined {
+    if (this.size > 0 && this.size <= this.maximum) return undefined
+    return { kind: 'queue-size', queue: this.index, detail: `queue ${this.index} can have 1 to ${this.maximum} entries, not ${this.size}` }
+  }
+
+  /** An address beyond 2^53 is not exact here, but stays beyond all memory. */
+  setup(): QueueSetup {
+    return {
+      index: this.index,
+      size: this.size,
+      descriptorArea: this.#address('descriptorArea'),
+      driverArea: this.#address('driverArea'),
+      deviceArea: this.#address('deviceArea'),
+    }
+  }
+
+  /** Takes the queue out of work. Resolves when it is at rest; undefined where it is so at once. */
+  stop(): Promise<void> | undefined {
+    const queue = this.queue
+    this.queue = undefined
+    this.again = false
+    return queue?.reset() ?? this.stopping
+  }
+
+  /** Initial values. `serving` and `deferred` describe calls that go on, and stay. */
+  clear(): void {
+    this.size = this.maximum
+    this.ready = false
+    this.again = false
+    this.#halves.fill(0)
+  }
+
+  save(): QueueRegistersState {
+    const halves = (area: QueueArea): AddressHalves => [this.half(area, 0), this.half(area, 1)]
+    const state = {
+      size: this.size,
+      descriptorArea: halves('descriptorArea'),
+      driverArea: halves('driverArea'),
+      deviceArea: halves('deviceArea'),
+      ready: this.ready,
+    }
+    return this.queue === undefined ? state : { ...state, queue: this.queue.save() }
+  }
+
+  /** Takes over the registers of a saved state; the queue itself is made by the control. */
+  restore(state: QueueRegistersState): void {
+    this.size = state.size
+    this.ready = state.ready
+    for (const area of Object.keys(offsets) as QueueArea[]) this.#halves.set(state[area], offsets[area])
+  }
+}
+
+/**
+ * Registers for the queues of a device, by index; undefined where it has no such queue.
+ *
+ * @throws RangeError for more queues than a device can have, and for sizes that no queue can have
+ */
+export function queueRegistersOf(sizes: readonly number[]): (QueueRegisters | undefined)[] {
+  if (sizes.length > virtqueue_limits.max_virtqueues)
+    throw new RangeError(`a device has at most ${virtqueue_limits.max_virtqueues} queues, not ${sizes.length}`)
+  const largest = split_ring_limits.split_ring_max_queue_size
+  return sizes.map((size, index) => {
+    if (!Number.isInteger(size) || size < 0 || size > largest)
+      throw new RangeError(`the maximal size of queue ${index} must be an integer from 0 to ${largest}, not ${size}`)
+    return size === 0 ? undefined : new QueueRegisters(index, size)
+  })
+}

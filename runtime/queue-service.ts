@@ -1,0 +1,57 @@
+/** Whose turn it is: available buffer notifications become calls of the device, one at a time for each queue. */
+import type { QueueRegisters } from './queue-registers.ts'
+
+const asMicrotask = (callback: () => void): void => {
+  Promise.resolve().then(callback)
+}
+
+export class QueueService {
+  readonly #queues: readonly (QueueRegisters | undefined)[]
+  readonly #serve: (queue: QueueRegisters) => void
+  readonly #defer: (callback: () => void) => void
+
+  /** @param serve - calls the device, if the queue may be served now */
+  constructor(
+    queues: readonly (QueueRegisters | undefined)[],
+    serve: (queue: QueueRegisters) => void,
+    defer: (callback: () => void) => void = asMicrotask,
+  ) {
+    this.#queues = queues
+    this.#serve = serve
+    this.#defer = defer
+  }
+
+  /**
+   * Serves a queue; nothing where there is none. A notification during that (an interrupt may re-enter the driver) means one more round, never recursion: the stack
+   * must not grow with what the driver does.
+   */
+  now(index: number): void {
+    const queue = this.#queues[index]
+    if (queue === undefined) return
+    if (queue.serving) {
+      queue.again = true
+      return
+    }
+    queue.serving = true
+    try {
+      do {
+        queue.again = false
+        this.#serve(queue)
+      } while (queue.again)
+    } finally {
+      queue.serving = false
+    }
+  }
+
+  /** Serves a queue outside of what is going on; once, however often it is asked for until then. */
+  later(index: number): void {
+    const queue = this.#queues[index]
+    if (queue === undefined || queue.deferred) return
+    queue.deferred = true
+    // Not tied to a life of the device: after a reset the service that was put off stands for any that is asked for then.
+    this.#defer(() => {
+      queue.deferred = false
+      this.now(index)
+    })
+  }
+}

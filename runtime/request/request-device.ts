@@ -1,0 +1,322 @@
+/** Base of the generated skeletons: it owns the protocol of requests and events, a device author says what they do. */
+import { FeatureSet, type Struct } from 'virtgen/codegen/v1/wire'
+import type { Chain } from '../chain.ts'
+import type { ConfigSpace } from '../config-space.ts'
+import { type DeviceHost, type DeviceState, type Plain, VirtioDevice } from '../device.ts'
+import type { DeviceQueue } from '../queue.ts'
+import type { ViolationKind } from '../violation.ts'
+import type { DeviceRequest } from './device-request.ts'
+import { EventSender } from './event-sender.ts'
+import type { DeviceInfo, MessageInfo, QueueInfo, RequestContext, RequestInfo } from './message.ts'
+import { type Outcome, PARKED, UNKNOWN } from './outcome.ts'
+import { type RequestOwner, RequestSlot } from './request-slot.ts'
+import { requestOf } from './select.ts'
+
+export interface RequestDeviceOptions {
+  /** Features of the device type to offer; none by default. A set, or bit numbers. */
+  readonly features?: FeatureSet | readonly number[]
+  /** Maximal size of each queue, 256 by default: a number for all of them, or one for each index. */
+  readonly queueSize?: number | readonly number[]
+  /** Most bytes of members that are copied per request where the driver chooses their length; 65536 by default. Payloads are not copied. */
+  readonly copyLimit?: number
+  /** Values that only the program knows (`let NAME: caller` in the description). */
+  readonly caller?: Readonly<Record<string, number>>
+  /** A handler threw, or its promise was rejected. By default the error is dropped: the driver gets the status for failures. */
+  readonly onError?: (error: unknown, request: DeviceRequest | undefined) => void
+}
+
+/** What is known of one queue between `activate` and `reset`. */
+interface ActiveQueue {
+  readonly info: QueueInfo
+  readonly context: RequestContext
+}
+
+const defaultQueueSize = 256
+const defaultCopyLimit = 65_536
+
+export abstract class RequestDevice<Config extends Struct = Struct> extends VirtioDevice {
+  readonly id: number
+  readonly offered: FeatureSet
+  readonly queueSizes: readonly number[]
+  override readonly config: ConfigSpace<Config>
+  readonly #info: DeviceInfo
+  readonly #copyLimit: number
+  readonly #caller: Readonly<Record<string, number>>
+  readonly #onError: (error: unknown, request: DeviceRequest | undefined) => void
+  readonly #events = new EventSender()
+  readonly #owner: RequestOwner = {
+    finish: (slot, status) => this.#finish(slot, status),
+    failed: (slot, error) => this.#failed(slot, error),
+  }
+  #host: DeviceHost | undefined
+  #queues: (ActiveQueue | undefined)[] = []
+
+  /** @throws TypeError when a feature is offered whose requests have no method, RangeError for a queue size or limit that cannot be */
+  constructor(info: DeviceInfo, options: RequestDeviceOptions, config: ConfigSpace<Config>) {
+    super()
+    const { features = [], queueSize = defaultQueueSize, copyLimit = defaultCopyLimit, caller = {}, onError = () => {} } = options
+    this.#info = info
+    this.id = info.id
+    this.config = config
+    this.offered = features instanceof FeatureSet ? features : FeatureSet.of(...features)
+    this.#copyLimit = copyLimit
+    this.#caller = caller
+    this.#onError = onError
+    if (!Number.isSafeInteger(copyLimit) || copyLimit < 0) throw new RangeError(`copyLimit must be a number of bytes from 0, not ${copyLimit}`)
+    this.queueSizes = queueSizesOf(info.queues(this.offered, config.bytes), queueSize)
+    this.#checkMethods()
+  }
+
+  /** Calls the method of a request. Generated. */
+  protected abstract dispatch(request: DeviceRequest): Outcome
+
+  /** The driver has given buffers for events: what could not be sent before may be sent now. */
+  protected eventBuffersAvailable(_queue: QueueInfo): void {}
+
+  /** A buffer of a queue of which the description does not say what it carries. By default it is used with nothing written. */
+  protected bufferAvailable(_queue: QueueInfo, chain: Chain): void {
+    chain.complete(0)
+  }
+
+  /** State of the device besides configuration and queues, for snapshots; JSON-safe. */
+  protected saveState(): Plain {
+    return null
+  }
+  /** Takes over what `saveState` gave. */
+  protected restoreState(_state: Plain): void {}
+
+  /** The driver is ready; features are negotiated. */
+  protected activated(): void {}
+
+  /** The device is reset: stop what is going on. Requests that are out are cancelled; each that has taken views of guest memory must still be completed. */
+  protected resetting(): void | Promise<void> {}
+
+  /** What is negotiated; undefined before `activate` and after `reset`. */
+  protected get host(): DeviceHost | undefined {
+    return this.#host
+  }
+
+  /** The queues that exist between `activate` and `reset`. */
+  protected get queues(): QueueInfo[] {
+    return this.#queues.flatMap((queue) => (queue ? [queue.info] : []))
+  }
+
+  override accepts(features: FeatureSet): boolean {
+    return this.#info.checkFeatures(features).length === 0
+  }
+
+  override activate(host: DeviceHost): void {
+    this.#host = host
+    this.#queues = []
+    for (const info of this.#info.queues(host.features, this.config.bytes)) {
+      const queue = host.queue(info.index)
+      if (queue) this.#queues[info.index] = { info, context: this.#context(host.features, queue.size) }
+    }
+    this.activated()
+  }
+
+  override reset(): void | Promise<void> {
+    this.#host = undefined
+    this.#queues = []
+    return this.resetting()
+  }
+
+  override save(): DeviceState {
+    return { version: 1, id: this.id, state: this.saveState() }
+  }
+
+  override restore(state: DeviceState): void {
+    super.restore(state)
+    this.restoreState(state.state)
+  }
+
+  override queueNotified(index: number): void {
+    const active = this.#queues[index]
+    const queue = this.#host?.queue(index)
+    if (active === undefined || queue === undefined) return
+    if (active.info.message?.kind === 'events') this.eventBuffersAvailable(active.info)
+    else this.#serve(active, queue)
+  }
+
+  /** Takes what is available, at most one round of the ring: a driver that never stops must not keep the VMM here. */
+  #serve(active: ActiveQueue, queue: DeviceQueue): void {
+    queue.cork()
+    queue.disableNotifications()
+    let budget = queue.size
+    do {
+      for (let chain = queue.next(); chain !== undefined; chain = queue.next()) {
+        this.#take(active, chain)
+        budget--
+        if (budget === 0) break
+      }
+    } while (budget > 0 && queue.enableNotifications())
+    queue.uncork()
+    if (budget === 0) this.#host?.serveLater(active.info.index)
+  }
+
+  #take(active: ActiveQueue, chain: Chain): void {
+    const { message } = active.info
+    if (message === undefined) {
+      this.bufferAvailable(active.info, chain)
+      return
+    }
+    const slot = this.#slot(active, chain)
+    slot.begin(active.info)
+    this.#start(slot, message, active.context)
+  }
+
+  #slot(active: ActiveQueue, chain: Chain): RequestSlot {
+    if (chain.attachment instanceof RequestSlot) return chain.attachment
+    const slot = new RequestSlot(this.#owner, active.context, chain)
+    chain.attachment = slot
+    return slot
+  }
+
+  #start(slot: RequestSlot, message: MessageInfo, context: RequestContext): void {
+    const frame = message.frame && slot.readFrame(message.frame)
+    if (message.frame && frame === undefined) {
+      this.#refuse(slot, message, undefined, 'too few for what every request begins with')
+      return
+    }
+    const info = requestOf(message, frame, slot, context)
+    if (info === undefined) {
+      this.#unknown(slot, message, undefined)
+      return
+    }
+    slot.info = info
+    const mistake = this.#prepare(slot, info, context)
+    if (mistake === undefined) this.#handle(slot, message)
+    else this.#refuse(slot, message, info, mistake)
+  }
+
+  /** Copies and checks; says what is wrong with the request. */
+  #prepare(slot: RequestSlot, info: RequestInfo, context: RequestContext): string | undefined {
+    if (!slot.readHeader(info, this.#copyLimit)) return `not the device-readable part of ${info.name}`
+    if (!slot.prepareReply(info.reply, info.writable !== undefined, this.#copyLimit)) return `not the device-writable part of ${info.name}`
+    if (slot.header && info.check?.(slot.header, context) === false) return `a member of ${info.name} is out of range`
+    if (!fits(info.readable, slot.readable.length, context) || !fits(info.writable, slot.writable.length, context))
+      return `the payload of ${info.name} has another length`
+    return undefined
+  }
+
+  /** Answers a request that is not as the specification says. */
+  #refuse(slot: RequestSlot, message: MessageInfo, known: RequestInfo | undefined, detail: string): void {
+    this.#answer(slot, message, known, (known?.status ?? message.status)?.failed, detail)
+  }
+
+  #handle(slot: RequestSlot, message: MessageInfo): void {
+    let outcome: Outcome
+    try {
+      outcome = this.dispatch(slot)
+    } catch (error) {
+      this.#failed(slot, error)
+      return
+    }
+    if (outcome === undefined || typeof outcome === 'number') this.#finish(slot, outcome as number | undefined)
+    else if (outcome === UNKNOWN) this.#unknown(slot, message, slot.info)
+    else if (outcome !== PARKED)
+      outcome.then(
+        (status) => this.#finish(slot, typeof status === 'number' ? status : undefined),
+        (error) => this.#failed(slot, error),
+      )
+  }
+
+  /** Writes the reply and gives the buffer back. */
+  #finish(slot: RequestSlot, status: number | undefined): void {
+    const info = slot.info.status ?? slot.queue.message?.status
+    if (info && slot.reply) info.set(slot.reply, status ?? info.ok)
+    slot.chain.complete(slot.writeReply())
+  }
+
+  #failed(slot: RequestSlot, error: unknown): void {
+    this.#report(error, slot)
+    const status = slot.info.status ?? slot.queue.message?.status
+    if (status?.failed !== undefined || slot.cancelled) this.#finish(slot, status?.failed)
+    else this.#giveUp(slot, 'device-failed', `the handler of ${slot.info.name} failed: ${error instanceof Error ? error.message : String(error)}`)
+  }
+
+  #report(error: unknown, slot: RequestSlot): void {
+    try {
+      this.#onError(error, slot)
+    } catch {
+      // The request must be answered whatever its reporter does.
+    }
+  }
+
+  #unknown(slot: RequestSlot, message: MessageInfo, known: RequestInfo | undefined): void {
+    const status = known?.status ?? message.status
+    if (status === undefined || status.unknown === 'none') slot.chain.complete(0)
+    else this.#answer(slot, message, known, status.unknown ?? status.failed, 'the request is not known')
+  }
+
+  /** Answers with nothing but a status; where there is none, or no room for it, the driver has broken the rules. */
+  #answer(slot: RequestSlot, message: MessageInfo, known: RequestInfo | undefined, status: number | undefined, detail: string): void {
+    const info = known?.status ?? message.status
+    const layout = known?.status ? known.reply : message.reply
+    if (info && status !== undefined && layout && slot.prepareRefusal(layout) && slot.reply) {
+      info.set(slot.reply, status)
+      slot.chain.complete(slot.writeReply())
+    } else this.#giveUp(slot, 'request-size', `${slot.readableLength} device-readable and ${slot.writableLength} device-writable bytes: ${detail}`)
+  }
+
+  /** The buffer stays with the device, which goes no further before it is reset. */
+  #giveUp(slot: RequestSlot, kind: ViolationKind, detail: string): void {
+    this.#host?.fail({ kind, queue: slot.queue.index, head: slot.chain.head, detail })
+  }
+
+  /**
+   * Sends an event: puts it into the next buffer that the driver has given.
+   *
+   * @returns bytes of the payload that were sent (0 for an event without), or undefined where there is no buffer or the event is not negotiated
+   * @throws RangeError for a value that does not fit
+   */
+  protected sendEvent(event: RequestInfo, queueIndex: number, value: object | undefined, payload: Uint8Array | undefined): number | undefined {
+    const active = this.#queues[queueIndex]
+    const queue = this.#host?.queue(queueIndex)
+    if (active === undefined || queue === undefined || event.when?.(active.context) === false) return undefined
+    const result = this.#events.send(event, active.context, queue, value, payload)
+    if (typeof result !== 'object') return result
+    this.#host?.fail(result)
+    return undefined
+  }
+
+  /** The first queue that carries a message; undefined where there is none. */
+  protected queueOf(message: MessageInfo): number | undefined {
+    return this.#queues.find((queue) => queue?.info.message === message)?.info.index
+  }
+
+  #context(features: FeatureSet, queueSize: number): RequestContext {
+    return { features, config: this.config.fields, queueSize, caller: this.#caller }
+  }
+
+  #checkMethods(): void {
+    const context = this.#context(this.offered, 0)
+    for (const message of this.#info.messages) {
+      if (message.kind === 'events') continue
+      for (const { name, method, when } of message.requests)
+        if (when?.(context) === true && !(method in this))
+          throw new TypeError(
+            `the request ${name} is possible with the features ${this.offered.names(this.#info.features).join(', ')}: implement ${method}()`,
+          )
+    }
+  }
+}
+
+function fits(payload: RequestInfo['readable'], length: number, context: RequestContext): boolean {
+  if (payload === undefined) return true
+  const multiple = payload.multiple?.(context) ?? 1
+  if (multiple > 1 && length % multiple !== 0) return false
+  const count = payload.count?.(context)
+  return count === undefined || (length >= count[0] && length <= count[1])
+}
+
+function queueSizesOf(queues: readonly QueueInfo[], queueSize: number | readonly number[]): number[] {
+  const sizes = new Array<number>(queues.reduce((most, { index }) => Math.max(most, index + 1), 0)).fill(0)
+  for (const { index } of queues) {
+    const size = typeof queueSize === 'number' ? queueSize : (queueSize[index] ?? defaultQueueSize)
+    if (!Number.isInteger(size) || size < 1 || size > 0x8000)
+      throw new RangeError(`the size of queue ${index} must be an integer from 1 to 32768, not ${size}`)
+    sizes[index] = size
+  }
+  return sizes
+}

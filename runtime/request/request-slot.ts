@@ -1,0 +1,189 @@
+/** The reusable object behind a request: copies the header out of the guest's buffer and the reply into it. */
+import type { Struct } from 'virtgen/codegen/v1/wire'
+import type { Chain, ReadableBytes, WritableBytes } from '../chain.ts'
+import type { RequestParts } from './device-request.ts'
+import type { LayoutInfo, QueueInfo, RequestContext, RequestInfo } from './message.ts'
+import { Storage } from './storage.ts'
+
+/** What a slot tells its device. */
+export interface RequestOwner {
+  finish(slot: RequestSlot, status: number | undefined): void
+  failed(slot: RequestSlot, error: unknown): void
+}
+
+export class RequestSlot implements RequestParts {
+  info!: RequestInfo
+  queue!: QueueInfo
+  header: Struct | undefined
+  reply: Struct | undefined
+  replyLength = 0
+  readonly chain: Chain
+  readonly readable: ReadableBytes
+  readonly writable: WritableBytes
+  // The cursors, once they show the payload alone, do not tell the lengths of the parts any more.
+  #readableLength = 0
+  #writableLength = 0
+  /** Bytes at the end of the device-writable part that belong to the reply. */
+  #suffix = 0
+  readonly #owner: RequestOwner
+  readonly #context: RequestContext
+  readonly #headerStorage = new Storage(64)
+  readonly #replyStorage = new Storage(64)
+  readonly #accessors = new Map<LayoutInfo, Struct>()
+
+  constructor(owner: RequestOwner, context: RequestContext, chain: Chain) {
+    this.#owner = owner
+    this.#context = context
+    this.chain = chain
+    this.readable = chain.readable
+    this.writable = chain.writable
+  }
+
+  get cancelled(): boolean {
+    return this.chain.cancelled
+  }
+
+  /** Bytes of the whole device-readable part. */
+  get readableLength(): number {
+    return this.#readableLength
+  }
+
+  /** Bytes of the whole device-writable part. */
+  get writableLength(): number {
+    return this.#writableLength
+  }
+
+  complete(status?: number): void {
+    this.#owner.finish(this, status)
+  }
+
+  fail(error: unknown): void {
+    this.#owner.failed(this, error)
+  }
+
+  /** Begins with a chain that was just taken. */
+  begin(queue: QueueInfo): void {
+    this.queue = queue
+    this.header = undefined
+    this.reply = undefined
+    this.replyLength = 0
+    this.#suffix = 0
+    this.#readableLength = this.readable.length
+    this.#writableLength = this.writable.length
+  }
+
+  #accessor(layout: LayoutInfo, framed: number, header: Struct | undefined): Struct {
+    if (layout.framedAt !== undefined || header !== undefined) return layout.create(this.#context, framed, header)
+    const known = this.#accessors.get(layout)
+    if (known !== undefined) return known
+    const made = layout.create(this.#context, framed, header)
+    this.#accessors.set(layout, made)
+    return made
+  }
+
+  /** Copies the members that every request begins with. Undefined where the buffer is too short for them. */
+  readFrame(layout: LayoutInfo): Struct | undefined {
+    const frame = this.#accessor(layout, 0, undefined)
+    const length = frame.$minimum
+    if (this.#readableLength < length) return undefined
+    this.#copyHeader(length)
+    return frame.at(this.#headerStorage.view, 0, length)
+  }
+
+  /** Continues the copy up to `length` bytes: no byte of the guest's is read twice. */
+  #copyHeader(length: number): void {
+    this.#headerStorage.reserve(length)
+    if (length > this.readable.position) this.readable.copyTo(this.#headerStorage.bytes, this.readable.position, length)
+  }
+
+  /**
+   * Copies the device-readable members of a request and lays bare its payload.
+   *
+   * @param limit - most bytes to copy where the length is the driver's choice
+   * @returns false where the buffer does not have the length that the request has
+   */
+  readHeader({ header: layout, readable: payload }: RequestInfo, limit: number): boolean {
+    const total = this.#readableLength
+    if (layout === undefined) {
+      this.readable.window(0, payload ? total : 0)
+      return payload !== undefined || total === 0
+    }
+    const framed = layout.framedAt === undefined || layout.framedAt >= total ? 0 : this.readable.descriptorLength(layout.framedAt)
+    const header = this.#accessor(layout, framed, undefined)
+    const length = payload === undefined ? total : this.#prefix(header, layout.suffix)
+    if (length < header.$minimum || length > total || length > Math.max(limit, header.$minimum)) return false
+    this.#copyHeader(length - layout.suffix)
+    this.#headerStorage.reserve(length)
+    this.readable.window(total - layout.suffix, total).copyTo(this.#headerStorage.bytes, length - layout.suffix, length)
+    this.header = header.at(this.#headerStorage.view, 0, length)
+    this.readable.window(length - layout.suffix, payload ? total - layout.suffix : length - layout.suffix)
+    return header.$size === length
+  }
+
+  /** Length of the members in front of and behind a payload: what the first of them say. */
+  #prefix(header: Struct, suffix: number): number {
+    const least = header.$minimum
+    if (this.#readableLength < least) return least
+    this.#copyHeader(least - suffix)
+    this.#headerStorage.reserve(least)
+    return header.at(this.#headerStorage.view, 0, least).$size
+  }
+
+  /**
+   * Makes room for the device-writable members of a request and lays bare its payload.
+   *
+   * @returns false where the buffer does not have the length that the request has
+   */
+  prepareReply(layout: LayoutInfo | undefined, payload: boolean, limit: number): boolean {
+    const total = this.#writableLength
+    this.reply = undefined
+    this.#suffix = 0
+    this.replyLength = 0
+    if (layout === undefined) {
+      this.writable.window(0, payload ? total : 0)
+      return payload || total === 0
+    }
+    const reply = this.#accessor(layout, 0, layout.usesHeader ? this.header : undefined)
+    if (total < reply.$minimum) return false
+    const least = this.#place(reply, reply.$minimum).$size
+    const isOpen = !payload && this.#place(reply, Math.max(least, Math.min(total, limit))).$size !== least
+    const length = isOpen ? Math.min(total, Math.max(limit, least)) : least
+    // Members at the end of the part leave no bytes between that nobody has a name for.
+    if (total < length || (!payload && !isOpen && layout.suffix > 0 && total !== length)) return false
+    this.reply = this.#place(reply, length)
+    this.#suffix = layout.suffix
+    this.replyLength = length
+    this.writable.window(length - layout.suffix, payload ? total - layout.suffix : length - layout.suffix)
+    return true
+  }
+
+  /** Makes room for a status and what must stand beside it, where the request is none. */
+  prepareRefusal(layout: LayoutInfo): boolean {
+    if (layout.usesHeader) return false
+    const reply = this.#accessor(layout, 0, undefined)
+    if (this.#writableLength < reply.$minimum) return false
+    this.reply = this.#place(reply, reply.$minimum)
+    this.replyLength = reply.$minimum
+    this.#suffix = layout.suffix
+    this.writable.window(0, 0)
+    return true
+  }
+
+  #place(reply: Struct, length: number): Struct {
+    this.#replyStorage.reserve(length)
+    this.#replyStorage.bytes.fill(0, 0, length)
+    return reply.at(this.#replyStorage.view, 0, length)
+  }
+
+  /** Copies the reply into the buffer. Gives the number of bytes of the device-writable part that are written. */
+  writeReply(): number {
+    if (this.reply === undefined) return this.writable.written
+    const length = Math.min(this.replyLength, this.reply.$length)
+    const { bytes } = this.#replyStorage
+    const prefix = length - this.#suffix
+    const payload = this.writable.written
+    if (prefix > 0) this.writable.putAt(0, bytes, 0, prefix)
+    if (this.#suffix > 0) this.writable.putAt(this.#writableLength - this.#suffix, bytes, this.reply.$length - this.#suffix, this.reply.$length)
+    return length + payload
+  }
+}

@@ -1,0 +1,38 @@
+/** Which request a buffer holds. */
+import type { Struct } from 'virtgen/codegen/v1/wire'
+import type { MessageInfo, RequestContext, RequestInfo } from './message.ts'
+
+/** What of a buffer may decide besides the frame. */
+interface Parts {
+  readonly readable: { readonly length: number }
+  readonly writable: { readonly length: number }
+}
+
+/**
+ * The request that the deciding fields select, or, where a message has none, the first one whose condition holds and whose parts are those of the buffer.
+ * Undefined for one that is not known or not negotiated.
+ */
+export function requestOf(message: MessageInfo, frame: Struct | undefined, parts: Parts, context: RequestContext): RequestInfo | undefined {
+  for (const info of message.requests) {
+    if (info.is.length > 0 && !isSelected(info, message, frame)) continue
+    if (info.is.length === 0 && message.requests.length > 1 && !hasParts(info, parts)) continue
+    if (info.when === undefined || info.when(context)) return info
+  }
+  return undefined
+}
+
+function isSelected({ is }: RequestInfo, { by }: MessageInfo, frame: Struct | undefined): boolean {
+  if (frame === undefined) return false
+  for (const values of is) {
+    let level = 0
+    while (level < by.length && (by[level] as (frame: Struct) => number)(frame) === values[level]) level++
+    if (level === by.length) return true
+  }
+  return false
+}
+
+function hasParts({ header, readable, reply, writable }: RequestInfo, parts: Parts): boolean {
+  const needsReadable = header !== undefined || readable !== undefined
+  const needsWritable = reply !== undefined || writable !== undefined
+  return needsReadable === parts.readable.length > 0 && needsWritable === parts.writable.length > 0
+}

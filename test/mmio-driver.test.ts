@@ -1,0 +1,615 @@
+/** The driver side of Virtio Over MMIO, against a register file that does what a test tells it. */
+import { FeatureSet } from 'virtgen/codegen/v1/wire'
+import {
+  ACKNOWLEDGE,
+  DEVICE_NEEDS_RESET,
+  DRIVER,
+  DRIVER_OK,
+  FAILED,
+  FEATURES_OK,
+  VIRTIO_F_ACCESS_PLATFORM,
+  VIRTIO_F_EVENT_IDX,
+  VIRTIO_F_INDIRECT_DESC,
+  VIRTIO_F_NOTIFICATION_DATA,
+  VIRTIO_F_RING_PACKED,
+  VIRTIO_F_VERSION_1,
+} from 'virtgen/wire/content'
+import { virtio_mmio } from 'virtgen/wire/transport-mmio'
+import { describe, expect, it } from 'vitest'
+import type { DriverError, DriverHost } from '../runtime/driver/host.ts'
+import { DriverMemory } from '../runtime/driver/memory.ts'
+import { GuestMemory } from '../runtime/memory.ts'
+import { MmioDevice } from '../runtime/mmio/device.ts'
+import { connectMmio, type MmioDriverOptions } from '../runtime/mmio/driver.ts'
+import { DummyDevice } from './support/dummy-device.ts'
+
+const names = new Map(Object.entries(virtio_mmio).map(([name, { offset }]) => [offset as number, name]))
+const live = ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK
+
+/** A device's registers: records every access, checks widths and directions, and follows `script`. */
+class Registers {
+  readonly log: string[] = []
+  readonly script: {
+    magic?: number
+    version?: number
+    id?: number
+    features?: FeatureSet
+    sizes?: number[]
+    readyBefore?: boolean
+    acceptsFeatures?: boolean
+    resetLooks?: number
+    needsReset?: boolean
+    onConfigRead?: () => void
+  }
+  readonly config = Uint8Array.from([1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
+  generation = 0
+  status = 0
+  interruptStatus = 0
+  accepted = FeatureSet.empty
+  readonly queues: Record<string, number>[] = []
+  readonly notified: number[] = []
+  #featuresSelected = -1
+  #driverSelected = -1
+  #queue = -1
+  #looks = 0
+
+  constructor(script: Registers['script'] = {}) {
+    this.script = script
+  }
+
+  get offered() {
+    return this.script.features ?? FeatureSet.of(VIRTIO_F_VERSION_1, VIRTIO_F_EVENT_IDX, VIRTIO_F_RING_PACKED, 0, 5)
+  }
+
+  #check(offset: number, width: number, direction: 'r' | 'w'): string {
+    if (offset >= virtio_mmio.Config.offset) return `Config+${offset - virtio_mmio.Config.offset}/${width}`
+    const name = names.get(offset)
+    if (name === undefined || width !== 4) throw new Error(`access of ${width} bytes at ${offset}`)
+    const { access } = virtio_mmio[name as keyof typeof virtio_mmio]
+    if (!access.includes(direction)) throw new Error(`${name} is ${access}`)
+    return name
+  }
+
+  read(offset: number, width: 1 | 2 | 4): number {
+    const name = this.#check(offset, width, 'r')
+    const value = this.#read(name, offset, width)
+    this.log.push(`${name} -> ${value}`)
+    return value
+  }
+
+  #read(name: string, offset: number, width: number): number {
+    const { script } = this
+    if (name === 'MagicValue') return script.magic ?? 0x74726976
+    if (name === 'Version') return script.version ?? 2
+    if (name === 'DeviceID') return script.id ?? 42
+    if (name === 'Status') return this.#readStatus()
+    if (name === 'DeviceFeatures') return this.offered.word(this.#featuresSelected)
+    if (name === 'QueueReady') return this.queues[this.#queue]?.[name] ?? (script.readyBefore ? 1 : 0)
+    if (name === 'QueueSizeMax') return (script.sizes ?? [64, 1000])[this.#queue] ?? 0
+    if (name === 'InterruptStatus') return this.interruptStatus
+    if (name === 'ConfigGeneration') return this.generation
+    if (!name.startsWith('Config+')) throw new Error(`unexpected read of ${name}`)
+    script.onConfigRead?.()
+    const at = offset - virtio_mmio.Config.offset
+    return this.config.slice(at, at + width).reduceRight((value, byte) => value * 256 + byte, 0)
+  }
+
+  #readStatus(): number {
+    if (this.#looks > 0 && --this.#looks > 0) return this.status
+    if (this.#looks === 0 && this.status === 0x1_00) this.status = 0
+    return this.script.needsReset && this.status & DRIVER_OK ? this.status | DEVICE_NEEDS_RESET : this.status
+  }
+
+  write(offset: number, width: 1 | 2 | 4, value: number): void {
+    const name = this.#check(offset, width, 'w')
+    this.log.push(`${name} <- ${value}`)
+    if (value < 0 || !Number.isInteger(value)) throw new Error(`${name} <- ${value}`)
+    if (name === 'Status') this.#writeStatus(value)
+    else if (name === 'DeviceFeaturesSel') this.#featuresSelected = value
+    else if (name === 'DriverFeaturesSel') this.#driverSelected = value
+    else if (name === 'DriverFeatures') this.accepted = this.accepted.withWord(this.#driverSelected, value)
+    else if (name === 'QueueSel') this.#queue = value
+    else if (name === 'QueueNotify') {
+      if ((this.status & DRIVER_OK) === 0) throw new Error('notified before DRIVER_OK')
+      this.notified.push(value)
+    } else if (name === 'InterruptACK') this.interruptStatus &= ~value
+    else if (name.startsWith('Queue')) {
+      this.queues[this.#queue] ??= {}
+      this.queues[this.#queue]![name] = value
+    }
+  }
+
+  #writeStatus(value: number): void {
+    if (value === 0) {
+      this.#looks = this.script.resetLooks ?? 0
+      this.status = this.#looks > 0 ? 0x100 : 0
+      this.queues.length = 0
+      this.interruptStatus = 0
+    } else {
+      if ((value & this.status) !== this.status) throw new Error(`the driver clears bits: ${this.status} <- ${value}`)
+      this.status = (this.script.acceptsFeatures ?? true) ? value : value & ~FEATURES_OK
+    }
+  }
+}
+
+class Client {
+  static readonly deviceId = 42
+  static readonly features: FeatureSet = FeatureSet.of(0, 1)
+  static readonly configLength: number = 10
+  static queues(_features: FeatureSet, _config: Uint8Array) {
+    return [
+      { index: 0, name: 'first', message: undefined },
+      { index: 1, name: 'second', message: undefined },
+    ]
+  }
+  readonly host: DriverHost
+  constructor(host: DriverHost) {
+    this.host = host
+  }
+}
+
+function setting(script: Registers['script'] = {}, options: Partial<MmioDriverOptions> = {}) {
+  const registers = new Registers(script)
+  const guest = GuestMemory.of(new Uint8Array(0x1_0000))
+  const memory = options.memory ?? new DriverMemory(guest, 0x1000, 0xf000)
+  return { registers, memory, guest, connect: (type = Client) => connectMmio(registers, type, { ...options, memory }) }
+}
+
+const failure = async (promise: Promise<unknown>): Promise<DriverError> =>
+  promise.then(
+    () => expect.fail('connected'),
+    (error) => error,
+  )
+
+describe('the initialisation', () => {
+  it('follows the sequence of the text, register by register', async () => {
+    const { registers, connect } = setting({ sizes: [64, 1000] }, { queueSize: 100 })
+    await connect()
+    const setup = (index: number, size: number) => [
+      `QueueSel <- ${index}`,
+      'QueueReady -> 0',
+      `QueueSizeMax -> ${[64, 1000][index]}`,
+      `QueueSel <- ${index}`,
+      `QueueSize <- ${size}`,
+      ...['QueueDescLow', 'QueueDescHigh', 'QueueDriverLow', 'QueueDriverHigh', 'QueueDeviceLow', 'QueueDeviceHigh'].map(
+        (name) => `${name} <- ${registers.queues[index]![name]}`,
+      ),
+      'QueueReady <- 1',
+    ]
+    expect(registers.log).toEqual([
+      `MagicValue -> ${0x74726976}`,
+      'Version -> 2',
+      'DeviceID -> 42',
+      'Status <- 0',
+      'Status -> 0',
+      'Status -> 0',
+      'Status <- 1',
+      'Status -> 1',
+      'Status <- 3',
+      'DeviceFeaturesSel <- 0',
+      `DeviceFeatures -> ${registers.offered.word(0)}`,
+      'DeviceFeaturesSel <- 1',
+      `DeviceFeatures -> ${registers.offered.word(1)}`,
+      'DriverFeaturesSel <- 0',
+      `DriverFeatures <- ${FeatureSet.of(0, VIRTIO_F_EVENT_IDX).word(0)}`,
+      'DriverFeaturesSel <- 1',
+      'DriverFeatures <- 1',
+      'Status -> 3',
+      'Status <- 11',
+      'Status -> 11',
+      'ConfigGeneration -> 0',
+      ...registers.log.filter((line) => line.startsWith('Config+')),
+      'ConfigGeneration -> 0',
+      ...setup(0, 64),
+      ...setup(1, 64),
+      'Status -> 11',
+      'Status <- 15',
+      'Status -> 15',
+    ])
+  })
+
+  it('puts the queues at aligned, zeroed, separate places', async () => {
+    const { registers, connect, guest } = setting()
+    guest.regions[0]!.u8.fill(0xff)
+    const { driver } = await connect()
+    const areas = registers.queues.flatMap((queue) => [queue.QueueDescLow!, queue.QueueDriverLow!, queue.QueueDeviceLow!])
+    expect(areas.every((address) => address % 16 === 0 && address >= 0x1000)).toBe(true)
+    expect(new Set(areas).size).toBe(6)
+    expect(registers.queues.map((queue) => queue.QueueSize)).toEqual([64, 256])
+    expect(guest.resolve(registers.queues[1]!.QueueDeviceLow!, 6 + 8 * 256)!.every((byte) => byte === 0)).toBe(true)
+    expect(driver.host.queues.map((queue) => queue.name)).toEqual(['first', 'second'])
+    expect(() => driver.host.queue(2)).toThrow('there is no queue 2, only 0, 1')
+  })
+
+  it('accepts what both know, and the platform features only when they are named', async () => {
+    const all = FeatureSet.of(0, 1, 7, VIRTIO_F_VERSION_1, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_EVENT_IDX, VIRTIO_F_RING_PACKED, VIRTIO_F_ACCESS_PLATFORM)
+    const accepted = async (options: Partial<MmioDriverOptions>) => {
+      const { registers, connect } = setting({ features: all }, options)
+      const { driver } = await connect()
+      expect(driver.host.features.equals(registers.accepted)).toBe(true)
+      return registers.accepted.bits
+    }
+    expect(await accepted({})).toEqual([0, 1, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_EVENT_IDX, VIRTIO_F_VERSION_1])
+    expect(await accepted({ features: FeatureSet.of(1) })).toEqual([1, VIRTIO_F_VERSION_1])
+    expect(await accepted({ features: FeatureSet.empty, required: FeatureSet.of(VIRTIO_F_ACCESS_PLATFORM) })).toEqual([
+      VIRTIO_F_VERSION_1,
+      VIRTIO_F_ACCESS_PLATFORM,
+    ])
+  })
+
+  it('waits for a reset that takes its time', async () => {
+    let pauses = 0
+    const pause = () => Promise.resolve(void pauses++)
+    const { registers, connect } = setting({ resetLooks: 5 }, { pause })
+    await connect()
+    expect([pauses > 2, registers.status]).toEqual([true, live])
+  })
+
+  it('reads the configuration again while it changes', async () => {
+    const { registers, connect } = setting()
+    let changes = 3
+    registers.script.onConfigRead = () => {
+      if (changes-- > 0) registers.generation++
+      registers.config.fill(registers.generation)
+    }
+    const seen: number[] = []
+    await connect(
+      class extends Client {
+        static override queues(_features: FeatureSet, config: Uint8Array) {
+          seen.push(...config)
+          return []
+        }
+      },
+    )
+    expect(seen).toEqual(new Array(10).fill(3))
+  })
+
+  it('reads each field of the configuration by its own width, 64-bit ones in halves, write-only ones never', async () => {
+    const { registers, connect } = setting()
+    await connect(
+      class extends Client {
+        static override readonly configLength = 20
+        static readonly configFields = [
+          { name: 'a', offset: 0, width: 8, access: 'r' as const },
+          { name: 'b', offset: 8, width: 2, access: 'r' as const },
+          { name: 'c', offset: 10, width: 1, access: 'rw' as const },
+          { name: 'd', offset: 12, width: 4, access: 'w' as const },
+          { name: 'e', offset: 16, width: 3, access: 'r' as const },
+        ]
+      },
+    )
+    const reads = registers.log.filter((line) => line.startsWith('Config+')).map((line) => line.split(' ')[0])
+    expect(reads).toEqual(['Config+0/4', 'Config+4/4', 'Config+8/2', 'Config+10/1', 'Config+16/1', 'Config+17/1', 'Config+18/1'])
+  })
+})
+
+describe('what can go wrong', () => {
+  it('touches nothing where there is no such device', async () => {
+    for (const [script, kind, reads] of [
+      [{ magic: 0 }, 'not-virtio', 1],
+      [{ version: 1 }, 'version', 2],
+      [{ id: 0 }, 'device-id', 3],
+      [{ id: 7 }, 'device-id', 3],
+    ] as const) {
+      const { registers, connect } = setting(script)
+      expect(await failure(connect())).toMatchObject({ name: 'DriverError', kind })
+      expect(registers.log).toHaveLength(reads)
+    }
+  })
+
+  it('gives the device up (FAILED) and its memory back', async () => {
+    const cases: [string, Registers['script'], Partial<MmioDriverOptions>?][] = [
+      ['feature', { features: FeatureSet.of(0) }],
+      ['feature', {}, { required: FeatureSet.of(1) }],
+      ['feature', { features: FeatureSet.of(VIRTIO_F_VERSION_1, 9) }, { required: FeatureSet.of(9) }],
+      ['features-refused', { acceptsFeatures: false }],
+      ['queue', { sizes: [64] }],
+      ['queue', { readyBefore: true }],
+      ['needs-reset', { needsReset: true }],
+    ]
+    for (const [kind, script, options] of cases) {
+      const { registers, connect, memory } = setting(script, options)
+      expect(await failure(connect())).toMatchObject({ name: 'DriverError', kind })
+      expect([registers.status & FAILED, memory.available], kind).toEqual([FAILED, 0xf000])
+    }
+  })
+
+  it('says so when the memory is too small', async () => {
+    const memory = new DriverMemory(GuestMemory.of(new Uint8Array(0x4000)), 0x1000, 0x1000)
+    const { registers, connect } = setting({}, { memory })
+    expect(await failure(connect())).toMatchObject({ kind: 'memory' })
+    expect([registers.status & FAILED, memory.available]).toEqual([FAILED, 0x1000])
+  })
+
+  it('gives up a device that does not come back from a reset', async () => {
+    const { registers, connect } = setting({ resetLooks: 1e9 }, { resetPolls: 20 })
+    expect(await failure(connect())).toMatchObject({ kind: 'reset' })
+    expect([registers.status & FAILED, registers.status & ACKNOWLEDGE]).toEqual([FAILED, 0])
+  })
+
+  it('gives up a configuration that never settles', async () => {
+    const { registers, connect } = setting()
+    registers.script.onConfigRead = () => {
+      registers.generation++
+    }
+    expect(await failure(connect())).toMatchObject({ kind: 'config' })
+    expect(registers.status & FAILED).toBe(FAILED)
+  })
+
+  it('does not accept a feature without what it requires', async () => {
+    const { registers, connect } = setting()
+    const type = class extends Client {
+      static checkFeatures() {
+        return [{ feature: 'VIRTIO_X_F_A', requires: 'VIRTIO_X_F_B' }]
+      }
+    }
+    const error = await failure(connect(type))
+    expect([error.kind, error.message]).toEqual(['feature', 'VIRTIO_X_F_A requires VIRTIO_X_F_B, which is not accepted or not offered'])
+    expect(registers.log.some((line) => line.startsWith('DriverFeatures '))).toBe(false)
+  })
+
+  it('resets the device when its client cannot be made', async () => {
+    const { registers, connect, memory } = setting()
+    const type = class extends Client {
+      constructor(host: DriverHost) {
+        super(host)
+        throw new Error('no')
+      }
+    }
+    expect((await failure(connect(type))).message).toBe('no')
+    expect([registers.queues, registers.status, memory.available]).toEqual([[], FAILED, 0xf000])
+  })
+
+  it('refuses wrong options', async () => {
+    for (const options of [{ queueSize: 0 }, { queueSize: 1.5 }, { resetPolls: 0 }]) {
+      const { registers, connect } = setting({}, options)
+      expect(await failure(connect())).toBeInstanceOf(RangeError)
+      expect(registers.log).toEqual([])
+    }
+  })
+})
+
+describe('a connected device', () => {
+  const piece = [{ address: 0x8000, length: 4 }]
+  const use = (guest: GuestMemory, queue: Record<string, number>, id: number, length: number) => {
+    const { view } = guest.regions[0]!
+    const index = view.getUint16(queue.QueueDeviceLow! + 2, true)
+    const at = queue.QueueDeviceLow! + 4 + 8 * (index % queue.QueueSize!)
+    view.setUint32(at, id, true)
+    view.setUint32(at + 4, length, true)
+    view.setUint16(queue.QueueDeviceLow! + 2, index + 1, true)
+  }
+
+  it('is notified by the index of the queue', async () => {
+    const { registers, connect } = setting()
+    const { driver } = await connect()
+    const queue = driver.host.queue(1)
+    queue.add(piece, [], 'a')
+    queue.publish()
+    expect(registers.notified).toEqual([1])
+  })
+
+  it('is notified with the position where VIRTIO_F_NOTIFICATION_DATA is negotiated', async () => {
+    const { registers, connect } = setting({ features: FeatureSet.of(VIRTIO_F_VERSION_1, VIRTIO_F_NOTIFICATION_DATA) })
+    const { driver } = await connect()
+    const queue = driver.host.queue(1)
+    for (const token of ['a', 'b', 'c']) queue.add(piece, [], token)
+    queue.publish()
+    expect(registers.notified).toEqual([1 + 3 * 0x1_0000])
+  })
+
+  it('serves its queues on an interrupt and acknowledges what it handled, no undefined bit', async () => {
+    const { registers, connect, guest } = setting({ features: FeatureSet.of(VIRTIO_F_VERSION_1) })
+    const { driver, interrupt } = await connect()
+    const queue = driver.host.queue(0)
+    const seen: unknown[] = []
+    driver.host.onUsed(0, () => {
+      for (let token = queue.completed(); token !== undefined; token = queue.completed()) seen.push(token)
+    })
+    queue.add([], piece, 'a')
+    queue.publish()
+    expect(interrupt()).toBe(false)
+    use(guest, registers.queues[0]!, 0, 4)
+    registers.interruptStatus = 0xfffffff1
+    registers.log.length = 0
+    expect(interrupt()).toBe(true)
+    expect([seen, registers.log]).toEqual([['a'], ['InterruptStatus -> 4294967281', 'InterruptACK <- 1']])
+    expect(() => driver.host.onUsed(0, () => {})).toThrow('has a handler')
+  })
+
+  it('misses nothing that the device uses between the handling and the acknowledgement', async () => {
+    const { registers, connect, guest } = setting({ features: FeatureSet.of(VIRTIO_F_VERSION_1) })
+    const { driver, interrupt } = await connect()
+    const queue = driver.host.queue(0)
+    const seen: unknown[] = []
+    driver.host.onUsed(0, () => {
+      for (let token = queue.completed(); token !== undefined; token = queue.completed()) seen.push(token)
+      // Now, before the acknowledgement, the device uses the second one.
+      if (seen.length === 1) use(guest, registers.queues[0]!, 1, 0)
+    })
+    queue.add([], piece, 'a')
+    queue.add([], piece, 'b')
+    queue.publish()
+    use(guest, registers.queues[0]!, 0, 4)
+    registers.interruptStatus = 1
+    interrupt()
+    expect(seen).toEqual(['a', 'b'])
+  })
+
+  it('tells of each configuration change once, also with the same generation, and of one that comes in between', async () => {
+    const { registers, connect } = setting()
+    const { driver, interrupt } = await connect()
+    let changes = 0
+    driver.host.onConfigChange(() => {
+      changes++
+      if (changes === 3) registers.generation++
+    })
+    registers.interruptStatus = 2
+    expect(interrupt()).toBe(true)
+    expect([changes, registers.interruptStatus]).toEqual([1, 0])
+    registers.interruptStatus = 2
+    interrupt()
+    expect(changes).toBe(2)
+    registers.interruptStatus = 2
+    interrupt()
+    expect(changes).toBe(4)
+  })
+
+  it('writes fields of the configuration by their width', async () => {
+    const { registers, connect } = setting()
+    const { driver } = await connect()
+    registers.log.length = 0
+    driver.host.config.write(9, Uint8Array.of(0xfe))
+    driver.host.config.write(0, Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 0x80))
+    expect(registers.log).toEqual(['Config+9/1 <- 254', `Config+0/4 <- ${0x04030201}`, `Config+4/4 <- ${0x80070605}`])
+    expect(() => driver.host.config.write(8, Uint8Array.of(1, 2, 3, 4))).toThrow(RangeError)
+    expect(() => driver.host.config.write(0, Uint8Array.of(1, 2, 3))).toThrow(RangeError)
+  })
+
+  it('is given up when it needs a reset', async () => {
+    const { registers, connect } = setting()
+    const { driver, interrupt } = await connect()
+    const errors: DriverError[] = []
+    driver.host.onFailure((error) => errors.push(error))
+    driver.host.onConfigChange(() => expect.fail('no configuration change'))
+    registers.status |= DEVICE_NEEDS_RESET
+    registers.interruptStatus = 2
+    interrupt()
+    expect(errors.map((error) => error.kind)).toEqual(['needs-reset'])
+  })
+
+  it('is given up (FAILED) when it breaks the rules', async () => {
+    const { registers, connect, guest } = setting()
+    const { driver } = await connect()
+    const errors: DriverError[] = []
+    driver.host.onFailure((error) => errors.push(error))
+    use(guest, registers.queues[0]!, 0, 0)
+    expect(driver.host.queue(0).completed()).toBeUndefined()
+    expect(errors).toMatchObject([{ kind: 'violation', violation: { kind: 'used-index', queue: 0 } }])
+    expect(registers.status & FAILED).toBe(FAILED)
+    const late: DriverError[] = []
+    driver.host.onFailure((error) => late.push(error))
+    expect(late).toEqual(errors)
+  })
+
+  it('gives the memory back when it is reset, and is left alone afterwards', async () => {
+    const { registers, connect, memory } = setting()
+    const { driver, interrupt } = await connect()
+    driver.host.queue(0).add(piece, [], 'a')
+    await driver.host.reset()
+    expect([registers.status, memory.available]).toEqual([0, 0xf000])
+    registers.log.length = 0
+    registers.interruptStatus = 3
+    expect([interrupt(), driver.host.queue(0).detach(), registers.log]).toEqual([false, 'a', []])
+    await driver.host.reset()
+    expect(registers.log).toEqual([])
+  })
+
+  it('keeps the memory of a device that does not come back', async () => {
+    const { registers, connect, memory } = setting({}, { resetPolls: 10 })
+    const { driver } = await connect()
+    registers.script.resetLooks = 1e9
+    const before = memory.available
+    expect(await failure(driver.host.reset())).toMatchObject({ kind: 'reset' })
+    expect(memory.available).toBe(before)
+  })
+})
+
+describe('with the device side of this package', () => {
+  const pair = async (queueSize: number, features?: FeatureSet) => {
+    const guest = GuestMemory.of(new Uint8Array(0x2_0000))
+    const memory = new DriverMemory(guest, 0x1000, 0x1_f000)
+    const device = new DummyDevice([queueSize, 16])
+    const state: { interrupt: (() => boolean) | undefined; errors: DriverError[] } = { interrupt: undefined, errors: [] }
+    const mmio = new MmioDevice(device, { memory: guest, interrupt: (level) => level && state.interrupt?.() })
+    // Answers with the bytes of the request plus one, now or, with an even first byte, after the next one.
+    let parked: (() => void) | undefined
+    device.onQueue = (index, host) => {
+      const queue = host.queue(index)!
+      for (let chain = queue.next(); chain !== undefined; chain = queue.next()) {
+        const taken = chain
+        const bytes = new Uint8Array(taken.readable.length)
+        taken.readable.copyTo(bytes)
+        const answer = () => {
+          taken.writable.copyFrom(bytes.map((byte) => byte + 1))
+          taken.complete()
+        }
+        const earlier = parked
+        parked = undefined
+        if (bytes[0]! % 2 === 0 && earlier === undefined) parked = answer
+        else answer()
+        earlier?.()
+      }
+    }
+    const connection = await connectMmio(mmio, Client, { memory, ...(features ? { features } : {}) })
+    state.interrupt = connection.interrupt
+    connection.driver.host.onFailure((error) => state.errors.push(error))
+    return { ...connection, host: connection.driver.host, memory, mmio, device, errors: state.errors }
+  }
+
+  it('carries a hundred thousand buffers over all wraps of the indices, with every combination of ring features', async () => {
+    for (const features of [[], [VIRTIO_F_EVENT_IDX], [VIRTIO_F_INDIRECT_DESC], [VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC]]) {
+      const { host, memory, errors } = await pair(8, FeatureSet.of(...features))
+      expect(features.every((feature) => host.features.has(feature))).toBe(true)
+      const queue = host.queue(0)
+      const buffers = Array.from({ length: 8 }, () => memory.allocate(16))
+      const free = [...buffers.keys()]
+      let sent = 0
+      let received = 0
+      const wrong: string[] = []
+      host.onUsed(0, () => {
+        for (let token = queue.completed(); token !== undefined; token = queue.completed()) {
+          const [slot, value] = token as [number, number]
+          if (buffers[slot]!.bytes[8] !== ((value + 1) & 0xff) || queue.written !== 2)
+            wrong.push(`${value}: ${buffers[slot]!.bytes[8]}, ${queue.written}`)
+          free.push(slot)
+          received++
+        }
+      })
+      while (sent < 100_000) {
+        for (let batch = 1 + (sent % 3); batch > 0 && free.length > 0; batch--) {
+          const slot = free[free.length - 1]!
+          const { address, bytes } = buffers[slot]!
+          bytes[0] = sent
+          const pieces = [
+            { address, length: 1 },
+            { address: address + 1, length: 1 },
+          ]
+          if (!queue.add(pieces, [{ address: address + 8, length: 4 }], [slot, sent & 0xff])) break
+          free.pop()
+          sent++
+        }
+        queue.publish()
+      }
+      expect([wrong, errors, sent - received <= 1]).toEqual([[], [], true])
+    }
+  })
+
+  it('sees configuration changes and the need for a reset, and can begin anew', async () => {
+    const { host, device, mmio, errors, memory } = await pair(8)
+    let changes = 0
+    host.onConfigChange(() => changes++)
+    device.config.update((fields) => fields.$view.setUint8(0, 99))
+    expect([changes, host.config.read()[0]]).toEqual([1, 99])
+    device.host!.fail({ kind: 'request-size', queue: 0, detail: 'test' })
+    expect(errors.map((error) => error.kind)).toEqual(['needs-reset'])
+    await host.reset()
+    expect([memory.available, mmio.control.status]).toEqual([0x1_f000, 0])
+    const again = await connectMmio(mmio, Client, { memory })
+    expect(again.driver.host.features.has(VIRTIO_F_VERSION_1)).toBe(true)
+  })
+
+  it('waits for a device whose reset takes its time', async () => {
+    const { host, device } = await pair(8)
+    let finish = () => {}
+    device.onReset = () => new Promise<void>((resolve) => (finish = resolve))
+    let isOver = false
+    const reset = host.reset().then(() => {
+      isOver = true
+    })
+    for (let i = 0; i < 20; i++) await Promise.resolve()
+    expect(isOver).toBe(false)
+    finish()
+    await reset
+  })
+})
