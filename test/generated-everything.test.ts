@@ -3,12 +3,15 @@ import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { decodeStruct, encodeStruct, type Part, type Reference, type Struct } from '../generator/index.ts'
 import { loadWithShapes } from './support/description.ts'
+import { withParts } from './support/parts.ts'
 import { differences, toHex } from './support/plain.ts'
 import { arbitrarySample } from './support/values.ts'
 import { loadWire } from './support/wire-modules.ts'
 
-const model = loadWithShapes()
-const wire = await loadWire(model)
+const described = loadWithShapes()
+const parts = withParts(described)
+const { model } = parts
+const wire = (await loadWire(described)).withParts(parts)
 
 interface Target {
   title: string
@@ -17,21 +20,25 @@ interface Target {
   part: Part | undefined
 }
 
-/** Every part of every struct that has a class. */
+/** Every part of every struct that has a class. Those of requests, payload left out, have one each. */
 function targetsOf(chapter: (typeof model.chapters)[number]): Target[] {
   return chapter.structs
     .filter((struct) => struct.role !== 'foreign')
     .flatMap((struct) =>
-      (struct.twoPart
-        ? (['readable', 'writable'] as const).filter((part) => struct.members.some((member) => member.part === part))
-        : [undefined]
-      ).map((part) => ({
+      partsOf(chapter.name, struct).map((part) => ({
         title: `${struct.name}${part ? ` ${part}` : ''}`,
         struct,
         reference: { chapter: chapter.name, name: struct.name },
         part,
       })),
     )
+}
+
+function partsOf(chapter: string, struct: Struct): (Part | undefined)[] {
+  if (!struct.twoPart) return [undefined]
+  const own = parts.classes.find((each) => each.chapter === chapter && each.name === struct.name)
+  if (own) return [own.part]
+  return (['readable', 'writable'] as const).filter((part) => struct.members.some((member) => member.part === part))
 }
 
 // Deeper: FUZZ_RUNS=1000 npx vitest run test/generated-everything.test.ts

@@ -599,3 +599,324 @@ export class ConsoleControlTxReadable extends Struct {
     return this
   }
 }
+
+/** A `console_control_rx` as a plain value. */
+export interface ConsoleControlRxEventValue {
+  /**
+   * Number of the port.
+   * Native byte order on the legacy interface.
+   */
+  id: number
+  /** One of {@link virtio_console_event}. Native byte order on the legacy interface. */
+  event: number
+  /**
+   * What it says depends on the event.
+   * Native byte order on the legacy interface.
+   */
+  value: number
+}
+
+/**
+ * The device-writable part.
+ * VIRTIO 1.4, Device Types / Console Device / Device Operation / Multiport Device Operation
+ */
+export class ConsoleControlRxEvent extends Struct {
+  /** Length in bytes. */
+  static readonly size = 8
+  /** Offsets of members in bytes. */
+  static readonly offsetOf = { id: 0, event: 4, value: 6 } as const
+
+  get $minimum(): number {
+    return 8
+  }
+
+  get $size(): number {
+    return 8
+  }
+
+  /**
+   * Number of the port.
+   * Native byte order on the legacy interface.
+   */
+  get id(): number {
+    return this.$view.getUint32(this.$offset, true)
+  }
+
+  set id(value: number) {
+    set32(this.$view, this.$offset, value, true, 'ConsoleControlRxEvent.id')
+  }
+
+  /** One of {@link virtio_console_event}. Native byte order on the legacy interface. */
+  get event(): number {
+    return this.$view.getUint16(this.$offset + 4, true)
+  }
+
+  set event(value: number) {
+    set16(this.$view, this.$offset + 4, value, true, 'ConsoleControlRxEvent.event')
+  }
+
+  /**
+   * What it says depends on the event.
+   * Native byte order on the legacy interface.
+   */
+  get value(): number {
+    return this.$view.getUint16(this.$offset + 6, true)
+  }
+
+  set value(value: number) {
+    set16(this.$view, this.$offset + 6, value, true, 'ConsoleControlRxEvent.value')
+  }
+
+  /** Reads a plain value. Throws RangeError when the bytes are too few. */
+  static decode(bytes: Uint8Array): ConsoleControlRxEventValue {
+    return new ConsoleControlRxEvent().at(viewOf(bytes)).$get()
+  }
+
+  /** Writes a plain value. Throws RangeError for what does not fit. */
+  static encode(value: Partial<ConsoleControlRxEventValue>): Uint8Array {
+    const struct = new ConsoleControlRxEvent()
+    const bytes = new Uint8Array(8)
+    struct.at(viewOf(bytes)).$set(value)
+    return bytes
+  }
+
+  /** Reads all members into a plain value. */
+  $get(): ConsoleControlRxEventValue {
+    return {
+      id: this.id,
+      event: this.event,
+      value: this.value,
+    }
+  }
+
+  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
+  $set(value: Partial<ConsoleControlRxEventValue>): this {
+    if (value.id !== undefined) this.id = value.id
+    if (value.event !== undefined) this.event = value.event
+    if (value.value !== undefined) this.value = value.value
+    return this
+  }
+}
+
+/** A `console_control_rx.resize` as a plain value. */
+export interface ConsoleControlRxResizeEventValue {
+  /**
+   * Number of the port.
+   * Native byte order on the legacy interface.
+   */
+  id: number
+  /** One of {@link virtio_console_event}. Native byte order on the legacy interface. */
+  event: number
+  /**
+   * What it says depends on the event.
+   * Native byte order on the legacy interface.
+   */
+  value: number
+  /** In columns of characters. Native byte order on the legacy interface. */
+  cols: number
+  /** In rows of characters. Native byte order on the legacy interface. */
+  rows: number
+}
+
+/**
+ * The new size of a console.
+ * The device-writable part.
+ * VIRTIO 1.4, Device Types / Console Device / Device Operation / Multiport Device Operation
+ */
+export class ConsoleControlRxResizeEvent extends Struct {
+  /** Length in bytes. */
+  static readonly size = 12
+  /** Offsets of members in bytes. */
+  static readonly offsetOf = { id: 0, event: 4, value: 6, cols: 8, rows: 10 } as const
+
+  get $minimum(): number {
+    return 12
+  }
+
+  get $size(): number {
+    return 12
+  }
+
+  /**
+   * Number of the port.
+   * Native byte order on the legacy interface.
+   */
+  get id(): number {
+    return this.$view.getUint32(this.$offset, true)
+  }
+
+  set id(value: number) {
+    set32(this.$view, this.$offset, value, true, 'ConsoleControlRxResizeEvent.id')
+  }
+
+  /** One of {@link virtio_console_event}. Native byte order on the legacy interface. */
+  get event(): number {
+    return this.$view.getUint16(this.$offset + 4, true)
+  }
+
+  set event(value: number) {
+    set16(this.$view, this.$offset + 4, value, true, 'ConsoleControlRxResizeEvent.event')
+  }
+
+  /**
+   * What it says depends on the event.
+   * Native byte order on the legacy interface.
+   */
+  get value(): number {
+    return this.$view.getUint16(this.$offset + 6, true)
+  }
+
+  set value(value: number) {
+    set16(this.$view, this.$offset + 6, value, true, 'ConsoleControlRxResizeEvent.value')
+  }
+
+  /** In columns of characters. Native byte order on the legacy interface. */
+  get cols(): number {
+    return this.$view.getUint16(this.$offset + 8, true)
+  }
+
+  set cols(value: number) {
+    set16(this.$view, this.$offset + 8, value, true, 'ConsoleControlRxResizeEvent.cols')
+  }
+
+  /** In rows of characters. Native byte order on the legacy interface. */
+  get rows(): number {
+    return this.$view.getUint16(this.$offset + 10, true)
+  }
+
+  set rows(value: number) {
+    set16(this.$view, this.$offset + 10, value, true, 'ConsoleControlRxResizeEvent.rows')
+  }
+
+  /** Reads a plain value. Throws RangeError when the bytes are too few. */
+  static decode(bytes: Uint8Array): ConsoleControlRxResizeEventValue {
+    return new ConsoleControlRxResizeEvent().at(viewOf(bytes)).$get()
+  }
+
+  /** Writes a plain value. Throws RangeError for what does not fit. */
+  static encode(value: Partial<ConsoleControlRxResizeEventValue>): Uint8Array {
+    const struct = new ConsoleControlRxResizeEvent()
+    const bytes = new Uint8Array(12)
+    struct.at(viewOf(bytes)).$set(value)
+    return bytes
+  }
+
+  /** Reads all members into a plain value. */
+  $get(): ConsoleControlRxResizeEventValue {
+    return {
+      id: this.id,
+      event: this.event,
+      value: this.value,
+      cols: this.cols,
+      rows: this.rows,
+    }
+  }
+
+  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
+  $set(value: Partial<ConsoleControlRxResizeEventValue>): this {
+    if (value.id !== undefined) this.id = value.id
+    if (value.event !== undefined) this.event = value.event
+    if (value.value !== undefined) this.value = value.value
+    if (value.cols !== undefined) this.cols = value.cols
+    if (value.rows !== undefined) this.rows = value.rows
+    return this
+  }
+}
+
+/** A `console_control_tx` as a plain value. */
+export interface ConsoleControlTxHeaderValue {
+  /**
+   * Number of the port.
+   * Native byte order on the legacy interface.
+   */
+  id: number
+  /** One of {@link virtio_console_event}. Native byte order on the legacy interface. */
+  event: number
+  /**
+   * What it says depends on the event.
+   * Native byte order on the legacy interface.
+   */
+  value: number
+}
+
+/**
+ * The device-readable part.
+ * VIRTIO 1.4, Device Types / Console Device / Device Operation / Multiport Device Operation
+ */
+export class ConsoleControlTxHeader extends Struct {
+  /** Length in bytes. */
+  static readonly size = 8
+  /** Offsets of members in bytes. */
+  static readonly offsetOf = { id: 0, event: 4, value: 6 } as const
+
+  get $minimum(): number {
+    return 8
+  }
+
+  get $size(): number {
+    return 8
+  }
+
+  /**
+   * Number of the port.
+   * Native byte order on the legacy interface.
+   */
+  get id(): number {
+    return this.$view.getUint32(this.$offset, true)
+  }
+
+  set id(value: number) {
+    set32(this.$view, this.$offset, value, true, 'ConsoleControlTxHeader.id')
+  }
+
+  /** One of {@link virtio_console_event}. Native byte order on the legacy interface. */
+  get event(): number {
+    return this.$view.getUint16(this.$offset + 4, true)
+  }
+
+  set event(value: number) {
+    set16(this.$view, this.$offset + 4, value, true, 'ConsoleControlTxHeader.event')
+  }
+
+  /**
+   * What it says depends on the event.
+   * Native byte order on the legacy interface.
+   */
+  get value(): number {
+    return this.$view.getUint16(this.$offset + 6, true)
+  }
+
+  set value(value: number) {
+    set16(this.$view, this.$offset + 6, value, true, 'ConsoleControlTxHeader.value')
+  }
+
+  /** Reads a plain value. Throws RangeError when the bytes are too few. */
+  static decode(bytes: Uint8Array): ConsoleControlTxHeaderValue {
+    return new ConsoleControlTxHeader().at(viewOf(bytes)).$get()
+  }
+
+  /** Writes a plain value. Throws RangeError for what does not fit. */
+  static encode(value: Partial<ConsoleControlTxHeaderValue>): Uint8Array {
+    const struct = new ConsoleControlTxHeader()
+    const bytes = new Uint8Array(8)
+    struct.at(viewOf(bytes)).$set(value)
+    return bytes
+  }
+
+  /** Reads all members into a plain value. */
+  $get(): ConsoleControlTxHeaderValue {
+    return {
+      id: this.id,
+      event: this.event,
+      value: this.value,
+    }
+  }
+
+  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
+  $set(value: Partial<ConsoleControlTxHeaderValue>): this {
+    if (value.id !== undefined) this.id = value.id
+    if (value.event !== undefined) this.event = value.event
+    if (value.value !== undefined) this.value = value.value
+    return this
+  }
+}

@@ -67,10 +67,16 @@ export function exportType(name: string, type: string, documentation: ReturnType
 }
 
 /** A statement below its comment, with an empty line before. */
-function documented(statement: string, { docs: [comment] = [] }: ReturnType<typeof docs>): string {
-  if (comment === undefined) return statement
+function documented(statement: string, documentation: ReturnType<typeof docs>): string {
+  const lines = commentLines(documentation)
+  return lines.length === 0 ? statement : `\n${lines.join('\n')}\n${statement}`
+}
+
+/** A documentation comment as lines, for code that is put together as text. */
+export function commentLines({ docs: [comment] = [] }: ReturnType<typeof docs>): string[] {
+  if (comment === undefined) return []
   const { description } = comment
-  const lines = description.startsWith('\n')
+  return description.startsWith('\n')
     ? [
         '/**',
         ...description
@@ -80,14 +86,15 @@ function documented(statement: string, { docs: [comment] = [] }: ReturnType<type
         ' */',
       ]
     : [`/** ${description} */`]
-  return `\n${lines.join('\n')}\n${statement}`
 }
 
 /** An import, one name a line where it would be too long. */
 export function importStatement(module: string, names: readonly { name: string; type: boolean }[]): string {
-  const items = names.map(({ name, type }) => (type ? `type ${name}` : name))
-  const line = `import { ${items.join(', ')} } from ${quote(module)}`
-  return line.length <= lineWidth ? line : `import {\n${items.map((item) => `  ${item},`).join('\n')}\n} from ${quote(module)}`
+  const onlyTypes = names.every(({ type }) => type)
+  const word = onlyTypes ? 'import type' : 'import'
+  const items = names.map(({ name, type }) => (type && !onlyTypes ? `type ${name}` : name))
+  const line = `${word} { ${items.join(', ')} } from ${quote(module)}`
+  return line.length <= lineWidth ? line : `${word} {\n${items.map((item) => `  ${item},`).join('\n')}\n} from ${quote(module)}`
 }
 
 const lineWidth = 120

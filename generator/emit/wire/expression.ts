@@ -18,8 +18,12 @@ export interface ExpressionScope {
   context: string
   /** Prefix of own members. */
   own: string
+  /** Prefix of what is given from outside; `this.$given` unless it says otherwise. */
+  given?: string
   /** True when own members are read from a plain value instead of an accessor. */
   plain?: boolean
+  /** Members of the configuration space, where the context has it as an accessor instead of a plain value. */
+  config?: readonly Member[]
 }
 
 const comparison: Record<string, string> = { '==': '===', '!=': '!==', '<': '<', '<=': '<=', '>': '>', '>=': '>=' }
@@ -174,6 +178,7 @@ function bigCode(tree: Tree, scope: ExpressionScope): string {
 function field(path: FieldPath, scope: ExpressionScope): string {
   switch (path.from) {
     case 'config':
+      if (scope.config) return configCode(scope, path.path)
       return `${scope.context}.config.${path.path.map(identifier).join('.')}`
     case 'own':
       if (scope.plain) return plainField(path.path, scope)
@@ -185,6 +190,12 @@ function field(path: FieldPath, scope: ExpressionScope): string {
   }
 }
 
+/** A field of a configuration space: none of its members is ever absent. */
+function configCode(scope: ExpressionScope, path: readonly string[]): string {
+  const unconditional = (members: readonly Member[]): Member[] => members.map(({ when: _, ...member }) => member)
+  return fieldCode(scope.needs, unconditional(scope.config as readonly Member[]), `${scope.context}.config`, path)
+}
+
 /** A field of a plain value, which may lack it. */
 function plainField(path: readonly string[], scope: ExpressionScope): string {
   const text = `${scope.own}.${path.map(identifier).join('?.')} ?? 0`
@@ -193,7 +204,7 @@ function plainField(path: readonly string[], scope: ExpressionScope): string {
 }
 
 function givenField(name: string, path: readonly string[], scope: ExpressionScope): string {
-  const base = `this.$given.${identifier(name)}`
+  const base = `${scope.given ?? 'this.$given'}.${identifier(name)}`
   if (path.length === 0) return base
   if (name === 'readable') return fieldCode(scope.needs, scope.needs.members(scope.struct, 'readable'), base, path)
   const reference = scope.struct.given.find((given) => given.name === name)?.struct

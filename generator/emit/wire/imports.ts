@@ -5,15 +5,21 @@ import { importStatement } from '../code.ts'
 import { exportedConstants } from './constants.ts'
 
 export const contract = 'virtgen/codegen/v1/wire'
+export const deviceContract = 'virtgen/codegen/v1/device'
+
+/** Folders of generated modules, one module per chapter in each. */
+export type Folder = 'wire' | 'messages' | 'skeleton' | 'driver'
 
 export class Imports {
   readonly #model: Model
   readonly #chapter: string
+  readonly #folder: Folder
   readonly #modules = new Map<string, Map<string, boolean>>()
 
-  constructor(model: Model, chapter: string) {
+  constructor(model: Model, chapter: string, folder: Folder = 'wire') {
     this.#model = model
     this.#chapter = chapter
+    this.#folder = folder
   }
 
   #use(module: string, name: string, type = false): string {
@@ -32,27 +38,46 @@ export class Imports {
     return this.#use(contract, name, true)
   }
 
-  /** The module of another chapter: the published entry of a built-in one, the file beside of one that extends it. */
-  #module(chapter: string): string {
+  /** A name of the contract of devices and drivers. */
+  device(name: string): string {
+    return this.#use(deviceContract, name)
+  }
+
+  deviceType(name: string): string {
+    return this.#use(deviceContract, name, true)
+  }
+
+  /** A module of a chapter: the published entry of a built-in one, the file beside of one that extends it. */
+  #module(chapter: string, folder: Folder): string {
     const found = this.#model.chapters.find(({ name }) => name === chapter)
-    return found?.builtin ? `virtgen/wire/${chapter}` : `./${chapter}.js`
+    if (found?.builtin) return `virtgen/${folder}/${chapter}`
+    return folder === this.#folder ? `./${chapter}.js` : `../${folder}/${chapter}.js`
+  }
+
+  /** A name that the module of a chapter exports. */
+  from(folder: Folder, chapter: string, name: string, type = false): string {
+    return folder === this.#folder && chapter === this.#chapter ? name : this.#use(this.#module(chapter, folder), name, type)
   }
 
   feature({ chapter, name }: Extract<Tree, { op: 'feature' }>): string {
-    return chapter === this.#chapter ? identifier(name) : this.#use(this.#module(chapter), identifier(name))
+    return this.from('wire', chapter, identifier(name))
   }
 
   /** The exported name of a constant, or undefined when it has none of its own. */
   constant({ chapter, name, value }: Extract<Tree, { op: 'constant' }>): string | undefined {
     const found = this.#model.chapters.find((candidate) => candidate.name === chapter)
     if (found === undefined || typeof value === 'bigint' || !exportedConstants(found).has(name)) return undefined
-    return chapter === this.#chapter ? name : this.#use(this.#module(chapter), name)
+    return this.from('wire', chapter, name)
   }
 
   /** A class of a struct, or a name that goes with it (`Value`, `Layout`). */
   class(reference: Reference, suffix: string, type = false): string {
-    const name = className(reference.name) + suffix
-    return reference.chapter === this.#chapter ? name : this.#use(this.#module(reference.chapter), name, type)
+    return this.from('wire', reference.chapter, className(reference.name) + suffix, type)
+  }
+
+  /** Every name that is imported. */
+  get names(): string[] {
+    return [...this.#modules.values()].flatMap((names) => [...names.keys()])
   }
 
   statements(): string[] {

@@ -1,8 +1,9 @@
 /** The wire emitter: one module per chapter with its constants, features, registers and struct accessors. */
-import type { Chapter, Model, Struct } from '../../model.ts'
-import { identifier } from '../../names.ts'
+import type { Chapter, Message, Model, Struct } from '../../model.ts'
+import { className, identifier } from '../../names.ts'
 import { docs, exportConst, numberCode, printFile, quote, type Statement } from '../code.ts'
 import type { EmittedFile } from '../index.ts'
+import { messageShape } from '../parts.ts'
 import { constantStatements, featureStatements } from './constants.ts'
 import { Imports } from './imports.ts'
 import { memberDoc } from './member-doc.ts'
@@ -16,17 +17,19 @@ export function emitWire(model: Model, chapters: readonly Chapter[]): EmittedFil
 
 function emitChapter(model: Model, chapter: Chapter, needs: Needs): string {
   const imports = new Imports(model, chapter.name)
+  checkNames(model, needs, chapter)
   const body: Statement[] = [
     ...deviceStatements(model, chapter),
     ...featureStatements(model, chapter, imports),
     ...constantStatements(model, chapter),
     ...chapter.registers.map((block) => registerStatement(model, block, imports)),
     ...chapter.structs.filter((struct) => struct.role !== 'foreign').flatMap((struct) => structStatements(model, struct, imports, needs)),
+    ...chapter.messages.flatMap((message) => partStatements(model, message, imports, needs)),
   ]
   return printFile(`${chapter.name}.ts`, header(model, chapter), [...imports.statements(), ...body])
 }
 
-function header(model: Model, chapter: Chapter): string {
+export function header(model: Model, chapter: Chapter): string {
   const command = chapter.builtin ? 'virtgen generate' : 'virtgen generate --spec DIR --out DIR'
   const source = chapter.builtin ? `spec/${chapter.file}` : chapter.file
   const section = chapter.section ? ` (${chapter.section})` : ''
@@ -79,4 +82,26 @@ function structStatements(model: Model, struct: Struct, imports: Imports, needs:
     ? (['readable', 'writable'] as const).filter((part) => struct.members.some((member) => member.part === part))
     : [undefined]
   return parts.flatMap((part) => new StructEmitter(model, imports, needs, struct, part).statements())
+}
+
+/** The parts of requests, without payloads: what skeletons and drivers work with. */
+function partStatements(model: Model, message: Message, imports: Imports, needs: Needs): Statement[] {
+  return messageShape(model, needs, message).classes.flatMap(({ name, part, struct, readable }) =>
+    new StructEmitter(model, imports, needs, struct, part, { name, ...(readable === undefined ? {} : { readable }) }).statements(),
+  )
+}
+
+/** The classes of parts have names of ours; one that the chapter gives something else would be exported twice. */
+function checkNames(model: Model, needs: Needs, chapter: Chapter): void {
+  const owners = new Map<string, string>()
+  const claim = (name: string, owner: string): void => {
+    const other = owners.get(name)
+    if (other !== undefined) throw new Error(`${chapter.file}: "${other}" and ${owner} both become ${name}`)
+    owners.set(name, owner)
+  }
+  for (const { name, twoPart, role } of chapter.structs)
+    if (role !== 'foreign') for (const suffix of twoPart ? ['Readable', 'Writable'] : ['']) owners.set(className(name) + suffix, name)
+  for (const { name } of chapter.groups) owners.set(identifier(name), name)
+  for (const message of chapter.messages)
+    for (const { name, part, struct } of messageShape(model, needs, message).classes) claim(name, `the ${part} part of "${struct.name}"`)
 }

@@ -28,10 +28,17 @@ export function dependence(expressions: readonly (Expression | undefined)[]): De
   return result
 }
 
+function entryOf<T>(cache: Map<Struct, Map<Part | undefined, T>>, struct: Struct): Map<Part | undefined, T> {
+  const parts = cache.get(struct) ?? new Map<Part | undefined, T>()
+  cache.set(struct, parts)
+  return parts
+}
+
 export class Needs {
   readonly #model: Model
-  readonly #context = new Map<string, ContextNeeds>()
-  readonly #variable = new Map<string, boolean>()
+  // By the struct itself: the parts of a request have no name of their own in the model.
+  readonly #context = new Map<Struct, Map<Part | undefined, ContextNeeds>>()
+  readonly #variable = new Map<Struct, Map<Part | undefined, boolean>>()
 
   constructor(model: Model) {
     this.#model = model
@@ -48,11 +55,11 @@ export class Needs {
   }
 
   context(struct: Struct, part: Part | undefined): ContextNeeds {
-    const key = `${struct.chapter} ${struct.name} ${part}`
-    const known = this.#context.get(key)
+    const parts = entryOf(this.#context, struct)
+    const known = parts.get(part)
     if (known) return known
     const needs: ContextNeeds = { features: false, config: new Set(), queueSize: false, caller: new Set() }
-    this.#context.set(key, needs)
+    parts.set(part, needs)
     const fixed = struct.role === 'config' || struct.role === 'registers'
     for (const member of this.members(struct, part)) this.#memberContext(member, needs, fixed)
     for (const expression of [struct.length, struct.head?.size]) this.#expressionContext(expression, needs)
@@ -104,13 +111,13 @@ export class Needs {
 
   /** True when the size depends on the content, or takes all that is left. */
   isVariable(struct: Struct, part: Part | undefined): boolean {
-    const key = `${struct.chapter} ${struct.name} ${part}`
-    const known = this.#variable.get(key)
+    const parts = entryOf(this.#variable, struct)
+    const known = parts.get(part)
     if (known !== undefined) return known
-    this.#variable.set(key, false)
+    parts.set(part, false)
     const fixed = struct.role === 'config' || struct.role === 'registers'
     const variable = this.members(struct, part).some((member) => this.isVariableMember(member, fixed)) || struct.length !== undefined
-    this.#variable.set(key, variable)
+    parts.set(part, variable)
     return variable
   }
 
@@ -153,6 +160,19 @@ export class Needs {
     const open = (members: readonly Member[]): boolean =>
       members.some((member) => (member.type.kind === 'group' ? open(member.type.members) : this.isOpenMember(member)))
     return open(this.members(struct, part))
+  }
+
+  /**
+   * True for a member that takes all that is left where its deciding field selects nothing that is known: it leaves what stands behind it all the same.
+   */
+  mayBeOpen(member: Member): boolean {
+    if (member.area || member.framed || member.dims.length > 0) return false
+    const { type } = member
+    if (type.kind === 'union') return type.by !== undefined && (type.group !== undefined || type.arms.some(({ size }) => size === null))
+    if (type.kind === 'group') return type.members.some((inner) => this.mayBeOpen(inner))
+    if (type.kind !== 'struct') return false
+    const struct = this.struct(type)
+    return struct.length === undefined && this.members(struct, this.partOf(type, member.part)).some((inner) => this.mayBeOpen(inner))
   }
 
   /** Bytes that a member needs at least: those up to the first one whose length is not a number. */

@@ -165,7 +165,7 @@ export class Places extends Subject {
     const certain = new Set<Slot>()
     let counts = true
     for (const slot of this.slots) {
-      if (slot.length === 'open') counts = true
+      if (slot.length === 'open' || this.needs.mayBeOpen(slot.member)) counts = true
       else if (slot.length === 'content') counts = false
       else if (counts) certain.add(slot)
     }

@@ -5,7 +5,7 @@ import type { Expression, Member } from '../../model.ts'
 import { identifier } from '../../names.ts'
 import { isBytes } from '../../values.ts'
 import { quote } from '../code.ts'
-import { condition, type ExpressionScope, lengthCode, parenthesise } from './expression.ts'
+import { condition, type ExpressionScope, lengthCode, numeric, parenthesise } from './expression.ts'
 import { dependence } from './needs.ts'
 import { partSuffix } from './subject.ts'
 import { Unions } from './unions.ts'
@@ -72,7 +72,11 @@ export class SizeOf extends Unions {
         : this.product([`${flat}.length`, this.elementSize(member, id, scope)])
     }
     const stride =
-      member.stride && dependence([member.stride]) === 'content' ? `(value.${fieldOf(member.stride)} ?? 0)` : this.elementSize(member, id, scope)
+      member.stride && dependence([member.stride]) === 'content'
+        ? isOfValue(member.stride)
+          ? `(value.${fieldOf(member.stride)} ?? 0)`
+          : parenthesise(numeric(member.stride, { ...scope, given: 'given' }))
+        : this.elementSize(member, id, scope)
     return `(${value}?.length ?? 0) * ${this.product([...inner, stride])}`
   }
 

@@ -1,6 +1,7 @@
 /** The members of a struct (or of one part of it) as a row of slots, each with the way its start and its length are known. */
 import type { Expression, Member, Part, Struct } from '../../model.ts'
 import { identifier } from '../../names.ts'
+import { isBytes } from '../../values.ts'
 import { type Dependence, dependence, type Needs } from './needs.ts'
 
 /**
@@ -56,6 +57,13 @@ export function slotsOf(needs: Needs, struct: Struct, part: Part | undefined): S
   }
   walk(needs.members(struct, part), [])
   return slots
+}
+
+/** The slot of an open array whose elements are of one length and longer than a byte: what is left need not be whole elements. */
+export function elementsSlot(needs: Needs, slots: readonly Slot[]): Slot | undefined {
+  const open = slots.find((slot) => slot.length === 'open')
+  if (open === undefined || open.member.dims.length === 0 || open.member.reserved || needs.isList(open.member)) return undefined
+  return isBytes(open.member) && open.member.dims.length === 1 ? undefined : open
 }
 
 function lengthOf(needs: Needs, member: Member, whens: readonly Expression[]): Slot['length'] {

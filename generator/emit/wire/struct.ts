@@ -8,7 +8,7 @@ import { citation } from './constants.ts'
 import { condition, fieldCode, numeric, parenthesise, unparenthesise } from './expression.ts'
 import { dependence } from './needs.ts'
 import { SizeOf } from './size-of.ts'
-import type { Slot } from './slots.ts'
+import { elementsSlot, type Slot } from './slots.ts'
 import { partSuffix } from './subject.ts'
 
 export class StructEmitter extends SizeOf {
@@ -224,6 +224,7 @@ export class StructEmitter extends SizeOf {
         get('$size', [`return ${size}`], 'number'),
         ...out.privates.map(({ name, code }) => get(name, [`return ${code}`], 'number')),
         ...out.accessors.map(({ name, type, get: statements, doc }) => get(name, statements, type, doc)),
+        ...this.wholeAccessor(),
         ...this.elementAccessor(),
       ],
       setAccessors: out.accessors
@@ -285,7 +286,13 @@ export class StructEmitter extends SizeOf {
     const usesContext = cursor.includes('context')
     const sizeOf = this.variable ? this.sizeOfCode() : ''
     const unused = (parameter: string): string => (new RegExp(`\\b${parameter}\\b`).test(sizeOf) ? parameter : `_${parameter}`)
-    const size = this.variable ? `${name}.sizeOf(value${this.sizeOfContext()})` : this.hasLayout ? 'struct.$minimum' : this.fixedSize()
+    // Only where the distance between elements is given from outside.
+    const asksGiven = /\bgiven\./.test(sizeOf)
+    const size = this.variable
+      ? `${name}.sizeOf(value${this.sizeOfContext()}${asksGiven ? ', context.given' : ''})`
+      : this.hasLayout
+        ? 'struct.$minimum'
+        : this.fixedSize()
     return [
       ...(this.hasLayout
         ? [
@@ -332,6 +339,7 @@ export class StructEmitter extends SizeOf {
               parameters: [
                 { name: unused('value'), type: `Partial<${name}Value>` },
                 ...(this.hasLayout ? [{ name: unused('layout'), type: `${name}Layout` }] : []),
+                ...(asksGiven ? [{ name: 'given', type: `${name}Given` }] : []),
               ],
               returnType: 'number',
               statements: `return ${sizeOf}`,
@@ -407,6 +415,24 @@ export class StructEmitter extends SizeOf {
         [...variants, '{ arm: undefined; bytes: Uint8Array }'].join(' | '),
         docs(`An element of a list that begins with \`${this.struct.name}\`, as a plain value.`),
       ),
+    ]
+  }
+
+  /** Whether what is left for an open array divides into elements. */
+  protected wholeAccessor() {
+    const slot = elementsSlot(this.needs, this.slots)
+    if (slot === undefined) return []
+    const { member, id } = slot
+    const inner = member.dims.slice(1).map((dim, position) => this.dim(member, position + 1, dim.length, this.scope()))
+    const whole = `${this.size(slot)} % ${parenthesise(this.product([...inner, this.elementSize(member, id, this.scope())]))} === 0`
+    const present = this.present(slot)
+    return [
+      {
+        name: '$whole',
+        returnType: 'boolean',
+        statements: `return ${present === undefined ? whole : `!(${present}) || ${whole}`}`,
+        ...docs(`True when the bytes of \`${id}\` are whole elements.`),
+      },
     ]
   }
 

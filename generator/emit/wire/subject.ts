@@ -12,6 +12,13 @@ import type { Needs } from './needs.ts'
 import { Output } from './output.ts'
 import { type Slot, slotsOf } from './slots.ts'
 
+/** Names of a class that does not have that of its struct. */
+export interface ClassNames {
+  name: string
+  /** Class of the device-readable part that goes with it. */
+  readable?: string
+}
+
 export class Subject {
   protected readonly model: Model
   protected readonly imports: Imports
@@ -24,14 +31,16 @@ export class Subject {
   protected readonly variable: boolean
   protected readonly given: { name: string; type: string }[]
   protected readonly out = new Output()
+  readonly #names: ClassNames | undefined
 
-  constructor(model: Model, imports: Imports, needs: Needs, struct: Struct, part: Part | undefined) {
+  constructor(model: Model, imports: Imports, needs: Needs, struct: Struct, part: Part | undefined, names?: ClassNames) {
     this.model = model
     this.imports = imports
     this.needs = needs
     this.struct = struct
     this.part = part
-    this.name = className(struct.name) + partSuffix(part)
+    this.#names = names
+    this.name = names?.name ?? className(struct.name) + partSuffix(part)
     this.slots = slotsOf(needs, struct, part)
     this.hasLayout = needs.hasContext(struct, part) && struct.role !== 'config'
     this.variable = needs.isVariable(struct, part)
@@ -43,7 +52,8 @@ export class Subject {
       name: identifier(name),
       type: struct ? this.imports.class(struct, this.partOf(struct), true) : 'number',
     }))
-    if (this.part === 'writable' && usesReadable(this.struct)) given.push({ name: 'readable', type: `${className(this.struct.name)}Readable` })
+    if (this.part === 'writable' && usesReadable(this.struct))
+      given.push({ name: 'readable', type: this.#names?.readable ?? `${className(this.struct.name)}Readable` })
     return given
   }
 

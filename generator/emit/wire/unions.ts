@@ -139,7 +139,7 @@ export class Unions extends Arrays {
     const { id, member } = slot
     const out = this.out
     if (!decided) {
-      const type = `{ ${arms.map((arm) => `${arm.name}?: ${arm.code.type}`).join('; ')} }`
+      const type = `{ ${arms.map((arm) => `${arm.name}?: ${arm.code.type} | undefined`).join('; ')} }`
       const entries = arms.map((arm) =>
         arm.own === undefined ? `${arm.name}: ${arm.code.get}` : `...(${arm.own} ? { ${arm.name}: ${arm.code.get} } : {})`,
       )

@@ -1,0 +1,55 @@
+/** The fields of the configuration space, as the driver may use them. */
+import { nodes } from '../../evaluate.ts'
+import type { Member } from '../../model.ts'
+import { identifier } from '../../names.ts'
+import { quote } from '../code.ts'
+import { condition } from '../wire/expression.ts'
+import type { Imports } from '../wire/imports.ts'
+import type { DeviceChapter } from './device-chapter.ts'
+import { object } from './text.ts'
+
+/** One entry per field; those of nested structs are dotted. */
+export function configFieldEntries(device: DeviceChapter, imports: Imports): string[] {
+  return device.config === undefined ? [] : entries(device, imports, device.config.members, '', 0, undefined)
+}
+
+type Access = Member['access']
+
+function entries(device: DeviceChapter, imports: Imports, members: readonly Member[], prefix: string, start: number, around: Access): string[] {
+  return members.flatMap((member) => {
+    const { type, offset, size } = member
+    const access = member.access ?? around
+    if (type.kind === 'group') return entries(device, imports, type.members, prefix, start, access)
+    if (member.reserved || offset === null || size === null || size === 0) return []
+    if (type.kind === 'union' && member.name === '') return entries(device, imports, type.arms, prefix, start, access)
+    const name = member.name === '' ? bitsName(member) : identifier(member.name)
+    if (type.kind === 'struct' && member.dims.length === 0) {
+      const inner = device.needs.struct(type)
+      if (inner.role !== 'foreign') return entries(device, imports, inner.members, `${prefix}${name}.`, start + offset, access)
+    }
+    return [fieldEntry(device, imports, `${prefix}${name}`, start + offset, size, access)]
+  })
+}
+
+/** Bits without a name go by those of the first of them. */
+function bitsName({ type }: Member): string {
+  return type.kind === 'bits' ? identifier(type.fields.find(({ name }) => name !== '')?.name ?? 'bits') : 'bytes'
+}
+
+function fieldEntry(device: DeviceChapter, imports: Imports, name: string, offset: number, width: number, access: Access): string {
+  const { mode, when } = access ?? { mode: 'r' }
+  return object([
+    ['name', quote(name)],
+    ['offset', String(offset)],
+    ['width', String(width)],
+    ['access', quote(mode)],
+    ['writable', when && mode !== 'r' ? writable(device, imports, when) : undefined],
+  ])
+}
+
+/** A condition on other fields cannot be asked for here: the device hears of every write and decides. */
+function writable(device: DeviceChapter, imports: Imports, when: NonNullable<NonNullable<Access>['when']>): string | undefined {
+  if ([...nodes(when.tree)].some(({ op }) => op === 'field' || op === 'queue' || op === 'caller')) return undefined
+  const scope = { ...device.scope(imports, undefined, []), context: 'CONTEXT' }
+  return `(features) => ${condition(when, scope).replaceAll('CONTEXT.features', 'features')}`
+}

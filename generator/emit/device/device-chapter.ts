@@ -1,0 +1,66 @@
+/** What the modules of one device chapter have in common: its messages with their parts, the names, and the scope of expressions. */
+import type { Chapter, Member, Message, Model, Queue, Struct } from '../../model.ts'
+import { className, identifier } from '../../names.ts'
+import { type MessageShape, messageShape } from '../parts.ts'
+import type { ExpressionScope } from '../wire/expression.ts'
+import type { Imports } from '../wire/imports.ts'
+import type { Needs } from '../wire/needs.ts'
+import { type NamedRequest, nameRequests } from './names.ts'
+
+export class DeviceChapter {
+  readonly model: Model
+  readonly needs: Needs
+  readonly chapter: Chapter
+  readonly messages: readonly MessageShape[]
+  readonly requests: readonly NamedRequest[]
+  /** The struct of the configuration space. */
+  readonly config: Struct | undefined
+  /** Beginning of the names of its types: `Blk`. */
+  readonly prefix: string
+
+  constructor(model: Model, needs: Needs, chapter: Chapter) {
+    this.model = model
+    this.needs = needs
+    this.chapter = chapter
+    this.messages = chapter.messages.map((message) => messageShape(model, needs, message))
+    this.requests = nameRequests(chapter, this.messages)
+    this.config = chapter.structs.find(({ name }) => name === chapter.config)
+    this.prefix = className(chapter.name)
+  }
+
+  ofKind(kind: Message['kind']): NamedRequest[] {
+    return this.requests.filter(({ message }) => message.kind === kind)
+  }
+
+  of(message: Message): NamedRequest[] {
+    return this.requests.filter((request) => request.message === message)
+  }
+
+  /** Name of the table: `requests.read`. */
+  table({ message, key }: NamedRequest): string {
+    return `${message.kind}.${key}`
+  }
+
+  /** The queues that carry a message. */
+  queuesOf(message: Message): Queue[] {
+    return this.chapter.queues.filter(({ carries }) => carries?.chapter === message.chapter && carries.name === message.name)
+  }
+
+  /** True when there may be several queues at once that carry the message. */
+  hasSeveralQueues(message: Message): boolean {
+    const queues = this.queuesOf(message)
+    return queues.length > 1 || queues.some(({ each }) => each !== undefined)
+  }
+
+  /** Scope of expressions that ask for what is negotiated, and for members of `own`. */
+  scope(imports: Imports, struct: Struct | undefined, members: readonly Member[], own = ''): ExpressionScope {
+    const empty = { name: '', chapter: this.chapter.name, given: [], members: [] } as unknown as Struct
+    const scope: ExpressionScope = { needs: this.needs, imports, struct: struct ?? empty, members, context: 'context', own }
+    return this.config ? { ...scope, config: this.config.members } : scope
+  }
+
+  /** Name of the table of a message. */
+  messageName({ name }: Pick<Message, 'name'>): string {
+    return identifier(name)
+  }
+}

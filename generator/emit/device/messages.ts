@@ -1,0 +1,402 @@
+/** The tables of a device chapter: its requests and events, its queues, and what is known of the configuration space. */
+import { familyOf } from '../../codec/choice.ts'
+import type { ConstantValue, Member, Message, Part, Status } from '../../model.ts'
+import { className, identifier } from '../../names.ts'
+import { commentLines, docs, numberCode, propertyName, quote } from '../code.ts'
+import type { PartClass, PartShape } from '../parts.ts'
+import { citation, exportedConstants } from '../wire/constants.ts'
+import { condition, fieldCode, numeric, parenthesise } from '../wire/expression.ts'
+import type { Imports } from '../wire/imports.ts'
+import { dependence } from '../wire/needs.ts'
+import { usesReadable } from '../wire/subject.ts'
+import { checkLines } from './check.ts'
+import { configFieldEntries } from './config-fields.ts'
+import type { DeviceChapter } from './device-chapter.ts'
+import { decidingCode, decidingPart, decidingPaths, findField, flagBits, hex, membersOf } from './fields.ts'
+import type { NamedRequest } from './names.ts'
+import { queuesFunction } from './queues.ts'
+import { array, arrow, closure, indent, lowerFirst, object } from './text.ts'
+
+type Entries = [string, string | undefined][]
+
+export class MessagesEmitter {
+  readonly #device: DeviceChapter
+  readonly #imports: Imports
+  /** Constants of the module by what they say. Layouts that are the same are one constant, as the runtime keeps an accessor for each. */
+  readonly #shares = new Map<string, string>()
+  readonly #constants: string[] = []
+  #usesContext = false
+
+  constructor(device: DeviceChapter, imports: Imports) {
+    this.#device = device
+    this.#imports = imports
+  }
+
+  /** Names that the module declares. */
+  get declared(): string[] {
+    const { messages } = this.#device
+    const tables = ['requests', 'events', 'configFields', 'queues', 'device', 'Context']
+    return [...tables, ...messages.map(({ message }) => identifier(message.name)), ...this.#shares.values()]
+  }
+
+  statements(): string[] {
+    const { chapter, model } = this.#device
+    const requests = this.#table('requests')
+    const events = this.#table('events')
+    const messages = this.#device.messages.map(({ message }) => this.#message(message))
+    const queues = [
+      ...commentLines(
+        docs('The queues that there are with these features and this configuration, in the order of the description.', citation(model, chapter)),
+      ),
+      ...queuesFunction(this.#device, this.#imports),
+    ]
+    const tail = [this.#configFields(), queues.join('\n'), this.#deviceInfo()]
+    return [...this.#context(), ...this.#constants, ...requests, ...events, ...messages, ...tail].map((text) => `\n${text}`)
+  }
+
+  #contextType(): string {
+    this.#usesContext = true
+    return 'Context'
+  }
+
+  /** What conditions and layouts ask for; the runtime's context has the same, less exactly typed. */
+  #context(): string[] {
+    if (!this.#usesContext) return []
+    const { chapter, config } = this.#device
+    this.#imports.deviceType('RequestContext')
+    const caller = chapter.lets.filter(({ value }) => value === undefined).map(({ name }) => `readonly ${identifier(name)}: number`)
+    const lines = [
+      ...(config ? [`readonly config: ${this.#imports.class({ chapter: chapter.name, name: config.name }, '', true)}`] : []),
+      ...(caller.length > 0 ? [`readonly caller: { ${caller.join('; ')} }`] : []),
+    ]
+    const comment = commentLines(docs(`What layouts and conditions of ${chapter.title} depend on.`))
+    if (lines.length === 0) return [[...comment, 'type Context = RequestContext'].join('\n')]
+    return [[...comment, 'interface Context extends RequestContext {', ...indent(lines), '}'].join('\n')]
+  }
+
+  #table(kind: Message['kind']): string[] {
+    const all = this.#device.ofKind(kind)
+    if (all.length === 0) return []
+    this.#imports.deviceType('RequestInfo')
+    const keys = all.map(({ key }) => quote(key))
+    const type = `Readonly<Record<${keys.join(' | ')}, RequestInfo>>`
+    const shown = type.length <= 100 ? type : `Readonly<\n  Record<\n${keys.map((key) => `    | ${key}`).join('\n')},\n    RequestInfo\n  >\n>`
+    const entries = all.map((request) => {
+      const comment = commentLines(docs(request.request.doc, citation(this.#device.model, request.request)))
+      return [...comment, `${propertyName(request.key)}: ${this.#request(request)},`].join('\n')
+    })
+    const note = kind === 'requests' ? 'The requests of the driver, by the names of their methods.' : 'The events of the device, by name.'
+    return [
+      [...commentLines(docs(note)), `export const ${kind}: ${shown} = {`, ...indent(entries.flatMap((entry) => entry.split('\n'))), '}'].join('\n'),
+    ]
+  }
+
+  #request(named: NamedRequest): string {
+    const { message, request, readable, writable } = named
+    const paths = decidingPaths(this.#device.needs, named)
+    const entries: Entries = [
+      ['name', quote(request.name)],
+      ['id', String(named.id)],
+      ['method', quote(named.method)],
+      ['is', array(request.is.map((alternative) => array(alternative.map((constant) => this.#constant(constant)))))],
+      ['values', this.#values(paths, request.is[0] ?? [])],
+      ['when', this.#when(named)],
+      ['header', this.#layout(readable)],
+      ['reply', this.#layout(writable)],
+      ['readable', this.#payload(readable)],
+      ['writable', this.#payload(writable)],
+      ['check', message.kind === 'requests' ? this.#check(readable.class) : undefined],
+      ['status', this.#ownStatus(named)],
+    ]
+    return object(entries, true)
+  }
+
+  #constant({ name, value }: ConstantValue): string {
+    const { chapter } = this.#device
+    if (typeof value === 'number' && exportedConstants(chapter).get(name)?.value === value)
+      return this.#imports.constant({ op: 'constant', chapter: chapter.name, group: '', name, value }) ?? numberCode(value)
+    return numberCode(Number(value))
+  }
+
+  /** The deciding members, nested as `$set` takes them. */
+  #values(paths: readonly string[][], constants: readonly ConstantValue[]): string {
+    interface Node {
+      [name: string]: Node | string
+    }
+    const root: Node = {}
+    constants.forEach((constant, level) => {
+      const path = (paths[level] ?? []).map(identifier)
+      let node = root
+      for (const step of path.slice(0, -1)) {
+        node[step] ??= {}
+        node = node[step] as Node
+      }
+      const last = path.at(-1)
+      if (last !== undefined) node[last] = this.#constant(constant)
+    })
+    const print = (node: Node): string =>
+      object(Object.entries(node).map(([name, value]) => [name, typeof value === 'string' ? value : print(value)] as const))
+    return print(root)
+  }
+
+  /** Writes the deciding values of a header where flags stand beside them, which stay; all requests of the message must have them in the same place. */
+  #select(message: Message): string | undefined {
+    const { model, needs } = this.#device
+    const part = decidingPart(message)
+    const all = this.#device.of(message).filter((named) => named[part].class !== undefined)
+    const class_ = this.#device.messages.find((each) => each.message === message)?.frame[part].class ?? all[0]?.[part].class
+    const paths = all[0] && decidingPaths(needs, all[0])
+    if (class_ === undefined || paths === undefined || message.kind === 'events') return undefined
+    if (all.some((named) => JSON.stringify(decidingPaths(needs, named)) !== JSON.stringify(paths))) return undefined
+    const members = membersOf(class_)
+    const fields = paths.map((path) => ({ path, bits: flagBits(model, needs, members, path) }))
+    if (fields.every(({ bits }) => bits === undefined)) return undefined
+    const names = paths.map((_, level) => (paths.length === 1 ? 'value' : `value${level}`))
+    const lines = fields.map(({ path, bits }, level) => {
+      const code = fieldCode(needs, members, 'header', path)
+      return bits === undefined ? `${code} = ${names[level]}` : `${code} = ((${code} & ${hex(bits.flags)}) | ${names[level]}) >>> 0`
+    })
+    return arrow(`header: ${this.#type(class_)}, [${names.map((name) => `${name} = 0`).join(', ')}]: readonly number[]`, lines)
+  }
+
+  /** Name of a class, to make one. */
+  #class({ name }: PartClass): string {
+    return this.#imports.from('wire', this.#device.chapter.name, name)
+  }
+
+  /** Name of a class as a type. */
+  #type({ name }: { name: string }): string {
+    return this.#imports.from('wire', this.#device.chapter.name, name, true)
+  }
+
+  /** A condition may ask for members of the frame; without one it does not hold. */
+  #when({ message, request }: NamedRequest): string | undefined {
+    if (request.when === undefined) return undefined
+    const part = decidingPart(message)
+    const frame = this.#device.messages.find((shape) => shape.message === message)?.frame[part].class
+    const scope = this.#device.scope(this.#imports, frame?.struct, membersOf(frame), 'frame')
+    const code = condition(request.when, scope)
+    const context = /\bcontext\./.test(code) ? 'context' : '_context'
+    if (!/\bframe\./.test(code) || frame === undefined) return closure([`${context}: ${this.#contextType()}`], code)
+    return closure([`${context}: ${this.#contextType()}`, `frame?: ${this.#type(frame)}`], `frame !== undefined && ${parenthesise(code)}`)
+  }
+
+  #layout({ class: class_, suffix, framed }: PartShape): string | undefined {
+    if (class_ === undefined) return undefined
+    const { needs } = this.#device
+    const { part, struct } = class_
+    const name = this.#class(class_)
+    const looks = part === 'writable' && usesReadable(struct)
+    const isVariable = needs.isVariable(struct, part)
+    const context = needs.hasContext(struct, part)
+    const layout = (length: string): string => `${name}.layout(${this.#layoutContext(class_, framed?.member, length)})`
+    const given = class_.readable === undefined ? 'undefined' : '{ readable: header }'
+    const parameters = [
+      ...(context || looks ? [`${context ? 'context' : '_context'}: ${this.#contextType()}`] : []),
+      ...(framed || looks ? [framed ? 'framed: number' : '_framed: number'] : []),
+      ...(looks && class_.readable ? [`header: ${this.#type({ name: class_.readable })}`] : []),
+    ]
+    const made = `new ${name}(${[...(context ? [layout('framed')] : []), ...(looks ? [given] : [])].join(', ')})`
+    const text = object([
+      ['create', closure(parameters, made)],
+      ['suffix', String(suffix)],
+      ['usesHeader', looks ? 'true' : undefined],
+      ['framedAt', framed && String(framed.offset)],
+      ['sizeOf', (isVariable || framed) && !looks ? this.#sizeOf(class_, framed?.member, layout) : undefined],
+    ])
+    return this.#shared(text, lowerFirst(name), 'LayoutInfo')
+  }
+
+  /** The runtime's context with the length of the framed member, and the fields of the configuration space as the struct's layout wants them. */
+  #layoutContext({ struct, part }: PartClass, framed: Member | undefined, length: string): string {
+    const { caller } = this.#device.needs.context(struct, part)
+    if (framed === undefined) return 'context'
+    const name = `${identifier(framed.name)}_length`
+    return `{ ...context, caller: { ${[...(caller.size > 1 ? ['...context.caller'] : []), `${name}: ${length}`].join(', ')} } }`
+  }
+
+  #sizeOf(class_: PartClass, framed: Member | undefined, layout: (length: string) => string): string {
+    const { needs } = this.#device
+    const isVariable = needs.isVariable(class_.struct, class_.part)
+    const context = needs.hasContext(class_.struct, class_.part)
+    const value = `value: Partial<${this.#type({ name: `${class_.name}Value` })}>`
+    const length = framed ? `value.${identifier(framed.name)}?.length ?? 0` : ''
+    const size = isVariable ? `${this.#class(class_)}.sizeOf(value${context ? `, ${layout(length)}` : ''})` : `${layout(length)}.$size`
+    return closure([value, ...(context ? [`context: ${this.#contextType()}`] : [])], size)
+  }
+
+  /** One constant of the module for all uses of the same text. */
+  #shared(text: string, name: string, type?: string): string {
+    const known = this.#shares.get(text)
+    if (known !== undefined) return known
+    const taken = new Set([...this.#shares.values(), ...this.#device.messages.map(({ message }) => identifier(message.name))])
+    let free = name
+    for (let number = 2; taken.has(free); number++) free = `${name}${number}`
+    this.#shares.set(text, free)
+    const annotation = type === undefined ? '' : `: ${this.#imports.deviceType(type)}`
+    this.#constants.push(`const ${free}${annotation} = ${text}`)
+    return free
+  }
+
+  #payload({ payload }: PartShape): string | undefined {
+    if (payload === undefined) return undefined
+    const { multiple, count, dims } = payload
+    const scope = this.#device.scope(this.#imports, undefined, [])
+    const inner = dims.slice(1).reduce((product, dim) => product * (dim.count ?? 1), 1)
+    const made = (code: string): string => closure(/\bcontext\./.test(code) ? [`context: ${this.#contextType()}`] : [], code)
+    const isContext = (list: readonly Parameters<typeof numeric>[0][]): boolean => dependence(list) !== 'content'
+    const bytes = (code: string): string => (inner === 1 ? code : `${parenthesise(code)} * ${inner}`)
+    const factor = multiple && isContext([multiple]) ? numeric(multiple, scope) : inner > 1 ? String(inner) : undefined
+    const bounds = count && isContext(count) ? `[${count.map((each) => bytes(numeric(each, scope))).join(', ')}]` : undefined
+    return object([
+      ['name', quote(identifier(payload.name) || 'body')],
+      ['multiple', factor && made(factor)],
+      ['count', bounds && made(bounds)],
+    ])
+  }
+
+  #check(class_: PartClass | undefined): string | undefined {
+    if (class_ === undefined) return undefined
+    const { struct, part } = class_
+    const scope = this.#device.scope(this.#imports, struct, this.#device.needs.members(struct, part), 'header')
+    const lines = checkLines({ ...scope, model: this.#device.model }, part)
+    if (lines.length === 0) return undefined
+    const context = lines.some((line) => /\bcontext\./.test(line)) ? `, context: ${this.#contextType()}` : ''
+    const [only] = lines
+    const expression = lines.length === 1 && only ? /^if \((.*)\) return false$/.exec(only)?.[1] : undefined
+    const parameters = `header: ${this.#type(class_)}${context}`
+    if (expression !== undefined && !/ (\|\||&&) /.test(expression)) return `(${parameters}) => ${opposite(expression)}`
+    return arrow(parameters, [...lines, 'return true'])
+  }
+
+  #ownStatus(named: NamedRequest): string | undefined {
+    const { message, request, writable } = named
+    if (request.status === undefined || writable.class === undefined) return undefined
+    const status = { ...message.status, ...request.status }
+    return status.field === undefined || status.ok === undefined
+      ? undefined
+      : this.#status(status as Status, writable.class, `${lowerFirst(named.typeName)}Status`)
+  }
+
+  #messageStatus(message: Message): string | undefined {
+    const shape = this.#device.messages.find((each) => each.message === message)
+    const class_ = shape?.frame.writable.class ?? shape?.requests.find(({ writable }) => writable.class !== undefined)?.writable.class
+    return message.status && class_ && this.#status(message.status, class_, `${lowerFirst(className(message.name))}Status`)
+  }
+
+  #status(status: Status, class_: PartClass, name: string): string | undefined {
+    const { needs, model } = this.#device
+    const members = membersOf(class_)
+    const found = findField(needs, members, status.field)
+    if (found === undefined) return undefined
+    const reply = `reply: ${this.#type(class_)}`
+    const code = fieldCode(needs, members, 'reply', status.field)
+    const group = (found.field ?? found.member).enum
+    const known = group ? familyOf(model, group).flatMap(({ constants }) => constants) : []
+    const all: { name: string; value: number | bigint }[] = known.length > 0 ? known : valuesOf(status)
+    const names = new Map(all.filter(({ value }) => typeof value === 'number').map((constant) => [constant.value as number, constant.name]))
+    const text = object(
+      [
+        ['ok', this.#constant(status.ok)],
+        ['failed', status.failed && this.#constant(status.failed)],
+        ['unknown', status.unknown === undefined ? undefined : status.unknown === 'none' ? quote('none') : this.#constant(status.unknown)],
+        ['get', `(${reply}) => ${code}`],
+        ['set', arrow(`${reply}, value: number`, [`${code.replace(/^\((.*) \?\? 0\)$/, '$1')} = value`])],
+        ['names', this.#names(group?.name ?? name, names)],
+      ],
+      true,
+    )
+    return this.#shared(text, name, 'StatusInfo')
+  }
+
+  #names(group: string, names: ReadonlyMap<number, string>): string {
+    const sorted = [...names].sort(([a], [b]) => a - b)
+    return this.#shared(object(sorted.map(([value, label]) => [numberCode(value), quote(label)] as const)), `${lowerFirst(className(group))}Names`)
+  }
+
+  #message(message: Message): string {
+    const shape = this.#device.messages.find((each) => each.message === message)
+    const part = decidingPart(message)
+    this.#imports.deviceType('MessageInfo')
+    const requests = this.#device.of(message)
+    const entries: Entries = [
+      ['name', quote(message.name)],
+      ['kind', quote(message.kind)],
+      ['frame', this.#frame(message, part)],
+      ['reply', message.kind === 'requests' ? ((shape && this.#layout(shape.frame.writable)) ?? 'undefined') : 'undefined'],
+      ['by', this.#by(message, part)],
+      ['select', this.#select(message)],
+      ['status', this.#messageStatus(message)],
+      ['requests', array(requests.map((request) => this.#device.table(request)))],
+    ]
+    const comment = commentLines(docs(message.doc, citation(this.#device.model, message)))
+    return [...comment, `export const ${identifier(message.name)}: MessageInfo = ${object(entries, true)}`].join('\n')
+  }
+
+  /** What every request begins with, where something in it decides. */
+  #frame(message: Message, part: Part): string | undefined {
+    if (message.head) {
+      const head = this.#imports.class(message.head, '')
+      return this.#shared(
+        object([
+          ['create', `() => new ${head}()`],
+          ['suffix', '0'],
+        ]),
+        lowerFirst(head),
+        'LayoutInfo',
+      )
+    }
+    const shape = this.#device.messages.find((each) => each.message === message)
+    const decides = message.by.length > 0 || message.requests.some(({ when }) => dependence([when]) === 'content')
+    return decides && shape ? this.#layout(shape.frame[part]) : undefined
+  }
+
+  #by(message: Message, part: Part): string {
+    const { needs, model } = this.#device
+    const shape = this.#device.messages.find((each) => each.message === message)
+    const class_ = shape?.frame[part].class
+    const type = message.head ? this.#imports.class(message.head, '', true) : class_ && this.#type(class_)
+    if (type === undefined || message.by.length === 0) return '[]'
+    const members = message.head ? needs.struct(message.head).members : membersOf(class_)
+    return array(message.by.map((path) => `(frame) => ${decidingCode(model, needs, members, `(frame as ${type})`, path)}`))
+  }
+
+  #configFields(): string {
+    this.#imports.deviceType('ConfigField')
+    const entries = configFieldEntries(this.#device, this.#imports)
+    const { config, model } = this.#device
+    const comment = commentLines(docs('The fields of the configuration space.', config && citation(model, config)))
+    return [...comment, `export const configFields: readonly ConfigField[] = ${array(entries, entries.length > 0)}`].join('\n')
+  }
+
+  #deviceInfo(): string {
+    const { chapter, messages, config, model } = this.#device
+    this.#imports.deviceType('DeviceInfo')
+    const wire = (name: string): string => this.#imports.from('wire', chapter.name, name)
+    const hasFeatures = chapter.features.length > 0
+    const entries: Entries = [
+      ['id', chapter.id === undefined ? '0' : wire('DEVICE_ID')],
+      ['name', quote(chapter.name)],
+      ['configLength', String(config?.size ?? 0)],
+      ['configFields', 'configFields'],
+      ['features', hasFeatures ? wire('features') : '[]'],
+      ['checkFeatures', hasFeatures ? wire('checkFeatures') : '() => []'],
+      ['messages', array(messages.map(({ message }) => identifier(message.name)))],
+      ['queues', 'queues'],
+    ]
+    const comment = commentLines(docs(`${chapter.title}: what its skeleton and its driver client are made of.`, citation(model, chapter)))
+    return [...comment, `export const device: DeviceInfo = ${object(entries, true)}`].join('\n')
+  }
+}
+
+/** The negation of one test. */
+function opposite(test: string): string {
+  const operators: Record<string, string> = { '>': '<=', '<': '>=', '!==': '===' }
+  const [, left, operator = '', right] = /^([^\s!]+) (>|<|!==) (.+)$/.exec(test) ?? []
+  if (left !== undefined) return `${left} ${operators[operator]} ${right}`
+  return test.startsWith('!') && !test.includes(' ') ? test.slice(1) : `!(${test})`
+}
+
+function valuesOf({ ok, failed, unknown }: Status): ConstantValue[] {
+  return [ok, failed, unknown].filter((value): value is ConstantValue => typeof value === 'object')
+}

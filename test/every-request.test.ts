@@ -1,0 +1,362 @@
+/**
+ * Every request and event of every device type goes driver → queue → skeleton → back: with random values, descriptors cut at random, under features that
+ * allow it and under features that do not, answered at once, by a promise and later. What must arrive is worked out from the description, not from generated code.
+ */
+import * as fc from 'fast-check'
+import { FeatureSet } from 'virtgen/codegen/v1/wire'
+import type { DeviceDriver, DriverType, RequestDevice } from 'virtgen/runtime'
+import { type DriverError, PARKED, RequestError } from 'virtgen/runtime'
+import { describe, expect, test } from 'vitest'
+import { evaluate, holds } from '../generator/evaluate.ts'
+import { type CodecContext, encodeStruct, requestStruct } from '../generator/index.ts'
+import type { Chapter, Member, Message, Request, Struct } from '../generator/model.ts'
+import type { RequestParts } from '../runtime/request/device-request.ts'
+import type { DeviceInfo, MessageInfo, RequestInfo } from '../runtime/request/message.ts'
+import { loadEverything } from './support/description.ts'
+import { type Loopback, loopback } from './support/loopback.ts'
+import { arbitraryValue } from './support/values.ts'
+
+type Plain = Record<string, unknown>
+type Random = fc.GeneratorValue
+type Methods = Record<string, (...args: unknown[]) => unknown>
+
+const model = loadEverything()
+const devices = model.chapters.filter(({ kind, builtin }) => kind === 'device' && builtin)
+const runs = Number(process.env.FUZZ_RUNS ?? 40)
+
+interface Modules {
+  chapter: Chapter
+  device: DeviceInfo
+  Device: new (options: object) => RequestDevice
+  Driver: DriverType<DeviceDriver>
+}
+
+async function modulesOf(chapter: Chapter): Promise<Modules> {
+  const name = chapter.name
+  const prefix = (name[0] as string).toUpperCase() + name.slice(1)
+  const [skeleton, driver, messages] = await Promise.all([
+    import(/* @vite-ignore */ `../generated/skeleton/${name}.ts`),
+    import(/* @vite-ignore */ `../generated/driver/${name}.ts`),
+    import(/* @vite-ignore */ `../generated/messages/${name}.ts`),
+  ])
+  return { chapter, device: messages.device, Device: skeleton[`${prefix}Device`], Driver: driver[`${prefix}Driver`] }
+}
+
+/** A device whose every method is the test's. */
+function scripted(Device: Modules['Device'], info: DeviceInfo, answer: (request: RequestParts) => unknown): Modules['Device'] {
+  const Scripted = class extends Device {}
+  for (const message of info.messages)
+    if (message.kind === 'requests')
+      for (const { method } of message.requests)
+        Object.defineProperty(Scripted.prototype, method, { value: (request: RequestParts) => answer(request) })
+  return Scripted
+}
+
+const configs: Readonly<Record<string, (random: Random) => Plain>> = {
+  blk: (random) => ({
+    capacity: 1000,
+    num_queues: random(fc.integer, { min: 1, max: 3 }),
+    max_discard_seg: 2,
+    max_write_zeroes_seg: 2,
+    max_secure_erase_seg: 2,
+    zoned: { write_granularity: random(fc.constantFrom, 512, 4096) },
+  }),
+  console: (random) => ({ max_nr_ports: random(fc.integer, { min: 1, max: 3 }) }),
+  entropy: () => ({}),
+}
+
+/** Some features of the device, those that break a requirement left out; with all that a condition names, or without one of them. */
+function featuresOf(info: DeviceInfo, condition: Chapter['features'][number]['requires'], wanted: boolean, random: Random): FeatureSet {
+  const version1 = 32
+  let set = FeatureSet.of(version1)
+  for (const { bit } of info.features) if (random(fc.boolean)) set = set.with(bit)
+  const nodes = condition ? featureBits(condition.tree) : []
+  for (const bit of nodes) set = wanted ? set.with(bit) : set.without(bit)
+  for (let problems = info.checkFeatures(set); problems.length > 0; problems = info.checkFeatures(set)) {
+    const bit = info.features.find(({ name }) => name === problems[0]?.feature)?.bit as number
+    set = wanted && nodes.includes(bit) ? set.with(...requiredBits(info, problems[0]?.requires ?? '')) : set.without(bit)
+  }
+  return set
+}
+
+function requiredBits(info: DeviceInfo, text: string): number[] {
+  return info.features.filter(({ name }) => text.includes(name)).map(({ bit }) => bit)
+}
+
+function featureBits(tree: unknown): number[] {
+  if (typeof tree !== 'object' || tree === null) return []
+  const { op, bit } = tree as { op?: string; bit?: number }
+  return op === 'feature' ? [bit as number] : Object.values(tree).flatMap(featureBits)
+}
+
+function namesOf(chapter: Chapter, set: FeatureSet): Set<string> {
+  const all = [chapter, ...model.chapters.filter(({ kind }) => kind === 'common')].flatMap(({ features }) => features)
+  return new Set(all.filter(({ bit }) => set.has(bit)).map(({ name }) => name))
+}
+
+function partsOf(struct: Struct, part: 'readable' | 'writable'): Member[] {
+  return struct.members.filter((member) => member.part === part)
+}
+
+/** The open bytes of a part. */
+function payloadOf(struct: Struct, part: 'readable' | 'writable'): Member | undefined {
+  return partsOf(struct, part).find(
+    ({ type, dims }) =>
+      type.kind === 'bytes' || (dims.length > 0 && dims[0]?.count === null && !dims[0].length && type.kind === 'integer' && type.bytes === 1),
+  )
+}
+
+function numberOf(expression: Member['multiple'], config: Plain): number | undefined {
+  if (expression === undefined) return undefined
+  const field = (path: readonly string[]): unknown => path.reduce<unknown>((value, step) => (value as Plain)?.[step], config)
+  return Number(evaluate(expression.tree, { field: ({ path }) => BigInt((field(path) as number) ?? 0) } as never))
+}
+
+/** Bytes for a payload, of a length the description allows. */
+function payloadBytes(member: Member, config: Plain, random: Random): Uint8Array {
+  const rows = member.dims.slice(1).reduce((product, { count }) => product * (count ?? 1), 1)
+  const multiple = numberOf(member.multiple, config) ?? rows
+  const least = Math.ceil((numberOf(member.count?.[0], config) ?? 0) / multiple)
+  const length = random(fc.integer, { min: least, max: least + (multiple > 1 ? 3 : 700) }) * multiple
+  const bytes = new Uint8Array(length)
+  for (let i = 0, seed = random(fc.nat); i < length; i++) bytes[i] = (seed + i * 7) & 0xff
+  return bytes
+}
+
+/** Whether open arrays have as many elements as the description allows. */
+function keepsCounts(members: readonly Member[], value: Plain, config: Plain): boolean {
+  return members.every(({ name, count, type }) => {
+    if (count === undefined || type.kind === 'bytes') return true
+    const length = (value[name] as unknown[]).length
+    return length >= (numberOf(count[0], config) ?? 0) && length <= (numberOf(count[1], config) ?? Number.POSITIVE_INFINITY)
+  })
+}
+
+function without(value: Plain, ...names: (string | undefined)[]): Plain {
+  return Object.fromEntries(Object.entries(value).filter(([name]) => !names.includes(name)))
+}
+
+interface Trial {
+  modules: Modules
+  message: Message
+  request: Request
+  messageInfo: MessageInfo
+  info: RequestInfo
+  struct: Struct
+}
+
+function trialsOf(modules: Modules): Trial[] {
+  return modules.chapter.messages.flatMap((message) =>
+    message.requests.map((request) => {
+      const messageInfo = modules.device.messages.find(({ name }) => name === message.name) as MessageInfo
+      const info = messageInfo.requests.find(({ name }) => name === request.name) as RequestInfo
+      return { modules, message, request, messageInfo, info, struct: requestStruct(model, message, request) }
+    }),
+  )
+}
+
+/** The condition of a request, or else of the queues that carry its message. */
+function conditionOf({ modules: { chapter }, message, request }: Trial) {
+  return request.when ?? chapter.queues.find(({ carries, when }) => carries?.name === message.name && when)?.when
+}
+
+function cutter(random: Random, framedIndex: number | undefined) {
+  return (length: number, isReadable: boolean, index: number): number[] => {
+    if (isReadable && index === framedIndex) return []
+    const count = Math.min(random(fc.integer, { min: 0, max: 3 }), length - 1)
+    const offsets = Array.from({ length: Math.max(0, count) }, () => random(fc.integer, { min: 1, max: length - 1 }))
+    return [...new Set(offsets)].sort((a, b) => a - b)
+  }
+}
+
+/** A device and a driver under features that a condition wants or does not want. */
+async function connected(trial: Trial, wanted: boolean, random: Random, answer: (request: RequestParts) => unknown, believes = false) {
+  const { modules, info, message } = trial
+  const { chapter, device, Device, Driver } = modules
+  const config = (configs[chapter.name] as (random: Random) => Plain)(random)
+  const features = featuresOf(device, conditionOf(trial), wanted, random)
+  const Scripted = scripted(Device, device, answer)
+  const made = new Scripted({ features: features.without(32), config })
+  const framedIndex = info.header?.framedAt === undefined ? undefined : 1
+  const ring = FeatureSet.of(32, ...(random(fc.boolean) ? [28] : []), ...(random(fc.boolean) ? [29] : []))
+  const line = await loopback<DeviceDriver>({
+    device: made,
+    type: Driver,
+    accepts: features.union(ring),
+    ...(believes ? { believes: FeatureSet.of(32, ...device.features.map(({ bit }) => bit)) } : {}),
+    cuts: cutter(random, framedIndex),
+  })
+  const context: CodecContext = {
+    features: namesOf(chapter, features),
+    config,
+    queueSize: 128,
+    caller: { cmd_length: random(fc.integer, { min: 1, max: 32 }) },
+  }
+  return { line, made, features, config, context, queues: line.driver.host.queues.filter((queue) => queue.message?.name === message.name) }
+}
+
+/** Arguments of a method of the driver client, as its signature has them. */
+function argumentsOf({ info, struct, message }: Trial, fields: Plain, readable: Uint8Array | undefined, room: number | undefined): unknown[] {
+  const deciding = new Set(message.by.map((path) => path[0] as string))
+  const hasFlags = partsOf(struct, 'readable').some(({ name, flags }) => deciding.has(name) && flags !== undefined)
+  const named = Object.keys(fields).length > 0 || hasFlags
+  return [...(named ? [fields] : []), ...(info.readable ? [readable] : []), ...(room === undefined ? [] : [room])]
+}
+
+async function sendRequest(trial: Trial, random: Random): Promise<void> {
+  const { info, struct, message } = trial
+  const answers = random(fc.constantFrom, 'now', 'promise', 'parked', 'throws', 'status')
+  let seen: { header: unknown; readable: Uint8Array } | undefined
+  let reply: Plain = {}
+  let written = new Uint8Array(0)
+  const statuses = Object.keys(info.status?.names ?? trial.messageInfo.status?.names ?? {}).map(Number)
+  const status = statuses.length > 1 ? (statuses[1 + random(fc.nat, statuses.length - 2)] as number) : undefined
+  const handle = (request: RequestParts): unknown => {
+    const readable = new Uint8Array(info.readable ? request.readable.length : 0)
+    if (info.readable) request.readable.copyTo(readable)
+    seen = { header: (request.header as { $get(): object } | undefined)?.$get(), readable }
+    if (request.reply) (request.reply as unknown as { $set(value: object): void }).$set(reply)
+    if (info.writable) request.writable.copyFrom(written)
+    if (answers === 'throws') throw new Error('meant to fail')
+    if (answers === 'status' && status !== undefined) return status
+    if (answers === 'promise') return Promise.resolve()
+    if (answers !== 'parked') return undefined
+    void Promise.resolve().then(() => request.complete())
+    return PARKED
+  }
+  const { line, config, context, queues } = await connected(trial, true, random, handle)
+  expect(queues.length).toBeGreaterThan(0)
+
+  const statusName = message.status?.field[0]
+  const payloads = { readable: payloadOf(struct, 'readable'), writable: payloadOf(struct, 'writable') }
+  const arrives = random(() => arbitraryValue(model, struct, context, 'readable'))
+  const goesBack = random(() => arbitraryValue(model, struct, { ...context, given: { readable: arrives } }, 'writable'))
+  const deciding = message.by.map((path) => path[0] as string)
+  const chosen = info.is[0]?.length ? Object.fromEntries(deciding.map((name, level) => [name, (info.is[0] as number[])[level]])) : {}
+  const fields = without(arrives, payloads.readable?.name, ...deciding)
+  const readable = payloads.readable ? payloadBytes(payloads.readable, config, random) : new Uint8Array(0)
+  const room = payloads.writable ? payloadBytes(payloads.writable, config, random).length : undefined
+  reply = without(goesBack, payloads.writable?.name, statusName)
+  if (payloads.writable)
+    written = new Uint8Array(random(fc.boolean) ? (room as number) : random(fc.nat, room as number)).map((_, i) => (i * 11) & 0xff)
+  const openReply =
+    info.reply?.sizeOf && !payloads.writable
+      ? encodeStruct(model, { chapter: struct.chapter, name: struct.name }, { ...goesBack }, { ...context, given: { readable: arrives } }, 'writable')
+          .length
+      : undefined
+  const legal = keepsCounts(partsOf(struct, 'readable'), arrives, config)
+
+  const method = (line.driver as unknown as Methods)[info.method] as Methods[string]
+  const outcome = (await Promise.resolve(method.apply(line.driver, argumentsOf(trial, fields, readable, room ?? openReply))).then(
+    (value) => ({ value }),
+    (error: unknown) => ({ error }),
+  )) as { value?: Plain; error?: unknown }
+
+  if (!legal) {
+    expect(outcome.error).toBeInstanceOf(RequestError)
+    expect((outcome.error as RequestError).status).toBe(message.status?.failed?.value)
+    expect(seen).toBeUndefined()
+  } else {
+    if (seen === undefined) throw new Error('the device got nothing', { cause: outcome.error ?? line.violations })
+    if (info.header) expect(seen.header).toEqual({ ...without(arrives, payloads.readable?.name), ...chosen })
+    if (info.readable) expect(seen.readable).toEqual(readable)
+    const failure = answers === 'throws' ? (message.status?.failed?.value ?? 'gives up') : answers === 'status' ? status : undefined
+    if (failure === 'gives up') expect((outcome.error as DriverError).kind).toBe('needs-reset')
+    else if (failure !== undefined) expect((outcome.error as RequestError).status).toBe(failure)
+    else {
+      if (outcome.error !== undefined) throw outcome.error
+      const expected: Plain = { ...reply, ...(payloads.writable ? { [payloads.writable.name]: written } : {}) }
+      if (Object.keys(expected).length > 0) expect(outcome.value).toEqual(expected)
+      else expect(outcome.value).toBeUndefined()
+    }
+  }
+  if (answers !== 'throws') expect(line.violations).toEqual([])
+  await line.driver.close()
+}
+
+/** The driver believes in features that are not negotiated: the device does not know the request. */
+async function sendUnknown(trial: Trial, random: Random): Promise<void> {
+  const { info, struct, message } = trial
+  const { line, context, config, queues } = await connected(trial, false, random, () => expect.unreachable('the device must not see it'), true)
+  const method = (line.driver as unknown as Methods)[info.method] as Methods[string]
+  const arrives = random(() => arbitraryValue(model, struct, context, 'readable'))
+  const payloads = { readable: payloadOf(struct, 'readable'), writable: payloadOf(struct, 'writable') }
+  const fields = without(arrives, payloads.readable?.name, ...message.by.map((path) => path[0] as string))
+  const readable = payloads.readable ? payloadBytes(payloads.readable, config, random) : undefined
+  const room = payloads.writable ? payloadBytes(payloads.writable, config, random).length : info.reply?.sizeOf ? 200 : undefined
+  const error = await Promise.resolve(method.apply(line.driver, argumentsOf(trial, fields, readable, room))).then(
+    () => undefined,
+    (reason: unknown) => reason,
+  )
+  if (queues.length === 0) expect(error).toBeInstanceOf(RangeError)
+  else {
+    expect(error).toBeInstanceOf(RequestError)
+    const unknown = message.status?.unknown
+    expect((error as RequestError).status).toBe(unknown === 'none' ? -1 : unknown?.value)
+  }
+  expect(line.violations).toEqual([])
+  await line.driver.close()
+}
+
+async function sendEvent(trial: Trial, wanted: boolean, random: Random): Promise<void> {
+  const { info, struct, message } = trial
+  const { line, made, context, config, queues } = await connected(trial, wanted, random, () => undefined)
+  const listen = `on${info.method.slice('send'.length)}`
+  const received: Plain[] = []
+  const register = (): unknown => (line.driver as unknown as Methods)[listen]?.((event: Plain) => received.push(event))
+  const payload = payloadOf(struct, 'writable')
+  const value = random(() => arbitraryValue(model, struct, context, 'writable'))
+  const fields = without(value, payload?.name, ...message.by.map((path) => path[0] as string))
+  const bytes = payload ? payloadBytes(payload, config, random) : undefined
+  const carriers = made.queueSizes.length === 0 ? [] : trial.modules.chapter.queues.filter(({ carries }) => carries?.name === message.name)
+  const takesQueue = carriers.length > 1 || carriers.some(({ each }) => each !== undefined)
+  const queue = queues[random(fc.nat, Math.max(0, queues.length - 1))]?.index ?? 2
+  const send = (): unknown =>
+    ((made as unknown as Methods)[info.method] as Methods[string]).apply(made, [
+      ...(takesQueue ? [queue] : []),
+      ...(Object.keys(fields).length > 0 ? [fields] : []),
+      ...(bytes ? [bytes] : []),
+    ])
+  if (queues.length === 0) {
+    expect(register).toThrow(RangeError)
+    expect(send()).toBe(bytes ? undefined : false)
+    return
+  }
+  expect(send()).toBe(bytes ? undefined : false)
+  register()
+  await Promise.resolve()
+  await Promise.resolve()
+  expect(send()).toBe(bytes ? bytes.length : true)
+  const chosen = info.is[0]?.length ? Object.fromEntries(message.by.map((path, level) => [path[0], (info.is[0] as number[])[level]])) : {}
+  expect(received).toEqual([{ ...fields, ...chosen, ...(payload ? { [payload.name]: bytes } : {}), queue }])
+  expect(line.violations).toEqual([])
+  await line.driver.close()
+}
+
+describe.each(await Promise.all(devices.map(async (chapter) => [chapter.name, await modulesOf(chapter)] as const)))('%s', (_, modules) => {
+  for (const trial of trialsOf(modules)) {
+    const title = `${trial.message.name}.${trial.request.name}`
+    const property = (run: (random: Random) => Promise<void>) => () => fc.assert(fc.asyncProperty(fc.gen(), run), { numRuns: runs })
+    if (trial.message.kind === 'events') {
+      test(
+        `${title} reaches the driver`,
+        property((random) => sendEvent(trial, true, random)),
+      )
+      if (conditionOf(trial))
+        test(
+          `${title} is not sent without ${conditionOf(trial)?.text}`,
+          property((random) => sendEvent(trial, false, random)),
+        )
+      continue
+    }
+    test(
+      `${title} is handled and answered`,
+      property((random) => sendRequest(trial, random)),
+    )
+    if (conditionOf(trial))
+      test(
+        `${title} is not known without ${conditionOf(trial)?.text}`,
+        property((random) => sendUnknown(trial, random)),
+      )
+  }
+})
