@@ -20,7 +20,9 @@ export interface Parsed {
 
 /** @throws UsageError for an unknown command or option, a missing value or argument, and what is too much. */
 export function parseArguments(words: readonly string[], commands: readonly Command[]): Parsed {
-  const declared = [...globalOptions, ...commands.flatMap(({ options }) => options)]
+  // What is a switch here may take a value there: the options of the command that is named come last and count.
+  const named = words.flatMap((word) => commands.find(({ name }) => name === word) ?? []).slice(0, 1)
+  const declared = [...globalOptions, ...[...commands, ...named].flatMap(({ options }) => options)]
   const config = Object.fromEntries(declared.map((option) => [option.name, declaration(option)]))
   // Not strict: what is wrong is said in the words of the command it is wrong for.
   const { tokens } = parseArgs({ args: [...words], options: config, strict: false, allowPositionals: true, tokens: true })

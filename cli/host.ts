@@ -1,5 +1,7 @@
 /** What the command needs of the world around it. Tests give their own; the program gets that of the process. */
 import { readFileSync } from 'node:fs'
+import type { Readable, Writable } from 'node:stream'
+import { isatty } from 'node:tty'
 
 /** A stream to write to. */
 export interface Output {
@@ -7,11 +9,19 @@ export interface Output {
   readonly isTTY: boolean
 }
 
+/** Where somebody can be asked. */
+export interface Terminal {
+  readonly input: Readable
+  readonly output: Writable
+}
+
 export interface Host {
   readonly stdout: Output
   readonly stderr: Output
   /** Everything on the standard input. */
   readInput(): Uint8Array
+  /** Absent unless standard input and standard output are both a terminal. */
+  readonly terminal?: Terminal | undefined
   readonly environment: Readonly<Record<string, string | undefined>>
   /** The working folder. */
   readonly folder: string
@@ -23,6 +33,10 @@ export function processHost(): Host {
     stdout: processOutput(process.stdout),
     stderr: processOutput(process.stderr),
     readInput: () => readFileSync(0),
+    // Only for who asks: to look at process.stdin opens it, and what is open so can no longer be read at once.
+    get terminal() {
+      return isatty(0) && isatty(1) ? { input: process.stdin, output: process.stdout } : undefined
+    },
     environment: process.env,
     folder: process.cwd(),
   }

@@ -12,12 +12,13 @@ import { commandHelp, overview } from './help.ts'
 import { type Host, processHost } from './host.ts'
 import { toJson } from './json.ts'
 import { model } from './model.ts'
+import { newDevice } from './new.ts'
 import { packageRoot } from './package-root.ts'
 import { paintFor } from './paint.ts'
 import { counted } from './table.ts'
 import { verify } from './verify.ts'
 
-const commands: readonly Command[] = [generate, verify, model, facts, features, decode]
+const commands: readonly Command[] = [generate, newDevice, verify, model, facts, features, decode]
 
 const help: Command = {
   name: 'help',

@@ -1,0 +1,59 @@
+/** What the requests and events of a new description are called in the generated code: the generator says, and whether it can take the names at all. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { DeviceChapter } from '../generator/emit/device/device-chapter.ts'
+import { Needs } from '../generator/emit/wire/needs.ts'
+import { checkShapes } from '../generator/load.ts'
+import type { Chapter, Model } from '../generator/model.ts'
+import { resolve } from '../generator/resolve/index.ts'
+import { SourceFile } from '../generator/source.ts'
+import type { OutputFile } from '../generator/write.ts'
+import { UsageError } from './command.ts'
+import { packageRoot } from './package-root.ts'
+
+export interface RequestNames {
+  /** Method of the device. */
+  method: string
+  /** Method of the driver. */
+  driverMethod: string
+  /** Part of the names of its types. */
+  typeName: string
+}
+
+/**
+ * Names by those in the description, `requests:echo` or `events:alarm`.
+ *
+ * @throws UsageError for a name that the language, TypeScript or the generated code needs for itself
+ */
+export function generatedNames(description: OutputFile): Map<string, RequestNames> {
+  const { model, chapter } = read(description)
+  const names = new Map<string, RequestNames>()
+  const methods = new Map<string, string>()
+  for (const { message, request, method, driverMethod, typeName } of requestsOf(model, chapter)) {
+    for (const each of new Set([method, driverMethod])) {
+      const other = methods.get(each)
+      if (other !== undefined) throw new UsageError(`"${other}" and "${request.name}" both become ${each}() in TypeScript`, 'choose another name')
+      methods.set(each, request.name)
+    }
+    names.set(`${message.kind}:${request.name}`, { method, driverMethod, typeName })
+  }
+  return names
+}
+
+function read({ path, text }: OutputFile): { model: Model; chapter: Chapter } {
+  const common = 'common/content.yaml'
+  const builtin = new SourceFile(common, common, readFileSync(join(packageRoot, 'spec', common), 'utf8'), true)
+  const source = new SourceFile(path, path, text, false)
+  const { model, problems } = resolve(checkShapes([builtin, source]))
+  const [problem] = problems
+  if (problem) throw new UsageError(problem.message, problem.hint ?? 'choose another name')
+  return { model, chapter: model.chapters.find(({ builtin }) => !builtin) as Chapter }
+}
+
+function requestsOf(model: Model, chapter: Chapter): DeviceChapter['requests'] {
+  try {
+    return new DeviceChapter(model, new Needs(model), chapter).requests
+  } catch (error) {
+    throw new UsageError((error as Error).message.replace(`${chapter.file}: `, ''), 'choose another name')
+  }
+}
