@@ -1,4 +1,5 @@
-// What `npm start` does: regenerate everything from spec/, compile it, hold it against Linux's headers, and read real devices with the fresh code.
+// What `npm start` does: regenerate everything from spec/, compile it, hold it against Linux's headers, read real devices with the fresh code, and put a disk
+// through it.
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
@@ -18,4 +19,5 @@ function step(title, script, ...args) {
 step('1. Generate the bindings from spec/', 'bin/virtgen.js', 'generate')
 step('2. Compile them', 'node_modules/typescript/bin/tsc', '-b')
 step("3. Compare with Linux's headers", 'bin/virtgen.js', 'verify')
-step('4. Read real devices with the fresh bindings', 'dist/examples/real-devices.js', ...process.argv.slice(2))
+step('4. Read real devices with the fresh bindings', 'dist/examples/real-devices.js')
+step('5. Put a disk image through the virtqueue', 'dist/examples/disk.js', ...process.argv.slice(2))
