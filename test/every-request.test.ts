@@ -7,13 +7,13 @@ import { FeatureSet } from 'virtgen/codegen/v1/wire'
 import type { DeviceDriver, DriverType, RequestDevice } from 'virtgen/runtime'
 import { type DriverError, PARKED, RequestError } from 'virtgen/runtime'
 import { describe, expect, test } from 'vitest'
-import { evaluate, holds } from '../generator/evaluate.ts'
+import { evaluate } from '../generator/evaluate.ts'
 import { type CodecContext, encodeStruct, requestStruct } from '../generator/index.ts'
 import type { Chapter, Member, Message, Request, Struct } from '../generator/model.ts'
 import type { RequestParts } from '../runtime/request/device-request.ts'
 import type { DeviceInfo, MessageInfo, RequestInfo } from '../runtime/request/message.ts'
 import { loadEverything } from './support/description.ts'
-import { type Loopback, loopback } from './support/loopback.ts'
+import { loopback } from './support/loopback.ts'
 import { arbitraryValue } from './support/values.ts'
 
 type Plain = Record<string, unknown>
@@ -101,8 +101,9 @@ function partsOf(struct: Struct, part: 'readable' | 'writable'): Member[] {
 /** The open bytes of a part. */
 function payloadOf(struct: Struct, part: 'readable' | 'writable'): Member | undefined {
   return partsOf(struct, part).find(
-    ({ type, dims }) =>
-      type.kind === 'bytes' || (dims.length > 0 && dims[0]?.count === null && !dims[0].length && type.kind === 'integer' && type.bytes === 1),
+    ({ type, dims, framed }) =>
+      !framed &&
+      (type.kind === 'bytes' || (dims.length > 0 && dims[0]?.count === null && !dims[0].length && type.kind === 'integer' && type.bytes === 1)),
   )
 }
 
@@ -113,10 +114,11 @@ function numberOf(expression: Member['multiple'], config: Plain): number | undef
 }
 
 /** Bytes for a payload, of a length the description allows. */
-function payloadBytes(member: Member, config: Plain, random: Random): Uint8Array {
+function payloadBytes(member: Member, config: Plain, random: Random, isAlone = false): Uint8Array {
   const rows = member.dims.slice(1).reduce((product, { count }) => product * (count ?? 1), 1)
   const multiple = numberOf(member.multiple, config) ?? rows
-  const least = Math.ceil((numberOf(member.count?.[0], config) ?? 0) / multiple)
+  // A buffer has at least one byte.
+  const least = Math.ceil((numberOf(member.count?.[0], config) ?? (isAlone ? 1 : 0)) / multiple)
   const length = random(fc.integer, { min: least, max: least + (multiple > 1 ? 3 : 700) }) * multiple
   const bytes = new Uint8Array(length)
   for (let i = 0, seed = random(fc.nat); i < length; i++) bytes[i] = (seed + i * 7) & 0xff
@@ -155,9 +157,10 @@ function trialsOf(modules: Modules): Trial[] {
   )
 }
 
-/** The condition of a request, or else of the queues that carry its message. */
+/** The condition of a request, or else that of the queues that carry its message, where all have one. */
 function conditionOf({ modules: { chapter }, message, request }: Trial) {
-  return request.when ?? chapter.queues.find(({ carries, when }) => carries?.name === message.name && when)?.when
+  const carriers = chapter.queues.filter(({ carries }) => carries?.name === message.name)
+  return request.when ?? (carriers.every(({ when }) => when !== undefined) ? carriers[0]?.when : undefined)
 }
 
 function cutter(random: Random, framedIndex: number | undefined) {
@@ -234,7 +237,7 @@ async function sendRequest(trial: Trial, random: Random): Promise<void> {
   const deciding = message.by.map((path) => path[0] as string)
   const chosen = info.is[0]?.length ? Object.fromEntries(deciding.map((name, level) => [name, (info.is[0] as number[])[level]])) : {}
   const fields = without(arrives, payloads.readable?.name, ...deciding)
-  const readable = payloads.readable ? payloadBytes(payloads.readable, config, random) : new Uint8Array(0)
+  const readable = payloads.readable ? payloadBytes(payloads.readable, config, random, struct.members.length === 1) : new Uint8Array(0)
   const room = payloads.writable ? payloadBytes(payloads.writable, config, random).length : undefined
   reply = without(goesBack, payloads.writable?.name, statusName)
   if (payloads.writable)
@@ -253,8 +256,8 @@ async function sendRequest(trial: Trial, random: Random): Promise<void> {
   )) as { value?: Plain; error?: unknown }
 
   if (!legal) {
-    expect(outcome.error).toBeInstanceOf(RequestError)
-    expect((outcome.error as RequestError).status).toBe(message.status?.failed?.value)
+    // The client does not send it; that the device refuses it is tested with forged requests.
+    expect(outcome.error).toBeInstanceOf(RangeError)
     expect(seen).toBeUndefined()
   } else {
     if (seen === undefined) throw new Error('the device got nothing', { cause: outcome.error ?? line.violations })
@@ -280,9 +283,10 @@ async function sendUnknown(trial: Trial, random: Random): Promise<void> {
   const { line, context, config, queues } = await connected(trial, false, random, () => expect.unreachable('the device must not see it'), true)
   const method = (line.driver as unknown as Methods)[info.method] as Methods[string]
   const arrives = random(() => arbitraryValue(model, struct, context, 'readable'))
+  fc.pre(keepsCounts(partsOf(struct, 'readable'), arrives, config))
   const payloads = { readable: payloadOf(struct, 'readable'), writable: payloadOf(struct, 'writable') }
   const fields = without(arrives, payloads.readable?.name, ...message.by.map((path) => path[0] as string))
-  const readable = payloads.readable ? payloadBytes(payloads.readable, config, random) : undefined
+  const readable = payloads.readable ? payloadBytes(payloads.readable, config, random, struct.members.length === 1) : undefined
   const room = payloads.writable ? payloadBytes(payloads.writable, config, random).length : info.reply?.sizeOf ? 200 : undefined
   const error = await Promise.resolve(method.apply(line.driver, argumentsOf(trial, fields, readable, room))).then(
     () => undefined,
@@ -336,7 +340,8 @@ async function sendEvent(trial: Trial, wanted: boolean, random: Random): Promise
 describe.each(await Promise.all(devices.map(async (chapter) => [chapter.name, await modulesOf(chapter)] as const)))('%s', (_, modules) => {
   for (const trial of trialsOf(modules)) {
     const title = `${trial.message.name}.${trial.request.name}`
-    const property = (run: (random: Random) => Promise<void>) => () => fc.assert(fc.asyncProperty(fc.gen(), run), { numRuns: runs })
+    const property = (run: (random: Random) => Promise<void>) => () =>
+      fc.assert(fc.asyncProperty(fc.gen(), run), { numRuns: runs, endOnFailure: true })
     if (trial.message.kind === 'events') {
       test(
         `${title} reaches the driver`,

@@ -314,11 +314,13 @@ describe('what can go wrong', () => {
     }
   })
 
-  it('says so when the memory is too small', async () => {
-    const memory = new DriverMemory(GuestMemory.of(new Uint8Array(0x4000)), 0x1000, 0x1000)
-    const { registers, connect } = setting({}, { memory })
-    expect(await failure(connect())).toMatchObject({ kind: 'memory' })
-    expect([registers.status & FAILED, memory.available]).toEqual([FAILED, 0x1000])
+  it('says so when the memory is too small, for all of a queue or for its last part', async () => {
+    for (const length of [0x800, 0x480, 0x200]) {
+      const memory = new DriverMemory(GuestMemory.of(new Uint8Array(0x4000)), 0x1000, length)
+      const { registers, connect } = setting({}, { memory, queueSize: 64 })
+      expect(await failure(connect())).toMatchObject({ kind: 'memory' })
+      expect([registers.status & FAILED, memory.available]).toEqual([FAILED, length])
+    }
   })
 
   it('gives up a device that does not come back from a reset', async () => {

@@ -44,12 +44,11 @@ export class PendingRequest implements ClientBuffer {
 
   /** @throws TypeError or RangeError for what does not fit the request */
   constructor(message: MessageInfo, info: RequestInfo, context: RequestContext, { fields, readable, writable }: RequestArguments) {
-    if (info.when?.(context) === false) throw new RangeError(`${info.name} does not exist with the negotiated features ${context.features}`)
     this.#message = message
     this.#info = info
     this.#context = context
     this.#framed = framedLength(info, context, fields)
-    this.#header = headerOf(info, context, fields, this.#framed)
+    this.#header = headerOf(message, info, context, fields, this.#framed)
     this.#headerBytes = this.#header === undefined ? nothing : bytesOf(this.#header)
     this.#readable = payloadOf(info, info.readable, readable, 'device-readable', context)
     const open = info.writable === undefined && typeof writable === 'number'
@@ -111,7 +110,7 @@ export class PendingRequest implements ClientBuffer {
       this.release(served)
       return undefined
     }
-    const layout = this.#info.status ? this.#info.reply : this.#message.reply
+    const layout = this.#message.reply ?? this.#info.reply
     if (status !== undefined && layout !== undefined && layout.usesHeader === undefined) {
       const least = layout.create(this.#context, 0, undefined).$minimum
       const reply = written < least ? undefined : this.#copyReply(layout, least)
@@ -204,8 +203,9 @@ export class PendingRequest implements ClientBuffer {
   }
 }
 
-function headerOf(info: RequestInfo, context: RequestContext, fields: object | undefined, framed: number): Struct | undefined {
+function headerOf(message: MessageInfo, info: RequestInfo, context: RequestContext, fields: object | undefined, framed: number): Struct | undefined {
   if (info.header === undefined) {
+    requireNegotiated(info, context, undefined)
     if (fields !== undefined && Object.keys(fields).length > 0)
       throw new TypeError(`${info.name} has no members, but ${Object.keys(fields).join(', ')} is given`)
     return undefined
@@ -216,10 +216,19 @@ function headerOf(info: RequestInfo, context: RequestContext, fields: object | u
   // First, as other members may depend on what selects the request; and last, as nothing else may select it.
   header.$set(info.values)
   if (fields !== undefined) header.$set(fields)
-  header.$set(info.values)
+  const [values] = info.is
+  // Flags may stand beside the value that selects.
+  if (message.select !== undefined && values !== undefined) message.select(header, values)
+  else header.$set(info.values)
+  requireNegotiated(info, context, header)
   if (info.check?.(header, context) === false)
     throw new RangeError(`${info.name}: a member is out of the range, or of the length, that the specification gives`)
   return header
+}
+
+/** Conditions may look at the header too. */
+function requireNegotiated(info: RequestInfo, context: RequestContext, header: Struct | undefined): void {
+  if (info.when?.(context, header) === false) throw new RangeError(`${info.name} does not exist with the negotiated features ${context.features}`)
 }
 
 /** The framed member is what a value takes beyond the members that are always there. */

@@ -1,3 +1,3 @@
 /** `virtgen/mmio`: Virtio Over MMIO, both sides. */
-export { MmioDevice, type MmioDeviceOptions } from './device.ts'
-export { connectMmio, type MmioBus, type MmioDriverOptions } from './driver.ts'
+export { MmioDevice, type MmioDeviceOptions, type MmioDeviceState } from './device.ts'
+export { connectMmio, type MmioBus, type MmioConnection, type MmioDriverOptions } from './driver.ts'

@@ -1,5 +1,6 @@
 /** Base of the generated skeletons: it owns the protocol of requests and events, a device author says what they do. */
 import { FeatureSet, type Struct } from 'virtgen/codegen/v1/wire'
+import { split_ring_limits } from 'virtgen/wire/split-ring'
 import type { Chain } from '../chain.ts'
 import type { ConfigSpace } from '../config-space.ts'
 import { type DeviceHost, type DeviceState, type Plain, VirtioDevice } from '../device.ts'
@@ -31,6 +32,7 @@ interface ActiveQueue {
   readonly context: RequestContext
 }
 
+const { split_ring_max_queue_size } = split_ring_limits
 const defaultQueueSize = 256
 const defaultCopyLimit = 65_536
 
@@ -140,18 +142,20 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
 
   /** Takes what is available, at most one round of the ring: a driver that never stops must not keep the VMM here. */
   #serve(active: ActiveQueue, queue: DeviceQueue): void {
+    const { index } = active.info
     queue.cork()
     queue.disableNotifications()
     let budget = queue.size
     do {
       for (let chain = queue.next(); chain !== undefined; chain = queue.next()) {
         this.#take(active, chain)
-        budget--
+        // A handler may have given the device up, or reset it.
+        if (this.#host?.queue(index) !== queue) budget = 0
+        else if (--budget === 0) this.#host.serveLater(index)
         if (budget === 0) break
       }
     } while (budget > 0 && queue.enableNotifications())
     queue.uncork()
-    if (budget === 0) this.#host?.serveLater(active.info.index)
   }
 
   #take(active: ActiveQueue, chain: Chain): void {
@@ -252,7 +256,7 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
   /** Answers with nothing but a status; where there is none, or no room for it, the driver has broken the rules. */
   #answer(slot: RequestSlot, message: MessageInfo, known: RequestInfo | undefined, status: number | undefined, detail: string): void {
     const info = known?.status ?? message.status
-    const layout = known?.status ? known.reply : message.reply
+    const layout = message.reply ?? known?.reply
     if (info && status !== undefined && layout && slot.prepareRefusal(layout) && slot.reply) {
       info.set(slot.reply, status)
       slot.chain.complete(slot.writeReply())
@@ -314,8 +318,8 @@ function queueSizesOf(queues: readonly QueueInfo[], queueSize: number | readonly
   const sizes = new Array<number>(queues.reduce((most, { index }) => Math.max(most, index + 1), 0)).fill(0)
   for (const { index } of queues) {
     const size = typeof queueSize === 'number' ? queueSize : (queueSize[index] ?? defaultQueueSize)
-    if (!Number.isInteger(size) || size < 1 || size > 0x8000)
-      throw new RangeError(`the size of queue ${index} must be an integer from 1 to 32768, not ${size}`)
+    if (!Number.isInteger(size) || size < 1 || size > split_ring_max_queue_size)
+      throw new RangeError(`the size of queue ${index} must be an integer from 1 to ${split_ring_max_queue_size}, not ${size}`)
     sizes[index] = size
   }
   return sizes

@@ -16,7 +16,7 @@ export function requestOf(message: MessageInfo, frame: Struct | undefined, parts
   for (const info of message.requests) {
     if (info.is.length > 0 && !isSelected(info, message, frame)) continue
     if (info.is.length === 0 && message.requests.length > 1 && !hasParts(info, parts)) continue
-    if (info.when === undefined || info.when(context)) return info
+    if (info.when === undefined || info.when(context, frame)) return info
   }
   return undefined
 }
