@@ -163,7 +163,7 @@ interface Report {
 }
 
 function report({ path, isOwn, size, depth, passes, wires, ofImage, same }: Report): void {
-  const rows: [string, string][] = [['image', isOwn ? `${bytesText(size)}, made for this run` : `${path}, ${bytesText(size)}, read-only`]]
+  const rows: [string, string][] = [['image', isOwn ? `${bytesText(size)}, made for this run` : `${path}, ${size} bytes in whole sectors, read-only`]]
   for (const [verb, { requests, bytes, milliseconds }] of Object.entries(passes))
     rows.push([
       verb,

@@ -1,6 +1,7 @@
 // What `npm start` does: regenerate everything from spec/, compile it, hold it against Linux's headers, read real devices with the fresh code, and put a disk
 // through it.
 import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -14,6 +15,13 @@ function step(title, script, ...args) {
   if (error) console.error(error.message)
   if (status !== 0) process.exit(status ?? 1)
   console.log(`(${((performance.now() - started) / 1000).toFixed(1)} s)`)
+}
+
+// A wrong file name must not wait for four steps.
+const image = process.argv[process.argv.indexOf('--image') + 1]
+if (process.argv.includes('--image') && !(image && existsSync(image))) {
+  console.error(`--image takes the name of a file, not ${image ?? 'nothing'}`)
+  process.exit(2)
 }
 
 step('1. Generate the bindings from spec/', 'bin/virtgen.js', 'generate')

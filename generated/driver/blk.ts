@@ -10,7 +10,7 @@ import {
   type WritablePayload,
 } from 'virtgen/codegen/v1/device'
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
-import { queues, requests, virtio_blk_req } from 'virtgen/messages/blk'
+import { configFields, queues, requests, virtio_blk_req } from 'virtgen/messages/blk'
 import {
   DEVICE_ID,
   VIRTIO_BLK_F_BLK_SIZE,
@@ -66,6 +66,8 @@ export class BlkDriver extends DeviceDriver {
   )
   /** Length of the configuration space in bytes. */
   static readonly configLength = 96
+  /** Its fields, which are read by their own widths. */
+  static readonly configFields = configFields
 
   /** The queues that there are with these features and this configuration. */
   static queues(features: FeatureSet, config: Uint8Array): QueueInfo[] {

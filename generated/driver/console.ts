@@ -10,6 +10,7 @@ import {
 } from 'virtgen/codegen/v1/device'
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
 import {
+  configFields,
   console_control_rx,
   console_control_tx,
   console_rx,
@@ -105,6 +106,8 @@ export class ConsoleDriver extends DeviceDriver {
   static readonly features = FeatureSet.of(VIRTIO_CONSOLE_F_SIZE, VIRTIO_CONSOLE_F_MULTIPORT, VIRTIO_CONSOLE_F_EMERG_WRITE)
   /** Length of the configuration space in bytes. */
   static readonly configLength = 12
+  /** Its fields, which are read by their own widths. */
+  static readonly configFields = configFields
 
   /** The queues that there are with these features and this configuration. */
   static queues(features: FeatureSet, config: Uint8Array): QueueInfo[] {

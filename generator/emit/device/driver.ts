@@ -87,6 +87,9 @@ export class DriverEmitter {
         : `static readonly features = ${set}.of(${features.slice(1, -1)})`.split('\n')),
       '/** Length of the configuration space in bytes. */',
       `static readonly configLength = ${config?.size ?? 0}`,
+      ...(config
+        ? ['/** Its fields, which are read by their own widths. */', `static readonly configFields = ${this.#messages('configFields')}`]
+        : []),
       '',
       '/** The queues that there are with these features and this configuration. */',
       `static queues(features: ${set}, config: Uint8Array): ${info}[] {`,
