@@ -11,6 +11,8 @@ export interface FeatureReport {
   assumed: { name: string; bit: number; condition: string }[]
   /** `requires` that do not hold. */
   missing: Unmet[]
+  /** `offered_with` that do not hold: the device must not offer the set, though a driver may have accepted it. */
+  unoffered: Unmet[]
   /** `suggests` that do not hold. */
   unsuggested: Unmet[]
   /** Rules of the chapter that do not hold. */
@@ -56,10 +58,21 @@ export function reportFeatures(model: Model, chapter: Chapter | undefined, bits:
   const counts = new Set(present.map(({ feature }) => feature.name))
   const environment: Environment = { feature: (name) => counts.has(name) }
   const assumed = addAssumed(all, counts, environment)
-  const report: FeatureReport = { features: present, unknown, assumed, missing: [], unsuggested: [], violated: [], undecided: [], modern }
+  const report: FeatureReport = {
+    features: present,
+    unknown,
+    assumed,
+    missing: [],
+    unoffered: [],
+    unsuggested: [],
+    violated: [],
+    undecided: [],
+    modern,
+  }
   for (const { feature } of all) {
     if (!counts.has(feature.name)) continue
     judge(feature.requires, environment, report, (condition) => report.missing.push({ name: feature.name, condition }))
+    judge(feature.offeredWith, environment, report, (condition) => report.unoffered.push({ name: feature.name, condition }))
     judge(feature.suggests, environment, report, (condition) => report.unsuggested.push({ name: feature.name, condition }))
   }
   for (const rule of chapters.flatMap(({ rules }) => rules)) judge(rule, environment, report, (condition) => report.violated.push(condition))

@@ -91,6 +91,7 @@ function remarksOn({ paint }: Call, report: FeatureReport): string[][] {
     ...report.assumed.map(({ name, condition }) => [paint.cyan('assumed'), `${name} counts although it is not set: ${condition}`]),
     ...report.missing.map(({ name, condition }) => [paint.red('missing'), `${name} requires ${condition}`]),
     ...report.violated.map((condition) => [paint.red('violated'), condition]),
+    ...report.unoffered.map(({ name, condition }) => [paint.yellow('warning'), `a device that offers ${name} offers ${condition} too`]),
     ...report.unsuggested.map(({ name, condition }) => [paint.yellow('warning'), `${name} should come with ${condition}`]),
     ...report.undecided.map((condition) => [paint.dim('open'), `${condition} depends on more than feature bits`]),
   ]
@@ -119,6 +120,7 @@ function jsonOf(report: FeatureReport, { name, title, id }: Device, bits: readon
     unknown: numbers(report.unknown.filter((one) => !isReserved(one))),
     assumed: report.assumed,
     missing: report.missing,
+    unoffered: report.unoffered,
     warnings: report.unsuggested,
     violated: report.violated,
     undecided: report.undecided,

@@ -52,12 +52,13 @@ function remark(...parts: (string | undefined)[]): string {
 
 function featureLines({ features }: Chapter, paint: Paint): string[] {
   return columns(
-    features.map(({ bit, name, requires, suggests, assumed, legacy, doc }) => [
+    features.map(({ bit, name, requires, offeredWith, suggests, assumed, legacy, doc }) => [
       String(bit).padStart(3),
       paint.cyan(name),
       remark(
         legacy ? 'legacy' : '',
         requires && `requires ${requires.text}`,
+        offeredWith && `offered with ${offeredWith.text}`,
         suggests && `should come with ${suggests.text}`,
         assumed && `counts as negotiated with ${assumed.text}`,
         doc,

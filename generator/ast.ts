@@ -102,6 +102,7 @@ export function isLongGroup(group: unknown): group is GroupAttributes {
 export interface FeatureAttributes extends OriginAst {
   bit: number
   requires?: Value | boolean
+  offered_with?: Value | boolean
   suggests?: Value | boolean
   assumed?: Value | boolean
   legacy?: boolean

@@ -91,6 +91,8 @@ export interface Feature extends Origin {
   bit: number
   legacy: boolean
   requires?: Condition
+  /** What a device that offers it offers too, while a driver need not accept that. */
+  offeredWith?: Condition
   suggests?: Condition
   assumed?: Condition
   /** Feature or reason for which it knowingly sits on a bit that is not free. */

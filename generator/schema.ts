@@ -152,6 +152,7 @@ const feature = z.union([
   z.strictObject({
     bit: z.int(),
     requires: expression.optional(),
+    offered_with: expression.optional(),
     suggests: expression.optional(),
     assumed: expression.optional(),
     legacy: z.boolean().optional(),

@@ -179,11 +179,17 @@ describe('features', () => {
   })
 
   it('reports requirements that are not met, and exits with 1 only if it is to be strict', async () => {
-    const words = ['features', 'blk', '0x100000800']
+    const words = ['features', 'blk', '0x20000']
     const { code, out } = await run(words)
     expect(code).toBe(0)
-    expect(out).toMatch(/^missing +VIRTIO_BLK_F_CONFIG_WCE requires VIRTIO_BLK_F_FLUSH$/m)
+    expect(out).toMatch(/^missing +VIRTIO_BLK_F_ZONED requires VIRTIO_F_VERSION_1$/m)
     expect((await run([...words, '--strict'])).code).toBe(1)
+  })
+
+  it('warns of features that a device must not offer so, though a driver may have accepted them', async () => {
+    const { code, out } = await run(['features', 'blk', '0x100000800', '--strict'])
+    expect(code).toBe(0)
+    expect(out).toMatch(/^warning +a device that offers VIRTIO_BLK_F_CONFIG_WCE offers VIRTIO_BLK_F_FLUSH too$/m)
   })
 
   it('tells reserved bits from those of no feature of the device', async () => {
@@ -436,7 +442,7 @@ describe('model and facts', () => {
     const { code, out } = await run(['model', 'blk'])
     expect(code).toBe(0)
     expect(out).toMatch(/^blk: Block Device \(device, id 2\)$/m)
-    expect(out).toMatch(/^ +11 +VIRTIO_BLK_F_CONFIG_WCE +requires VIRTIO_BLK_F_FLUSH; /m)
+    expect(out).toMatch(/^ +11 +VIRTIO_BLK_F_CONFIG_WCE +offered with VIRTIO_BLK_F_FLUSH; /m)
     expect(out).toMatch(/^ +0x22 +2 +le16 +num_queues +only with VIRTIO_BLK_F_MQ$/m)
     expect(out).toMatch(/^ +0x0c +bit 0 +unmap +Writing zeroes/m)
     expect(out).toMatch(/^ +get_id = VIRTIO_BLK_T_GET_ID$/m)

@@ -72,7 +72,7 @@ function featuresOf(info: DeviceInfo, condition: Chapter['features'][number]['re
   for (const { bit } of info.features) if (random(fc.boolean)) set = set.with(bit)
   const nodes = condition ? featureBits(condition.tree) : []
   for (const bit of nodes) set = wanted ? set.with(bit) : set.without(bit)
-  for (let problems = info.checkFeatures(set); problems.length > 0; problems = info.checkFeatures(set)) {
+  for (let problems = info.checkFeatures(set, true); problems.length > 0; problems = info.checkFeatures(set, true)) {
     const bit = info.features.find(({ name }) => name === problems[0]?.feature)?.bit as number
     set = wanted && nodes.includes(bit) ? set.with(...requiredBits(info, problems[0]?.requires ?? '')) : set.without(bit)
   }

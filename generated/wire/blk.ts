@@ -77,7 +77,7 @@ export const VIRTIO_BLK_F_TOPOLOGY = 10
 
 /**
  * The driver may change the mode of the cache.
- * Requires VIRTIO_BLK_F_FLUSH.
+ * A device that offers it offers VIRTIO_BLK_F_FLUSH too.
  * VIRTIO 1.4, Device Types / Block Device
  */
 export const VIRTIO_BLK_F_CONFIG_WCE = 11
@@ -153,14 +153,17 @@ export const features: readonly FeatureInfo[] = [
   { name: 'VIRTIO_BLK_F_SCSI', bit: VIRTIO_BLK_F_SCSI, legacy: true },
 ]
 
-/** The requirements among the features of Block Device that a set breaks; empty when it keeps them all. */
-export function checkFeatures(set: FeatureSet): FeatureProblem[] {
+/**
+ * The requirements among the features of Block Device that a set breaks; empty when it keeps them all.
+ * Those of a set that a device offers are more than those of a negotiated one.
+ */
+export function checkFeatures(set: FeatureSet, offered = false): FeatureProblem[] {
   const problems: FeatureProblem[] = []
-  if (set.has(VIRTIO_BLK_F_CONFIG_WCE) && !set.has(VIRTIO_BLK_F_FLUSH)) {
-    problems.push({ feature: 'VIRTIO_BLK_F_CONFIG_WCE', requires: 'VIRTIO_BLK_F_FLUSH' })
-  }
   if (set.has(VIRTIO_BLK_F_ZONED) && !set.has(VIRTIO_F_VERSION_1)) {
     problems.push({ feature: 'VIRTIO_BLK_F_ZONED', requires: 'VIRTIO_F_VERSION_1' })
+  }
+  if (offered && set.has(VIRTIO_BLK_F_CONFIG_WCE) && !set.has(VIRTIO_BLK_F_FLUSH)) {
+    problems.push({ feature: 'VIRTIO_BLK_F_CONFIG_WCE', requires: 'VIRTIO_BLK_F_FLUSH' })
   }
   return problems
 }

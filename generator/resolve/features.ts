@@ -28,6 +28,8 @@ export function resolveFeatures(workspace: Workspace, expressions: Expressions, 
       const condition = expressions.condition(attributes[key], [...path, key], { chapter })
       if (condition && isOverFeatures(condition, chapter, [...path, key])) feature[key] = condition
     }
+    const offeredWith = expressions.condition(attributes.offered_with, [...path, 'offered_with'], { chapter })
+    if (offeredWith && isOverFeatures(offeredWith, chapter, [...path, 'offered_with'])) feature.offeredWith = offeredWith
     if (attributes.shares_bit !== undefined) feature.sharesBit = attributes.shares_bit
     checkName(chapter, name, path)
     return feature

@@ -131,7 +131,8 @@ export interface DeviceInfo {
   readonly configLength: number
   readonly configFields: readonly ConfigField[]
   readonly features: readonly FeatureInfo[]
-  checkFeatures(features: FeatureSet): FeatureProblem[]
+  /** Requirements that a negotiated set breaks, or one that a device offers. */
+  checkFeatures(features: FeatureSet, offered?: boolean): FeatureProblem[]
   readonly messages: readonly MessageInfo[]
   /** The queues that exist with these features and this configuration. */
   queues(features: FeatureSet, config: Uint8Array): QueueInfo[]

@@ -1,5 +1,6 @@
 /** Base of the generated skeletons: it owns the protocol of requests and events, a device author says what they do. */
 import { FeatureSet, type Struct } from 'virtgen/codegen/v1/wire'
+import { VIRTIO_F_VERSION_1 } from 'virtgen/wire/content'
 import { split_ring_limits } from 'virtgen/wire/split-ring'
 import type { Chain } from '../chain.ts'
 import type { ConfigSpace } from '../config-space.ts'
@@ -53,7 +54,7 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
   #host: DeviceHost | undefined
   #queues: (ActiveQueue | undefined)[] = []
 
-  /** @throws TypeError when a feature is offered whose requests have no method, RangeError for a queue size or limit that cannot be */
+  /** @throws TypeError when a feature is offered without what it requires, or whose requests have no method, RangeError for a queue size or limit that cannot be */
   constructor(info: DeviceInfo, options: RequestDeviceOptions, config: ConfigSpace<Config>) {
     super()
     const { features = [], queueSize = defaultQueueSize, copyLimit = defaultCopyLimit, caller = {}, onError = () => {} } = options
@@ -66,6 +67,7 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
     this.#onError = onError
     if (!Number.isSafeInteger(copyLimit) || copyLimit < 0) throw new RangeError(`copyLimit must be a number of bytes from 0, not ${copyLimit}`)
     this.queueSizes = queueSizesOf(info.queues(this.offered, config.bytes), queueSize)
+    this.#checkOffered()
     this.#checkMethods()
   }
 
@@ -291,6 +293,12 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
 
   #context(features: FeatureSet, queueSize: number): RequestContext {
     return { features, config: this.config.fields, queueSize, caller: this.#caller }
+  }
+
+  #checkOffered(): void {
+    // Every transport adds it.
+    const [problem] = this.#info.checkFeatures(this.offered.with(VIRTIO_F_VERSION_1), true)
+    if (problem) throw new TypeError(`a device that offers ${problem.feature} must offer ${problem.requires}, not ${this.offered} alone`)
   }
 
   #checkMethods(): void {

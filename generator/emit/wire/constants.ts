@@ -85,6 +85,7 @@ function featureNote(feature: Feature): string | undefined {
   const notes = [
     feature.legacy && 'On the legacy interface only.',
     feature.requires && `Requires ${feature.requires.text}.`,
+    feature.offeredWith && `A device that offers it offers ${feature.offeredWith.text} too.`,
     feature.suggests && `Should come with ${feature.suggests.text}.`,
     feature.assumed && `Counts as negotiated also if ${feature.assumed.text}.`,
     feature.sharesBit && `Shares its bit: ${feature.sharesBit}.`,
@@ -109,6 +110,15 @@ function checkStatement(model: Model, chapter: Chapter, imports: Imports): State
           `}`,
         ],
   )
+  const offers = chapter.features.flatMap((feature) =>
+    feature.offeredWith === undefined
+      ? []
+      : [
+          `if (offered && set.has(${identifier(feature.name)}) && !${parenthesise(text(feature.offeredWith))}) {`,
+          `  problems.push({ feature: ${quote(feature.name)}, requires: ${quote(feature.offeredWith.text)} })`,
+          `}`,
+        ],
+  )
   const rules = chapter.rules.flatMap((rule) =>
     [...nodes(rule.tree)].every((node) => node.op !== 'field' && node.op !== 'caller')
       ? [`if (!${parenthesise(text(rule))}) problems.push({ feature: ${quote(chapter.name)}, requires: ${quote(rule.text)} })`]
@@ -116,16 +126,19 @@ function checkStatement(model: Model, chapter: Chapter, imports: Imports): State
   )
   imports.runtimeType('FeatureSet')
   imports.runtimeType('FeatureProblem')
-  const nothing = checks.length + rules.length === 0
+  const nothing = checks.length + offers.length + rules.length === 0
   return [
     {
       kind: StructureKind.Function,
       isExported: true,
       name: 'checkFeatures',
-      parameters: [{ name: nothing ? '_set' : 'set', type: 'FeatureSet' }],
+      parameters: [{ name: nothing ? '_set' : 'set', type: 'FeatureSet' }, ...(offers.length > 0 ? [{ name: 'offered', initializer: 'false' }] : [])],
       returnType: 'FeatureProblem[]',
-      statements: nothing ? 'return []' : ['const problems: FeatureProblem[] = []', ...checks, ...rules, 'return problems'].join('\n'),
-      ...docs(`The requirements among the features of ${chapter.title} that a set breaks; empty when it keeps them all.`),
+      statements: nothing ? 'return []' : ['const problems: FeatureProblem[] = []', ...checks, ...offers, ...rules, 'return problems'].join('\n'),
+      ...docs(
+        `The requirements among the features of ${chapter.title} that a set breaks; empty when it keeps them all.`,
+        offers.length > 0 && 'Those of a set that a device offers are more than those of a negotiated one.',
+      ),
     },
   ]
 }
