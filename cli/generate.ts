@@ -5,6 +5,7 @@ import { unifiedDiff } from '../generator/diff.ts'
 import type { Member, Model } from '../generator/model.ts'
 import { applyPlan, type Change, type Plan, planWrite } from '../generator/write.ts'
 import { type Call, type Command, Failure, jsonOption, specOption, UsageError } from './command.ts'
+import { quoted } from './new-shell.ts'
 import { packageRoot } from './package-root.ts'
 import { columns, counted } from './table.ts'
 
@@ -183,9 +184,4 @@ function commandToRun(call: Call): string {
   const specs = call.options.texts('spec').map((folder) => ` --spec ${quoted(folder)}`)
   const out = call.options.text('out')
   return `virtgen generate${specs.join('')}${out === undefined ? '' : ` --out ${quoted(out)}`}`
-}
-
-/** As a shell takes it. */
-function quoted(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
 }
