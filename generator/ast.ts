@@ -152,6 +152,7 @@ export interface QueueAst extends OriginAst {
 
 export interface VectorAst extends OriginAst {
   of: string
+  cites?: string
   part?: 'readable' | 'writable'
   bytes: Value
   value: unknown

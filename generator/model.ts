@@ -349,7 +349,10 @@ export interface Erratum extends Origin {
 }
 
 export interface Vector extends Origin {
+  /** A struct, a message, or a request or event as `message.request`. */
   of: Reference
+  /** Whose bytes they are: file and line of the text or of a driver's source. */
+  cites?: string
   part?: Part
   bytes: string
   value: unknown

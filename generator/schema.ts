@@ -235,7 +235,8 @@ export const fileSchema = z.strictObject({
   vectors: z
     .array(
       z.strictObject({
-        of: name,
+        of: z.string().regex(/^[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)?$/, 'a struct, a message, or message.request'),
+        cites: text.optional(),
         part: z.enum(['readable', 'writable']).optional(),
         bytes: value,
         value: z.unknown(),

@@ -29,17 +29,20 @@ interface Modules {
   device: DeviceInfo
   Device: new (options: object) => RequestDevice
   Driver: DriverType<DeviceDriver>
+  /** What the configuration space holds: see `support/configs`. */
+  config: (random: Random) => Plain
 }
 
 async function modulesOf(chapter: Chapter): Promise<Modules> {
   const name = chapter.name
   const prefix = (name[0] as string).toUpperCase() + name.slice(1)
-  const [skeleton, driver, messages] = await Promise.all([
+  const [skeleton, driver, messages, config] = await Promise.all([
     import(/* @vite-ignore */ `../generated/skeleton/${name}.ts`),
     import(/* @vite-ignore */ `../generated/driver/${name}.ts`),
     import(/* @vite-ignore */ `../generated/messages/${name}.ts`),
+    chapter.config ? import(/* @vite-ignore */ `./support/configs/${name}.ts`) : { config: () => ({}) },
   ])
-  return { chapter, device: messages.device, Device: skeleton[`${prefix}Device`], Driver: driver[`${prefix}Driver`] }
+  return { chapter, device: messages.device, Device: skeleton[`${prefix}Device`], Driver: driver[`${prefix}Driver`], config: config.config }
 }
 
 /** A device whose every method is the test's. */
@@ -50,19 +53,6 @@ function scripted(Device: Modules['Device'], info: DeviceInfo, answer: (request:
       for (const { method } of message.requests)
         Object.defineProperty(Scripted.prototype, method, { value: (request: RequestParts) => answer(request) })
   return Scripted
-}
-
-const configs: Readonly<Record<string, (random: Random) => Plain>> = {
-  blk: (random) => ({
-    capacity: 1000,
-    num_queues: random(fc.integer, { min: 1, max: 3 }),
-    max_discard_seg: 2,
-    max_write_zeroes_seg: 2,
-    max_secure_erase_seg: 2,
-    zoned: { write_granularity: random(fc.constantFrom, 512, 4096) },
-  }),
-  console: (random) => ({ max_nr_ports: random(fc.integer, { min: 1, max: 3 }) }),
-  entropy: () => ({}),
 }
 
 /** Some features of the device, those that break a requirement left out; with all that a condition names, or without one of them. */
@@ -176,7 +166,7 @@ function cutter(random: Random, framedIndex: number | undefined) {
 async function connected(trial: Trial, wanted: boolean, random: Random, answer: (request: RequestParts) => unknown, believes = false) {
   const { modules, info, message } = trial
   const { chapter, device, Device, Driver } = modules
-  const config = (configs[chapter.name] as (random: Random) => Plain)(random)
+  const config = modules.config(random)
   const features = featuresOf(device, conditionOf(trial), wanted, random)
   const Scripted = scripted(Device, device, answer)
   const made = new Scripted({ features: features.without(32), config })

@@ -85,7 +85,7 @@ function resolveChapter(scope: ChapterScope, layouts: Layouts, messages: Message
     messages: resolvedMessages,
     sharedMemory: resolveSharedMemory(scope, expressions),
     errata: resolveErrata(scope, layouts),
-    vectors: resolveVectors(scope, layouts),
+    vectors: resolveVectors(scope, layouts, resolvedMessages),
   }
 }
 

@@ -22,8 +22,9 @@ export function originOf(around: Origin, item: OriginAst | undefined): Origin {
   return origin
 }
 
-/** A section that the one around it already ends in is not said twice. */
+/** A section that the one around it already ends in is not said twice; one that begins with "/" stands elsewhere in the text. */
 function joinSections(around: string | undefined, inner: string | undefined): string | undefined {
+  if (inner?.startsWith('/')) return inner.slice(1).trim()
   if (around === undefined || inner === undefined) return around ?? inner
   return ` / ${around}`.endsWith(` / ${inner}`) ? around : `${around} / ${inner}`
 }

@@ -1,16 +1,20 @@
 /** Test vectors and errata: that what they are about exists. */
 import type { VectorAst } from '../ast.ts'
 import { didYouMean } from '../diagnostic.ts'
-import type { Chapter, Erratum, Member, Struct, Vector } from '../model.ts'
+import type { Chapter, Erratum, Member, Message, Struct, Vector } from '../model.ts'
 import type { Path } from '../source.ts'
 import type { Layouts } from './layouts.ts'
 import { originOf } from './origin.ts'
 import type { ChapterScope } from './workspace.ts'
 
-function resolveVector(scope: ChapterScope, layouts: Layouts, ast: VectorAst, path: Path): Vector | undefined {
-  const struct = findStruct(scope, layouts, ast.of)
+/** What bytes can be of: a struct, or a request or event, which has two parts and needs nothing from outside. */
+type Subject = Pick<Struct, 'name' | 'chapter' | 'twoPart' | 'given'>
+
+function resolveVector(scope: ChapterScope, layouts: Layouts, messages: readonly Message[], ast: VectorAst, path: Path): Vector | undefined {
+  const struct = findSubject(scope, layouts, messages, ast.of)
   if (struct === undefined) {
-    const names = [...layouts.workspace.structNames(scope), ...Object.keys(scope.messages)]
+    const requests = messages.flatMap((message) => message.requests.map(({ name }) => `${message.name}.${name}`))
+    const names = [...layouts.workspace.structNames(scope), ...Object.keys(scope.messages), ...requests]
     scope.reportUnknown('unknown-struct', ast.of, [...path, 'of'], `no struct is named "${ast.of}"`, didYouMean(ast.of, names))
   } else checkStruct(scope, ast, struct, path)
   checkContext(scope, layouts, ast, path)
@@ -22,6 +26,7 @@ function resolveVector(scope: ChapterScope, layouts: Layouts, ast: VectorAst, pa
   return {
     ...originOf(scope.origin, ast),
     of: { chapter: struct.chapter, name: ast.of },
+    ...(ast.cites === undefined ? {} : { cites: ast.cites }),
     ...(ast.part === undefined ? {} : { part: ast.part }),
     bytes: bytes.toLowerCase(),
     value: ast.value,
@@ -34,6 +39,14 @@ function resolveVector(scope: ChapterScope, layouts: Layouts, ast: VectorAst, pa
   }
 }
 
+function findSubject(scope: ChapterScope, layouts: Layouts, messages: readonly Message[], name: string): Subject | undefined {
+  const [messageName, requestName] = name.split('.')
+  if (requestName === undefined) return findStruct(scope, layouts, name)
+  const message = messages.find((candidate) => candidate.name === messageName)
+  const isKnown = message?.requests.some((request) => request.name === requestName)
+  return message && isKnown ? { name, chapter: message.chapter, twoPart: true, given: [] } : undefined
+}
+
 /** A struct that is declared, or the frame of a message or of one of its requests. */
 function findStruct(scope: ChapterScope, layouts: Layouts, name: string): Struct | undefined {
   const declaration = layouts.workspace.findStruct(scope, name)
@@ -41,17 +54,17 @@ function findStruct(scope: ChapterScope, layouts: Layouts, name: string): Struct
 }
 
 /** The part that the bytes are of, and what the layout needs from outside. */
-function checkStruct(scope: ChapterScope, ast: VectorAst, struct: Struct, path: Path): void {
+function checkStruct(scope: ChapterScope, ast: VectorAst, struct: Subject, path: Path): void {
   if (struct.twoPart && ast.part === undefined)
     scope.report('missing-key', path, `"${struct.name}" has two parts: \`part\` is missing`, '`readable` or `writable`', 'key')
   if (!struct.twoPart && ast.part !== undefined)
     scope.report('misplaced-attribute', [...path, 'part'], `"${struct.name}" has no parts`, undefined, 'key')
-  const given = struct.given.map(({ name }) => name)
+  const given = [...struct.given.map(({ name }) => name), ...(ast.part === 'writable' ? ['readable'] : [])]
   for (const name of Object.keys(ast.given ?? {})) {
     if (!given.includes(name))
       scope.report('unknown-given', [...path, 'given', name], `"${struct.name}" does not need "${name}"`, didYouMean(name, given), 'key')
   }
-  const missing = given.filter((name) => !Object.hasOwn(ast.given ?? {}, name))
+  const missing = struct.given.map(({ name }) => name).filter((name) => !Object.hasOwn(ast.given ?? {}, name))
   const at = ast.given ? [...path, 'given'] : path
   if (missing.length > 0) scope.report('missing-given', at, `"${struct.name}" needs ${missing.join(', ')} from outside`, 'add it to `given`', 'key')
 }
@@ -112,6 +125,6 @@ function namesAt(member: Member, layouts: Layouts): [string, () => readonly Memb
   return [[name, none], ...(member.pair ? [[member.pair.name, none] as [string, () => readonly Member[]]] : [])]
 }
 
-export function resolveVectors(scope: ChapterScope, layouts: Layouts): Chapter['vectors'] {
-  return (scope.ast.vectors ?? []).flatMap((vector, index) => resolveVector(scope, layouts, vector, ['vectors', index]) ?? [])
+export function resolveVectors(scope: ChapterScope, layouts: Layouts, messages: readonly Message[]): Chapter['vectors'] {
+  return (scope.ast.vectors ?? []).flatMap((vector, index) => resolveVector(scope, layouts, messages, vector, ['vectors', index]) ?? [])
 }
