@@ -49,7 +49,7 @@ function rows(all: Facts): string[][] {
       `size ${width ?? '-'}, ${access}${legacy ? ', legacy' : ''}`,
     ]),
     ...all.queues.map(({ scope, name, index, when }) => ['queue', scope, name, `index ${index}`, when === undefined ? '' : `when ${when}`]),
-    ...all.errata.map(({ kind, scope, name, why }) => ['erratum', scope, name, kind, oneLine(why)]),
+    ...all.errata.map(({ kind, scope, name, truth, why }) => ['erratum', scope, name, kind, oneLine(`${truth}: ${why}`)]),
   ]
 }
 

@@ -3,6 +3,7 @@
  * `scope` is the chapter; names and types are the specification's; nested fields are dotted; members of anonymous structs and unions stand at their parent's
  * level; offsets count from the outermost named struct and are null behind a variable member; a value above 2^53 is a decimal string.
  */
+import { type Erratum, errataOf } from './errata.ts'
 import { evaluate, nodes } from './evaluate.ts'
 import type { Chapter, Dim, Expression, Member, Model, Queue, Struct, Type } from './model.ts'
 
@@ -15,7 +16,7 @@ export interface Facts {
   structs: { scope: string; name: string; size: number | null; fields: FieldFact[] }[]
   registers: { scope: string; name: string; offset: number | null; width: number | null; access: string; block: string; legacy?: true }[]
   queues: { scope: string; name: string; index: number | string; when?: string }[]
-  errata: { kind: 'text' | 'linux'; scope: string; name: string; section: string; quote: string; why: string }[]
+  errata: Erratum[]
 }
 
 export interface FieldFact {
@@ -44,7 +45,7 @@ export function factsOf(model: Model): Facts {
     structs: each((chapter) => chapter.structs.filter(isNamedByText).map((struct) => structFact(model, chapter, struct))),
     registers: each((chapter) => chapter.registers.flatMap((block) => registerFacts(chapter, block))),
     queues: each((chapter) => chapter.queues.flatMap((queue) => queueFacts(chapter.name, queue))),
-    errata: each((chapter) => errataFacts(chapter)),
+    errata: errataOf(model),
   }
 }
 
@@ -201,37 +202,4 @@ function indexFact(index: Expression, i: Expression | undefined): number | strin
 /** `2 * (N - 1) + 1` → `2(N-1)+1`, as the text writes it. */
 function compact(text: string): string {
   return text.replaceAll(' ', '').replaceAll(/(\d)\*(?=[A-Za-z(])/g, '$1')
-}
-
-function errataFacts(chapter: Chapter): Facts['errata'] {
-  const scope = chapter.name
-  const text = chapter.errata.map((erratum) => ({
-    kind: 'text' as const,
-    scope,
-    name: erratum.at,
-    section: erratum.section ?? '',
-    quote: erratum.text,
-    why: `${erratum.truth}: ${erratum.why}`,
-  }))
-  const linux: Facts['errata'] = []
-  const add = (
-    name: string,
-    section: string | undefined,
-    item: { linux: { name: string | null; value?: unknown; size?: unknown; why?: string } },
-  ): void => {
-    const { value, size, why, name: linuxName } = item.linux
-    if (value === undefined && size === undefined) return
-    linux.push({
-      kind: 'linux',
-      scope,
-      name,
-      section: section ?? '',
-      quote: `Linux: ${linuxName} = ${String(value ?? `${size} bytes`)}`,
-      why: why ?? '',
-    })
-  }
-  for (const feature of chapter.features) add(feature.name, feature.section, feature)
-  for (const constant of chapter.groups.flatMap((group) => group.constants)) add(constant.name, constant.section, constant)
-  for (const struct of chapter.structs) add(struct.name, struct.section, struct)
-  return [...text, ...linux]
 }
