@@ -9,7 +9,7 @@ export const facts: Command = {
   arguments: '[...chapter]',
   summary: 'lists every number of the description, one per line',
   description: [
-    'Each line begins with what it is (device, feature, constant, struct, field, register, queue, erratum), its chapter and its name. ' +
+    'Each line begins with what it is (device, feature, constant, struct, field, register, queue, request, event, erratum), its chapter and its name. ' +
       'Offsets count from the outermost struct; "-" stands for an offset or size that varies.',
   ],
   options: [jsonOption, specOption],
@@ -49,6 +49,13 @@ function rows(all: Facts): string[][] {
       `size ${width ?? '-'}, ${access}${legacy ? ', legacy' : ''}`,
     ]),
     ...all.queues.map(({ scope, name, index, when }) => ['queue', scope, name, `index ${index}`, when === undefined ? '' : `when ${when}`]),
+    ...all.requests.map(({ scope, kind, message, name, is, when }) => [
+      kind,
+      scope,
+      `${message}.${name}`,
+      is ?? '-',
+      when === undefined ? '' : `when ${when}`,
+    ]),
     ...all.errata.map(({ kind, scope, name, truth, why }) => ['erratum', scope, name, kind, oneLine(`${truth}: ${why}`)]),
   ]
 }

@@ -5,17 +5,19 @@
  */
 import { type Erratum, errataOf } from './errata.ts'
 import { evaluate, nodes } from './evaluate.ts'
-import type { Chapter, Dim, Expression, Member, Model, Queue, Struct, Type } from './model.ts'
+import type { Chapter, Dim, Expression, Feature, Member, Message, Model, Queue, Struct, Type } from './model.ts'
 
 export interface Facts {
   source: string
   version: string
   devices: { id: number; name: string; scope: string }[]
-  features: { scope: string; name: string; bit: number; legacy?: true }[]
+  features: { scope: string; name: string; bit: number; legacy?: true; requires?: string; offered_with?: string }[]
   constants: { scope: string; name: string; value: number | string; group: string }[]
-  structs: { scope: string; name: string; size: number | null; fields: FieldFact[] }[]
+  structs: { scope: string; name: string; size: number | null; config?: true; fields: FieldFact[] }[]
   registers: { scope: string; name: string; offset: number | null; width: number | null; access: string; block: string; legacy?: true }[]
   queues: { scope: string; name: string; index: number | string; when?: string }[]
+  /** What the queues carry; `is` are the constants that select it, `optional` says that it, or every queue that carries it, has a condition. */
+  requests: { scope: string; message: string; name: string; kind: 'request' | 'event'; is?: string; optional?: true; when?: string }[]
   errata: Erratum[]
 }
 
@@ -38,15 +40,41 @@ export function factsOf(model: Model): Facts {
     source: model.source,
     version: model.version,
     devices: model.devices.map(({ id, title, name }) => ({ id, name: title, scope: name })),
-    features: each(({ name: scope, features }) => features.map(({ name, bit, legacy }) => ({ scope, name, bit, ...(legacy ? { legacy } : {}) }))),
+    features: each(({ name: scope, features }) => features.map((feature) => featureFact(scope, feature))),
     constants: each(({ name: scope, groups }) =>
       groups.flatMap((group) => group.constants.map(({ name, value }) => ({ scope, name, value: plainNumber(value), group: group.name }))),
     ),
     structs: each((chapter) => chapter.structs.filter(isNamedByText).map((struct) => structFact(model, chapter, struct))),
     registers: each((chapter) => chapter.registers.flatMap((block) => registerFacts(chapter, block))),
     queues: each((chapter) => chapter.queues.flatMap((queue) => queueFacts(chapter.name, queue))),
+    requests: each((chapter) => chapter.messages.flatMap((message) => requestFacts(chapter, message))),
     errata: errataOf(model),
   }
+}
+
+function featureFact(scope: string, { name, bit, legacy, requires, offeredWith }: Feature): Facts['features'][number] {
+  return {
+    scope,
+    name,
+    bit,
+    ...(legacy ? { legacy } : {}),
+    ...(requires ? { requires: requires.text } : {}),
+    ...(offeredWith ? { offered_with: offeredWith.text } : {}),
+  }
+}
+
+function requestFacts({ name: scope, queues }: Chapter, message: Message): Facts['requests'] {
+  const carriers = queues.filter(({ carries }) => carries?.name === message.name)
+  const isOptionalQueue = carriers.length > 0 && carriers.every(({ when }) => when !== undefined)
+  return message.requests.map(({ name, is, when }) => ({
+    scope,
+    message: message.name,
+    name,
+    kind: message.kind === 'events' ? 'event' : 'request',
+    ...(is.length > 0 ? { is: is.map((levels) => levels.map((value) => value.name).join(' ')).join(' | ') } : {}),
+    ...(when || isOptionalQueue ? { optional: true as const } : {}),
+    ...(when ? { when: when.text } : {}),
+  }))
 }
 
 /** Frames of messages that exist only in prose have names of ours and are not listed. */
@@ -68,7 +96,8 @@ function structFact(model: Model, chapter: Chapter, struct: Struct): Facts['stru
     const end: number | null = last === undefined ? 0 : last.offset === null || last.size === null ? null : last.offset + last.size
     start = start === null || end === null ? null : start + end
   }
-  return { scope: chapter.name, name: struct.name, size: struct.size, fields: eitherPart(fields) }
+  const config = struct.role === 'config' ? { config: true as const } : {}
+  return { scope: chapter.name, name: struct.name, size: struct.size, ...config, fields: eitherPart(fields) }
 }
 
 /** A member that stands in both parts alike (the data of a request that reads or writes) is one field with no part of its own. */
