@@ -9,7 +9,8 @@ import { type DriverError, PARKED, RequestError } from 'virtgen/runtime'
 import { describe, expect, test } from 'vitest'
 import { evaluate } from '../generator/evaluate.ts'
 import { type CodecContext, encodeStruct, requestStruct } from '../generator/index.ts'
-import type { Chapter, Member, Message, Request, Struct } from '../generator/model.ts'
+import type { Chapter, Member, Message, Reference, Request, Struct } from '../generator/model.ts'
+import { identifier } from '../generator/names.ts'
 import type { RequestParts } from '../runtime/request/device-request.ts'
 import type { DeviceInfo, MessageInfo, RequestInfo } from '../runtime/request/message.ts'
 import { loadEverything } from './support/description.ts'
@@ -90,17 +91,22 @@ function partsOf(struct: Struct, part: 'readable' | 'writable'): Member[] {
 
 /** The open bytes of a part. */
 function payloadOf(struct: Struct, part: 'readable' | 'writable'): Member | undefined {
-  return partsOf(struct, part).find(
+  const flat = (members: readonly Member[]): Member[] =>
+    members.flatMap((member) => (member.type.kind === 'group' && member.dims.length === 0 ? flat(member.type.members) : [member]))
+  return flat(partsOf(struct, part)).find(
     ({ type, dims, framed }) =>
       !framed &&
       (type.kind === 'bytes' || (dims.length > 0 && dims[0]?.count === null && !dims[0].length && type.kind === 'integer' && type.bytes === 1)),
   )
 }
 
-function numberOf(expression: Member['multiple'], config: Plain): number | undefined {
+/** The value of an expression over the configuration space, and over the members of a struct. */
+function numberOf(expression: Member['multiple'], config: Plain, own: Plain = {}): number | undefined {
   if (expression === undefined) return undefined
-  const field = (path: readonly string[]): unknown => path.reduce<unknown>((value, step) => (value as Plain)?.[step], config)
-  return Number(evaluate(expression.tree, { field: ({ path }) => BigInt((field(path) as number) ?? 0) } as never))
+  const field = (root: Plain, path: readonly string[]): unknown => path.reduce<unknown>((value, step) => (value as Plain)?.[step], root)
+  const number = ({ from, path }: { from: string; path: readonly string[] }): bigint =>
+    BigInt((field(from === 'own' ? own : config, path) as number) ?? 0)
+  return Number(evaluate(expression.tree, { field: number } as never))
 }
 
 /** Bytes for a payload, of a length the description allows. */
@@ -124,8 +130,69 @@ function keepsCounts(members: readonly Member[], value: Plain, config: Plain): b
   })
 }
 
+/**
+ * Whether numbers are in the ranges that the description gives, wherever it says enough: not in views of the same bytes, nor in an arm that a field elsewhere selects.
+ *
+ * @param mend - puts them there
+ */
+function keepsRanges(members: readonly Member[], value: Plain, config: Plain, mend: boolean): boolean {
+  return members.map((member) => keepsRange(member, value, config, mend)).every(Boolean)
+}
+
+function keepsRange(member: Member, value: Plain, config: Plain, mend: boolean): boolean {
+  const { type, range, dims } = member
+  const name = identifier(member.name)
+  if (member.reserved) return true
+  if (type.kind === 'group' && dims.length === 0) return keepsRanges(type.members, name === '' ? value : ((value[name] ?? {}) as Plain), config, mend)
+  if (type.kind === 'union') return keepsRangesOfArm(type, name === '' ? value : ((value[name] ?? {}) as Plain), value, config, mend)
+  const held = value[name]
+  if (held === undefined || held instanceof Uint8Array) return true
+  const elements = Array.isArray(held) ? held : [held]
+  if (type.kind === 'struct') {
+    const inner = structOf(type).members.filter(({ part }) => part === undefined || part === member.part)
+    return elements.map((element: Plain) => element instanceof Uint8Array || keepsRanges(inner, element, config, mend)).every(Boolean)
+  }
+  if (type.kind !== 'integer' || range === undefined) return true
+  const [least = 0, most = 0] = range.map((bound) => numberOf(bound, config, value))
+  if (mend) value[name] = Array.isArray(held) ? held.map((one) => clamped(one, least, most)) : clamped(held as number, least, most)
+  return mend || elements.every((one: number) => one >= least && one <= most)
+}
+
+function keepsRangesOfArm(type: Extract<Member['type'], { kind: 'union' }>, here: Plain, around: Plain, config: Plain, mend: boolean): boolean {
+  if (type.by?.from !== 'own') return true
+  const deciding = Number(type.by.path.reduce<unknown>((value, step) => (value as Plain)?.[step], around) ?? 0)
+  const arm = type.arms.find(({ is }) => is?.some(({ value }) => Number(value) === deciding))
+  return arm === undefined || keepsRange(arm, here, config, mend)
+}
+
+function clamped(value: number | bigint, least: number, most: number): number | bigint {
+  const clamp = Math.min(Math.max(Number(value), least), most)
+  return typeof value === 'bigint' ? (clamp === Number(value) ? value : BigInt(clamp)) : clamp
+}
+
+function structOf({ chapter, name }: Reference): Struct {
+  return model.chapters.find((each) => each.name === chapter)?.structs.find((each) => each.name === name) as Struct
+}
+
 function without(value: Plain, ...names: (string | undefined)[]): Plain {
   return Object.fromEntries(Object.entries(value).filter(([name]) => !names.includes(name)))
+}
+
+/** A value without the members at these paths. */
+function withoutPaths(value: Plain, paths: readonly (readonly string[])[]): Plain {
+  let rest = value
+  for (const path of paths) rest = withoutPath(rest, path)
+  return rest
+}
+
+function withoutPath(value: Plain, [name = '', ...inner]: readonly string[]): Plain {
+  if (inner.length === 0 || value[name] === undefined) return without(value, name)
+  return { ...value, [name]: withoutPath(value[name] as Plain, inner) }
+}
+
+/** A value with a member at a path. */
+function withPath(value: Plain, [name = '', ...inner]: readonly string[], leaf: unknown): Plain {
+  return { ...value, [name]: inner.length === 0 ? leaf : withPath((value[name] ?? {}) as Plain, inner, leaf) }
 }
 
 interface Trial {
@@ -144,6 +211,32 @@ function trialsOf(modules: Modules): Trial[] {
       const info = messageInfo.requests.find(({ name }) => name === request.name) as RequestInfo
       return { modules, message, request, messageInfo, info, struct: requestStruct(model, message, request) }
     }),
+  )
+}
+
+/** Where the deciding fields of a request or event stand in its value: those of a head at any depth. */
+function decidingPaths({ message, struct }: Trial): string[][] {
+  const members = partsOf(struct, message.kind === 'requests' ? 'readable' : 'writable')
+  const head = message.head ? pathTo(members, message.head) : []
+  return message.by.map((path) => [...head, ...path])
+}
+
+function pathTo([first]: readonly Member[], head: Reference): string[] {
+  const { type, name, part } = first as Member
+  const isHead = (reference: Reference | undefined): boolean => reference?.chapter === head.chapter && reference.name === head.name
+  if (type.kind === 'group') return isHead(type.struct) ? [] : pathTo(type.members, head)
+  const step = identifier(name)
+  if (type.kind !== 'struct') throw new Error(`no ${head.name} in ${step}`)
+  const inner = structOf(type).members.filter((member) => member.part === undefined || member.part === part)
+  return isHead(type) ? [step] : [step, ...pathTo(inner, head)]
+}
+
+/** A value with what selects its request or event. */
+function chosen(trial: Trial, value: Plain): Plain {
+  const [selectors = []] = trial.info.is
+  return decidingPaths(trial).reduce(
+    (whole, path, level) => (selectors[level] === undefined ? whole : withPath(whole, path, selectors[level])),
+    value,
   )
 }
 
@@ -189,8 +282,9 @@ async function connected(trial: Trial, wanted: boolean, random: Random, answer: 
 }
 
 /** Arguments of a method of the driver client, as its signature has them. */
-function argumentsOf({ info, struct, message }: Trial, fields: Plain, readable: Uint8Array | undefined, room: number | undefined): unknown[] {
-  const deciding = new Set(message.by.map((path) => path[0] as string))
+function argumentsOf(trial: Trial, fields: Plain, readable: Uint8Array | undefined, room: number | undefined): unknown[] {
+  const { info, struct } = trial
+  const deciding = new Set(decidingPaths(trial).map((path) => path[0] as string))
   const hasFlags = partsOf(struct, 'readable').some(({ name, flags }) => deciding.has(name) && flags !== undefined)
   const named = Object.keys(fields).length > 0 || hasFlags
   return [...(named ? [fields] : []), ...(info.readable ? [readable] : []), ...(room === undefined ? [] : [room])]
@@ -202,8 +296,10 @@ async function sendRequest(trial: Trial, random: Random): Promise<void> {
   let seen: { header: unknown; readable: Uint8Array } | undefined
   let reply: Plain = {}
   let written = new Uint8Array(0)
+  const { field: statusField, ok, failed } = { ...message.status, ...trial.request.status }
   const statuses = Object.keys(info.status?.names ?? trial.messageInfo.status?.names ?? {}).map(Number)
-  const status = statuses.length > 1 ? (statuses[1 + random(fc.nat, statuses.length - 2)] as number) : undefined
+  const errors = statuses.filter((value) => value !== Number(ok?.value))
+  const status = errors.length > 0 ? (errors[random(fc.nat, errors.length - 1)] as number) : undefined
   const handle = (request: RequestParts): unknown => {
     const readable = new Uint8Array(info.readable ? request.readable.length : 0)
     if (info.readable) request.readable.copyTo(readable)
@@ -220,16 +316,15 @@ async function sendRequest(trial: Trial, random: Random): Promise<void> {
   const { line, config, context, queues } = await connected(trial, true, random, handle)
   expect(queues.length).toBeGreaterThan(0)
 
-  const statusName = message.status?.field[0]
   const payloads = { readable: payloadOf(struct, 'readable'), writable: payloadOf(struct, 'writable') }
   const arrives = random(() => arbitraryValue(model, struct, context, 'readable'))
+  const mend = random(fc.nat, 3) > 0
+  const legal = keepsRanges(partsOf(struct, 'readable'), arrives, config, mend) && keepsCounts(partsOf(struct, 'readable'), arrives, config)
   const goesBack = random(() => arbitraryValue(model, struct, { ...context, given: { readable: arrives } }, 'writable'))
-  const deciding = message.by.map((path) => path[0] as string)
-  const chosen = info.is[0]?.length ? Object.fromEntries(deciding.map((name, level) => [name, (info.is[0] as number[])[level]])) : {}
-  const fields = without(arrives, payloads.readable?.name, ...deciding)
+  const fields = withoutPaths(without(arrives, payloads.readable?.name), decidingPaths(trial))
   const readable = payloads.readable ? payloadBytes(payloads.readable, config, random, struct.members.length === 1) : new Uint8Array(0)
   const room = payloads.writable ? payloadBytes(payloads.writable, config, random).length : undefined
-  reply = without(goesBack, payloads.writable?.name, statusName)
+  reply = withoutPaths(without(goesBack, payloads.writable?.name), statusField ? [statusField] : [])
   if (payloads.writable)
     written = new Uint8Array(random(fc.boolean) ? (room as number) : random(fc.nat, room as number)).map((_, i) => (i * 11) & 0xff)
   const openReply =
@@ -237,7 +332,6 @@ async function sendRequest(trial: Trial, random: Random): Promise<void> {
       ? encodeStruct(model, { chapter: struct.chapter, name: struct.name }, { ...goesBack }, { ...context, given: { readable: arrives } }, 'writable')
           .length
       : undefined
-  const legal = keepsCounts(partsOf(struct, 'readable'), arrives, config)
 
   const method = (line.driver as unknown as Methods)[info.method] as Methods[string]
   const outcome = (await Promise.resolve(method.apply(line.driver, argumentsOf(trial, fields, readable, room ?? openReply))).then(
@@ -251,9 +345,9 @@ async function sendRequest(trial: Trial, random: Random): Promise<void> {
     expect(seen).toBeUndefined()
   } else {
     if (seen === undefined) throw new Error('the device got nothing', { cause: outcome.error ?? line.violations })
-    if (info.header) expect(seen.header).toEqual({ ...without(arrives, payloads.readable?.name), ...chosen })
+    if (info.header) expect(seen.header).toEqual(chosen(trial, without(arrives, payloads.readable?.name)))
     if (info.readable) expect(seen.readable).toEqual(readable)
-    const failure = answers === 'throws' ? (message.status?.failed?.value ?? 'gives up') : answers === 'status' ? status : undefined
+    const failure = answers === 'throws' ? (failed?.value ?? 'gives up') : answers === 'status' ? status : undefined
     if (failure === 'gives up') expect((outcome.error as DriverError).kind).toBe('needs-reset')
     else if (failure !== undefined) expect((outcome.error as RequestError).status).toBe(failure)
     else {
@@ -273,9 +367,10 @@ async function sendUnknown(trial: Trial, random: Random): Promise<void> {
   const { line, context, config, queues } = await connected(trial, false, random, () => expect.unreachable('the device must not see it'), true)
   const method = (line.driver as unknown as Methods)[info.method] as Methods[string]
   const arrives = random(() => arbitraryValue(model, struct, context, 'readable'))
+  keepsRanges(partsOf(struct, 'readable'), arrives, config, true)
   fc.pre(keepsCounts(partsOf(struct, 'readable'), arrives, config))
   const payloads = { readable: payloadOf(struct, 'readable'), writable: payloadOf(struct, 'writable') }
-  const fields = without(arrives, payloads.readable?.name, ...message.by.map((path) => path[0] as string))
+  const fields = withoutPaths(without(arrives, payloads.readable?.name), decidingPaths(trial))
   const readable = payloads.readable ? payloadBytes(payloads.readable, config, random, struct.members.length === 1) : undefined
   const room = payloads.writable ? payloadBytes(payloads.writable, config, random).length : info.reply?.sizeOf ? 200 : undefined
   const error = await Promise.resolve(method.apply(line.driver, argumentsOf(trial, fields, readable, room))).then(
@@ -300,7 +395,7 @@ async function sendEvent(trial: Trial, wanted: boolean, random: Random): Promise
   const register = (): unknown => (line.driver as unknown as Methods)[listen]?.((event: Plain) => received.push(event))
   const payload = payloadOf(struct, 'writable')
   const value = random(() => arbitraryValue(model, struct, context, 'writable'))
-  const fields = without(value, payload?.name, ...message.by.map((path) => path[0] as string))
+  const fields = withoutPaths(without(value, payload?.name), decidingPaths(trial))
   const bytes = payload ? payloadBytes(payload, config, random) : undefined
   const carriers = made.queueSizes.length === 0 ? [] : trial.modules.chapter.queues.filter(({ carries }) => carries?.name === message.name)
   const takesQueue = carriers.length > 1 || carriers.some(({ each }) => each !== undefined)
@@ -321,8 +416,7 @@ async function sendEvent(trial: Trial, wanted: boolean, random: Random): Promise
   await Promise.resolve()
   await Promise.resolve()
   expect(send()).toBe(bytes ? bytes.length : true)
-  const chosen = info.is[0]?.length ? Object.fromEntries(message.by.map((path, level) => [path[0], (info.is[0] as number[])[level]])) : {}
-  expect(received).toEqual([{ ...fields, ...chosen, ...(payload ? { [payload.name]: bytes } : {}), queue }])
+  expect(received).toEqual([{ ...chosen(trial, fields), ...(payload ? { [payload.name]: bytes } : {}), queue }])
   expect(line.violations).toEqual([])
   await line.driver.close()
 }
