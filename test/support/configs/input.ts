@@ -1,0 +1,1 @@
+export const config = () => ({ select: 0, subsel: 0 })
