@@ -1,0 +1,8 @@
+import * as fc from 'fast-check'
+
+export const config = (random: fc.GeneratorValue) => ({
+  max_dataqueues: random(fc.integer, { min: 1, max: 3 }),
+  max_cipher_key_len: random(fc.integer, { min: 0, max: 64 }),
+  max_auth_key_len: random(fc.integer, { min: 0, max: 64 }),
+  max_size: 65_536,
+})
