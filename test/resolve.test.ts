@@ -1054,6 +1054,19 @@ structs:
     expect(model.devices.at(-1)).toEqual({ id: 60, name: 'vendor-thing', title: "Vendor's thing", linux: { name: null } })
   })
 
+  it('knows what an erratum is about: a field, a request, or anything else by its name', () => {
+    const found = chapter(
+      yaml`
+        messages: {m: {readable: [a: u8], requests: [do_it: {}]}}
+        errata:
+          - {at: m.a, text: t, truth: u, why: v}
+          - {at: m.do_it, text: t, truth: u, why: v}
+          - {at: something, text: t, truth: u, why: v}
+      `,
+    )
+    expect(found.errata.map(({ at }) => at)).toEqual(['m.a', 'm.do_it', 'something'])
+  })
+
   it('holds shared memory, errata, vectors and what Linux has', () => {
     const found = chapter(
       yaml`

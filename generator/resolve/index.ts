@@ -84,7 +84,7 @@ function resolveChapter(scope: ChapterScope, layouts: Layouts, messages: Message
     queues: resolveQueues(scope, workspace, expressions),
     messages: resolvedMessages,
     sharedMemory: resolveSharedMemory(scope, expressions),
-    errata: resolveErrata(scope, layouts),
+    errata: resolveErrata(scope, layouts, resolvedMessages),
     vectors: resolveVectors(scope, layouts, resolvedMessages),
   }
 }

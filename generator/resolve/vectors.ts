@@ -84,10 +84,11 @@ function checkContext(scope: ChapterScope, layouts: Layouts, ast: VectorAst, pat
   }
 }
 
-export function resolveErrata(scope: ChapterScope, layouts: Layouts): Erratum[] {
+export function resolveErrata(scope: ChapterScope, layouts: Layouts, messages: readonly Message[]): Erratum[] {
+  const requests = new Set(messages.flatMap((message) => message.requests.map((request) => `${message.name}.${request.name}`)))
   return (scope.ast.errata ?? []).map((ast, index) => {
     const [name, ...steps] = ast.at.split('.') as [string, ...string[]]
-    const struct = steps.length > 0 ? findStruct(scope, layouts, name) : undefined
+    const struct = steps.length > 0 && !requests.has(ast.at) ? findStruct(scope, layouts, name) : undefined
     // A name without a struct is something of the text: a queue, a constant, a sentence.
     if (struct) checkField(scope, layouts, struct, steps, ['errata', index, 'at'], name.length + 1)
     return { ...originOf(scope.origin, ast), at: ast.at, text: ast.text, truth: ast.truth, why: ast.why }
