@@ -1,0 +1,1 @@
+export const config = () => ({ guest_cid: 3 })
