@@ -6,6 +6,7 @@ describe('integers', () => {
 structs:
   all: [a: u8, b: le16, c: be16, d: u16, e: le32, f: be32, g: u32]
   wide: [id: le64, be: be64, size: {type: le64, unit: byte}, cid: {type: u64, range: 0 .. 7}]
+  time: [now: {type: le64, unit: ns}]
   signs: [magic: {type: le32, const: 0x74726976}, x: u8]
   constant_length: [n: {type: u8, const: 2}, "x[n]": u8]
 `)
@@ -29,6 +30,10 @@ structs:
       size: Number.MAX_SAFE_INTEGER,
       cid: 5,
     })
+  })
+
+  test('of 64 bits in nanoseconds are a bigint: the time since 1970 has more than 53 bits', () => {
+    both('time', '0000a8cf9a1f5718', { now: 0x1857_1f9a_cfa8_0000n })
   })
 
   test('that say a length say it also where only their constant does', () => {
