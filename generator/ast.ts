@@ -116,6 +116,7 @@ export interface StatusAst {
   field?: string
   ok?: Value
   failed?: Value
+  malformed?: Value
   unknown?: Value
   error?: string
 }

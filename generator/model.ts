@@ -315,6 +315,8 @@ export interface Status {
   field: string[]
   ok: ConstantValue
   failed?: ConstantValue
+  /** Absent: as `failed`. */
+  malformed?: ConstantValue
   unknown?: ConstantValue | 'none'
   error?: Reference
 }

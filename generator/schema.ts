@@ -168,6 +168,7 @@ const statusShape = {
   field: text,
   ok: selector,
   failed: selector.optional(),
+  malformed: selector.optional().describe('for a request that is not as it has to be; by default as failed'),
   unknown: selector.optional(),
   error: name.optional(),
 }

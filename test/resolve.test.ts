@@ -791,7 +791,7 @@ messages:
     by: type
     readable: [type: {type: le32, enum: types}, data: body]
     writable: [data: body, status: {type: u8, enum: results}]
-    status: {field: status, ok: OK, failed: ERROR, unknown: none}
+    status: {field: status, ok: OK, failed: ERROR, malformed: ODD, unknown: none}
     requests:
       - read: {is: IN, writable: [sector: le64, data: bytes]}
       - write: {is: OUT, struct: write_req, readable: ["data[]": u8], ok: ODD}
@@ -840,7 +840,13 @@ messages:
 
   it('have a status, which a request may override', () => {
     const [message] = chapter(blk).messages
-    expect(message?.status).toEqual({ field: ['status'], ok: { name: 'OK', value: 0 }, failed: { name: 'ERROR', value: 1 }, unknown: 'none' })
+    expect(message?.status).toEqual({
+      field: ['status'],
+      ok: { name: 'OK', value: 0 },
+      failed: { name: 'ERROR', value: 1 },
+      malformed: { name: 'ODD', value: 2 },
+      unknown: 'none',
+    })
     expect(requests(message).map(({ status }) => status)).toEqual([undefined, { ok: { name: 'ODD', value: 2 } }])
   })
 

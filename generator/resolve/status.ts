@@ -69,7 +69,7 @@ export class StatusResolver {
   #values(ast: StatusAst, path: Path, chapter: ChapterScope, field: FieldInfo | undefined): Partial<Status> {
     const status: Partial<Status> = {}
     if (ast.field !== undefined) status.field = ast.field.split('.')
-    for (const key of ['ok', 'failed', 'unknown'] as const) {
+    for (const key of ['ok', 'failed', 'malformed', 'unknown'] as const) {
       const value = ast[key]
       if (value === undefined) continue
       if (key === 'unknown' && value === 'none') status.unknown = 'none'

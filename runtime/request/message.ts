@@ -49,8 +49,10 @@ export interface PayloadInfo {
 
 export interface StatusInfo {
   readonly ok: number
-  /** For a request that is malformed or fails. Absent: there is no such value. */
+  /** For a request that fails. Absent: there is no such value. */
   readonly failed?: number
+  /** For a request that is malformed. Absent: as `failed`. */
+  readonly malformed?: number
   /** For a request that is not known or not negotiated; `none`: used with length 0. */
   readonly unknown?: number | 'none'
   get(reply: Struct): number

@@ -207,7 +207,8 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
 
   /** Answers a request that is not as the specification says. */
   #refuse(slot: RequestSlot, message: MessageInfo, known: RequestInfo | undefined, detail: string): void {
-    this.#answer(slot, message, known, (known?.status ?? message.status)?.failed, detail)
+    const status = known?.status ?? message.status
+    this.#answer(slot, message, known, status?.malformed ?? status?.failed, detail)
   }
 
   #handle(slot: RequestSlot, message: MessageInfo): void {

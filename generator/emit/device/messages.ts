@@ -299,6 +299,7 @@ export class MessagesEmitter {
       [
         ['ok', this.#constant(status.ok)],
         ['failed', status.failed && this.#constant(status.failed)],
+        ['malformed', status.malformed && this.#constant(status.malformed)],
         ['unknown', status.unknown === undefined ? undefined : status.unknown === 'none' ? quote('none') : this.#constant(status.unknown)],
         ['get', `(${reply}) => ${code}`],
         ['set', arrow(`${reply}, value: number`, [`${code.replace(/^\((.*) \?\? 0\)$/, '$1')} = value`])],
@@ -397,6 +398,6 @@ function opposite(test: string): string {
   return test.startsWith('!') && !test.includes(' ') ? test.slice(1) : `!(${test})`
 }
 
-function valuesOf({ ok, failed, unknown }: Status): ConstantValue[] {
-  return [ok, failed, unknown].filter((value): value is ConstantValue => typeof value === 'object')
+function valuesOf({ ok, failed, malformed, unknown }: Status): ConstantValue[] {
+  return [ok, failed, malformed, unknown].filter((value): value is ConstantValue => typeof value === 'object')
 }
