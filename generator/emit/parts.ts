@@ -120,7 +120,7 @@ function shapesOf(
   name: (part: Part) => string,
   of: { request: Request; frame: Shapes } | undefined,
 ): Shapes {
-  const members = whole.members.map((member) => opaque(needs, whole, member))
+  const { members } = seenStruct(needs, whole)
   const payloads = { readable: payloadOf(needs, whole, members, 'readable'), writable: payloadOf(needs, whole, members, 'writable') }
   const rest = members.flatMap((member) => without(member, payloads[member.part as Part]))
   const doc = docOf(whole, payloads)
@@ -155,6 +155,11 @@ function without(member: Member, payload: Member | undefined): Member[] {
   const members = member.type.members.flatMap((inner) => without(inner, payload))
   if (members.length === 0) return []
   return members.length === member.type.members.length ? [member] : [{ ...member, type: { ...member.type, members } }]
+}
+
+/** A request with its members as skeletons and driver clients see them. */
+export function seenStruct(needs: Needs, struct: Struct): Struct {
+  return { ...struct, members: struct.members.map((member) => opaque(needs, struct, member)) }
 }
 
 /** A member whose layout only the program knows is bytes: the program puts the struct's own class over them. */
