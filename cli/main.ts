@@ -5,6 +5,7 @@ import { formatDiagnostic, type Paint } from '../generator/diagnostic.ts'
 import { type Parsed, parseArguments } from './arguments.ts'
 import { type Call, type Command, DescriptionError, Failure, UsageError } from './command.ts'
 import { decode } from './decode.ts'
+import { diff } from './diff.ts'
 import { errata } from './errata.ts'
 import { facts } from './facts.ts'
 import { features } from './features.ts'
@@ -19,7 +20,7 @@ import { paintFor } from './paint.ts'
 import { counted } from './table.ts'
 import { verify } from './verify.ts'
 
-const commands: readonly Command[] = [generate, newDevice, verify, model, facts, errata, features, decode]
+const commands: readonly Command[] = [generate, newDevice, verify, diff, model, facts, errata, features, decode]
 
 const help: Command = {
   name: 'help',

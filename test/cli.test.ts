@@ -60,7 +60,7 @@ function put(path: string, text: string): string {
   return file
 }
 
-const commands = ['generate', 'verify', 'model', 'facts', 'features', 'decode']
+const commands = ['generate', 'verify', 'model', 'facts', 'errata', 'features', 'decode']
 
 describe('help', () => {
   it.each([[[]], [['--help']], [['-h']], [['help']]])('of the whole is printed by virtgen %j', async (words) => {
@@ -80,6 +80,22 @@ describe('help', () => {
   it('names the version', async () => {
     const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
     expect(await run(['--version'])).toEqual({ code: 0, out: `${version}\n`, error: '' })
+  })
+})
+
+describe('errata', () => {
+  it('quotes the text, says what is followed and why, and counts', async () => {
+    const { code, out } = await run(['errata', 'console'])
+    expect(code).toBe(0)
+    expect(out).toMatch(/VIRTIO_CONSOLE_PORT_READY · .*\n {4}says {2}"Sent by the driver .*"\n {4}true {2}VIRTIO_CONSOLE_DEVICE_ADD\n {4}why {3}/)
+    expect(out).toMatch(/\n\d+ errata of the text, \d+ differences? from Linux\n$/)
+  })
+
+  it('lists the same for programs', async () => {
+    const all: { kind: string; scope: string }[] = await json('errata')
+    const some: { kind: string; scope: string }[] = await json('errata', 'blk')
+    expect(some.length).toBeGreaterThan(5)
+    expect(some).toEqual(all.filter(({ scope }) => scope === 'blk'))
   })
 })
 
