@@ -11,7 +11,7 @@ import { seenStruct } from '../generator/emit/parts.ts'
 import { Needs } from '../generator/emit/wire/needs.ts'
 import { evaluate } from '../generator/evaluate.ts'
 import { type CodecContext, encodeStruct, requestStruct } from '../generator/index.ts'
-import type { Chapter, Member, Message, Reference, Request, Struct } from '../generator/model.ts'
+import type { Chapter, Expression, Member, Message, Reference, Request, Struct } from '../generator/model.ts'
 import { identifier } from '../generator/names.ts'
 import type { RequestParts } from '../runtime/request/device-request.ts'
 import type { DeviceInfo, MessageInfo, RequestInfo } from '../runtime/request/message.ts'
@@ -59,12 +59,15 @@ function scripted(Device: Modules['Device'], info: DeviceInfo, answer: (request:
   return Scripted
 }
 
-/** Some features of the device, those that break a requirement left out; with all that a condition names, or without one of them. */
-function featuresOf(info: DeviceInfo, condition: Chapter['features'][number]['requires'], wanted: boolean, random: Random): FeatureSet {
+/** Bits that no device type has on this interface, whatever its legacy one does with them. */
+const reservedBits = new Set(model.chapters.filter(({ kind }) => kind === 'common').flatMap(({ features }) => features.map(({ bit }) => bit)))
+
+/** Some features of the device, those that break a requirement left out; with all that the conditions name, or without one of them. */
+function featuresOf(info: DeviceInfo, conditions: readonly Expression[], wanted: boolean, random: Random): FeatureSet {
   const version1 = 32
   let set = FeatureSet.of(version1)
-  for (const { bit } of info.features) if (random(fc.boolean)) set = set.with(bit)
-  const nodes = condition ? featureBits(condition.tree) : []
+  for (const { bit } of info.features) if (!reservedBits.has(bit) && random(fc.boolean)) set = set.with(bit)
+  const nodes = conditions.flatMap(({ tree }) => featureBits(tree))
   for (const bit of nodes) set = wanted ? set.with(bit) : set.without(bit)
   for (let problems = info.checkFeatures(set, true); problems.length > 0; problems = info.checkFeatures(set, true)) {
     const bit = info.features.find(({ name }) => name === problems[0]?.feature)?.bit as number
@@ -243,10 +246,16 @@ function chosen(trial: Trial, value: Plain): Plain {
   )
 }
 
-/** The condition of a request, or else that of the queues that carry its message, where all have one. */
-function conditionOf({ modules: { chapter }, message, request }: Trial) {
+/** The condition of a request, and that of the queues that carry its message, where all have one. */
+function conditionsOf({ modules: { chapter }, message, request }: Trial): Expression[] {
   const carriers = chapter.queues.filter(({ carries }) => carries?.name === message.name)
-  return request.when ?? (carriers.every(({ when }) => when !== undefined) ? carriers[0]?.when : undefined)
+  const ofQueues = carriers.every(({ when }) => when !== undefined) ? carriers[0]?.when : undefined
+  return [request.when, ofQueues].filter((condition) => condition !== undefined)
+}
+
+/** The first of them: what a request is not known without. */
+function conditionOf(trial: Trial): Expression | undefined {
+  return conditionsOf(trial)[0]
 }
 
 function cutter(random: Random, framedIndex: number | undefined) {
@@ -263,7 +272,8 @@ async function connected(trial: Trial, wanted: boolean, random: Random, answer: 
   const { modules, info, message } = trial
   const { chapter, device, Device, Driver } = modules
   const config = modules.config(random)
-  const features = featuresOf(device, conditionOf(trial), wanted, random)
+  const conditions = conditionsOf(trial)
+  const features = featuresOf(device, wanted ? conditions : conditions.slice(0, 1), wanted, random)
   const Scripted = scripted(Device, device, answer)
   const made = new Scripted({ features: features.without(32), config })
   const framedIndex = info.header?.framedAt === undefined ? undefined : 1
