@@ -1,7 +1,8 @@
 /** `virtgen facts`: the description as a flat list, to search in and to compare with. */
 import { type Facts, type FieldFact, factsOf } from '../generator/facts.ts'
 import { describeChapters } from './chapters.ts'
-import { type Command, jsonOption, specOption } from './command.ts'
+import { type Call, type Command, jsonOption, specOption, UsageError } from './command.ts'
+import { readTex } from './drift.ts'
 import { columns } from './table.ts'
 
 export const facts: Command = {
@@ -12,18 +13,37 @@ export const facts: Command = {
     'Each line begins with what it is (device, feature, constant, struct, field, register, queue, request, event, erratum), its chapter and its name. ' +
       'Offsets count from the outermost struct; "-" stands for an offset or size that varies.',
   ],
-  options: [jsonOption, specOption],
+  options: [
+    { name: 'from', value: 'tex', summary: "the facts of the specification's LaTeX instead; the first argument is its folder" },
+    jsonOption,
+    specOption,
+  ],
   examples: [
     { line: 'virtgen facts blk | grep capacity', meaning: 'where is capacity?' },
     { line: 'virtgen facts --json > facts.json', meaning: 'everything, for a program' },
+    { line: 'virtgen facts --from tex ../virtio-spec net', meaning: "what the specification's text says of the network device" },
   ],
   async run(call) {
-    const { model, chosen } = await describeChapters(call)
-    const all = only(factsOf(model), chosen)
+    const all = call.options.has('from') ? await otherFacts(call) : await ownFacts(call)
     if (call.options.has('json')) call.printJson(all)
     else for (const line of columns(rows(all))) call.print(line)
     return 0
   },
+}
+
+async function ownFacts(call: Call): Promise<Facts> {
+  const { model, chosen } = await describeChapters(call)
+  return only(factsOf(model), chosen)
+}
+
+/** Facts of another source. What could not be read is told beside them. */
+async function otherFacts(call: Call): Promise<Facts> {
+  const [folder, ...chapters] = call.arguments
+  if (call.options.text('from') !== 'tex') throw new UsageError(`--from takes tex, not "${call.options.text('from')}"`)
+  if (folder === undefined) throw new UsageError('--from tex needs the folder of the LaTeX', 'virtgen facts --from tex DIR')
+  const { facts, unread } = await readTex(call, folder)
+  for (const { file, line, why, text } of unread) call.complain(`${file}:${line}: ${why}: ${text}`)
+  return only(facts, chapters.length > 0 ? new Set(chapters) : undefined)
 }
 
 function only(all: Facts, scopes: ReadonlySet<string> | undefined): Facts {

@@ -6,6 +6,7 @@ import { type Parsed, parseArguments } from './arguments.ts'
 import { type Call, type Command, DescriptionError, Failure, UsageError } from './command.ts'
 import { decode } from './decode.ts'
 import { diff } from './diff.ts'
+import { drift } from './drift.ts'
 import { errata } from './errata.ts'
 import { facts } from './facts.ts'
 import { features } from './features.ts'
@@ -20,7 +21,7 @@ import { paintFor } from './paint.ts'
 import { counted } from './table.ts'
 import { verify } from './verify.ts'
 
-const commands: readonly Command[] = [generate, newDevice, verify, diff, model, facts, errata, features, decode]
+const commands: readonly Command[] = [generate, newDevice, verify, drift, diff, model, facts, errata, features, decode]
 
 const help: Command = {
   name: 'help',

@@ -7,21 +7,38 @@ import { type Erratum, errataOf } from './errata.ts'
 import { evaluate, nodes } from './evaluate.ts'
 import type { Chapter, Dim, Expression, Feature, Member, Message, Model, Queue, Struct, Type } from './model.ts'
 
+/** Where a fact stands, if it was read from a file, and where it comes from, if not from the specification. */
+export interface FactOrigin {
+  file?: string
+  line?: number
+  source?: string
+}
+
 export interface Facts {
   source: string
   version: string
-  devices: { id: number; name: string; scope: string }[]
-  features: { scope: string; name: string; bit: number; legacy?: true; requires?: string; offered_with?: string }[]
-  constants: { scope: string; name: string; value: number | string; group: string }[]
-  structs: { scope: string; name: string; size: number | null; config?: true; fields: FieldFact[] }[]
-  registers: { scope: string; name: string; offset: number | null; width: number | null; access: string; block: string; legacy?: true }[]
-  queues: { scope: string; name: string; index: number | string; when?: string }[]
+  devices: ({ id: number; name: string; scope: string } & FactOrigin)[]
+  features: ({ scope: string; name: string; bit: number; legacy?: true; requires?: string; offered_with?: string } & FactOrigin)[]
+  constants: ({ scope: string; name: string; value: number | string; group: string } & FactOrigin)[]
+  structs: ({ scope: string; name: string; size: number | null; config?: true; fields: FieldFact[] } & FactOrigin)[]
+  registers: (RegisterFact & FactOrigin)[]
+  queues: ({ scope: string; name: string; index: number | string; when?: string } & FactOrigin)[]
   /** What the queues carry; `is` are the constants that select it, `optional` says that it, or every queue that carries it, has a condition. */
   requests: { scope: string; message: string; name: string; kind: 'request' | 'event'; is?: string; optional?: true; when?: string }[]
   errata: Erratum[]
 }
 
-export interface FieldFact {
+export interface RegisterFact {
+  scope: string
+  name: string
+  offset: number | null
+  width: number | null
+  access: string
+  block: string
+  legacy?: true
+}
+
+export interface FieldFact extends FactOrigin {
   name: string
   type: string
   offset: number | null
@@ -40,16 +57,26 @@ export function factsOf(model: Model): Facts {
     source: model.source,
     version: model.version,
     devices: model.devices.map(({ id, title, name }) => ({ id, name: title, scope: name })),
-    features: each(({ name: scope, features }) => features.map((feature) => featureFact(scope, feature))),
+    features: each(({ name: scope, features }) => features.map((feature) => ({ ...featureFact(scope, feature), ...sourceOf(model, feature) }))),
     constants: each(({ name: scope, groups }) =>
-      groups.flatMap((group) => group.constants.map(({ name, value }) => ({ scope, name, value: plainNumber(value), group: group.name }))),
+      groups.flatMap((group) =>
+        group.constants.map((constant) => {
+          const { name, value } = constant
+          return { scope, name, value: plainNumber(value), group: group.name, ...sourceOf(model, constant) }
+        }),
+      ),
     ),
     structs: each((chapter) => chapter.structs.filter(isNamedByText).map((struct) => structFact(model, chapter, struct))),
-    registers: each((chapter) => chapter.registers.flatMap((block) => registerFacts(chapter, block))),
-    queues: each((chapter) => chapter.queues.flatMap((queue) => queueFacts(chapter.name, queue))),
+    registers: each((chapter) => chapter.registers.flatMap((block) => registerFacts(model, chapter, block))),
+    queues: each((chapter) => chapter.queues.flatMap((queue) => queueFacts(model, chapter.name, queue))),
     requests: each((chapter) => chapter.messages.flatMap((message) => requestFacts(chapter, message))),
     errata: errataOf(model),
   }
+}
+
+/** Only what comes from elsewhere says so. */
+function sourceOf(model: Model, { source }: { source: string }): { source?: string } {
+  return source === model.source ? {} : { source }
 }
 
 function featureFact(scope: string, { name, bit, legacy, requires, offeredWith }: Feature): Facts['features'][number] {
@@ -97,7 +124,7 @@ function structFact(model: Model, chapter: Chapter, struct: Struct): Facts['stru
     start = start === null || end === null ? null : start + end
   }
   const config = struct.role === 'config' ? { config: true as const } : {}
-  return { scope: chapter.name, name: struct.name, size: struct.size, ...config, fields: eitherPart(fields) }
+  return { scope: chapter.name, name: struct.name, size: struct.size, ...config, ...sourceOf(model, struct), fields: eitherPart(fields) }
 }
 
 /** A member that stands in both parts alike (the data of a request that reads or writes) is one field with no part of its own. */
@@ -129,7 +156,11 @@ function addFields(model: Model, fields: FieldFact[], member: Member, place: Pla
   }
   const offset = place.start === null || member.offset === null ? null : place.start + member.offset
   const name = place.prefix + member.name
-  if (member.name !== '') fields.push(fieldFact(member, name, offset, place.part, when))
+  const struct = type.kind === 'struct' ? findStruct(model, type) : undefined
+  // A struct that was written in place has no name of its own.
+  const inPlace = struct?.within !== undefined
+  if (member.name !== '')
+    fields.push({ ...fieldFact(member, name, offset, place.part, when), ...(inPlace ? { type: 'struct' } : {}), ...sourceOf(model, member) })
   const inside: Place = { prefix: member.name === '' ? place.prefix : `${name}.`, start: place.start, part: place.part, ...(when ? { when } : {}) }
   if (type.kind === 'union') for (const arm of type.arms) addFields(model, fields, arm, inside)
   if (type.kind === 'bits') {
@@ -148,8 +179,8 @@ function addFields(model: Model, fields: FieldFact[], member: Member, place: Pla
       })
     }
   }
-  if (type.kind === 'struct' && member.dims.length === 0) {
-    for (const inner of findStruct(model, type)?.members ?? []) addFields(model, fields, inner, { ...inside, start: offset })
+  if (member.dims.length === 0 || inPlace) {
+    for (const inner of struct?.members ?? []) addFields(model, fields, inner, { ...inside, start: member.dims.length === 0 ? offset : null })
   }
 }
 
@@ -195,7 +226,7 @@ export function findStruct(model: Model, reference: { chapter: string; name: str
   return chapter?.structs.find(({ name }) => name === reference.name) ?? chapter?.registers.find(({ name }) => name === reference.name)
 }
 
-function registerFacts(chapter: Chapter, block: Struct): Facts['registers'] {
+function registerFacts(model: Model, chapter: Chapter, block: Struct): Facts['registers'] {
   return block.members
     .flatMap((member) => (member.type.kind === 'group' ? member.type.members : [member]))
     .map((member) => ({
@@ -206,18 +237,20 @@ function registerFacts(chapter: Chapter, block: Struct): Facts['registers'] {
       access: (member.access?.mode ?? 'r').toUpperCase(),
       block: block.name,
       ...(block.legacyInterface ? { legacy: true as const } : {}),
+      ...sourceOf(model, member),
     }))
 }
 
-/** A repeated queue is listed as its first and, where the text numbers it, its last. */
-function queueFacts(scope: string, queue: Queue): Facts['queues'] {
-  const when = queue.when ? { when: queue.when.text } : {}
+/** A repeated queue is listed as its first and, where the text numbers both, its last. */
+function queueFacts(model: Model, scope: string, queue: Queue): Facts['queues'] {
+  const when = { ...(queue.when ? { when: queue.when.text } : {}), ...sourceOf(model, queue) }
   const name = queue.spec ?? queue.name
   if (queue.each === undefined) return [{ scope, name, index: indexFact(queue.index, undefined), ...when }]
   const [from, to] = queue.each
-  const named = (i: string): string => (name.includes('{i}') ? name.replaceAll('{i}', i) : name)
+  const isNumbered = name.includes('{i}')
+  const named = (i: string): string => name.replaceAll('{i}', i)
   const first = { scope, name: named(from.text), index: indexFact(queue.index, from), ...when }
-  const last = to.text.match(/^[A-Za-z_]\w*$/) ? [{ scope, name: named(to.text), index: indexFact(queue.index, to), ...when }] : []
+  const last = isNumbered && to.text.match(/^[A-Za-z_]\w*$/) ? [{ scope, name: named(to.text), index: indexFact(queue.index, to), ...when }] : []
   return [first, ...last]
 }
 

@@ -1,0 +1,88 @@
+/** What a comparison found, with what the errata excuse set apart. */
+import type { Erratum } from '../errata.ts'
+import type { Facts } from '../facts.ts'
+import type { TexFacts, Unread } from '../tex/index.ts'
+import { wordsOf } from '../tex/text.ts'
+import { type Difference, differencesOf, type ItemKind } from './compare.ts'
+
+export interface DriftReport {
+  /** What the YAML was compared with. */
+  with: string
+  differences: Difference[]
+  excused: (Difference & { erratum: Erratum })[]
+  /** Chapters that only one side has; their items are among the differences. */
+  chapters: { missing: string[]; extra: string[] }
+  /** Errata about the text, and those whose sentence it no longer has. */
+  errata: number
+  gone: Erratum[]
+  unread: Unread[]
+}
+
+export interface Other {
+  /** Shown to the user. */
+  name: string
+  facts: Facts
+  /** What a reader of text knows beyond facts. */
+  tex?: Pick<TexFacts, 'together' | 'unread' | 'words'> | undefined
+}
+
+export function driftOf(ours: Facts, other: Other, chosen?: ReadonlySet<string>): DriftReport {
+  const isChosen = ({ scope }: { scope: string }): boolean => chosen?.has(scope) ?? true
+  const all = differencesOf({ ours, theirs: other.facts, together: other.tex?.together })
+  const errata = ours.errata.filter(({ kind }) => kind === 'text').filter(isChosen)
+  const gone = other.tex === undefined ? [] : errata.filter(({ quote }) => !other.tex?.words.includes(wordsOf(quote)))
+  const report: DriftReport = {
+    with: other.name,
+    differences: [],
+    excused: [],
+    chapters: {
+      missing: lacking(other.facts, ours).filter((scope) => isChosen({ scope })),
+      extra: lacking(ours, other.facts).filter((scope) => isChosen({ scope })),
+    },
+    errata: errata.length,
+    gone,
+    unread: (other.tex?.unread ?? []).filter(({ file }) => chosen === undefined || [...chosen].some((scope) => file.split(/[/.]/).includes(scope))),
+  }
+  for (const difference of all.filter(isChosen)) {
+    const erratum = excuseFor(difference, errata, gone)
+    if (erratum === undefined) report.differences.push(difference)
+    else report.excused.push({ ...difference, erratum })
+  }
+  return report
+}
+
+/**
+ * An erratum excuses a difference if its `at` is the very item that differs, and its sentence still stands in the text. It excuses no item of the
+ * text that the YAML lacks.
+ */
+function excuseFor(difference: Difference, errata: readonly Erratum[], gone: readonly Erratum[]): Erratum | undefined {
+  return errata.find((erratum) => erratum.scope === difference.scope && erratum.name === difference.name && !gone.includes(erratum))
+}
+
+/** Chapters with facts of their own on one side only. */
+function lacking(from: Facts, to: Facts): string[] {
+  const known = scopesOf(to)
+  return [...scopesOf(from)].filter((scope) => !known.has(scope)).sort()
+}
+
+function scopesOf({ features, constants, structs, registers, queues }: Facts): Set<string> {
+  const all = [features, constants, structs, registers, queues].flatMap((list) => list as { scope: string; source?: string }[])
+  return new Set(all.filter(({ source }) => source === undefined).map(({ scope }) => scope))
+}
+
+/** Numbers of items by kind, structs that differ counted once. */
+export function countsOf(differences: readonly Difference[]): Map<string, number> {
+  const counts = new Map<string, number>()
+  const seen = new Set<string>()
+  for (const { kind, item, scope, name } of differences) {
+    const struct = item === 'field'
+    const key = struct ? `changed struct ${scope} ${name.split('.')[0]}` : `${kind} ${item} ${scope} ${name}`
+    if (seen.has(key)) continue
+    seen.add(key)
+    const counted = struct ? 'changed struct' : `${kind} ${item}`
+    counts.set(counted, (counts.get(counted) ?? 0) + 1)
+  }
+  return counts
+}
+
+export const itemKinds: readonly ItemKind[] = ['device', 'feature', 'constant', 'struct', 'field', 'queue', 'register']
