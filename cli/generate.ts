@@ -5,6 +5,7 @@ import { unifiedDiff } from '../generator/diff.ts'
 import type { Member, Model } from '../generator/model.ts'
 import { applyPlan, type Change, type Plan, planWrite } from '../generator/write.ts'
 import { type Call, type Command, Failure, jsonOption, specOption, UsageError } from './command.ts'
+import { GeneratedBefore } from './generated-before.ts'
 import { quoted } from './new-shell.ts'
 import { packageRoot } from './package-root.ts'
 import { columns, counted } from './table.ts'
@@ -43,6 +44,12 @@ interface Target {
 async function run(call: Call): Promise<number> {
   const started = performance.now()
   const out = outputFolder(call)
+  const before = call.options.has('check') ? undefined : new GeneratedBefore<Read>(call, out)
+  const same = before?.upToDate()
+  if (same) {
+    report(call, [], same.read, out, performance.now() - started, same.files)
+    return 0
+  }
   const { describe } = await import('./description.ts')
   call.progress('reading the description …')
   const { model, files } = describe(call)
@@ -56,6 +63,10 @@ async function run(call: Call): Promise<number> {
   const read = { files, ...countsOf(model) }
   if (call.options.has('check')) return check(call, targets, read)
   for (const { folder, plan } of targets) applyPlan(folder, plan)
+  before?.remember(
+    targets.flatMap(({ folder, plan }) => plan.files.map((path) => join(folder, path))),
+    read,
+  )
   report(call, targets, read, out, performance.now() - started)
   return 0
 }
@@ -102,6 +113,8 @@ function shown(call: Call, folder: string, path: string): string {
   return (near.startsWith('..') ? file : near).split(sep).join('/')
 }
 
+/** What was read, and how many files it was in. */
+type Read = Counts & { files: number }
 type Counts = Record<'chapters' | 'devices' | 'features' | 'structs' | 'fields' | 'constants', number>
 
 function countsOf({ chapters }: Model): Counts {
@@ -126,14 +139,14 @@ function fieldCount(members: readonly Member[]): number {
   }, 0)
 }
 
-function readLine({ files, ...counts }: Counts & { files: number }): string {
+function readLine({ files, ...counts }: Read): string {
   const nouns = Object.entries(counts).map(([name, count]) => counted(count, name.slice(0, -1)))
   return `${counted(files, 'file')}: ${nouns.join(', ')}`
 }
 
-function report(call: Call, targets: readonly Target[], read: Counts & { files: number }, out: string, milliseconds: number): void {
+function report(call: Call, targets: readonly Target[], read: Read, out: string, milliseconds: number, skipped = 0): void {
   const changes = targets.flatMap(({ folder, plan }) => plan.changes.map((change) => ({ ...change, path: shown(call, folder, change.path) })))
-  const unchanged = targets.reduce((total, { plan }) => total + plan.unchanged, 0)
+  const unchanged = targets.reduce((total, { plan }) => total + plan.unchanged, skipped)
   const written = changes.filter(({ after }) => after !== undefined)
   const removed = changes.filter(({ after }) => after === undefined)
   if (call.options.has('json')) {
@@ -155,7 +168,7 @@ function report(call: Call, targets: readonly Target[], read: Counts & { files: 
 type Difference = { path: string; kind: 'different' | 'missing' | 'stale'; diff?: string }
 
 /** The diff goes to the standard output, what to make of it to the standard error. */
-function check(call: Call, targets: readonly Target[], read: Counts & { files: number }): number {
+function check(call: Call, targets: readonly Target[], read: Read): number {
   const differences = targets.flatMap(({ folder, plan }) => plan.changes.map((change) => difference(change, shown(call, folder, change.path))))
   const command = commandToRun(call)
   if (call.options.has('json')) call.printJson({ read, differences, ...(differences.length > 0 ? { command } : {}) })

@@ -21,6 +21,8 @@ export interface Change {
 export interface Plan {
   /** In the order of paths. */
   changes: Change[]
+  /** Paths of all files that are to be there. */
+  files: string[]
   /** Number of files that are as they should be. */
   unchanged: number
   /** Files of others that stand where one is to be written. */
@@ -41,12 +43,13 @@ export function isGenerated(text: string): boolean {
  * @throws RangeError for a path that leads out of the folder
  */
 export function planWrite(folder: string, files: readonly OutputFile[], keepStale = false): Plan {
-  const plan: Plan = { changes: [], unchanged: 0, foreign: [] }
+  const plan: Plan = { changes: [], files: [], unchanged: 0, foreign: [] }
   const wanted = new Set<string>()
   for (const { path, text } of files) {
     checkPath(path)
     if (wanted.has(path)) throw new RangeError(`"${path}" is generated twice`)
     wanted.add(path)
+    plan.files.push(path)
     const before = readBytes(join(folder, path))
     if (before === undefined) plan.changes.push({ path, after: text })
     else if (before.equals(Buffer.from(text))) plan.unchanged++
@@ -58,7 +61,7 @@ export function planWrite(folder: string, files: readonly OutputFile[], keepStal
     }
   }
   if (!keepStale)
-    for (const path of generatedFiles(folder)) if (!wanted.has(path)) plan.changes.push({ path, before: readFileSync(join(folder, path), 'utf8') })
+    for (const path of listGenerated(folder)) if (!wanted.has(path)) plan.changes.push({ path, before: readFileSync(join(folder, path), 'utf8') })
   plan.changes.sort((a, b) => (a.path < b.path ? -1 : 1))
   return plan
 }
@@ -94,13 +97,13 @@ function readBytes(file: string): Buffer | undefined {
 }
 
 /** Paths of the generated files below a folder. Other packages and hidden folders are not searched, links are not followed. */
-function generatedFiles(folder: string, below = ''): string[] {
+export function listGenerated(folder: string, below = ''): string[] {
   if (!existsSync(join(folder, below))) return []
   return readdirSync(join(folder, below), { withFileTypes: true }).flatMap((entry) => {
     const path = below === '' ? entry.name : `${below}/${entry.name}`
     if (entry.isDirectory()) {
       const isOther = entry.name.startsWith('.') || entry.name === 'node_modules' || existsSync(join(folder, path, 'package.json'))
-      return isOther ? [] : generatedFiles(folder, path)
+      return isOther ? [] : listGenerated(folder, path)
     }
     return entry.isFile() && isGenerated(beginning(join(folder, path))) ? [path] : []
   })

@@ -467,7 +467,7 @@ describe('model and facts', () => {
   it('have one fact per line, to search in', async () => {
     const { out } = await run(['facts', 'blk'])
     const lines = out.trimEnd().split('\n')
-    expect(lines.every((line) => /^(device|feature|constant|struct|field|register|queue|erratum) +blk /.test(line))).toBe(true)
+    expect(lines.every((line) => /^(device|feature|constant|struct|field|register|queue|request|event|erratum) +blk /.test(line))).toBe(true)
     expect(out).toMatch(/^field +blk +virtio_blk_config\.capacity +offset 0 +size 8, le64$/m)
     expect(out).toMatch(/^constant +blk +VIRTIO_BLK_T_OUT += 1 +virtio_blk_type$/m)
     const facts = await json('facts', 'blk')
@@ -527,6 +527,24 @@ describe('generate', () => {
     expect(second.out).toMatch(/^read +\d+ files: \d+ chapters, .* constants$/m)
     expect(second.out).toMatch(/^left +\d+ files? as /m)
     expect(second.out).not.toContain('wrote')
+  })
+
+  it('remembers that there is nothing to do, and does it again after any change', async () => {
+    const again = async () => JSON.parse((await run(['generate', '--spec', 'vendor', '--out', 'out', '--json'])).out)
+    vendor()
+    await again()
+    const idle = await again()
+    expect({ written: idle.written, removed: idle.removed }).toEqual({ written: [], removed: [] })
+    expect(idle.unchanged).toBe(generated().length)
+    const file = join(folder, 'out/wire/toy.ts')
+    const right = readFileSync(file, 'utf8')
+    writeFileSync(file, `${right}changed\n`)
+    expect((await again()).written).toEqual(['out/wire/toy.ts'])
+    expect(readFileSync(file, 'utf8')).toBe(right)
+    writeFileSync(join(folder, 'out/wire/gone.ts'), right)
+    expect((await again()).removed).toEqual(['out/wire/gone.ts'])
+    put('vendor/toy.yaml', readFileSync(join(folder, 'vendor/toy.yaml'), 'utf8').replace('n: le32', 'n: le64'))
+    expect((await again()).written).toContain('out/wire/toy.ts')
   })
 
   it('checks: a diff and the command to run, and 1; nothing is written', async () => {

@@ -57,7 +57,7 @@ describe('writing', () => {
     expect(has('index.ts')).toBe(false)
     applyPlan(folder, plan)
     expect(read('wire/blk.ts')).toBe(files[0]?.text)
-    expect(planWrite(folder, files)).toEqual({ changes: [], unchanged: 2, foreign: [] })
+    expect(planWrite(folder, files)).toEqual({ changes: [], files: ['wire/blk.ts', 'index.ts'], unchanged: 2, foreign: [] })
   })
 
   it('creates the output folder', () => {
