@@ -3,6 +3,7 @@
  * `scope` is the chapter; names and types are the specification's; nested fields are dotted; members of anonymous structs and unions stand at their parent's
  * level; offsets count from the outermost named struct and are null behind a variable member; a value above 2^53 is a decimal string.
  */
+import { conditionText } from './condition-text.ts'
 import { type Erratum, errataOf } from './errata.ts'
 import { evaluate, nodes } from './evaluate.ts'
 import type { Chapter, Dim, Expression, Feature, Member, Message, Model, Queue, Struct, Type } from './model.ts'
@@ -36,6 +37,9 @@ export interface RegisterFact {
   access: string
   block: string
   legacy?: true
+  /** As it is declared, where the text lists the block as a struct. */
+  type?: string
+  when?: string
 }
 
 export interface FieldFact extends FactOrigin {
@@ -66,7 +70,9 @@ export function factsOf(model: Model): Facts {
         }),
       ),
     ),
-    structs: each((chapter) => chapter.structs.filter(isNamedByText).map((struct) => structFact(model, chapter, struct))),
+    structs: each((chapter) =>
+      chapter.structs.filter((struct) => isNamedByText(chapter, struct)).map((struct) => structFact(model, chapter, struct)),
+    ),
     registers: each((chapter) => chapter.registers.flatMap((block) => registerFacts(model, chapter, block))),
     queues: each((chapter) => chapter.queues.flatMap((queue) => queueFacts(model, chapter.name, queue))),
     requests: each((chapter) => chapter.messages.flatMap((message) => requestFacts(chapter, message))),
@@ -85,7 +91,7 @@ function featureFact(scope: string, { name, bit, legacy, requires, offeredWith }
     name,
     bit,
     ...(legacy ? { legacy } : {}),
-    ...(requires ? { requires: requires.text } : {}),
+    ...(requires ? { requires: conditionText(requires) } : {}),
     ...(offeredWith ? { offered_with: offeredWith.text } : {}),
   }
 }
@@ -104,9 +110,14 @@ function requestFacts({ name: scope, queues }: Chapter, message: Message): Facts
   }))
 }
 
-/** Frames of messages that exist only in prose have names of ours and are not listed. */
-function isNamedByText(struct: Struct): boolean {
-  return struct.within === undefined && !(struct.role === 'message' && struct.source === 'prose')
+/** Frames of messages that exist only in prose have names of ours and are not listed; what the text lists as a struct has its own name. */
+function isNamedByText(chapter: Chapter, struct: Struct): boolean {
+  return struct.within === undefined && (!(struct.role === 'message' && struct.source === 'prose') || messageOf(chapter, struct) !== undefined)
+}
+
+/** The message of which a struct is a request, frame and all. */
+function messageOf(chapter: Chapter, { name }: Struct): Message | undefined {
+  return chapter.messages.find(({ requests }) => requests.some(({ struct }) => struct === name))
 }
 
 function plainNumber(value: number | bigint): number | string {
@@ -124,7 +135,21 @@ function structFact(model: Model, chapter: Chapter, struct: Struct): Facts['stru
     start = start === null || end === null ? null : start + end
   }
   const config = struct.role === 'config' ? { config: true as const } : {}
-  return { scope: chapter.name, name: struct.name, size: struct.size, ...config, ...sourceOf(model, struct), fields: eitherPart(fields) }
+  // That the frame of its message exists only in prose says nothing of a request that the text lists.
+  const message = messageOf(chapter, struct)
+  const listed = <T extends { source?: string }>(fact: T): T => {
+    if (message === undefined || fact.source !== message.source) return fact
+    const { source: _, ...rest } = fact
+    return rest as T
+  }
+  return listed({
+    scope: chapter.name,
+    name: struct.name,
+    size: struct.size,
+    ...config,
+    ...sourceOf(model, struct),
+    fields: eitherPart(fields).map(listed),
+  })
 }
 
 /** A member that stands in both parts alike (the data of a request that reads or writes) is one field with no part of its own. */
@@ -148,7 +173,7 @@ interface Place {
 
 function addFields(model: Model, fields: FieldFact[], member: Member, place: Place): void {
   const { type } = member
-  const when = [place.when, member.when?.text].filter((text) => text !== undefined).join(' and ') || undefined
+  const when = [place.when, member.when && conditionText(member.when)].filter((text) => text !== undefined).join(' and ') || undefined
   if (type.kind === 'group') {
     // Offsets of a group's members count from the same start.
     for (const inner of type.members) addFields(model, fields, inner, { ...place, ...(when ? { when } : {}) })
@@ -166,7 +191,7 @@ function addFields(model: Model, fields: FieldFact[], member: Member, place: Pla
   if (type.kind === 'bits') {
     for (const field of type.fields) {
       if (field.name === '') continue
-      const bitWhen = [when, field.when?.text].filter((text) => text !== undefined).join(' and ')
+      const bitWhen = [when, field.when && conditionText(field.when)].filter((text) => text !== undefined).join(' and ')
       fields.push({
         name: inside.prefix + field.name,
         type: type.container.name,
@@ -237,13 +262,15 @@ function registerFacts(model: Model, chapter: Chapter, block: Struct): Facts['re
       access: (member.access?.mode ?? 'r').toUpperCase(),
       block: block.name,
       ...(block.legacyInterface ? { legacy: true as const } : {}),
+      type: typeName(member.type),
+      ...(member.when ? { when: conditionText(member.when) } : {}),
       ...sourceOf(model, member),
     }))
 }
 
 /** A repeated queue is listed as its first and, where the text numbers both, its last. */
 function queueFacts(model: Model, scope: string, queue: Queue): Facts['queues'] {
-  const when = { ...(queue.when ? { when: queue.when.text } : {}), ...sourceOf(model, queue) }
+  const when = { ...(queue.when ? { when: conditionText(queue.when) } : {}), ...sourceOf(model, queue) }
   const name = queue.spec ?? queue.name
   if (queue.each === undefined) return [{ scope, name, index: indexFact(queue.index, undefined), ...when }]
   const [from, to] = queue.each

@@ -30,7 +30,7 @@ export function driftOf(ours: Facts, other: Other, chosen?: ReadonlySet<string>)
   const isChosen = ({ scope }: { scope: string }): boolean => chosen?.has(scope) ?? true
   const all = differencesOf({ ours, theirs: other.facts, together: other.tex?.together })
   const errata = ours.errata.filter(({ kind }) => kind === 'text').filter(isChosen)
-  const gone = other.tex === undefined ? [] : errata.filter(({ quote }) => !other.tex?.words.includes(wordsOf(quote)))
+  const gone = other.tex === undefined ? [] : errata.filter(({ quote }) => !isQuoted(quote, other.tex?.words as string))
   const report: DriftReport = {
     with: other.name,
     differences: [],
@@ -49,6 +49,17 @@ export function driftOf(ours: Facts, other: Other, chosen?: ReadonlySet<string>)
     else report.excused.push({ ...difference, erratum })
   }
   return report
+}
+
+/** Whether the text has a sentence; `[…]` stands for what is left out. */
+function isQuoted(quote: string, words: string): boolean {
+  let at = 0
+  for (const piece of quote.split(/\[?(?:…|\.\.\.)\]?/).map(wordsOf)) {
+    const found = words.indexOf(piece, at)
+    if (found < 0) return false
+    at = found + piece.length
+  }
+  return true
 }
 
 /**

@@ -6,14 +6,28 @@ type Struct = Facts['structs'][number]
 
 export function changedStructs({ ours, theirs, together }: Sources): Difference[] {
   const found: Difference[] = []
-  const { pairs, missing, extra } = paired(ours.structs, theirs.structs, ({ scope, name }) => `${scope} ${name}`)
-  for (const [own, other] of pairs) found.push(...changedFields(own, other, together))
+  const { pairs, missing, extra } = paired([...ours.structs, ...blocksOf(ours)], theirs.structs, ({ scope, name }) => `${scope} ${name}`)
+  const values = new Map(ours.constants.flatMap(({ name, value }) => (typeof value === 'number' ? [[name, value] as const] : [])))
+  for (const [own, other] of pairs) found.push(...changedFields(own, other, values, together))
   const renamed = renames(missing, extra, (one, two) => one.scope === two.scope && shapeOf(one) === shapeOf(two))
   for (const [other, own] of renamed.pairs)
     found.push({ kind: 'changed', item: 'struct', scope: own.scope, name: own.name, what: `is called ${other.name} there`, ...placeOf(other) })
   for (const struct of renamed.missing) found.push({ kind: 'missing', ...about(struct), ...placeOf(struct) })
   for (const struct of renamed.extra) if (struct.source === undefined) found.push({ kind: 'extra', ...about(struct) })
   return found
+}
+
+/** Blocks of registers, which the text of the PCI transport lists as structs. */
+function blocksOf({ registers }: Facts): Struct[] {
+  const blocks = new Map<string, Struct>()
+  for (const { scope, block, name, type = '', offset, width, when } of registers) {
+    const key = `${scope} ${block}`
+    // A block of another name than that of a struct is none of the text.
+    const struct = blocks.get(key) ?? { scope, name: block, size: null, source: 'registers', fields: [] }
+    struct.fields.push({ name, type, offset, size: width, ...(when ? { when } : {}) })
+    blocks.set(key, struct)
+  }
+  return [...blocks.values()]
 }
 
 function about({ scope, name, size, fields }: Struct): Omit<Difference, 'kind'> {
@@ -38,6 +52,15 @@ function isInPlace(type: string): boolean {
   return /^(?:struct|union|char|(?:u|le|be)(?:8|16|32|64))$/.test(type)
 }
 
+/** Lengths that are named constants, as numbers. */
+function withNumbers(fields: readonly FieldFact[], values: ReadonlyMap<string, number>): FieldFact[] {
+  return fields.map((field) => {
+    if (field.count === undefined) return field
+    const counts = [field.count].flat().map((count) => (typeof count === 'string' ? (values.get(count) ?? count) : count))
+    return { ...field, count: counts.length === 1 ? (counts[0] as number | string) : counts }
+  })
+}
+
 type Numbered = FieldFact & { key: string }
 
 /** The second field of a name has another key than the first. */
@@ -50,10 +73,12 @@ function numbered(fields: readonly FieldFact[]): Numbered[] {
   })
 }
 
-function changedFields(own: Struct, other: Struct, together: Sources['together']): Difference[] {
+function changedFields(own: Struct, other: Struct, values: ReadonlyMap<string, number>, together: Sources['together']): Difference[] {
   const found: Difference[] = []
   const { scope, name: struct } = own
-  const mine = numbered(ownFields(own))
+  // Where the text has bytes or a number, the YAML may say what is in them.
+  const opaque = other.fields.filter(({ name }) => !other.fields.some((inner) => inner.name.startsWith(`${name}.`))).map(({ name }) => `${name}.`)
+  const mine = numbered(withNumbers(ownFields(own), values).filter(({ name }) => !opaque.some((prefix) => name.startsWith(prefix))))
   const { pairs, missing, extra } = paired(mine, numbered(other.fields), ({ key }) => key)
   const place = (fact: FieldFact): ReturnType<typeof placeOf> => placeOf({ ...(other.file ? { file: other.file } : {}), ...fact })
   const add = (kind: Difference['kind'], field: FieldFact, what: string, at?: FieldFact): void => {
@@ -76,7 +101,8 @@ function changedFields(own: Struct, other: Struct, together: Sources['together']
     if (there.when !== undefined && differentFeatures(here.when, there.when))
       add('changed', here, `condition: YAML ${here.when ?? 'none'}, there ${there.when}`, there)
     else if (there.when === undefined && here.when !== undefined && together) {
-      const features = here.when.match(/VIRTIO_\w*F_\w+/g) ?? []
+      // The legacy interface is what VIRTIO_F_VERSION_1 stands for; the text has sections about it instead.
+      const features = (here.when.match(/VIRTIO_\w*F_\w+/g) ?? []).filter((feature) => feature !== 'VIRTIO_F_VERSION_1')
       const last = here.name.replace(/^.*\./, '')
       const isFounded = features.every((feature) => together(scope, feature, last) || together(scope, feature, struct))
       if (!isFounded) add('changed', here, `condition: YAML ${here.when}, there none`, there)
@@ -86,7 +112,7 @@ function changedFields(own: Struct, other: Struct, together: Sources['together']
   // What is inserted or has another size moves the rest: a place is only worth a word where nothing else is wrong.
   const moved = pairs.find(([here, there]) => here.offset !== null && there.offset !== null && here.offset !== there.offset)
   if (moved) add('changed', moved[0], `offset: YAML ${moved[0].offset}, there ${moved[1].offset}`, moved[1])
-  else if (mine.some(({ key }, index) => key !== pairs[index]?.[0].key))
+  else if (mine.filter((field) => !extra.includes(field)).some(({ key }, index) => key !== pairs[index]?.[0].key))
     found.push({ kind: 'changed', item: 'struct', scope, name: struct, what: 'the fields stand in another order', ...placeOf(other) })
   else if (own.size !== null && other.size !== null && own.size !== other.size)
     found.push({ kind: 'changed', item: 'struct', scope, name: struct, what: `size: YAML ${own.size}, there ${other.size}`, ...placeOf(other) })

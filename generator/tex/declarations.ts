@@ -396,7 +396,7 @@ class Reader {
 
 /** `Device-readable part`, `Device read only portion`, `Device read && write portion`; not a sentence that has such words in it. */
 function partOf(comment: string): 'readable' | 'writable' | 'both' | undefined {
-  if (!/^device[- ][^.]{0,30}\b(?:part|portion)\b/i.test(comment)) return undefined
+  if (!/^device[- ](?:[^.]{0,30}\b(?:part|portion)\b|(?:readable|writable)$)/i.test(comment)) return undefined
   const readable = /\bread(?:able)?\b/i.test(comment)
   const writable = /\bwrit(?:e|able)\b/i.test(comment)
   return readable && writable ? 'both' : readable ? 'readable' : writable ? 'writable' : undefined

@@ -30,7 +30,7 @@ export interface TexFacts {
   files: number
   /** All words, without markup and white space, for looking up a quotation. */
   words: string
-  /** Whether a paragraph of the chapter has both words. */
+  /** Whether a section of the chapter has both words. */
   together: (scope: string, one: string, other: string) => boolean
 }
 
@@ -87,15 +87,15 @@ export function factsOfTex(folder: string): TexFacts {
 }
 
 function togetherIn(chapters: readonly Chapter[]): TexFacts['together'] {
-  const paragraphs = new Map<string, Set<string>[]>()
+  const sections = new Map<string, Set<string>[]>()
   const index = (scope: string): Set<string>[] => {
-    const known = paragraphs.get(scope)
+    const known = sections.get(scope)
     if (known) return known
     const found = chapters
       .filter((chapter) => chapter.scope === scope)
-      .flatMap(({ file }) => file.lines.join('\n').split(/\n\s*\n|(?=\\item\b)/))
-      .map((paragraph) => new Set(paragraph.replaceAll('\\_', '_').match(/[\w-]+/g) ?? []))
-    paragraphs.set(scope, found)
+      .flatMap(({ file }) => file.lines.join('\n').split(/^(?=\s*\\(?:(?:sub)*section|(?:sub)?paragraph|devicenormative|drivernormative)\b)/m))
+      .map((section) => new Set(section.replaceAll('\\_', '_').match(/[\w-]+/g) ?? []))
+    sections.set(scope, found)
     return found
   }
   return (scope, one, other) => index(scope).some((words) => words.has(one) && words.has(other))
