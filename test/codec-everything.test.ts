@@ -6,7 +6,6 @@ import {
   type DecodedStruct,
   decodeStruct,
   encodeStruct,
-  type Member,
   type Part,
   type Reference,
   requestStruct,
@@ -14,7 +13,7 @@ import {
 } from '../generator/index.ts'
 import { loadEverything } from './support/description.ts'
 import { differences, fromHex, fromPlain, toHex } from './support/plain.ts'
-import { arbitraryContext, arbitrarySample } from './support/values.ts'
+import { arbitraryContext, arbitrarySample, hasViews } from './support/values.ts'
 
 const model = loadEverything()
 const session = new Session(model, {})
@@ -39,24 +38,17 @@ function targetsOf(chapter: (typeof model.chapters)[number]): Target[] {
   )
 }
 
-/** True where several views of the same bytes come back though one was given. */
-function hasViews(members: readonly Member[]): boolean {
-  return members.some(({ type }) => {
-    if (type.kind === 'union') return type.by === undefined || hasViews(type.arms)
-    if (type.kind === 'group') return hasViews(type.members)
-    return type.kind === 'struct' && hasViews(session.struct(type).members)
-  })
-}
-
 /** True where a view reads 2^53 or more as the nearest number. */
 function isInexact(value: unknown): boolean {
   if (typeof value === 'number') return !Number.isSafeInteger(value)
   return typeof value === 'object' && value !== null && !(value instanceof Uint8Array) && Object.values(value).some(isInexact)
 }
 
-describe.each(model.chapters.map((chapter) => ({ name: chapter.name, targets: targetsOf(chapter) })))('$name', ({ targets }) => {
+const chapters = model.chapters.map((chapter) => ({ name: chapter.name, targets: targetsOf(chapter) })).filter(({ targets }) => targets.length > 0)
+
+describe.each(chapters)('$name', ({ targets }) => {
   test.each(targets)('$title: what is written is read again', ({ struct, reference, part }) => {
-    const extras = hasViews(struct.members) ? 'any' : 'blank'
+    const extras = hasViews(session, struct.members) ? 'any' : 'blank'
     fc.assert(
       fc.property(arbitrarySample(model, struct, part), ({ context, value }) => {
         const bytes = encodeStruct(model, reference, value, context, part)

@@ -55,6 +55,15 @@ export function arbitrarySample(model: Model, struct: Struct, part?: Part): fc.A
   })
 }
 
+/** True where several views of the same bytes come back though one was given. */
+export function hasViews(session: Session, members: readonly Member[]): boolean {
+  return members.some(({ type }) => {
+    if (type.kind === 'union') return type.by === undefined || hasViews(session, type.arms)
+    if (type.kind === 'group') return hasViews(session, type.members)
+    return type.kind === 'struct' && hasViews(session, session.struct(type).members)
+  })
+}
+
 // --- contexts -------------------------------------------------------------------------------------------------------------------------------
 
 function makeContext(model: Model, struct: Struct, part: Part | undefined, random: Random): CodecContext {
