@@ -64,11 +64,17 @@ function numberTests(scope: CheckScope, member: Member, value: string): string[]
   const isWide = member.type.kind === 'integer' && member.type.bytes === 8 && !big
   if (member.range && isKnown(member.range)) {
     const [least, most] = member.range
-    if (evaluate(least.tree) !== 0n) tests.push(`${value} < ${numeric(least, scope)}`)
-    tests.push(`${value} > ${numeric(most, scope)}`)
+    if (evaluate(least.tree) !== 0n) tests.push(`${value} < ${bound(least, scope)}`)
+    tests.push(`${value} > ${bound(most, scope)}`)
     if (isWide && evaluate(most.tree) === undefined) tests.push(`${value} > ${safe}`)
   } else if (isWide) tests.push(`${value} > ${safe}`)
   return tests
+}
+
+/** A number to compare with. */
+function bound(expression: Expression, scope: CheckScope): string {
+  const code = numeric(expression, scope)
+  return code.includes(' ? ') ? `(${code})` : code
 }
 
 /** True where everything stands in the header or in what is negotiated. */
@@ -120,7 +126,7 @@ function countLines(scope: CheckScope, member: Member, place: string, optional: 
   const [least, most] = member.count
   const plain = (isBytes(member) && member.dims.length === 1) || scope.needs.isList(member)
   const count = plain ? `${place}.length` : `${place}_length`
-  const tests = [...(evaluate(least.tree) === 0n ? [] : [`${count} < ${numeric(least, scope)}`]), `${count} > ${numeric(most, scope)}`]
+  const tests = [...(evaluate(least.tree) === 0n ? [] : [`${count} < ${bound(least, scope)}`]), `${count} > ${bound(most, scope)}`]
   return refuse(tests, undefined)
 }
 
