@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import type { CodecContext } from '../generator/index.ts'
+import { type CodecContext, decodeStruct } from '../generator/index.ts'
 import { bytes, described, features, type Plain } from './support/described.ts'
-import { toHex } from './support/plain.ts'
+import { loadText } from './support/description.ts'
+import { fromHex, toHex } from './support/plain.ts'
 
 describe('areas', () => {
   const { both, decode, encode } = described(`
@@ -40,6 +41,33 @@ structs:
     expect(decode('nested', '02 05aa bb')).toEqual({ len: 2, body: { n: 5, x: bytes(0xaa) }, y: 0xbb })
     expect(decode('nested', 'ff 01aa bb')).toEqual({ len: 255, body: { n: 1, x: bytes(0xaa) }, y: 0 })
     expect(decode('nested', '00 bb')).toEqual({ len: 0, body: { n: 0, x: bytes() }, y: 0xbb })
+  })
+})
+
+describe('id spaces that devices share', () => {
+  const chapters = [
+    `kind: common
+name: ids
+constants: {ids: {ONE: {value: 1, holds: one}}}
+structs: {one: [a: u8], s: [id: u8, data: {by: id, union: ids}]}`,
+    'kind: device\nname: x\nid: 1001\nconstants: {x_ids: {extends: ids, values: {IS_X: {value: 8, holds: x}}}}\nstructs: {x: [b: le16]}',
+    'kind: device\nname: y\nid: 1002\nconstants: {y_ids: {extends: ids, values: {IS_Y: {value: 8, holds: y}, IS_ONE: {value: 9, holds: one}}}}\nstructs: {y: [c: be16]}',
+  ]
+  const model = loadText(...chapters)
+  const decode = (hex: string, id: number) =>
+    decodeStruct(model, { chapter: 'ids', name: 's' }, fromHex(hex), { caller: { device_id: id } }).value.data
+
+  test('mean what the device says', () => {
+    expect(decode('080102', 1001)).toEqual({ arm: 'x', x: { b: 0x201 } })
+    expect(decode('080102', 1002)).toEqual({ arm: 'y', y: { c: 0x102 } })
+    expect(decode('080102', 1003)).toEqual({ arm: undefined, bytes: bytes(1, 2) })
+    expect([1001, 1002].map((id) => decode('0107', id))).toEqual(Array(2).fill({ arm: 'one', one: { a: 7 } }))
+    expect(decode('0907', 1002)).toEqual({ arm: 'one', one: { a: 7 } })
+    expect(decode('0907', 1001)).toEqual({ arm: undefined, bytes: bytes(7) })
+  })
+
+  test('need to know it', () => {
+    expect(() => decodeStruct(model, { chapter: 'ids', name: 's' }, fromHex('080102'), {})).toThrow(/context\.caller\.device_id/)
   })
 })
 

@@ -676,7 +676,7 @@ describe('constants', () => {
     ])
   })
 
-  it('of groups that extend one belong to its id space, whatever chapter they stand in', () => {
+  it('of groups that extend one belong to its id space, on the device whose chapter they stand in', () => {
     const model = load(
       {
         text: yaml`
@@ -699,12 +699,24 @@ describe('constants', () => {
           has_y: [y: le32]
           t: [id: {type: le16, enum: ids}, z: {type: u8, when: id == B}]
       `,
+      yaml`
+        kind: device
+        name: crypto
+        id: 20
+        uses: [net]
+        constants:
+          crypto_ids: {extends: ids, values: {D: {value: 0x800, holds: has_x}, E: {value: 0x801, holds: has_z}}}
+        structs: {has_z: [z: le64]}
+      `,
     )
     const [admin, net] = model.chapters as [Chapter, Chapter]
     expect(net.groups[0]?.extends).toEqual({ chapter: 'admin', group: 'ids' })
     expect(layout(find(admin, 's'))).toEqual([
       '0 +2 id: le16',
-      '2 +? data: union by own.id {A=1 → 2 +1 has_x: has_x; B=2048,C=2049 → 2 +4 has_y: has_y}',
+      '2 +? data: union by own.id {' +
+        'A=1,D=2048 → 2 +1 has_x: has_x when ((own.id == 1) or ((caller.device_id == 20) and (own.id == 2048))); ' +
+        'B=2048,C=2049 → 2 +4 has_y: has_y when (caller.device_id == 1); ' +
+        'E=2049 → 2 +8 has_z: has_z when (caller.device_id == 20)}',
       '= varies',
     ])
     expect(shownExpression(find(net, 't').members[1]?.when)).toBe('(own.id == net_ids.B=2048)')

@@ -42,7 +42,7 @@ export function selectArm(type: UnionType, scope: Scope): Member | undefined {
   const selector = selectorOf(type, scope)
   if (type.by !== undefined && selector === undefined) return undefined
   const candidates = type.arms.filter((arm) =>
-    arm.is === undefined ? holds(arm.when, scope) : isPresent(arm, scope) && arm.is.some(({ value }) => BigInt(value) === selector),
+    arm.is === undefined ? holds(arm.when, scope) : arm.is.some(({ value }) => BigInt(value) === selector) && isPresent(arm, scope),
   )
   const rank = (arm: Member): number => (arm.is !== undefined ? 0 : arm.when !== undefined ? 1 : 2)
   return candidates.sort((a, b) => rank(a) - rank(b))[0]

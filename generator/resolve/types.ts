@@ -1,7 +1,7 @@
 /** The type of a member: an integer, a struct, bytes, or the members of a nested struct, a union or a row of bit-fields. */
 import type { Entry, MemberAst } from '../ast.ts'
 import { didYouMean } from '../diagnostic.ts'
-import type { Member, Part, Reference, Struct, Type } from '../model.ts'
+import type { ConstantValue, Expression, FieldPath, Member, Part, Reference, Struct, Tree, Type } from '../model.ts'
 import type { Bindings } from './bindings.ts'
 import { resolveBits } from './bits.ts'
 import { checkArms } from './choice.ts'
@@ -149,7 +149,7 @@ export class Types {
       if (attributes.by === undefined)
         context.chapter.report('missing-key', path, 'a union over a group needs `by`, the field that holds the constant', undefined, 'key')
       const group = this.#layouts.workspace.requireGroup(context.chapter, attributes.union, [...path, 'union'])
-      return { kind: 'union', ...withBy, arms: group ? this.#armsOfGroup(group, context) : [], ...(group ? { group } : {}) }
+      return { kind: 'union', ...withBy, arms: group ? this.#armsOfGroup(group, by?.path, context) : [], ...(group ? { group } : {}) }
     }
     const union = { name: parsed.name === '_' ? '' : parsed.name, by: attributes.by === undefined ? undefined : { field: by?.info } }
     const arms = this.#layouts.members(attributes.union, {
@@ -163,25 +163,58 @@ export class Types {
     return { kind: 'union', ...withBy, arms }
   }
 
-  /** One arm per constant of the group, or of a group that extends it, that holds a struct. */
-  #armsOfGroup(reference: Reference, context: MemberTask['context']): Member[] {
+  /** One arm per struct that constants of the group, or of groups that extend it, hold. */
+  #armsOfGroup(reference: Reference, by: FieldPath | undefined, context: MemberTask['context']): Member[] {
     const { workspace, expressions } = this.#layouts
     const group = workspace.chapter(reference.chapter).groups.get(reference.name)
-    const arms = new Map<Struct, Member>()
+    const holders = new Map<Struct, Map<number | undefined, ConstantValue[]>>()
     for (const extension of group ? workspace.withExtensions(group) : []) {
-      for (const [constant, ast] of Object.entries(extension.attributes.values)) {
+      // Devices give the same numbers different meanings: what one adds counts on that device only.
+      const device = extension.chapter === context.chapter ? undefined : extension.chapter.ast.id
+      for (const [name, ast] of Object.entries(extension.attributes.values)) {
         const holds = typeof ast === 'object' ? ast.holds : undefined
         const declaration = holds === undefined ? undefined : workspace.findStruct(extension.chapter, holds)
-        const value = declaration && expressions.constantValue(extension, constant)
+        const value = declaration && expressions.constantValue(extension, name)
         const struct = declaration && this.#layouts.struct(declaration)
         if (struct === undefined || value === undefined) continue
-        const arm = arms.get(struct) ?? armOf(struct, context)
-        arm.is?.push({ name: constant, value })
-        arms.set(struct, arm)
+        const constants = holders.get(struct) ?? new Map<number | undefined, ConstantValue[]>()
+        holders.set(struct, constants.set(device, [...(constants.get(device) ?? []), { name, value }]))
       }
     }
-    return [...arms.values()]
+    return [...holders].map(([struct, constants]) => {
+      const arm = armOf(struct, context)
+      const when = onDevices(constants, by)
+      return { ...arm, is: [...constants.values()].flat(), ...(when ? { when } : {}) }
+    })
   }
+}
+
+/** On which devices the constants of an arm select it; none where they do on all. The program says which device it is. */
+function onDevices(constants: ReadonlyMap<number | undefined, readonly ConstantValue[]>, by: FieldPath | undefined): Expression | undefined {
+  const isDevice = (id: number | undefined): Expression | undefined =>
+    id === undefined ? undefined : { text: `device_id == ${id}`, tree: same({ op: 'caller', name: 'device_id' }, id) }
+  if (constants.size === 1 || by === undefined) return isDevice([...constants.keys()][0])
+  const isConstant = ({ name, value }: ConstantValue): Expression => ({
+    text: `${by.path.join('.')} == ${name}`,
+    tree: same({ op: 'field', ...by }, value),
+  })
+  return joined(
+    'or',
+    [...constants].map(([id, values]) => joined('and', [isDevice(id), joined('or', values.map(isConstant))])),
+  )
+}
+
+function same(left: Tree, value: number | bigint): Tree {
+  return { op: 'binary', operator: '==', left, right: { op: 'number', value } }
+}
+
+function joined(operator: 'and' | 'or', expressions: readonly (Expression | undefined)[]): Expression {
+  return expressions
+    .filter((expression) => expression !== undefined)
+    .reduce((left, right) => ({
+      text: `(${left.text} ${operator} ${right.text})`,
+      tree: { op: 'binary', operator, left: left.tree, right: right.tree },
+    }))
 }
 
 /** The arm of a union over a group that a struct is. */
@@ -197,7 +230,6 @@ function armOf(struct: Struct, { origin, legacy }: MemberTask['context']): Membe
     offset: null,
     size: null,
     framed: false,
-    is: [],
     legacy,
     was: [],
     linux: { name },

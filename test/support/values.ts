@@ -75,6 +75,7 @@ function makeContext(model: Model, struct: Struct, part: Part | undefined, rando
   const lengths = framedMembers(struct.members).map(({ name }) => `${identifier(name)}_length`)
   const names = chapters.flatMap(({ lets }) => lets.filter(({ value }) => value === undefined).map(({ name }) => name))
   for (const name of [...names, ...lengths]) (context.caller as Plain)[name] = 2 ** random(fc.integer, { min: 0, max: 4 })
+  ;(context.caller as Plain).device_id = random(fc.constantFrom<number>, 0, ...model.chapters.flatMap(({ id }) => id ?? []))
   const owner = chapters.find(({ config }) => config !== undefined && struct.name !== config)
   const session = new Session(model, {})
   if (owner)
