@@ -97,7 +97,10 @@ class View {
 
   #member(member: Member, offset: number | null, place: { c: string; label: string; fixed: boolean }): void {
     const { name } = member.linux
-    if (member.type.kind === 'body') return
+    const isBody = member.type.kind === 'body'
+    // The header's struct ends before the body, unless the description says what the body is there.
+    if (isBody && (name === null || name === member.name)) return
+    if (isBody) this.#complete = false
     const label = place.label + (member.name || name)
     const about = { ...item(this.#chapter, 'field', label, member), linux: `${this.#type}.${place.c}${name ?? member.name}` }
     if (name === null) {
