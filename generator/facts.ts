@@ -184,8 +184,18 @@ function addFields(model: Model, fields: FieldFact[], member: Member, place: Pla
   const struct = type.kind === 'struct' ? findStruct(model, type) : undefined
   // A struct that was written in place has no name of its own.
   const inPlace = struct?.within !== undefined
+  const [spec, ...more] = (member.spec ?? '').split(/;\s*/)
   if (member.name !== '')
-    fields.push({ ...fieldFact(member, name, offset, place.part, when), ...(inPlace ? { type: 'struct' } : {}), ...sourceOf(model, member) })
+    fields.push({
+      ...fieldFact({ ...member, spec }, name, offset, place.part, when),
+      ...(inPlace ? { type: 'struct' } : {}),
+      ...sourceOf(model, member),
+    })
+  // The text has several fields in the place of one body.
+  for (const declaration of more) {
+    const [, declared = ''] = /([\w-]+)(?:\[|$)/.exec(declaration) ?? []
+    fields.push({ ...fieldFact({ ...member, spec: declaration }, place.prefix + declared, null, place.part, when), ...sourceOf(model, member) })
+  }
   const inside: Place = { prefix: member.name === '' ? place.prefix : `${name}.`, start: place.start, part: place.part, ...(when ? { when } : {}) }
   if (type.kind === 'union') for (const arm of type.arms) addFields(model, fields, arm, inside)
   if (type.kind === 'bits') {

@@ -40,3 +40,14 @@ for (const scope of scopes) {
 test.skipIf(!present)('the text of the specification lies beside the project', () => {
   expect(numbersOf(readFileSync(join(folder, 'content.tex'), 'utf8'))).toContainEqual(['VIRTIO_F_VERSION_1', 32])
 })
+
+test('a body is all the fields that the text has in its place', () => {
+  const frame = facts.structs.find(({ name }) => name === 'virtio_crypto_op_data_req')
+  const own = frame?.fields.filter(({ name }) => !name.includes('.')).map(({ name, count }) => [name, count])
+  expect(own).toEqual([
+    ['header', undefined],
+    ['op_flf', 'flf_len'],
+    ['op_vlf', 'vlf_len'],
+    ['inhdr', undefined],
+  ])
+})
