@@ -1,6 +1,6 @@
 /** A report about drift, for people. */
 import type { Paint } from '../generator/diagnostic.ts'
-import type { Difference, Place } from '../generator/drift/compare.ts'
+import type { Difference, Place } from '../generator/drift/findings.ts'
 import { countsOf, type DriftReport } from '../generator/drift/report.ts'
 import { counted } from './table.ts'
 
@@ -29,7 +29,7 @@ export function driftLines(report: DriftReport, paint: Paint): string[] {
   if (excused.length > 0) {
     lines.push(paint.bold('explained by errata'))
     for (const difference of excused)
-      lines.push(`  = ${difference.scope}: ${difference.item} ${difference.name}  ${difference.what}`, `      ${paint.dim(difference.erratum.why)}`)
+      lines.push(`  = ${difference.scope}: ${difference.item} ${difference.name}  ${shown(difference)}`, `      ${paint.dim(difference.erratum.why)}`)
     lines.push('')
   }
   for (const { scope, name, quote } of gone)
@@ -50,12 +50,13 @@ function totals(differences: readonly Difference[], scope: string): string {
   return own.map(([what, count]) => counted(count, what.replace(/^\w+ /, ''))).join(', ')
 }
 
-function differenceLines({ kind, item, name, what, ours, theirs, snippet }: Difference, paint: Paint): string[] {
+function differenceLines(difference: Difference, paint: Paint): string[] {
+  const { kind, item, name, ours, theirs, snippet } = difference
   const colour = kind === 'missing' ? paint.green : kind === 'extra' ? paint.red : paint.yellow
   const word = { missing: 'missing in YAML', changed: 'changed', extra: 'extra in YAML' }[kind]
   const places = [ours, theirs].filter((place) => place !== undefined).map(shownPlace)
   return [
-    `  ${colour(marks[kind])} ${item} ${paint.bold(name)}  ${what}  ${paint.dim(`(${word})`)}`,
+    `  ${colour(marks[kind])} ${item} ${paint.bold(name)}  ${shown(difference)}  ${paint.dim(`(${word})`)}`,
     ...(places.length > 0 ? [`      ${paint.dim(places.join('  '))}`] : []),
     ...(snippet ?? '')
       .split('\n')
@@ -66,4 +67,9 @@ function differenceLines({ kind, item, name, what, ours, theirs, snippet }: Diff
 
 function shownPlace({ file, line }: Place): string {
   return line === undefined ? file : `${file}:${line}`
+}
+
+function shown({ kind, aspect, yaml, there }: Difference): string {
+  if (kind !== 'changed') return (yaml ?? there) as string
+  return `${aspect === 'value' ? '' : `${aspect}: `}YAML ${yaml}, there ${there}`
 }

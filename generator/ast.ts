@@ -182,6 +182,6 @@ export interface FileAst extends OriginAst {
   queues?: Entry<QueueAst>[]
   messages?: Record<string, MessageAst>
   shared_memory?: Record<string, number | string | ({ id: number | string; when?: Value | boolean } & OriginAst)>
-  errata?: ({ at: string; text: string; truth: string; why: string } & OriginAst)[]
+  errata?: ({ at: string | string[]; departs?: string | string[]; text: string; truth: string; why: string } & OriginAst)[]
   vectors?: VectorAst[]
 }

@@ -1,5 +1,5 @@
 /** Where the specification's text contradicts itself or Linux: what is followed, and why. */
-import type { Chapter, Linux, Model, Origin } from './model.ts'
+import type { Aspect, Chapter, Linux, Model, Origin } from './model.ts'
 
 export interface Erratum {
   /** `text`: the text is wrong or contradicts itself; `linux`: Linux's headers have something else. */
@@ -14,6 +14,8 @@ export interface Erratum {
   /** What the description says. */
   truth: string
   why: string
+  /** In what the description differs from what the text declares there. */
+  departs?: Aspect[]
 }
 
 export function errataOf(model: Model, chosen?: ReadonlySet<string>): Erratum[] {
@@ -23,7 +25,16 @@ export function errataOf(model: Model, chosen?: ReadonlySet<string>): Erratum[] 
 export function errataOfChapter(chapter: Chapter): Erratum[] {
   const scope = chapter.name
   const ofText = chapter.errata.map(
-    ({ at, section, text, truth, why }): Erratum => ({ kind: 'text', scope, name: at, section: section ?? '', quote: text, truth, why }),
+    ({ at, section, text, truth, why, departs }): Erratum => ({
+      kind: 'text',
+      scope,
+      name: at,
+      section: section ?? '',
+      quote: text,
+      truth,
+      why,
+      ...(departs.length > 0 ? { departs } : {}),
+    }),
   )
   const ofLinux = [
     ...chapter.features.flatMap((feature) => linuxErratum(scope, feature, `bit ${feature.bit}`)),

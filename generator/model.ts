@@ -342,9 +342,30 @@ export interface SharedMemory extends Origin {
   when?: Condition
 }
 
+/** In what a description can differ from the text: the item is there on one side only, or something about it is not the same. */
+export const aspects = [
+  'missing',
+  'extra',
+  'name',
+  'value',
+  'type',
+  'length',
+  'bits',
+  'offset',
+  'size',
+  'order',
+  'direction',
+  'condition',
+  'requires',
+  'legacy',
+] as const
+export type Aspect = (typeof aspects)[number]
+
 export interface Erratum extends Origin {
   /** What it is about, `virtio_net_config.duplex`. */
   at: string
+  /** In what the description differs from what the text declares there; empty: the sentence is about something else. */
+  departs: Aspect[]
   text: string
   truth: string
   why: string

@@ -1,6 +1,7 @@
 /** The shape of a YAML file: zod for the keys and kinds of values. Names and meanings are checked by `resolve`. See docs/language.md. */
 import { z } from 'zod'
 import type { BitAst, Entry, MemberAst } from './ast.ts'
+import { aspects } from './model.ts'
 
 const name = z.string().regex(/^[A-Za-z_][A-Za-z0-9_-]*$/, 'a name: letters, digits, "_" and "-", not starting with a digit')
 const text = z.string().min(1)
@@ -8,6 +9,8 @@ const number = z.union([z.int(), z.bigint()])
 /** A number, or an expression that gives one. */
 const value = z.union([number, text])
 const expression = z.union([text, z.boolean(), number])
+/** What can differ between this description and the text; see docs/drift.md. */
+const aspect = z.enum(aspects)
 const names = z.union([name, z.array(name).min(1)])
 /** A field, at any depth: `cap.offset`. */
 const field = z.string().regex(/^[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*$/, 'the name of a field, or a path to one')
@@ -232,7 +235,21 @@ export const fileSchema = z.strictObject({
   shared_memory: z
     .record(name, z.union([z.int(), text, z.strictObject({ id: z.union([z.int(), text]), when: expression.optional(), ...origin })]))
     .optional(),
-  errata: z.array(z.strictObject({ at: text, text, truth: text, why: text, ...origin })).optional(),
+  errata: z
+    .array(
+      z.strictObject({
+        at: z.union([text, z.array(text).min(1)]).describe('what it is about: a name, struct.field, message.request, or several'),
+        departs: z
+          .union([aspect, z.array(aspect).min(1)])
+          .optional()
+          .describe('in what this description differs from the text for that reason'),
+        text,
+        truth: text,
+        why: text,
+        ...origin,
+      }),
+    )
+    .optional(),
   vectors: z
     .array(
       z.strictObject({

@@ -1,51 +1,44 @@
 /** Constants: the same name may stand for several numbers. */
 import type { Facts } from '../facts.ts'
-import { type Difference, isExpected, keyOf, placeOf, renames, type Sources } from './compare.ts'
+import type { Sources } from './compare.ts'
+import { type Difference, Findings, isExpected } from './findings.ts'
+import { byScopeAndName, renamed } from './pairs.ts'
 
 type Constant = Facts['constants'][number]
 
-export function changedConstants({ ours, theirs }: Sources): Difference[] {
-  const found: Difference[] = []
+export function constantDifferences({ ours, theirs }: Sources): Difference[] {
+  const found = new Findings('constant')
   const missing: Constant[] = []
   const extra: Constant[] = []
   const own = byName(ours.constants)
   const other = byName(theirs.constants)
-  for (const [key, theirConstants] of other) {
-    const mine = own.get(key) ?? []
-    const without = <T extends Constant>(constants: readonly T[], from: readonly Constant[]): T[] =>
-      constants.filter((constant) => !from.some((each) => isSame(each, constant)))
-    const left = without(theirConstants, mine)
-    const over = without(mine, theirConstants)
+  for (const [key, there] of other) {
+    const here = own.get(key) ?? []
+    const left = there.filter((constant) => !here.some((each) => isSame(each, constant)))
+    const over = here.filter((constant) => !there.some((each) => isSame(each, constant)))
     // One number on each side that the other has not: it has changed.
-    while (left.length > 0 && over.length > 0) {
-      const [there, here] = [left.shift() as Constant, over.shift() as Constant]
-      const what = `value: YAML ${shownValue(here.value)}, there ${shownValue(there.value)}`
-      found.push({ kind: 'changed', item: 'constant', scope: here.scope, name: here.name, what, ...placeOf(there) })
+    const changed = Math.min(left.length, over.length)
+    for (const [index, constant] of over.slice(0, changed).entries()) {
+      const instead = left[index] as Constant
+      found.changed(constant, instead, 'value', shownValue(constant.value), shownValue(instead.value))
     }
-    missing.push(...left)
-    extra.push(...over)
+    missing.push(...left.slice(changed))
+    extra.push(...over.slice(changed))
   }
   for (const [key, constants] of own) if (!other.has(key)) extra.push(...constants)
-  const renamed = renames(missing, extra.filter(isExpected), (one, two) => one.scope === two.scope && one.value === two.value)
-  for (const [there, here] of renamed.pairs) {
-    const what = `${shownValue(here.value)} is called ${there.name} there`
-    found.push({ kind: 'changed', item: 'constant', scope: here.scope, name: here.name, what, ...placeOf(there) })
-  }
-  for (const constant of renamed.missing) found.push({ kind: 'missing', ...about(constant), ...placeOf(constant) })
-  for (const constant of renamed.extra) found.push({ kind: 'extra', ...about(constant) })
-  return found
-}
-
-function about({ scope, name, value }: Constant): Omit<Difference, 'kind'> {
-  return { item: 'constant', scope, name, what: `= ${shownValue(value)}` }
+  const names = renamed(missing, extra.filter(isExpected), (one, two) => one.scope === two.scope && one.value === two.value)
+  for (const [here, there] of names.pairs) found.renamed(here, there)
+  for (const constant of names.missing) found.missing(constant, `= ${shownValue(constant.value)}`)
+  for (const constant of names.extra) found.extra(constant, `= ${shownValue(constant.value)}`)
+  return found.list
 }
 
 function byName(constants: readonly Constant[]): Map<string, Constant[]> {
   const found = new Map<string, Constant[]>()
   for (const constant of constants) {
-    const same = found.get(keyOf(constant))
-    if (same === undefined) found.set(keyOf(constant), [constant])
-    else if (!same.some((each) => each.value === constant.value)) same.push(constant)
+    const same = found.get(byScopeAndName(constant))
+    if (same === undefined) found.set(byScopeAndName(constant), [constant])
+    else if (!same.some(({ value }) => value === constant.value)) same.push(constant)
   }
   return found
 }
@@ -59,7 +52,6 @@ function isForeign(value: number | string): boolean {
   return typeof value === 'string' && /^[A-Za-z_]\w*$/.test(value) && !value.startsWith('VIRTIO')
 }
 
-export function shownValue(value: number | string): string {
-  if (typeof value === 'number' && value > 9) return `${value} (0x${value.toString(16)})`
-  return String(value)
+function shownValue(value: number | string): string {
+  return typeof value === 'number' && value > 9 ? `${value} (0x${value.toString(16)})` : String(value)
 }

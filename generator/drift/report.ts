@@ -3,7 +3,8 @@ import type { Erratum } from '../errata.ts'
 import type { Facts } from '../facts.ts'
 import type { TexFacts, Unread } from '../tex/index.ts'
 import { wordsOf } from '../tex/text.ts'
-import { type Difference, differencesOf, type ItemKind } from './compare.ts'
+import { differencesOf } from './compare.ts'
+import type { Difference } from './findings.ts'
 
 export interface DriftReport {
   /** What the YAML was compared with. */
@@ -63,11 +64,13 @@ function isQuoted(quote: string, words: string): boolean {
 }
 
 /**
- * An erratum excuses a difference if its `at` is the very item that differs, and its sentence still stands in the text. It excuses no item of the
- * text that the YAML lacks.
+ * An erratum excuses a difference if its `at` is the very item and its `departs` names what differs, and as long as the sentence that it quotes
+ * stands in the text.
  */
-function excuseFor(difference: Difference, errata: readonly Erratum[], gone: readonly Erratum[]): Erratum | undefined {
-  return errata.find((erratum) => erratum.scope === difference.scope && erratum.name === difference.name && !gone.includes(erratum))
+function excuseFor({ scope, name, aspect }: Difference, errata: readonly Erratum[], gone: readonly Erratum[]): Erratum | undefined {
+  return errata.find(
+    (erratum) => erratum.scope === scope && erratum.name === name && erratum.departs?.includes(aspect) === true && !gone.includes(erratum),
+  )
 }
 
 /** Chapters with facts of their own on one side only. */
@@ -95,5 +98,3 @@ export function countsOf(differences: readonly Difference[]): Map<string, number
   }
   return counts
 }
-
-export const itemKinds: readonly ItemKind[] = ['device', 'feature', 'constant', 'struct', 'field', 'queue', 'register']

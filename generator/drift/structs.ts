@@ -1,28 +1,29 @@
 /** Structs and their fields. */
 import type { Facts, FieldFact } from '../facts.ts'
-import { type Difference, differentFeatures, paired, placeOf, renames, type Sources } from './compare.ts'
+import type { Sources } from './compare.ts'
+import { type Difference, Findings, featuresOf, namesOtherFeatures } from './findings.ts'
+import { byScopeAndName, paired, renamed } from './pairs.ts'
 
 type Struct = Facts['structs'][number]
 
-export function changedStructs({ ours, theirs, together }: Sources): Difference[] {
-  const found: Difference[] = []
-  const { pairs, missing, extra } = paired([...ours.structs, ...blocksOf(ours)], theirs.structs, ({ scope, name }) => `${scope} ${name}`)
+export function structDifferences({ ours, theirs, together }: Sources): Difference[] {
+  const found = new Findings('struct')
+  const { pairs, missing, extra } = paired([...ours.structs, ...blocksOf(ours)], theirs.structs, byScopeAndName)
   const values = new Map(ours.constants.flatMap(({ name, value }) => (typeof value === 'number' ? [[name, value] as const] : [])))
-  for (const [own, other] of pairs) found.push(...changedFields(own, other, values, together))
-  const renamed = renames(missing, extra, (one, two) => one.scope === two.scope && shapeOf(one) === shapeOf(two))
-  for (const [other, own] of renamed.pairs)
-    found.push({ kind: 'changed', item: 'struct', scope: own.scope, name: own.name, what: `is called ${other.name} there`, ...placeOf(other) })
-  for (const struct of renamed.missing) found.push({ kind: 'missing', ...about(struct), ...placeOf(struct) })
-  for (const struct of renamed.extra) if (struct.source === undefined) found.push({ kind: 'extra', ...about(struct) })
-  return found
+  const ofFields = pairs.flatMap(([own, other]) => fieldDifferences(own, other, { values, together }))
+  const names = renamed(missing, extra, (one, two) => one.scope === two.scope && shapeOf(one) === shapeOf(two))
+  for (const [own, other] of names.pairs) found.renamed(own, other)
+  for (const struct of names.missing) found.missing(struct, shown(struct))
+  for (const struct of names.extra) if (struct.source === undefined) found.extra(struct, shown(struct))
+  return [...ofFields, ...found.list]
 }
 
-/** Blocks of registers, which the text of the PCI transport lists as structs. */
+/** Blocks of registers: the text of the PCI transport lists them as structs. */
 function blocksOf({ registers }: Facts): Struct[] {
   const blocks = new Map<string, Struct>()
   for (const { scope, block, name, type = '', offset, width, when } of registers) {
     const key = `${scope} ${block}`
-    // A block of another name than that of a struct is none of the text.
+    // A block that the text does not list has a name of ours.
     const struct = blocks.get(key) ?? { scope, name: block, size: null, source: 'registers', fields: [] }
     struct.fields.push({ name, type, offset, size: width, ...(when ? { when } : {}) })
     blocks.set(key, struct)
@@ -30,9 +31,8 @@ function blocksOf({ registers }: Facts): Struct[] {
   return [...blocks.values()]
 }
 
-function about({ scope, name, size, fields }: Struct): Omit<Difference, 'kind'> {
-  const length = size === null ? 'of variable size' : `${size} bytes`
-  return { item: 'struct', scope, name, what: `${length}, ${fields.length === 1 ? '1 field' : `${fields.length} fields`}` }
+function shown({ size, fields }: Struct): string {
+  return `${size === null ? 'of variable size' : `${size} bytes`}, ${fields.length === 1 ? '1 field' : `${fields.length} fields`}`
 }
 
 function shapeOf({ fields }: Struct): string {
@@ -40,16 +40,84 @@ function shapeOf({ fields }: Struct): string {
 }
 
 /** Fields as the text lists them: those of another named struct are not repeated where it is used. */
-export function ownFields(struct: Struct): FieldFact[] {
-  const embedded = struct.fields.filter(({ type, bit }) => bit === undefined && !isInPlace(type)).map(({ name }) => `${name}.`)
-  const fields = struct.fields.filter(({ name }) => !embedded.some((prefix) => name.startsWith(prefix)))
-  const parts = new Set(fields.map(({ part }) => part))
-  return parts.size > 1 ? fields : fields.map(({ part: _, ...rest }) => rest)
+export function ownFields({ fields }: Struct): FieldFact[] {
+  const embedded = fields.filter(({ type, bit }) => bit === undefined && !isInPlace(type)).map(({ name }) => `${name}.`)
+  const own = fields.filter(({ name }) => !embedded.some((prefix) => name.startsWith(prefix)))
+  const parts = new Set(own.map(({ part }) => part))
+  return parts.size > 1 ? own : own.map(({ part: _, ...rest }) => rest)
 }
 
 /** A base type or an anonymous struct or union, whose members stand in the same listing. */
 function isInPlace(type: string): boolean {
   return /^(?:struct|union|char|(?:u|le|be)(?:8|16|32|64))$/.test(type)
+}
+
+interface Knowledge {
+  /** Named constants that may be lengths. */
+  values: ReadonlyMap<string, number>
+  together: Sources['together']
+}
+
+type Field = FieldFact & { scope: string; key: string }
+
+function fieldDifferences(own: Struct, other: Struct, { values, together }: Knowledge): Difference[] {
+  const found = new Findings('field')
+  // Where the text has bytes or a number, the YAML may say what is in them.
+  const opaque = other.fields.filter(({ name }) => !other.fields.some((inner) => inner.name.startsWith(`${name}.`))).map(({ name }) => `${name}.`)
+  const isBeyond = ({ name }: FieldFact): boolean => opaque.some((prefix) => name.startsWith(prefix))
+  const mine = keyed(
+    own,
+    withNumbers(ownFields(own), values).filter((field) => !isBeyond(field)),
+  )
+  const { pairs, missing, extra } = paired(mine, keyed(other, other.fields), ({ key }) => key)
+  const names = renamed(
+    missing,
+    extra,
+    (one, two) => one.type === two.type && one.offset === two.offset && one.bit === two.bit && hasSameLength(two, one),
+  )
+  for (const [here, there] of names.pairs) found.renamed(here, there)
+  for (const field of names.missing) found.missing(field, declaration(field))
+  for (const field of names.extra) if (field.source === undefined) found.extra(field, declaration(field))
+  for (const [here, there] of pairs) {
+    found.compare(here, there, 'type', here.type, there.type)
+    if (!hasSameLength(here, there)) found.changed(here, there, 'length', shownLength(here), shownLength(there))
+    found.compare(here, there, 'bits', shownBits(here), shownBits(there))
+    if (there.part !== undefined) found.compare(here, there, 'direction', here.part ?? 'either', there.part)
+    if (there.when === undefined ? !isStated(here, own.name, together) : namesOtherFeatures(here.when, there.when))
+      found.changed(here, there, 'condition', here.when ?? 'none', there.when ?? 'none')
+  }
+  // What is inserted or has another size moves the rest: a place is only worth a word where nothing else explains it.
+  if (found.list.some(({ aspect }) => aspect !== 'condition' && aspect !== 'direction')) return found.list
+  const moved = pairs.find(([here, there]) => here.offset !== null && there.offset !== null && here.offset !== there.offset)
+  const isInOrder = mine.filter((field) => !extra.includes(field)).every(({ key }, index) => key === pairs[index]?.[0].key)
+  if (moved) found.compare(moved[0], moved[1], 'offset', moved[0].offset as number, moved[1].offset as number)
+  else if (!isInOrder || (own.size !== null && other.size !== null && own.size !== other.size)) {
+    const whole = new Findings('struct')
+    if (!isInOrder) whole.changed(own, other, 'order', mine.map(({ name }) => name).join(' '), other.fields.map(({ name }) => name).join(' '))
+    else whole.changed(own, other, 'size', own.size as number, other.size as number)
+    return [...found.list, ...whole.list]
+  }
+  return found.list
+}
+
+/** Whether the text speaks of the field, or of its struct, where it speaks of the features of its condition. */
+function isStated({ when, name, scope }: Field, struct: string, together: Sources['together']): boolean {
+  if (when === undefined || together === undefined) return true
+  const field = name.replace(/^.*\./, '').replace(new RegExp(`^${struct}`), '')
+  // The legacy interface is what VIRTIO_F_VERSION_1 stands for; the text has sections about it instead.
+  const features = featuresOf(when).filter((feature) => feature !== 'VIRTIO_F_VERSION_1')
+  return features.every((feature) => together(scope, feature, field) || together(scope, feature, struct))
+}
+
+/** With the name of the struct and a key: the second field of a name has another key than the first. */
+function keyed({ scope, name: struct, file }: Struct, fields: readonly FieldFact[]): Field[] {
+  const seen = new Map<string, number>()
+  return fields.map((field) => {
+    const name = `${struct}.${field.name}`
+    const count = (seen.get(name) ?? 0) + 1
+    seen.set(name, count)
+    return { ...(file === undefined ? {} : { file }), ...field, name, scope, key: `${name} ${count}` }
+  })
 }
 
 /** Lengths that are named constants, as numbers. */
@@ -61,91 +129,30 @@ function withNumbers(fields: readonly FieldFact[], values: ReadonlyMap<string, n
   })
 }
 
-type Numbered = FieldFact & { key: string }
-
-/** The second field of a name has another key than the first. */
-function numbered(fields: readonly FieldFact[]): Numbered[] {
-  const seen = new Map<string, number>()
-  return fields.map((field) => {
-    const count = (seen.get(field.name) ?? 0) + 1
-    seen.set(field.name, count)
-    return { ...field, key: count === 1 ? field.name : `${field.name} ${count}` }
-  })
-}
-
-function changedFields(own: Struct, other: Struct, values: ReadonlyMap<string, number>, together: Sources['together']): Difference[] {
-  const found: Difference[] = []
-  const { scope, name: struct } = own
-  // Where the text has bytes or a number, the YAML may say what is in them.
-  const opaque = other.fields.filter(({ name }) => !other.fields.some((inner) => inner.name.startsWith(`${name}.`))).map(({ name }) => `${name}.`)
-  const mine = numbered(withNumbers(ownFields(own), values).filter(({ name }) => !opaque.some((prefix) => name.startsWith(prefix))))
-  const { pairs, missing, extra } = paired(mine, numbered(other.fields), ({ key }) => key)
-  const place = (fact: FieldFact): ReturnType<typeof placeOf> => placeOf({ ...(other.file ? { file: other.file } : {}), ...fact })
-  const add = (kind: Difference['kind'], field: FieldFact, what: string, at?: FieldFact): void => {
-    found.push({ kind, item: 'field', scope, name: `${struct}.${field.name}`, what, ...(at ? place(at) : {}) })
-  }
-  const renamed = renames(
-    missing,
-    extra,
-    (one, two) => one.type === two.type && one.offset === two.offset && one.bit === two.bit && sameCount(two, one),
-  )
-  for (const [there, here] of renamed.pairs) add('changed', here, `is called ${there.name} there`, there)
-  for (const field of renamed.missing) add('missing', field, declaration(field), field)
-  for (const field of renamed.extra) if (field.source === undefined) add('extra', field, declaration(field))
-  for (const [here, there] of pairs) {
-    if (here.type !== there.type) add('changed', here, `type: YAML ${here.type}, there ${there.type}`, there)
-    if (!sameCount(here, there)) add('changed', here, `length: YAML ${dims(here)}, there ${dims(there)}`, there)
-    if (here.bit !== there.bit || here.bits !== there.bits) add('changed', here, `bits: YAML ${bitRange(here)}, there ${bitRange(there)}`, there)
-    if (there.part !== undefined && here.part !== there.part)
-      add('changed', here, `direction: YAML ${here.part === undefined ? 'either' : `device-${here.part}`}, there device-${there.part}`, there)
-    if (there.when !== undefined && differentFeatures(here.when, there.when))
-      add('changed', here, `condition: YAML ${here.when ?? 'none'}, there ${there.when}`, there)
-    else if (there.when === undefined && here.when !== undefined && together) {
-      // The legacy interface is what VIRTIO_F_VERSION_1 stands for; the text has sections about it instead.
-      const features = (here.when.match(/VIRTIO_\w*F_\w+/g) ?? []).filter((feature) => feature !== 'VIRTIO_F_VERSION_1')
-      const last = here.name.replace(/^.*\./, '')
-      const isFounded = features.every((feature) => together(scope, feature, last) || together(scope, feature, struct))
-      if (!isFounded) add('changed', here, `condition: YAML ${here.when}, there none`, there)
-    }
-  }
-  if (found.length > 0) return found
-  // What is inserted or has another size moves the rest: a place is only worth a word where nothing else is wrong.
-  const moved = pairs.find(([here, there]) => here.offset !== null && there.offset !== null && here.offset !== there.offset)
-  if (moved) add('changed', moved[0], `offset: YAML ${moved[0].offset}, there ${moved[1].offset}`, moved[1])
-  else if (mine.filter((field) => !extra.includes(field)).some(({ key }, index) => key !== pairs[index]?.[0].key))
-    found.push({ kind: 'changed', item: 'struct', scope, name: struct, what: 'the fields stand in another order', ...placeOf(other) })
-  else if (own.size !== null && other.size !== null && own.size !== other.size)
-    found.push({ kind: 'changed', item: 'struct', scope, name: struct, what: `size: YAML ${own.size}, there ${other.size}`, ...placeOf(other) })
-  return found
-}
-
-/** Both the same number of elements, or both a length that varies. */
-function sameCount(own: FieldFact, other: FieldFact): boolean {
-  const [one, two] = [countsOf(own), countsOf(other)]
+/** The same number of elements, or a length that varies on both sides. */
+function hasSameLength(own: FieldFact, other: FieldFact): boolean {
+  const [one, two] = [lengthsOf(own), lengthsOf(other)]
   return (
-    one.length === two.length &&
-    one.every((count, index) =>
-      typeof count !== 'number' || typeof two[index] !== 'number' ? typeof count === typeof two[index] : count === two[index],
-    )
+    one.length === two.length && one.every((count, index) => count === two[index] || (typeof count === 'string' && typeof two[index] === 'string'))
   )
 }
 
-function countsOf({ count }: FieldFact): (number | string)[] {
+function lengthsOf({ count }: FieldFact): (number | string)[] {
   return count === undefined ? [] : [count].flat()
 }
 
-function dims(field: FieldFact): string {
-  const counts = countsOf(field)
-  return counts.length === 0 ? 'no array' : counts.map((count) => `[${count}]`).join('')
+function shownLength(field: FieldFact): string {
+  const lengths = lengthsOf(field)
+  return lengths.length === 0 ? 'no array' : lengths.map((count) => `[${count}]`).join('')
 }
 
-function bitRange({ bit, bits }: FieldFact): string {
-  if (bit === undefined) return 'none'
-  return bits === 1 ? String(bit) : `${bit}–${bit + (bits ?? 1) - 1}`
+function shownBits({ bit, bits = 1 }: FieldFact): string {
+  if (bit === undefined) return 'no bit-field'
+  return bits === 1 ? `bit ${bit}` : `bits ${bit}–${bit + bits - 1}`
 }
 
-export function declaration(field: FieldFact): string {
-  const array = field.count === undefined ? '' : dims(field)
-  const where = field.bit === undefined ? (field.offset === null ? '' : ` at ${field.offset}`) : `, bits ${bitRange(field)}`
-  return `${field.type}${array}${where}`
+function declaration(field: FieldFact): string {
+  const array = field.count === undefined ? '' : shownLength(field)
+  const place = field.bit === undefined ? (field.offset === null ? '' : ` at ${field.offset}`) : `, ${shownBits(field)}`
+  return `${field.type}${array}${place}`
 }

@@ -1,7 +1,7 @@
 /** Test vectors and errata: that what they are about exists. */
 import type { VectorAst } from '../ast.ts'
 import { didYouMean } from '../diagnostic.ts'
-import type { Chapter, Erratum, Member, Message, Struct, Vector } from '../model.ts'
+import type { Aspect, Chapter, Erratum, Member, Message, Struct, Vector } from '../model.ts'
 import type { Path } from '../source.ts'
 import type { Layouts } from './layouts.ts'
 import { originOf } from './origin.ts'
@@ -86,12 +86,20 @@ function checkContext(scope: ChapterScope, layouts: Layouts, ast: VectorAst, pat
 
 export function resolveErrata(scope: ChapterScope, layouts: Layouts, messages: readonly Message[]): Erratum[] {
   const requests = new Set(messages.flatMap((message) => message.requests.map((request) => `${message.name}.${request.name}`)))
-  return (scope.ast.errata ?? []).map((ast, index) => {
-    const [name, ...steps] = ast.at.split('.') as [string, ...string[]]
-    const struct = steps.length > 0 && !requests.has(ast.at) ? findStruct(scope, layouts, name) : undefined
+  const check = (at: string, path: Path): void => {
+    const [name, ...steps] = at.split('.') as [string, ...string[]]
+    const struct = steps.length > 0 && !requests.has(at) ? findStruct(scope, layouts, name) : undefined
     // A name without a struct is something of the text: a queue, a constant, a sentence.
-    if (struct) checkField(scope, layouts, struct, steps, ['errata', index, 'at'], name.length + 1)
-    return { ...originOf(scope.origin, ast), at: ast.at, text: ast.text, truth: ast.truth, why: ast.why }
+    if (struct) checkField(scope, layouts, struct, steps, path, name.length + 1)
+  }
+  return (scope.ast.errata ?? []).flatMap((ast, index) => {
+    const { text, truth, why } = ast
+    const departs = [ast.departs ?? []].flat() as Aspect[]
+    return [ast.at].flat().map((at, position): Erratum => {
+      const path = ['errata', index, 'at']
+      check(at, Array.isArray(ast.at) ? [...path, position] : path)
+      return { ...originOf(scope.origin, ast), at, departs, text, truth, why }
+    })
   })
 }
 
