@@ -220,6 +220,7 @@ function headerOf(message: MessageInfo, info: RequestInfo, context: RequestConte
   // Flags may stand beside the value that selects.
   if (message.select !== undefined && values !== undefined) message.select(header, values)
   else header.$set(info.values)
+  if (info.when?.(context, header) === false) info.mark?.(header)
   requireNegotiated(info, context, header)
   if (info.check?.(header, context) === false)
     throw new RangeError(`${info.name}: a member is out of the range, or of the length, that the specification gives`)

@@ -79,6 +79,8 @@ export interface RequestInfo {
    * @param frame - what the buffer begins with, where it is known; a condition on its members does not hold without it
    */
   when?(context: RequestContext, frame?: Struct): boolean
+  /** Sets and clears bits of the header that `when` asks for (`flags has X`). Absent: it asks for none. */
+  mark?(header: Struct): void
   /** Device-readable part; absent: no members besides a payload. */
   readonly header?: LayoutInfo
   /** Device-writable part; absent likewise. */

@@ -1,6 +1,6 @@
 /** The tables of a device chapter: its requests and events, its queues, and what is known of the configuration space. */
 import { familyOf } from '../../codec/choice.ts'
-import type { ConstantValue, Member, Message, Part, Status } from '../../model.ts'
+import type { ConstantValue, Member, Message, Part, Status, Tree } from '../../model.ts'
 import { className, identifier } from '../../names.ts'
 import { commentLines, docs, numberCode, propertyName, quote } from '../code.ts'
 import type { PartClass, PartShape } from '../parts.ts'
@@ -101,6 +101,7 @@ export class MessagesEmitter {
       ['is', array(request.is.map((alternative) => array(alternative.map((constant) => this.#constant(constant)))))],
       ['values', this.#values(paths, request.is[0] ?? [])],
       ['when', this.#when(named)],
+      ['mark', message.kind === 'requests' ? this.#mark(named) : undefined],
       ['header', this.#layout(readable)],
       ['reply', this.#layout(writable)],
       ['readable', this.#payload(readable)],
@@ -179,6 +180,21 @@ export class MessagesEmitter {
     const context = /\bcontext\./.test(code) ? 'context' : '_context'
     if (!/\bframe\./.test(code) || frame === undefined) return closure([`${context}: ${this.#contextType()}`], code)
     return closure([`${context}: ${this.#contextType()}`, `frame?: ${this.#type(frame)}`], `frame !== undefined && ${parenthesise(code)}`)
+  }
+
+  /** Makes `flags has X`, or `not flags has X`, true of a header. */
+  #mark({ request, readable }: NamedRequest): string | undefined {
+    const { class: class_ } = readable
+    if (request.when === undefined || class_ === undefined) return undefined
+    const { needs } = this.#device
+    const members = needs.members(class_.struct, class_.part)
+    const scope = this.#device.scope(this.#imports, class_.struct, members, 'header')
+    const lines = askedBits(request.when.tree, true).map(({ path, mask, isSet }) => {
+      const place = fieldCode(needs, members, 'header', path)
+      const bits = parenthesise(numeric({ text: '', tree: mask }, scope))
+      return `${place} = (${place} ${isSet ? `| ${bits}` : `& ~${bits}`}) >>> 0`
+    })
+    return lines.length === 0 ? undefined : arrow(`header: ${this.#type(class_)}`, lines)
   }
 
   #layout({ class: class_, suffix, framed }: PartShape): string | undefined {
@@ -388,6 +404,21 @@ export class MessagesEmitter {
     const comment = commentLines(docs(`${chapter.title}: what its skeleton and its driver client are made of.`, citation(model, chapter)))
     return [...comment, `export const device: DeviceInfo = ${object(entries, true)}`].join('\n')
   }
+}
+
+interface AskedBits {
+  path: readonly string[]
+  mask: Tree
+  isSet: boolean
+}
+
+/** The bits of fields that a condition asks for, set or clear. */
+function askedBits(tree: Tree, isSet: boolean): AskedBits[] {
+  if (tree.op === 'not') return askedBits(tree.arg, !isSet)
+  if (tree.op !== 'binary') return []
+  const { operator, left, right } = tree
+  if (operator === 'and' || operator === 'or') return [...askedBits(left, isSet), ...askedBits(right, isSet)]
+  return operator === 'has' && left.op === 'field' && left.from === 'own' ? [{ path: left.path, mask: right, isSet }] : []
 }
 
 /** The negation of one test. */
