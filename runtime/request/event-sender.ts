@@ -46,6 +46,8 @@ export class EventSender {
     this.#storage.reserve(length)
     this.#storage.bytes.fill(0, 0, length)
     struct.at(this.#storage.view, 0, length)
+    // First, as other members may depend on what selects the event; and last, as nothing else may select it.
+    struct.$set(event.values)
     if (value) struct.$set(value)
     struct.$set(event.values)
     return length
