@@ -19,7 +19,7 @@ import type { DeviceInfo, MessageInfo, RequestInfo } from '../runtime/request/me
 import { loadEverything } from './support/description.ts'
 import { loopback } from './support/loopback.ts'
 import { differences } from './support/plain.ts'
-import { arbitraryValue, hasViews } from './support/values.ts'
+import { arbitraryValue, type Fixed, hasViews } from './support/values.ts'
 
 type Plain = Record<string, unknown>
 type Random = fc.GeneratorValue
@@ -73,8 +73,10 @@ function featuresOf(info: DeviceInfo, conditions: readonly Expression[], wanted:
   const nodes = conditions.flatMap(({ tree }) => featureBits(tree))
   for (const bit of nodes) set = wanted ? set.with(bit) : set.without(bit)
   for (let problems = info.checkFeatures(set, true); problems.length > 0; problems = info.checkFeatures(set, true)) {
-    const bit = info.features.find(({ name }) => name === problems[0]?.feature)?.bit as number
-    set = wanted && nodes.includes(bit) ? set.with(...requiredBits(info, problems[0]?.requires ?? '')) : set.without(bit)
+    const bit = info.features.find(({ name }) => name === problems[0]?.feature)?.bit
+    // A rule of the device belongs to no feature.
+    const isNeeded = bit === undefined || (wanted && nodes.includes(bit))
+    set = isNeeded ? set.with(...requiredBits(info, problems[0]?.requires ?? '')) : set.without(bit)
   }
   return set
 }
@@ -251,6 +253,32 @@ function chosen(trial: Trial, value: Plain): Plain {
   )
 }
 
+/** What selects a request or event: deciding fields, and bits that its condition asks for. */
+function selection(trial: Trial): Fixed[] {
+  const [selectors = []] = trial.info.is
+  const deciding = decidingPaths(trial).flatMap((path, level) => (selectors[level] === undefined ? [] : [{ path, value: BigInt(selectors[level]) }]))
+  return [...deciding, ...(trial.request.when ? askedBits(trial.request.when.tree, true) : [])]
+}
+
+/** `flags has X`: these bits are set; with `not` they are clear. */
+function askedBits(tree: Tree, isSet: boolean): Required<Fixed>[] {
+  if (tree.op === 'not') return askedBits(tree.arg, !isSet)
+  if (tree.op !== 'binary') return []
+  const { operator, left, right } = tree
+  if (operator === 'and' || operator === 'or') return [...askedBits(left, isSet), ...askedBits(right, isSet)]
+  const bits = evaluate(right)
+  return operator === 'has' && left.op === 'field' && bits !== undefined ? [{ path: left.path, bits, value: isSet ? bits : 0n }] : []
+}
+
+/** What the client is given: where nothing but bits of the header selects a request, it sets them itself. */
+function unselected({ request }: Trial, fields: Plain): Plain {
+  if (request.when === undefined || featureBits(request.when.tree).length > 0) return fields
+  return askedBits(request.when.tree, true).reduce((whole, { path, bits }) => {
+    const held = path.reduce<unknown>((value, step) => (value as Plain)[step], whole) as number
+    return withPath(whole, path, Number(BigInt(held) ^ bits))
+  }, fields)
+}
+
 /** The condition of a request, and that of the queues that carry its message, where all have one. */
 function conditionsOf({ modules: { chapter }, message, request }: Trial): Expression[] {
   const carriers = chapter.queues.filter(({ carries }) => carries?.name === message.name)
@@ -335,7 +363,7 @@ async function sendRequest(trial: Trial, random: Random): Promise<void> {
   expect(queues.length).toBeGreaterThan(0)
 
   const payloads = { readable: payloadOf(struct, 'readable'), writable: payloadOf(struct, 'writable') }
-  const arrives = random(() => arbitraryValue(model, struct, context, 'readable'))
+  const arrives = random(() => arbitraryValue(model, struct, context, 'readable', selection(trial)))
   const mend = random(fc.nat, 3) > 0
   const legal = keepsRanges(partsOf(struct, 'readable'), arrives, config, mend) && keepsCounts(partsOf(struct, 'readable'), arrives, config)
   const goesBack = random(() => arbitraryValue(model, struct, { ...context, given: { readable: arrives } }, 'writable'))
@@ -352,7 +380,8 @@ async function sendRequest(trial: Trial, random: Random): Promise<void> {
       : undefined
 
   const method = (line.driver as unknown as Methods)[info.method] as Methods[string]
-  const outcome = (await Promise.resolve(method.apply(line.driver, argumentsOf(trial, fields, readable, room ?? openReply))).then(
+  const given = random(fc.boolean) ? fields : unselected(trial, fields)
+  const outcome = (await Promise.resolve(method.apply(line.driver, argumentsOf(trial, given, readable, room ?? openReply))).then(
     (value) => ({ value }),
     (error: unknown) => ({ error }),
   )) as { value?: Plain; error?: unknown }
@@ -386,7 +415,7 @@ async function sendUnknown(trial: Trial, random: Random): Promise<void> {
   const { info, struct, message } = trial
   const { line, context, config, queues } = await connected(trial, false, random, () => expect.unreachable('the device must not see it'), true)
   const method = (line.driver as unknown as Methods)[info.method] as Methods[string]
-  const arrives = random(() => arbitraryValue(model, struct, context, 'readable'))
+  const arrives = random(() => arbitraryValue(model, struct, context, 'readable', selection(trial)))
   keepsRanges(partsOf(struct, 'readable'), arrives, config, true)
   fc.pre(keepsCounts(partsOf(struct, 'readable'), arrives, config))
   const payloads = { readable: payloadOf(struct, 'readable'), writable: payloadOf(struct, 'writable') }
@@ -414,7 +443,7 @@ async function sendEvent(trial: Trial, wanted: boolean, random: Random): Promise
   const received: Plain[] = []
   const register = (): unknown => (line.driver as unknown as Methods)[listen]?.((event: Plain) => received.push(event))
   const payload = payloadOf(struct, 'writable')
-  const value = random(() => arbitraryValue(model, struct, context, 'writable'))
+  const value = random(() => arbitraryValue(model, struct, context, 'writable', selection(trial)))
   const fields = withoutPaths(without(value, payload?.name), decidingPaths(trial))
   const bytes = payload ? payloadBytes(payload, config, random) : undefined
   const carriers = made.queueSizes.length === 0 ? [] : trial.modules.chapter.queues.filter(({ carries }) => carries?.name === message.name)
@@ -470,7 +499,7 @@ describe.each(await Promise.all(devices.map(async (chapter) => [chapter.name, aw
       `${title} is handled and answered`,
       property((random) => sendRequest(trial, random)),
     )
-    if (conditionOf(trial))
+    if (featureBits(conditionOf(trial)?.tree).length > 0)
       test(
         `${title} is not known without ${conditionOf(trial)?.text}`,
         property((random) => sendUnknown(trial, random)),

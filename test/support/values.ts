@@ -10,6 +10,7 @@ import {
   areaOf,
   declarationAt,
   evaluated,
+  findField,
   groupScope,
   holds,
   isPresent,
@@ -37,9 +38,17 @@ export interface Sample {
   value: Plain
 }
 
-/** Values of a struct in a context, of one part of it where it has two. */
-export function arbitraryValue(model: Model, struct: Struct, context: CodecContext, part?: Part): fc.Arbitrary<Plain> {
-  return fc.gen().map((random) => new Maker(model, context, random).whole(struct, part))
+/** Bits of a field that have a given value. */
+export interface Fixed {
+  path: readonly string[]
+  value: bigint
+  /** All of them where it is left out. */
+  bits?: bigint
+}
+
+/** Values of a struct in a context, of one part of it where it has two; some fields of it may be given. */
+export function arbitraryValue(model: Model, struct: Struct, context: CodecContext, part?: Part, fixed: readonly Fixed[] = []): fc.Arbitrary<Plain> {
+  return fc.gen().map((random) => new Maker(model, context, random, fixed).whole(struct, part))
 }
 
 /** Contexts in which a struct can be read and written: some of the features, values of the configuration space, what is given and what the program knows. */
@@ -134,14 +143,22 @@ class Maker {
   readonly #random: Random
   readonly #hints: Hints
   readonly #made = new Set<Leaf>()
+  readonly #wanted: readonly Fixed[]
+  /** What is given, by the member or bit-field. */
+  readonly #fixed = new Map<object, Fixed>()
 
-  constructor(model: Model, context: CodecContext, random: Random) {
+  constructor(model: Model, context: CodecContext, random: Random, fixed: readonly Fixed[] = []) {
     this.#session = new Session(model, context)
     this.#random = random
     this.#hints = hintsOf(model)
+    this.#wanted = fixed
   }
 
   whole(struct: Struct, part: Part | undefined): Plain {
+    for (const fixed of this.#wanted) {
+      const found = findField(this.#session, membersOf(struct, part), fixed.path)
+      if (found) this.#fixed.set(found.field ?? found.member, fixed)
+    }
     const value = this.#struct(
       struct,
       { session: this.#session, part, bindings: undefined, readable: this.#session.context.given?.readable },
@@ -263,7 +280,9 @@ class Maker {
     const isBig = isBigint(member)
     const most = type.bytes === 8 && !isBig ? BigInt(Number.MAX_SAFE_INTEGER) : (1n << BigInt(type.bytes * 8)) - 1n
     const value =
-      member.const === undefined ? this.#number(most, this.#hints.get(member), enumBits(this.#session.model, { member })) : BigInt(member.const)
+      member.const === undefined
+        ? this.#number(most, this.#hints.get(member), enumBits(this.#session.model, { member }), this.#fixed.get(member))
+        : BigInt(member.const)
     return isBig ? value : Number(value)
   }
 
@@ -285,10 +304,11 @@ class Maker {
     if (field.const !== undefined) return Number(field.const)
     const all = (1n << BigInt(field.bits)) - 1n
     const most = all > BigInt(Number.MAX_SAFE_INTEGER) ? BigInt(Number.MAX_SAFE_INTEGER) : all
-    return Number(this.#number(most, this.#hints.get(field), undefined))
+    return Number(this.#number(most, this.#hints.get(field), undefined, this.#fixed.get(field)))
   }
 
-  #number(most: bigint, hint: Hint | undefined, mask: bigint | undefined): bigint {
+  #number(most: bigint, hint: Hint | undefined, mask: bigint | undefined, fixed: Fixed | undefined): bigint {
+    if (fixed) return fixed.value | (fixed.bits === undefined ? 0n : this.#number(most, hint, mask, undefined) & ~fixed.bits)
     const any = (): bigint => this.#random(fc.bigInt, { min: 0n, max: most })
     if (hint && hint.choices.length > 0 && this.#below(5) > 0) {
       const choice = hint.choices[this.#below(hint.choices.length)] as bigint
