@@ -2,7 +2,7 @@
 import type { Struct } from 'virtgen/codegen/v1/wire'
 import type { DeviceQueue } from '../queue.ts'
 import type { Violation } from '../violation.ts'
-import type { LayoutInfo, RequestContext, RequestInfo } from './message.ts'
+import type { LayoutInfo, MessageInfo, RequestContext, RequestInfo } from './message.ts'
 import { Storage } from './storage.ts'
 
 export class EventSender {
@@ -15,13 +15,14 @@ export class EventSender {
    * @throws RangeError for a value that does not fit; no buffer is taken then
    */
   send(
+    message: MessageInfo,
     event: RequestInfo,
     context: RequestContext,
     queue: DeviceQueue,
     value: object | undefined,
     payload: Uint8Array | undefined,
   ): number | Violation | undefined {
-    const length = event.reply === undefined ? 0 : this.#encode(event.reply, event, context, value)
+    const length = event.reply === undefined ? 0 : this.#encode(event.reply, message, event, context, value)
     const chain = queue.next()
     if (chain === undefined) return undefined
     const { readable, writable } = chain
@@ -40,7 +41,7 @@ export class EventSender {
     return sent
   }
 
-  #encode(layout: LayoutInfo, event: RequestInfo, context: RequestContext, value: object | undefined): number {
+  #encode(layout: LayoutInfo, message: MessageInfo, event: RequestInfo, context: RequestContext, value: object | undefined): number {
     const struct = layout.create(context, 0, undefined) as Struct & { $set(value: object): unknown }
     const length = struct.$minimum
     this.#storage.reserve(length)
@@ -49,7 +50,10 @@ export class EventSender {
     // First, as other members may depend on what selects the event; and last, as nothing else may select it.
     struct.$set(event.values)
     if (value) struct.$set(value)
-    struct.$set(event.values)
+    const [values] = event.is
+    // Flags may stand beside the value that selects.
+    if (message.select !== undefined && values !== undefined) message.select(struct, values)
+    else struct.$set(event.values)
     return length
   }
 }

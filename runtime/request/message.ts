@@ -108,7 +108,7 @@ export interface MessageInfo {
   readonly reply: LayoutInfo | undefined
   /** Reads the deciding fields of the frame, outermost first; enum bits only. */
   readonly by: readonly ((frame: Struct) => number)[]
-  /** Writes the deciding fields of a header, in the order of `by`, and keeps the flags that stand beside them. Absent: there are none. */
+  /** Writes the deciding fields of a header or an event, in the order of `by`, and keeps the flags that stand beside them. Absent: there are none. */
   select?(header: Struct, values: readonly number[]): void
   readonly status?: StatusInfo
   readonly requests: readonly RequestInfo[]

@@ -280,8 +280,9 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
   protected sendEvent(event: RequestInfo, queueIndex: number, value: object | undefined, payload: Uint8Array | undefined): number | undefined {
     const active = this.#queues[queueIndex]
     const queue = this.#host?.queue(queueIndex)
-    if (active === undefined || queue === undefined || event.when?.(active.context) === false) return undefined
-    const result = this.#events.send(event, active.context, queue, value, payload)
+    const message = active?.info.message
+    if (active === undefined || message === undefined || queue === undefined || event.when?.(active.context) === false) return undefined
+    const result = this.#events.send(message, event, active.context, queue, value, payload)
     if (typeof result !== 'object') return result
     this.#host?.fail(result)
     return undefined

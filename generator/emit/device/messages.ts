@@ -140,14 +140,14 @@ export class MessagesEmitter {
     return print(root)
   }
 
-  /** Writes the deciding values of a header where flags stand beside them, which stay; all requests of the message must have them in the same place. */
+  /** Writes the deciding values of a header or event where flags stand beside them, which stay; all requests of the message must have them in the same place. */
   #select(message: Message): string | undefined {
     const { model, needs } = this.#device
     const part = decidingPart(message)
     const all = this.#device.of(message).filter((named) => named[part].class !== undefined)
     const class_ = this.#device.messages.find((each) => each.message === message)?.frame[part].class ?? all[0]?.[part].class
     const paths = all[0] && decidingPaths(needs, all[0])
-    if (class_ === undefined || paths === undefined || message.kind === 'events') return undefined
+    if (class_ === undefined || paths === undefined) return undefined
     if (all.some((named) => JSON.stringify(decidingPaths(needs, named)) !== JSON.stringify(paths))) return undefined
     const members = membersOf(class_)
     const fields = paths.map((path) => ({ path, bits: flagBits(model, needs, members, path) }))

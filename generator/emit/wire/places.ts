@@ -28,11 +28,10 @@ export class Places extends Subject {
     return slot === this.firstVariable() ? 'this.$offset + this.$layout.$variable' : this.at(slot)
   }
 
-  /** The first member whose length stands in the content, if it may be absent and something follows. */
+  /** The first member whose length stands in the content, if it may be absent. */
   protected firstVariable(): Slot | undefined {
     const first = this.slots.find((slot) => slot.length === 'content')
-    const follows = first !== undefined && first !== this.slots.at(-1)
-    return follows && first.start.kind === 'layout' && first.whens.length > 0 ? first : undefined
+    return first?.start.kind === 'layout' && first.whens.length > 0 ? first : undefined
   }
 
   protected private(name: string, code: string): void {

@@ -177,7 +177,7 @@ export class StructEmitter extends SizeOf {
     if (!this.variable) return this.fixedSize()
     if (this.slots.some((slot) => slot.length === 'open')) return 'this.$length'
     const last = this.slots.at(-1) as Slot
-    const end = `${this.at(last)} + ${this.presentSize(last)}`
+    const end = `${this.from(last)} + ${this.presentSize(last)}`
     return end.startsWith('this.$offset + ') ? end.slice('this.$offset + '.length) : end === 'this.$offset' ? '0' : `${end} - this.$offset`
   }
 
