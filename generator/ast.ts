@@ -127,6 +127,8 @@ export interface RequestAst extends OriginAst {
   writable?: PartAst
   ok?: Value
   status?: StatusAst
+  reply?: 'optional'
+  rest?: 'ignored'
   struct?: string
   spans?: Value | boolean
   fds?: Value | boolean

@@ -328,6 +328,10 @@ export interface Request extends Origin {
   /** Members of its own, those of the readable part first. */
   members: Member[]
   status?: Partial<Status>
+  /** The driver may leave out the device-writable part. */
+  replyOptional?: true
+  /** Bytes behind the members of the device-readable part are ignored. */
+  restIgnored?: true
   /** Name under which the text lists frame and request together. */
   struct?: string
   spans?: Expression

@@ -182,6 +182,8 @@ const request = z.strictObject({
   writable: part.optional(),
   ok: selector.optional(),
   status: z.strictObject({ ...statusShape, field: text.optional(), ok: selector.optional() }).optional(),
+  reply: z.literal('optional').optional().describe('the driver may leave out the device-writable part'),
+  rest: z.literal('ignored').optional().describe('bytes behind the members of the device-readable part are ignored'),
   struct: name.optional().describe('name under which the text lists frame and request together'),
   spans: expression.optional(),
   fds: expression.optional(),

@@ -164,6 +164,7 @@ export class Messages {
       members: [...members.readable, ...members.writable],
     }
     this.#addAttributes(request, task, message, scopes)
+    this.#addLeniency(request, task, message)
     this.#finish(struct, frame, members, task, chapter)
     if (ast.struct !== undefined) this.#name(request, struct, task)
     if (head) this.#checkHead(struct, head, task, message)
@@ -183,6 +184,22 @@ export class Messages {
     if (fds) request.fds = fds
     if (ast.fds === undefined || message.chapter.ast.kind === 'protocol') return
     message.chapter.report('misplaced-attribute', [...path, 'fds'], 'descriptors are passed in protocols only', undefined, 'key')
+  }
+
+  /** What a driver may leave out or add. */
+  #addLeniency(request: Request, { ast, path, entries }: RequestTask, { chapter, ast: message, kind }: MessageTask): void {
+    const has = (part: Part): boolean => entries[part].length > 0 || partEntries(message[part]).length > 0
+    for (const [key, part] of [
+      ['reply', 'writable'],
+      ['rest', 'readable'],
+    ] as const) {
+      if (ast[key] === undefined) continue
+      if (kind === 'events')
+        chapter.report('misplaced-attribute', [...path, key], `\`${key}\` is about requests, and these are events`, undefined, 'key')
+      else if (!has(part)) chapter.report('misplaced-attribute', [...path, key], `"${request.name}" has no ${part} part`, undefined, 'key')
+    }
+    if (ast.reply) request.replyOptional = true
+    if (ast.rest) request.restIgnored = true
   }
 
   /** Places the members of a request behind those of the frame. */

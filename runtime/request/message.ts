@@ -55,6 +55,8 @@ export interface StatusInfo {
   readonly malformed?: number
   /** For a request that is not known or not negotiated; `none`: used with length 0. */
   readonly unknown?: number | 'none'
+  /** A reply with another value than `ok` has no more members than all replies have, unless a payload is written. */
+  readonly shrinks?: true
   get(reply: Struct): number
   set(reply: Struct, value: number): void
   /** Names of the values, for messages. */
@@ -89,6 +91,10 @@ export interface RequestInfo {
   readonly readable?: PayloadInfo
   /** Payload in the device-writable part. */
   readonly writable?: PayloadInfo
+  /** The driver may leave out the device-writable part: the request is handled all the same, and nothing is answered. */
+  readonly replyOptional?: true
+  /** Bytes behind the members of the device-readable part are ignored. */
+  readonly restIgnored?: true
   /**
    * Says whether the header keeps the ranges, counts, constants and whole elements that the description demands, and whether its 64-bit numbers are exact.
    * Absent: nothing to check.

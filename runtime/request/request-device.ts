@@ -198,7 +198,7 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
   /** Copies and checks; says what is wrong with the request. */
   #prepare(slot: RequestSlot, info: RequestInfo, context: RequestContext): string | undefined {
     if (!slot.readHeader(info, this.#copyLimit)) return `not the device-readable part of ${info.name}`
-    if (!slot.prepareReply(info.reply, info.writable !== undefined, this.#copyLimit)) return `not the device-writable part of ${info.name}`
+    if (!slot.prepareReply(info, this.#copyLimit)) return `not the device-writable part of ${info.name}`
     if (slot.header && info.check?.(slot.header, context) === false) return `a member of ${info.name} is out of range`
     if (!fits(info.readable, slot.readable.length, context) || !fits(info.writable, slot.writable.length, context))
       return `the payload of ${info.name} has another length`
@@ -230,8 +230,13 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
 
   /** Writes the reply and gives the buffer back. */
   #finish(slot: RequestSlot, status: number | undefined): void {
-    const info = slot.info.status ?? slot.queue.message?.status
-    if (info && slot.reply) info.set(slot.reply, status ?? info.ok)
+    const message = slot.queue.message
+    const info = slot.info.status ?? message?.status
+    if (info && slot.reply) {
+      const value = status ?? info.ok
+      if (info.shrinks && message?.reply && value !== info.ok) slot.shrink(message.reply)
+      info.set(slot.reply, value)
+    }
     slot.chain.complete(slot.writeReply())
   }
 
@@ -258,6 +263,10 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
 
   /** Answers with nothing but a status; where there is none, or no room for it, the driver has broken the rules. */
   #answer(slot: RequestSlot, message: MessageInfo, known: RequestInfo | undefined, status: number | undefined, detail: string): void {
+    if (known?.replyOptional && slot.writableLength === 0) {
+      slot.chain.complete(0)
+      return
+    }
     const info = known?.status ?? message.status
     const layout = message.reply ?? known?.reply
     if (info && status !== undefined && layout && slot.prepareRefusal(layout) && slot.reply) {

@@ -102,7 +102,7 @@ export class RequestSlot implements RequestParts {
    * @param limit - most bytes to copy where the length is the driver's choice
    * @returns false where the buffer does not have the length that the request has
    */
-  readHeader({ header: layout, readable: payload }: RequestInfo, limit: number): boolean {
+  readHeader({ header: layout, readable: payload, restIgnored }: RequestInfo, limit: number): boolean {
     const total = this.#readableLength
     if (layout === undefined) {
       this.readable.window(0, payload ? total : 0)
@@ -110,7 +110,7 @@ export class RequestSlot implements RequestParts {
     }
     const framed = layout.framedAt === undefined || layout.framedAt >= total ? 0 : this.readable.descriptorLength(layout.framedAt)
     const header = this.#accessor(layout, framed, undefined)
-    const length = payload === undefined ? total : this.#prefix(header, layout.suffix)
+    const length = payload === undefined && !restIgnored ? total : this.#prefix(header, layout.suffix)
     if (length < header.$minimum || length > total || length > Math.max(limit, header.$minimum)) return false
     this.#copyHeader(length - layout.suffix)
     this.#headerStorage.reserve(length)
@@ -134,8 +134,9 @@ export class RequestSlot implements RequestParts {
    *
    * @returns false where the buffer does not have the length that the request has
    */
-  prepareReply(layout: LayoutInfo | undefined, payload: boolean, limit: number): boolean {
+  prepareReply({ reply: layout, writable, replyOptional }: RequestInfo, limit: number): boolean {
     const total = this.#writableLength
+    const payload = writable !== undefined
     this.reply = undefined
     this.#suffix = 0
     this.replyLength = 0
@@ -144,6 +145,11 @@ export class RequestSlot implements RequestParts {
       return payload || total === 0
     }
     const reply = this.#accessor(layout, 0, layout.usesHeader ? this.header : undefined)
+    if (total === 0 && replyOptional) {
+      this.reply = this.#place(reply, reply.$minimum)
+      this.writable.window(0, 0)
+      return true
+    }
     if (total < reply.$minimum) return false
     const least = this.#place(reply, reply.$minimum).$size
     const isOpen = !payload && this.#place(reply, Math.max(least, Math.min(total, limit))).$size !== least
@@ -169,6 +175,13 @@ export class RequestSlot implements RequestParts {
     return true
   }
 
+  /** An error is answered with what all replies have, and no more; a payload that is written stays, and what stands around it. */
+  shrink(layout: LayoutInfo): void {
+    if (layout.usesHeader || this.writable.written > 0) return
+    this.replyLength = Math.min(this.replyLength, this.#accessor(layout, 0, undefined).$minimum)
+    this.#suffix = 0
+  }
+
   #place(reply: Struct, length: number): Struct {
     this.#replyStorage.reserve(length)
     this.#replyStorage.bytes.fill(0, 0, length)
@@ -177,7 +190,7 @@ export class RequestSlot implements RequestParts {
 
   /** Copies the reply into the buffer. Gives the number of bytes of the device-writable part that are written. */
   writeReply(): number {
-    if (this.reply === undefined) return this.writable.written
+    if (this.reply === undefined || this.#writableLength === 0) return this.writable.written
     const length = Math.min(this.replyLength, this.reply.$length)
     const { bytes } = this.#replyStorage
     const prefix = length - this.#suffix

@@ -106,6 +106,8 @@ export class MessagesEmitter {
       ['reply', this.#layout(writable)],
       ['readable', this.#payload(readable)],
       ['writable', this.#payload(writable)],
+      ['replyOptional', request.replyOptional && 'true'],
+      ['restIgnored', request.restIgnored && 'true'],
       ['check', message.kind === 'requests' ? this.#check(readable.class) : undefined],
       ['status', this.#ownStatus(named)],
     ]
@@ -317,6 +319,7 @@ export class MessagesEmitter {
         ['failed', status.failed && this.#constant(status.failed)],
         ['malformed', status.malformed && this.#constant(status.malformed)],
         ['unknown', status.unknown === undefined ? undefined : status.unknown === 'none' ? quote('none') : this.#constant(status.unknown)],
+        ['shrinks', status.error && 'true'],
         ['get', `(${reply}) => ${code}`],
         ['set', arrow(`${reply}, value: number`, [`${code.replace(/^\((.*) \?\? 0\)$/, '$1')} = value`])],
         ['names', this.#names(group?.name ?? name, names)],

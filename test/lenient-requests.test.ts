@@ -1,0 +1,141 @@
+/** What a driver may leave out of a request or add to it, and what of a reply an error leaves out. */
+import { FeatureSet } from 'virtgen/codegen/v1/wire'
+import { type DeviceHost, GuestMemory, type Outcome, type RequestDevice, type Violation } from 'virtgen/runtime'
+import { GpuDevice, type GpuGetCapsetRequest, type GpuGetDisplayInfoRequest, type GpuUpdateCursorRequest } from 'virtgen/skeleton/gpu'
+import { InputDevice, type InputSetStatusRequest } from 'virtgen/skeleton/input'
+import {
+  VIRTIO_GPU_CMD_GET_CAPSET,
+  VIRTIO_GPU_CMD_GET_DISPLAY_INFO,
+  VIRTIO_GPU_CMD_MOVE_CURSOR,
+  VIRTIO_GPU_FLAG_FENCE,
+  VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY,
+  VIRTIO_GPU_RESP_OK_DISPLAY_INFO,
+  VirtioGpuCtrlHdr,
+  VirtioGpuGetCapset,
+  VirtioGpuRespCapset,
+  VirtioGpuRespDisplayInfo,
+  VirtioGpuUpdateCursor,
+} from 'virtgen/wire/gpu'
+import { VirtioInputEvent } from 'virtgen/wire/input'
+import { describe, expect, it } from 'vitest'
+import { deviceQueue, RawRing } from './support/raw-ring.ts'
+
+class Gpu extends GpuDevice {
+  answer: number | undefined
+  readonly log: string[] = []
+
+  protected override getDisplayInfo({ header, reply }: GpuGetDisplayInfoRequest): Outcome {
+    reply.hdr.flags = header.hdr.flags
+    reply.hdr.fence_id = header.hdr.fence_id
+    reply.pmodes(0).enabled = 1
+    return this.answer
+  }
+  protected override getCapset({ writable }: GpuGetCapsetRequest): Outcome {
+    writable.fill(7, 3)
+    return this.answer
+  }
+  protected override moveCursor({ header, reply }: GpuUpdateCursorRequest): Outcome {
+    reply.hdr.flags = header.hdr.flags
+    this.log.push(`to ${header.pos.x}, ${header.pos.y}`)
+  }
+  protected override updateCursor(): Outcome {}
+  protected override getCapsetInfo(): Outcome {}
+  protected override resourceCreate2d(): Outcome {}
+  protected override resourceUnref(): Outcome {}
+  protected override setScanout(): Outcome {}
+  protected override resourceFlush(): Outcome {}
+  protected override transferToHost2d(): Outcome {}
+  protected override resourceAttachBacking(): Outcome {}
+  protected override resourceDetachBacking(): Outcome {}
+}
+
+class Lights extends InputDevice {
+  readonly log: string[] = []
+  protected override setStatus({ header }: InputSetStatusRequest): Outcome {
+    this.log.push(`${header.type} ${header.code} ${header.value}`)
+  }
+}
+
+/** Gives a device one buffer of one queue. */
+function serve(device: RequestDevice, index: number, request: Uint8Array, room: number) {
+  const memory = GuestMemory.of(new Uint8Array(1 << 14))
+  const violations: Violation[] = []
+  const ring = new RawRing(memory, 4, 0, index)
+  const { queue } = deviceQueue(ring, { fail: (violation) => violations.push(violation) })
+  const host = { features: FeatureSet.of(32), queue: (each: number) => (each === index ? queue : undefined), serveLater: () => {} }
+  device.activate({ ...host, fail: (violation) => violations.push(violation) } as unknown as DeviceHost)
+  memory.write(0x1000, request)
+  const buffers = [{ address: 0x1000, length: request.length }]
+  ring.chain([0, 1], room > 0 ? [...buffers, { address: 0x2000, length: room, writable: true }] : buffers)
+  ring.offer(0)
+  device.queueNotified(index)
+  const length = ring.usedIndex === 1 ? ring.used(0).len : undefined
+  return { violations, length, reply: memory.resolve(0x2000, length ?? 0)?.slice() as Uint8Array }
+}
+
+const gpu = (): Gpu => new Gpu({ config: { num_scanouts: 1, num_capsets: 1 } })
+
+describe('a reply that the driver may leave out', () => {
+  const move = VirtioGpuUpdateCursor.encode({ hdr: { type: VIRTIO_GPU_CMD_MOVE_CURSOR } as never, pos: { x: 3, y: 4 } as never })
+
+  it('is not missed: the request is handled and nothing is written', () => {
+    const device = gpu()
+    expect(serve(device, 1, move, 0)).toMatchObject({ violations: [], length: 0 })
+    expect(device.log).toEqual(['to 3, 4'])
+  })
+
+  it('is written where there is room', () => {
+    expect(serve(gpu(), 1, move, VirtioGpuCtrlHdr.size)).toMatchObject({ violations: [], length: VirtioGpuCtrlHdr.size })
+  })
+
+  it('needs its room where there is any', () => {
+    expect(serve(gpu(), 1, move, 1).violations).toMatchObject([{ kind: 'request-size' }])
+  })
+
+  it('is not missed by a malformed request either', () => {
+    const device = gpu()
+    expect(serve(device, 1, move.subarray(0, 40), 0)).toMatchObject({ violations: [], length: 0 })
+    expect(device.log).toEqual([])
+  })
+})
+
+describe('bytes behind a request', () => {
+  const light = VirtioInputEvent.encode({ type: 17, code: 1, value: 1 })
+
+  it('are ignored where the description says so', () => {
+    const device = new Lights()
+    expect(serve(device, 1, Uint8Array.of(...light, 1, 2, 3), 0)).toMatchObject({ violations: [], length: 0 })
+    expect(device.log).toEqual(['17 1 1'])
+  })
+
+  it('do not make up for members that are missing', () => {
+    expect(serve(new Lights(), 1, light.subarray(0, 7), 0).violations).toMatchObject([{ kind: 'request-size' }])
+  })
+})
+
+describe('an error', () => {
+  const info = VirtioGpuCtrlHdr.encode({ type: VIRTIO_GPU_CMD_GET_DISPLAY_INFO, flags: VIRTIO_GPU_FLAG_FENCE, fence_id: 9n })
+
+  it('shrinks the reply to what all errors have', () => {
+    const device = gpu()
+    device.answer = VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY
+    const { length, reply } = serve(device, 0, info, VirtioGpuRespDisplayInfo.size)
+    expect(length).toBe(VirtioGpuCtrlHdr.size)
+    expect(VirtioGpuCtrlHdr.decode(reply)).toMatchObject({ type: VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY, flags: VIRTIO_GPU_FLAG_FENCE, fence_id: 9n })
+  })
+
+  it('is another thing than success', () => {
+    const { length, reply } = serve(gpu(), 0, info, VirtioGpuRespDisplayInfo.size)
+    expect(length).toBe(VirtioGpuRespDisplayInfo.size)
+    expect(VirtioGpuRespDisplayInfo.decode(reply).hdr.type).toBe(VIRTIO_GPU_RESP_OK_DISPLAY_INFO)
+  })
+
+  it('leaves a payload that is written', () => {
+    const device = gpu()
+    device.answer = VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY
+    const get = VirtioGpuGetCapset.encode({ hdr: { type: VIRTIO_GPU_CMD_GET_CAPSET } as never })
+    const { length, reply } = serve(device, 0, get, 100)
+    expect(length).toBe(VirtioGpuCtrlHdr.size + 3)
+    expect(VirtioGpuRespCapset.decode(reply).capset_data).toEqual(Uint8Array.of(7, 7, 7))
+  })
+})
