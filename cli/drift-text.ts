@@ -5,71 +5,98 @@ import { countsOf, type DriftReport } from '../generator/drift/report.ts'
 import { counted } from './table.ts'
 
 const marks = { missing: '+', changed: '~', extra: '-' } as const
+const meanings = { missing: 'missing in YAML', changed: 'changed', extra: 'extra in YAML' } as const
+const pad = '      '
 
-export function driftLines(report: DriftReport, paint: Paint): string[] {
-  const { differences, excused, chapters, unread, gone } = report
-  const whole = [...chapters.missing, ...chapters.extra]
-  const lines: string[] = []
-  for (const scope of chapters.missing)
-    lines.push(`${paint.green('+')} ${paint.bold(scope)}  a chapter that the YAML lacks: ${totals(differences, scope)}`)
-  for (const scope of chapters.extra)
-    lines.push(`${paint.red('-')} ${paint.bold(scope)}  a chapter that only the YAML has: ${totals(differences, scope)}`)
-  if (lines.length > 0) lines.push('')
-  const scopes = [...new Set(differences.map(({ scope }) => scope))].filter((scope) => !whole.includes(scope))
-  for (const scope of scopes) {
-    lines.push(paint.bold(scope))
-    for (const difference of differences.filter((each) => each.scope === scope)) lines.push(...differenceLines(difference, paint))
-    lines.push('')
-  }
-  if (unread.length > 0) {
-    lines.push(paint.bold('could not be read'))
-    for (const { file, line, text, why } of unread) lines.push(`  ${paint.yellow('?')} ${why}: ${text}`, `      ${paint.dim(`${file}:${line}`)}`)
-    lines.push('')
-  }
-  if (excused.length > 0) {
-    lines.push(paint.bold('explained by errata'))
-    for (const difference of excused)
-      lines.push(`  = ${difference.scope}: ${difference.item} ${difference.name}  ${shown(difference)}`, `      ${paint.dim(difference.erratum.why)}`)
-    lines.push('')
-  }
-  for (const { scope, name, quote } of gone)
-    lines.push(`  ${paint.yellow('!')} ${scope}: the sentence of the erratum at ${name} is not in the text: "${quote}"`)
-  lines.push(summary(report, paint))
-  return lines
+/** @param chosen - the chapters asked for; one that the YAML lacks is written out if it is among them */
+export function driftLines(report: DriftReport, chosen: ReadonlySet<string> | undefined, paint: Paint): string[] {
+  return [
+    ...chapterLines(report, chosen, paint),
+    ...itemLines(report, paint),
+    ...unreadLines(report, paint),
+    ...excusedLines(report, paint),
+    summary(report, paint),
+  ]
 }
 
-function summary({ with: other, differences, excused, errata }: DriftReport, paint: Paint): string {
-  const explained = `${counted(errata, 'erratum').replace('erratums', 'errata')}, ${excused.length} of them ${excused.length === 1 ? 'explains' : 'explain'} a difference`
-  if (differences.length === 0) return `${paint.green('no drift')} from ${other} (${explained})`
-  const counts = [...countsOf(differences)].map(([what, count]) => `${count} ${what}${count === 1 ? '' : 's'}`)
-  return `${paint.red('drift')} from ${other}: ${counts.join(', ')} (${explained})`
+function chapterLines({ chapters, differences }: DriftReport, chosen: ReadonlySet<string> | undefined, paint: Paint): string[] {
+  const missing = chapters.missing.flatMap(({ scope, snippet }) => [
+    `${paint.green('+')} ${paint.bold(scope)}  a chapter that the YAML lacks: ${totals(differences, scope)}`,
+    ...(chosen?.has(scope) ? snippetLines(snippet, paint) : []),
+  ])
+  const extra = chapters.extra.map(
+    ({ scope }) => `${paint.red('-')} ${paint.bold(scope)}  a chapter that only the YAML has: ${totals(differences, scope)}`,
+  )
+  const isHidden = chapters.missing.some(({ scope }) => !chosen?.has(scope))
+  const hint = isHidden ? [`  ${paint.dim('virtgen drift NAME writes the YAML of a chapter')}`] : []
+  return withGap([...missing, ...hint, ...extra])
 }
 
 function totals(differences: readonly Difference[], scope: string): string {
-  const own = [...countsOf(differences.filter((each) => each.scope === scope))]
-  return own.map(([what, count]) => counted(count, what.replace(/^\w+ /, ''))).join(', ')
+  const own = countsOf(differences.filter((each) => each.scope === scope))
+  return [...own].map(([what, count]) => counted(count, what.replace(/^\w+ /, ''))).join(', ')
+}
+
+function itemLines({ differences, chapters }: DriftReport, paint: Paint): string[] {
+  const whole = [...chapters.missing, ...chapters.extra].map(({ scope }) => scope)
+  const scopes = [...new Set(differences.map(({ scope }) => scope))].filter((scope) => !whole.includes(scope))
+  return scopes.flatMap((scope) =>
+    withGap([paint.bold(scope), ...differences.filter((each) => each.scope === scope).flatMap((difference) => differenceLines(difference, paint))]),
+  )
 }
 
 function differenceLines(difference: Difference, paint: Paint): string[] {
   const { kind, item, name, ours, theirs, snippet } = difference
   const colour = kind === 'missing' ? paint.green : kind === 'extra' ? paint.red : paint.yellow
-  const word = { missing: 'missing in YAML', changed: 'changed', extra: 'extra in YAML' }[kind]
   const places = [ours, theirs].filter((place) => place !== undefined).map(shownPlace)
   return [
-    `  ${colour(marks[kind])} ${item} ${paint.bold(name)}  ${shown(difference)}  ${paint.dim(`(${word})`)}`,
-    ...(places.length > 0 ? [`      ${paint.dim(places.join('  '))}`] : []),
-    ...(snippet ?? '')
-      .split('\n')
-      .filter((line) => line !== '')
-      .map((line) => `      ${paint.cyan('|')} ${line}`),
+    `  ${colour(marks[kind])} ${item} ${paint.bold(name)}  ${shown(difference)}  ${paint.dim(`(${meanings[kind]})`)}`,
+    ...(places.length > 0 ? [pad + paint.dim(places.join('  '))] : []),
+    ...(snippet === undefined ? [] : snippetLines(snippet, paint)),
   ]
+}
+
+function shown({ kind, aspect, yaml, there }: Difference): string {
+  if (kind !== 'changed') return (yaml ?? there) as string
+  return `${aspect === 'value' ? '' : `${aspect}: `}YAML ${yaml}, there ${there}`
 }
 
 function shownPlace({ file, line }: Place): string {
   return line === undefined ? file : `${file}:${line}`
 }
 
-function shown({ kind, aspect, yaml, there }: Difference): string {
-  if (kind !== 'changed') return (yaml ?? there) as string
-  return `${aspect === 'value' ? '' : `${aspect}: `}YAML ${yaml}, there ${there}`
+function snippetLines(snippet: string, paint: Paint): string[] {
+  return snippet.split('\n').map((line) => `${pad}${paint.cyan('|')} ${line}`.trimEnd())
+}
+
+function unreadLines({ unread }: DriftReport, paint: Paint): string[] {
+  if (unread.length === 0) return []
+  const lines = unread.flatMap(({ file, line, text, why }) => [`  ${paint.yellow('?')} ${why}: ${text}`, pad + paint.dim(`${file}:${line}`)])
+  return withGap([paint.bold('could not be read'), ...lines])
+}
+
+function excusedLines({ excused, gone }: DriftReport, paint: Paint): string[] {
+  const lines = excused.flatMap((difference) => [
+    `  = ${difference.scope}: ${difference.item} ${difference.name}  ${shown(difference)}`,
+    pad + paint.dim(difference.erratum.why),
+  ])
+  const without = gone.map(
+    ({ scope, name, quote }) => `  ${paint.yellow('!')} ${scope}: what the erratum at ${name} quotes is no longer in the text: "${quote}"`,
+  )
+  return [...(lines.length > 0 ? withGap([paint.bold('explained by errata'), ...lines]) : []), ...withGap(without)]
+}
+
+function withGap(lines: readonly string[]): string[] {
+  return lines.length > 0 ? [...lines, ''] : []
+}
+
+function summary({ with: other, differences, excused, errata, unread }: DriftReport, paint: Paint): string {
+  const explain = excused.length === 1 ? 'explains' : 'explain'
+  const aside = [
+    `${errata} ${errata === 1 ? 'erratum' : 'errata'} of the text, ${excused.length} of them ${explain} a difference`,
+    ...(unread.length > 0 ? [`${counted(unread.length, 'place')} could not be read`] : []),
+  ].join('; ')
+  if (differences.length === 0) return `${paint.green('no drift')} from ${other} (${aside})`
+  const counts = [...countsOf(differences)].map(([what, count]) => counted(count, what))
+  return `${paint.red('drift')} from ${other}: ${counts.join(', ')} (${aside})`
 }

@@ -1,9 +1,12 @@
 /** `virtgen drift`: the description held against the specification's text. */
-import { resolve } from 'node:path'
-import type { DriftReport } from '../generator/drift/report.ts'
-import { describeChapters } from './chapters.ts'
-import { type Call, type Command, Failure, jsonOption, specOption } from './command.ts'
+import { readFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import type { YamlText } from '../generator/drift/locate.ts'
+import type { DriftReport, Other } from '../generator/drift/report.ts'
+import type { Model } from '../generator/model.ts'
+import { type Call, type Command, Failure, jsonOption, specOption, UsageError } from './command.ts'
 import { driftLines } from './drift-text.ts'
+import { packageRoot } from './package-root.ts'
 
 export const drift: Command = {
   name: 'drift',
@@ -11,20 +14,35 @@ export const drift: Command = {
   summary: "compares the description with the specification's text",
   description: [
     'Names, numbers, layouts, queues and registers are read from the LaTeX of a revision, independently of the YAML, and compared: what is ' +
-      'missing (+), changed (~) or extra (-) in the YAML, with file and line on both sides and YAML to paste. What an erratum explains is set apart.',
-    'Exits with 0 if nothing has drifted, with 1 otherwise.',
+      'missing (+), changed (~) or extra (-) in the YAML, with file and line on both sides and YAML to paste. What an erratum explains is set apart. ' +
+      'Without --tex it is compared with the names and numbers of a published revision that virtgen carries.',
+    'Exits with 0 if nothing has drifted, with 1 otherwise. What could not be read is listed and is no drift.',
   ],
-  options: [{ name: 'tex', value: 'DIR', summary: 'folder of the LaTeX: a checkout of the specification' }, jsonOption, specOption],
+  options: [
+    { name: 'tex', value: 'DIR', summary: 'folder of the LaTeX: a checkout of the specification' },
+    { name: 'against', value: 'VERSION', summary: 'a revision whose facts come with virtgen, by default 1.4' },
+    jsonOption,
+    specOption,
+  ],
   examples: [
     { line: 'virtgen drift --tex ../virtio-spec', meaning: 'what has changed in the specification?' },
     { line: 'virtgen drift net --tex ../virtio-spec', meaning: 'only the chapter of the network device' },
+    { line: 'virtgen drift --against 1.3', meaning: 'what is new since 1.3?' },
   ],
   async run(call) {
-    const { model, chosen } = await describeChapters(call)
-    const [{ factsOf }, { driftOf }] = await Promise.all([import('../generator/facts.ts'), import('../generator/drift/report.ts')])
-    const report = driftOf(factsOf(model), await otherSide(call), chosen)
+    const [{ describe }, { factsOf }, { driftOf, scopesOf }] = await Promise.all([
+      import('./description.ts'),
+      import('../generator/facts.ts'),
+      import('../generator/drift/report.ts'),
+    ])
+    const { model } = describe(call)
+    const other = await otherSide(call)
+    const known = new Set([...model.chapters.map(({ name }) => name), ...scopesOf(other.facts)])
+    for (const word of call.arguments) if (!known.has(word)) throw new UsageError(`neither side has a chapter "${word}"`)
+    const chosen = call.arguments.length > 0 ? new Set(call.arguments) : undefined
+    const report = driftOf(factsOf(model), other, { chosen, textOf: (scope) => yamlOf(model, scope) })
     if (call.options.has('json')) call.printJson(report)
-    else for (const line of driftLines(report, call.paint)) call.print(line)
+    else for (const line of driftLines(report, chosen, call.paint)) call.print(line)
     return hasDrifted(report) ? 1 : 0
   },
 }
@@ -33,11 +51,25 @@ function hasDrifted({ differences }: DriftReport): boolean {
   return differences.length > 0
 }
 
-async function otherSide(call: Call) {
-  const folder = call.options.text('tex')
-  if (folder === undefined) throw new Failure('what is the description to be compared with?', '--tex DIR names the folder of the LaTeX')
-  const tex = await readTex(call, folder)
-  return { name: folder, facts: tex.facts, tex }
+/** The text of a chapter of virtgen's own; those of `--spec` are not looked into. */
+function yamlOf(model: Model, scope: string): YamlText | undefined {
+  const chapter = model.chapters.find(({ name, builtin }) => name === scope && builtin)
+  return chapter && { file: `spec/${chapter.file}`, text: readFileSync(join(packageRoot, 'spec', chapter.file), 'utf8') }
+}
+
+async function otherSide(call: Call): Promise<Other> {
+  const [folder, version] = [call.options.text('tex'), call.options.text('against')]
+  if (folder !== undefined && version !== undefined) throw new UsageError('--tex and --against exclude each other')
+  if (folder !== undefined) {
+    const tex = await readTex(call, folder)
+    return { name: folder, facts: tex.facts, tex }
+  }
+  const { readStored, storedVersions } = await import('../generator/drift/stored.ts')
+  const stored = join(packageRoot, 'facts')
+  const versions = storedVersions(stored)
+  const wanted = version ?? '1.4'
+  if (!versions.includes(wanted)) throw new UsageError(`there are no facts of "${wanted}"`, `there are those of ${versions.join(', ')}`)
+  return { name: `VIRTIO ${wanted}`, facts: readStored(stored, wanted) }
 }
 
 /** @throws Failure where there is no LaTeX of the specification. */

@@ -15,6 +15,7 @@ export const facts: Command = {
   ],
   options: [
     { name: 'from', value: 'tex', summary: "the facts of the specification's LaTeX instead; the first argument is its folder" },
+    { name: 'compact', summary: 'as JSON without files and lines, one fact per line: the form of facts/' },
     jsonOption,
     specOption,
   ],
@@ -25,7 +26,8 @@ export const facts: Command = {
   ],
   async run(call) {
     const all = call.options.has('from') ? await otherFacts(call) : await ownFacts(call)
-    if (call.options.has('json')) call.printJson(all)
+    if (call.options.has('compact')) call.print((await import('../generator/drift/stored.ts')).storedText(all).trimEnd())
+    else if (call.options.has('json')) call.printJson(all)
     else for (const line of columns(rows(all))) call.print(line)
     return 0
   },

@@ -5,6 +5,8 @@ import type { TexFacts, Unread } from '../tex/index.ts'
 import { wordsOf } from '../tex/text.ts'
 import { differencesOf } from './compare.ts'
 import type { Difference } from './findings.ts'
+import { withOurPlaces, type YamlText } from './locate.ts'
+import { chapterSnippet, snippetFor } from './snippet.ts'
 
 export interface DriftReport {
   /** What the YAML was compared with. */
@@ -12,7 +14,7 @@ export interface DriftReport {
   differences: Difference[]
   excused: (Difference & { erratum: Erratum })[]
   /** Chapters that only one side has; their items are among the differences. */
-  chapters: { missing: string[]; extra: string[] }
+  chapters: { missing: { scope: string; snippet: string }[]; extra: { scope: string }[] }
   /** Errata about the text, and those whose sentence it no longer has. */
   errata: number
   gone: Erratum[]
@@ -27,7 +29,14 @@ export interface Other {
   tex?: Pick<TexFacts, 'together' | 'unread' | 'words'> | undefined
 }
 
-export function driftOf(ours: Facts, other: Other, chosen?: ReadonlySet<string>): DriftReport {
+export interface DriftOptions {
+  /** Chapters; all if absent. */
+  chosen?: ReadonlySet<string> | undefined
+  /** YAML of a chapter, to say where in it something stands. */
+  textOf?: ((scope: string) => YamlText | undefined) | undefined
+}
+
+export function driftOf(ours: Facts, other: Other, { chosen, textOf = () => undefined }: DriftOptions = {}): DriftReport {
   const isChosen = ({ scope }: { scope: string }): boolean => chosen?.has(scope) ?? true
   const all = differencesOf({ ours, theirs: other.facts, together: other.tex?.together })
   const errata = ours.errata.filter(({ kind }) => kind === 'text').filter(isChosen)
@@ -37,16 +46,19 @@ export function driftOf(ours: Facts, other: Other, chosen?: ReadonlySet<string>)
     differences: [],
     excused: [],
     chapters: {
-      missing: lacking(other.facts, ours).filter((scope) => isChosen({ scope })),
-      extra: lacking(ours, other.facts).filter((scope) => isChosen({ scope })),
+      missing: lacking(other.facts, ours)
+        .filter(isChosen)
+        .map(({ scope }) => ({ scope, snippet: chapterSnippet(scope, other.facts) })),
+      extra: lacking(ours, other.facts).filter(isChosen),
     },
     errata: errata.length,
     gone,
     unread: (other.tex?.unread ?? []).filter(({ file }) => chosen === undefined || [...chosen].some((scope) => file.split(/[/.]/).includes(scope))),
   }
-  for (const difference of all.filter(isChosen)) {
+  for (const difference of withOurPlaces(all.filter(isChosen), textOf)) {
     const erratum = excuseFor(difference, errata, gone)
-    if (erratum === undefined) report.differences.push(difference)
+    const snippet = difference.kind === 'missing' ? snippetFor(difference, other.facts) : undefined
+    if (erratum === undefined) report.differences.push({ ...difference, ...(snippet === undefined ? {} : { snippet }) })
     else report.excused.push({ ...difference, erratum })
   }
   return report
@@ -74,12 +86,13 @@ function excuseFor({ scope, name, aspect }: Difference, errata: readonly Erratum
 }
 
 /** Chapters with facts of their own on one side only. */
-function lacking(from: Facts, to: Facts): string[] {
+function lacking(from: Facts, to: Facts): { scope: string }[] {
   const known = scopesOf(to)
-  return [...scopesOf(from)].filter((scope) => !known.has(scope)).sort()
+  const scopes = [...scopesOf(from)].filter((scope) => !known.has(scope)).sort()
+  return scopes.map((scope) => ({ scope }))
 }
 
-function scopesOf({ features, constants, structs, registers, queues }: Facts): Set<string> {
+export function scopesOf({ features, constants, structs, registers, queues }: Facts): Set<string> {
   const all = [features, constants, structs, registers, queues].flatMap((list) => list as { scope: string; source?: string }[])
   return new Set(all.filter(({ source }) => source === undefined).map(({ scope }) => scope))
 }
