@@ -49,6 +49,12 @@ export function parenthesise(code: string): string {
   return /^[\w.$!]+(\([^()]*\))?$/.test(code) || (code.startsWith('(') && code.endsWith(')') && balanced(code)) ? code : `(${code})`
 }
 
+/** Conditions that must all hold, as one; undefined: none. */
+export function all(...conditions: (string | undefined)[]): string | undefined {
+  const given = conditions.filter((text) => text !== undefined)
+  return given.length < 2 ? given[0] : given.map(parenthesise).join(' && ')
+}
+
 /** True when the outer parentheses belong together. */
 function balanced(code: string): boolean {
   let depth = 0

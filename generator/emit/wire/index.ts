@@ -26,7 +26,8 @@ function emitChapter(model: Model, chapter: Chapter, needs: Needs): string {
     ...chapter.structs.filter((struct) => struct.role !== 'foreign').flatMap((struct) => structStatements(model, struct, imports, needs)),
     ...chapter.messages.flatMap((message) => partStatements(model, message, imports, needs)),
   ]
-  return printFile(`${chapter.name}.ts`, header(model, chapter), [...imports.statements(), ...body])
+  // A chapter of words alone is a module all the same.
+  return printFile(`${chapter.name}.ts`, header(model, chapter), [...imports.statements(), ...(body.length > 0 ? body : ['export {}'])])
 }
 
 export function header(model: Model, chapter: Chapter): string {

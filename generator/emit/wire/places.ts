@@ -1,6 +1,6 @@
 import type { Expression, Member, Part, Struct } from '../../model.ts'
 import { identifier } from '../../names.ts'
-import { condition, type ExpressionScope, lengthCode, numeric, parenthesise } from './expression.ts'
+import { all, condition, type ExpressionScope, lengthCode, numeric, parenthesise } from './expression.ts'
 import { dependence, type Needs } from './needs.ts'
 import { hasContextLength, type Slot } from './slots.ts'
 import { Subject } from './subject.ts'
@@ -139,7 +139,11 @@ export class Places extends Subject {
         if (type.by && (type.group || type.arms.some((arm) => this.needs.isVariableMember(arm)))) {
           const chosen = this.choice(type.by)
           const slot = this.slots.find((candidate) => candidate.member === member)
-          return `(${type.arms.map((arm, position) => `${chosen(arm) ?? 'true'} ? ${sizes[position]} : `).join('')}${slot ? this.left(slot) : '0'})`
+          const choices = type.arms.map((arm, position) => {
+            const when = arm.when && condition(arm.when, this.scope())
+            return `${all(when, chosen(arm)) ?? 'true'} ? ${sizes[position]} : `
+          })
+          return `(${choices.join('')}${slot ? this.left(slot) : '0'})`
         }
         if (sizes.every((size) => /^\d+$/.test(size))) return String(Math.max(0, ...sizes.map(Number)))
         return `Math.max(${sizes.join(', ')})`

@@ -5,7 +5,7 @@ import { identifier } from '../../names.ts'
 import { isBigint } from '../../values.ts'
 import { docs, numberCode, quote } from '../code.ts'
 import { Arrays } from './arrays.ts'
-import { condition, parenthesise, unparenthesise } from './expression.ts'
+import { all, condition, parenthesise, unparenthesise } from './expression.ts'
 import { type ArmCode, guarded, type ValueCode } from './output.ts'
 import type { Slot } from './slots.ts'
 
@@ -170,10 +170,4 @@ export class Unions extends Arrays {
     const checkArm = this.imports.runtime('checkArm')
     out.last.push(`if (value.${id} !== undefined) ${checkArm}(value.${id}.arm, this.$${id}().arm, ${this.qualified(id)})`)
   }
-}
-
-/** Conditions that must all hold, as one; undefined: none. */
-function all(...conditions: (string | undefined)[]): string | undefined {
-  const given = conditions.filter((text) => text !== undefined)
-  return given.length < 2 ? given[0] : given.map(parenthesise).join(' && ')
 }
