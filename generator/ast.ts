@@ -138,6 +138,7 @@ export interface MessageAst extends OriginAst {
   head?: string
   readable?: PartAst
   writable?: PartAst
+  rest?: 'ignored'
   status?: StatusAst
   requests?: Entry<RequestAst | null>[]
   events?: Entry<RequestAst | null>[]

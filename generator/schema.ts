@@ -195,6 +195,7 @@ const message = z.strictObject({
   head: name.optional(),
   readable: part.optional(),
   writable: part.optional(),
+  rest: z.literal('ignored').optional().describe('as of its requests, for all of them'),
   status: z.strictObject(statusShape).optional(),
   requests: requests.optional(),
   events: requests.optional(),

@@ -8,7 +8,7 @@ import { type Choice, constantNames, findIndistinct } from './choice.ts'
 import { checkPartOrder, type Layouts } from './layouts.ts'
 import type { NameScope } from './names.ts'
 import { originOf } from './origin.ts'
-import { copyMembers, inPart } from './place.ts'
+import { copyMembers, inPart, isOpen } from './place.ts'
 import { selectorsOf } from './selectors.ts'
 import { type FieldInfo, fieldAt, type Shape, shapeOf, shapeOfStruct } from './shape.ts'
 import { StatusResolver } from './status.ts'
@@ -64,6 +64,8 @@ export class Messages {
     const { chapter, name, ast, path, kind, origin } = task
     if (ast.events && ast.requests)
       chapter.report('misplaced-attribute', [...path, 'events'], 'a message has `requests` or `events`, not both', undefined, 'key')
+    if (ast.events && ast.rest)
+      chapter.report('misplaced-attribute', [...path, 'rest'], '`rest` is about requests, and these are events', undefined, 'key')
     if (!ast.events && !ast.requests) chapter.report('missing-key', path, `"${name}" has neither requests nor events`, undefined, 'key')
     const frame = this.#frame(task)
     const message: Message = { ...origin, name, chapter: chapter.name, by: list(ast.by).map((text) => text.split('.')), kind, requests: [] }
@@ -164,8 +166,8 @@ export class Messages {
       members: [...members.readable, ...members.writable],
     }
     this.#addAttributes(request, task, message, scopes)
-    this.#addLeniency(request, task, message)
     this.#finish(struct, frame, members, task, chapter)
+    this.#addLeniency(request, struct.members, task, message)
     if (ast.struct !== undefined) this.#name(request, struct, task)
     if (head) this.#checkHead(struct, head, task, message)
     return request
@@ -187,7 +189,12 @@ export class Messages {
   }
 
   /** What a driver may leave out or add. */
-  #addLeniency(request: Request, { ast, path, entries }: RequestTask, { chapter, ast: message, kind }: MessageTask): void {
+  #addLeniency(
+    request: Request,
+    members: readonly Member[],
+    { ast, path, entries }: RequestTask,
+    { chapter, ast: message, kind }: MessageTask,
+  ): void {
     const has = (part: Part): boolean => entries[part].length > 0 || partEntries(message[part]).length > 0
     for (const [key, part] of [
       ['reply', 'writable'],
@@ -199,7 +206,10 @@ export class Messages {
       else if (!has(part)) chapter.report('misplaced-attribute', [...path, key], `"${request.name}" has no ${part} part`, undefined, 'key')
     }
     if (ast.reply) request.replyOptional = true
-    if (ast.rest) request.restIgnored = true
+    // An open member takes all there is.
+    const takesAll = (member: Member): boolean => isOpen(member) || (member.type.kind === 'group' && member.type.members.some(takesAll))
+    if ((ast.rest ?? message.rest) && has('readable') && !members.some((member) => member.part === 'readable' && takesAll(member)))
+      request.restIgnored = true
   }
 
   /** Places the members of a request behind those of the frame. */
