@@ -174,6 +174,7 @@ export interface FileAst extends OriginAst {
   uses?: string[]
   legacy?: Legacy
   header?: Names
+  left_out?: Record<string, string>
   let?: Record<string, Value | boolean>
   devices?: Record<string, { id: number; title: string; linux?: LinuxAst }>
   features?: Record<string, number | FeatureAttributes>

@@ -48,6 +48,8 @@ export interface Chapter extends Origin {
   uses: string[]
   /** Linux headers with the same things, `linux/virtio_blk.h`. */
   headers: string[]
+  /** Names of Linux headers that are knowingly not described, or their beginning and `*`, with the reason. */
+  leftOut: Record<string, string>
   lets: Let[]
   features: Feature[]
   rules: Condition[]

@@ -225,6 +225,10 @@ export const fileSchema = z.strictObject({
     .union([text, z.array(text).min(1)])
     .optional()
     .describe('Linux headers with the same things'),
+  left_out: z
+    .record(z.string().regex(/^\w+\*?$/, 'a name, or the beginning of names and "*"'), text)
+    .optional()
+    .describe('names of Linux headers that are not described, each with the reason'),
   let: z.record(name, z.union([z.literal('caller'), expression])).optional(),
   devices: z.record(name, z.strictObject({ id: z.int().min(1).max(0xffff), title: text, linux })).optional(),
   features: z.record(name, feature).optional(),

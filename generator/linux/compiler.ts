@@ -1,6 +1,6 @@
 /** The C compiler: runs it on small programs in a folder that is removed afterwards. */
 import { execFile } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve, sep } from 'node:path'
 
@@ -47,7 +47,7 @@ export class Compiler {
     const where = this.#include ?? 'the include folders of the compiler'
     const found = /^# 1 "(.*linux\/virtio_config\.h)"/m.exec(stdout)
     // The compiler goes on to the system's headers where the folder has none.
-    if (found === null || (this.#include !== undefined && !resolve(found[1] as string).startsWith(resolve(this.#include) + sep))) {
+    if (found === null || (this.#include !== undefined && !isBelow(found[1] as string, this.#include))) {
       throw new CannotCompare(`linux/virtio_config.h is not in ${where}: install Linux's headers (Debian: apt-get install linux-libc-dev libc6-dev)`)
     }
     if (stdout.includes('virtgen_no_stdio'))
@@ -74,6 +74,34 @@ export class Compiler {
     return { ...result, stdout: ran.stdout }
   }
 
+  /** What `readelf` says of the types of a source, all of them; undefined where it does not compile. */
+  async debugInformation(name: string, source: string): Promise<string | undefined> {
+    const object = join(this.#folder, 'types.o')
+    const flags = ['-gdwarf-5', '-fno-eliminate-unused-debug-types', '-w', '-c', '-o', object]
+    if (!compiled(await this.#cc([...flags, this.#write(name, source)])).ok) return undefined
+    const { stdout, missing } = await execute('readelf', ['--wide', '--debug-dump=info', '--debug-dump=rawline', object])
+    if (missing) throw new CannotCompare('readelf is not there: install binutils (Debian: apt-get install binutils)')
+    return stdout
+  }
+
+  /** The macros in force at the end of a source, as `#define` lines. */
+  async macros(name: string, source: string): Promise<string[]> {
+    return (await this.#cc(['-E', '-dM', this.#write(name, source)])).stdout.split('\n')
+  }
+
+  /** The values of those names that are integer constants. */
+  async constants(name: string, source: string, names: readonly string[]): Promise<Map<string, bigint>> {
+    const asserts = names.map((each) => `_Static_assert((${each}) || 1, "");`).join('\n')
+    const { badLines } = await this.check(name, `${source}#line 1 "virtgen"\n${asserts}\n`)
+    const good = names.filter((_, index) => !badLines.has(index + 1))
+    const prints = good
+      .map((each) => `  printf("%s%llu\\n", (${each}) < 0 ? "-" : "", (unsigned long long)((${each}) < 0 ? -(${each}) : (${each})));`)
+      .join('\n')
+    const { stdout } = await this.run(name, `${source}#include <stdio.h>\nint main(void) {\n${prints}\n  return 0;\n}\n`)
+    const values = stdout?.split('\n') ?? []
+    return new Map(stdout === undefined ? [] : good.map((each, index) => [each, BigInt(values[index] as string)]))
+  }
+
   #write(name: string, source: string): string {
     const file = join(this.#folder, name)
     writeFileSync(file, source)
@@ -84,6 +112,11 @@ export class Compiler {
     const include = this.#include === undefined ? [] : ['-isystem', this.#include]
     return execute(this.#command, ['-std=gnu11', ...include, ...options])
   }
+}
+
+/** The compiler names the files of its include folders by their real paths. */
+function isBelow(file: string, folder: string): boolean {
+  return realpathSync(file).startsWith(realpathSync(resolve(folder)) + sep)
 }
 
 const headersSource = `

@@ -74,6 +74,7 @@ function resolveChapter(scope: ChapterScope, layouts: Layouts, messages: Message
     builtin: source.builtin,
     uses: (ast.uses ?? []).filter((name) => workspace.chapters.has(name)),
     headers: list(ast.header),
+    leftOut: ast.left_out ?? {},
     lets: resolveLets(scope, expressions),
     features,
     rules: resolveRules(scope, expressions),
