@@ -1,6 +1,7 @@
 /** A report about drift, for people. */
 import type { Paint } from '../generator/diagnostic.ts'
 import type { Difference, Place } from '../generator/drift/findings.ts'
+import type { HeaderDrift } from '../generator/drift/headers.ts'
 import { countsOf, type DriftReport } from '../generator/drift/report.ts'
 import { counted } from './table.ts'
 
@@ -16,6 +17,17 @@ export function driftLines(report: DriftReport, chosen: ReadonlySet<string> | un
     ...unreadLines(report, paint),
     ...excusedLines(report, paint),
     summary(report, paint),
+  ]
+}
+
+export function headerDriftLines(report: HeaderDrift, paint: Paint): string[] {
+  const { compared, leftOut, unused } = report
+  const { constants, structs, fields } = compared
+  const reasons = new Set(leftOut.map(({ scope, why }) => `${scope} ${why}`)).size
+  return [
+    ...driftLines(report, undefined, paint),
+    ...unused.map(({ scope, name }) => `  ${paint.yellow('!')} ${scope}: left_out names ${name}, which these headers do not have`),
+    `${counted(constants, 'constant')}, ${counted(structs, 'struct')}, ${counted(fields, 'field')} of the headers are described; ${leftOut.length} names are left out for ${counted(reasons, 'reason')}`,
   ]
 }
 

@@ -5,7 +5,7 @@ import type { YamlText } from '../generator/drift/locate.ts'
 import type { DriftReport, Other } from '../generator/drift/report.ts'
 import type { Model } from '../generator/model.ts'
 import { type Call, type Command, Failure, jsonOption, specOption, UsageError } from './command.ts'
-import { driftLines } from './drift-text.ts'
+import { driftLines, headerDriftLines } from './drift-text.ts'
 import { packageRoot } from './package-root.ts'
 
 export const drift: Command = {
@@ -20,6 +20,7 @@ export const drift: Command = {
   ],
   options: [
     { name: 'tex', value: 'DIR', summary: 'folder of the LaTeX: a checkout of the specification' },
+    { name: 'headers', value: 'DIR', summary: "include folder with linux/, or system for the system's: compares with Linux's headers" },
     { name: 'against', value: 'VERSION', summary: 'a revision whose facts come with virtgen, by default 1.4' },
     jsonOption,
     specOption,
@@ -36,6 +37,8 @@ export const drift: Command = {
       import('../generator/drift/report.ts'),
     ])
     const { model } = describe(call)
+    const headers = call.options.text('headers')
+    if (headers !== undefined && !call.options.has('tex') && !call.options.has('against')) return await compareWithHeaders(call, model, headers)
     const other = await otherSide(call)
     const known = new Set([...model.chapters.map(({ name }) => name), ...scopesOf(other.facts)])
     for (const word of call.arguments) if (!known.has(word)) throw new UsageError(`neither side has a chapter "${word}"`)
@@ -43,7 +46,8 @@ export const drift: Command = {
     const report = driftOf(factsOf(model), other, { chosen, textOf: (scope) => yamlOf(model, scope) })
     if (call.options.has('json')) call.printJson(report)
     else for (const line of driftLines(report, chosen, call.paint)) call.print(line)
-    return hasDrifted(report) ? 1 : 0
+    const ofHeaders = headers === undefined ? 0 : await compareWithHeaders(call, model, headers)
+    return hasDrifted(report) ? 1 : ofHeaders
   },
 }
 
@@ -78,4 +82,35 @@ export async function readTex(call: Call, folder: string) {
   const tex = factsOfTex(resolve(call.host.folder, folder))
   if (tex.files === 0) throw new Failure(`there is no LaTeX of the specification in ${folder}`, 'the folder that has content.tex and device-types/')
   return tex
+}
+
+async function compareWithHeaders(call: Call, model: Model, folder: string): Promise<number> {
+  const { driftOfHeaders } = await import('../generator/drift/headers.ts')
+  const facts = await readHeaders(call, folder)
+  const known = new Set([...model.chapters.map(({ name }) => name), ...facts.headers])
+  for (const word of call.arguments) if (!known.has(word)) throw new UsageError(`there is no chapter "${word}"`)
+  const report = driftOfHeaders(model, facts, call.arguments.length > 0 ? new Set(call.arguments) : undefined)
+  if (call.options.has('json')) call.printJson(report)
+  else for (const line of headerDriftLines(report, call.paint)) call.print(line)
+  return hasDrifted(report) ? 1 : 0
+}
+
+/** @throws Failure where the compiler or the headers are missing. */
+export async function readHeaders(call: Call, folder: string) {
+  const [{ factsOfHeaders }, { CannotCompare }] = await Promise.all([
+    import('../generator/headers/index.ts'),
+    import('../generator/linux/compiler.ts'),
+  ])
+  try {
+    return await factsOfHeaders({
+      headers: folder === 'system' ? undefined : resolve(call.host.folder, folder),
+      cc: call.host.environment.CC || undefined,
+      onProgress: (step) => call.progress(`${step} …`),
+    })
+  } catch (error) {
+    if (error instanceof CannotCompare) throw new Failure(error.message)
+    throw error
+  } finally {
+    call.progress('')
+  }
 }

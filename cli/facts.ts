@@ -2,7 +2,7 @@
 import { type Facts, type FieldFact, factsOf } from '../generator/facts.ts'
 import { describeChapters } from './chapters.ts'
 import { type Call, type Command, jsonOption, specOption, UsageError } from './command.ts'
-import { readTex } from './drift.ts'
+import { readHeaders, readTex } from './drift.ts'
 import { columns } from './table.ts'
 
 export const facts: Command = {
@@ -14,7 +14,11 @@ export const facts: Command = {
       'Offsets count from the outermost struct; "-" stands for an offset or size that varies.',
   ],
   options: [
-    { name: 'from', value: 'tex', summary: "the facts of the specification's LaTeX instead; the first argument is its folder" },
+    {
+      name: 'from',
+      value: 'SOURCE',
+      summary: "the facts of the specification's LaTeX (tex) or Linux's headers (headers) instead; the first argument is the folder",
+    },
     { name: 'compact', summary: 'as JSON without files and lines, one fact per line: the form of facts/' },
     jsonOption,
     specOption,
@@ -22,6 +26,7 @@ export const facts: Command = {
   examples: [
     { line: 'virtgen facts blk | grep capacity', meaning: 'where is capacity?' },
     { line: 'virtgen facts --json > facts.json', meaning: 'everything, for a program' },
+    { line: 'virtgen facts --from headers /usr/include linux/virtio_net.h', meaning: 'what a header of Linux declares' },
     { line: 'virtgen facts --from tex ../virtio-spec net', meaning: "what the specification's text says of the network device" },
   ],
   async run(call) {
@@ -41,9 +46,10 @@ async function ownFacts(call: Call): Promise<Facts> {
 /** Facts of another source. What could not be read is told beside them. */
 async function otherFacts(call: Call): Promise<Facts> {
   const [folder, ...chapters] = call.arguments
-  if (call.options.text('from') !== 'tex') throw new UsageError(`--from takes tex, not "${call.options.text('from')}"`)
-  if (folder === undefined) throw new UsageError('--from tex needs the folder of the LaTeX', 'virtgen facts --from tex DIR')
-  const { facts, unread } = await readTex(call, folder)
+  const source = call.options.text('from')
+  if (source !== 'tex' && source !== 'headers') throw new UsageError(`--from takes tex or headers, not "${source}"`)
+  if (folder === undefined) throw new UsageError(`--from ${source} needs a folder`, `virtgen facts --from ${source} DIR`)
+  const { facts, unread } = await (source === 'tex' ? readTex : readHeaders)(call, folder)
   for (const { file, line, why, text } of unread) call.complain(`${file}:${line}: ${why}: ${text}`)
   return only(facts, chapters.length > 0 ? new Set(chapters) : undefined)
 }

@@ -3,10 +3,10 @@ import type { Facts, FieldFact } from '../facts.ts'
 import type { HeaderFacts } from '../headers/index.ts'
 import { type Expectations, expectationsOf } from '../linux/expectations.ts'
 import type { Model } from '../model.ts'
-import type { Difference } from './compare.ts'
+import type { Difference } from './findings.ts'
+import { type DriftReport, emptyReport } from './report.ts'
 
-export interface HeaderDrift {
-  differences: Difference[]
+export interface HeaderDrift extends DriftReport {
   /** Names that the description leaves out, with its reason. */
   leftOut: { name: string; file: string; line: number; scope: string; why: string }[]
   /** Reasons for names that the headers do not have. */
@@ -14,8 +14,10 @@ export interface HeaderDrift {
   compared: { constants: number; structs: number; fields: number }
 }
 
-export function driftOfHeaders(model: Model, headers: HeaderFacts): HeaderDrift {
-  return new Comparison(model, headers).result()
+export function driftOfHeaders(model: Model, headers: HeaderFacts, chosen?: ReadonlySet<string>): HeaderDrift {
+  const drift = new Comparison(model, headers).result()
+  const isChosen = ({ scope }: { scope: string }): boolean => chosen?.has(scope) ?? true
+  return { ...drift, differences: drift.differences.filter(isChosen), leftOut: drift.leftOut.filter(isChosen), unused: drift.unused.filter(isChosen) }
 }
 
 interface Known {
@@ -36,18 +38,21 @@ class Comparison {
   readonly #numbers: Map<string, Known>
   readonly #structs: Map<string, KnownStruct>
   readonly #used = new Set<string>()
-  readonly #drift: HeaderDrift = { differences: [], leftOut: [], unused: [], compared: { constants: 0, structs: 0, fields: 0 } }
+  readonly #drift: HeaderDrift
 
   constructor(model: Model, headers: HeaderFacts) {
     this.#model = model
     this.#headers = headers
     const expectations = expectationsOf(model)
+    const compared = { constants: 0, structs: 0, fields: 0 }
+    this.#drift = { ...emptyReport(`Linux ${headers.facts.version}`), unread: headers.unread, leftOut: [], unused: [], compared }
     this.#numbers = numbersOf(model, expectations)
     this.#structs = structsOf(expectations)
   }
 
   result(): HeaderDrift {
-    const { facts } = this.#headers
+    const { facts, unread } = this.#headers
+    this.#drift.unread = unread.filter(({ file, line, text }) => !this.#isLeftOut(text, { file, line }))
     for (const constant of facts.constants) this.#constant(constant)
     for (const struct of facts.structs) this.#struct(struct)
     this.#absent()
@@ -61,27 +66,23 @@ class Comparison {
     const known = this.#numbers.get(name)
     if (known === undefined) {
       const snippet = `${name}: ${value}`
-      if (!this.#isLeftOut(name, theirs)) this.#add({ kind: 'missing', item: 'constant', name, what: `= ${value}`, theirs, snippet })
+      if (!this.#isLeftOut(name, theirs))
+        this.#add({ kind: 'missing', item: 'constant', name, aspect: 'missing', there: `= ${value}`, theirs, snippet })
       return
     }
     this.#drift.compared.constants++
-    if (known.value !== BigInt(value))
-      this.#add({
-        kind: 'changed',
-        item: 'constant',
-        scope: known.scope,
-        name: known.name,
-        what: `value: YAML ${known.value}, there ${value}`,
-        theirs,
-      })
+    if (known.value === BigInt(value)) return
+    const [yaml, there] = [String(known.value), String(value)]
+    this.#add({ kind: 'changed', item: 'constant', scope: known.scope, name: known.name, aspect: 'value', yaml, there, theirs })
   }
 
   #struct({ name, size, fields, file, line }: Facts['structs'][number]): void {
     const theirs = { file: file as string, line: line as number }
     const known = this.#structs.get(name)
     if (known === undefined) {
-      const what = `${size} bytes, ${fields.length} fields`
-      if (!this.#isLeftOut(name, theirs)) this.#add({ kind: 'missing', item: 'struct', name, what, theirs, snippet: snippetOf(name, fields) })
+      const there = `${size} bytes, ${fields.length} fields`
+      if (!this.#isLeftOut(name, theirs))
+        this.#add({ kind: 'missing', item: 'struct', name, aspect: 'missing', there, theirs, snippet: snippetOf(name, fields) })
       return
     }
     this.#drift.compared.structs++
@@ -98,7 +99,8 @@ class Comparison {
           item: 'field',
           scope: known.scope,
           name: full,
-          what: `${field.type} at ${field.offset}`,
+          aspect: 'missing',
+          there: `${field.type} at ${field.offset}`,
           theirs: { file: theirs.file, line: field.line as number },
         })
     }
@@ -115,9 +117,11 @@ class Comparison {
       return own.length > 0 && own.every((header) => files.has(header))
     }
     for (const [name, known] of this.#numbers)
-      if (!names.has(name) && isRead(known.scope)) this.#add({ kind: 'extra', item: 'constant', scope: known.scope, name, what: `= ${known.value}` })
+      if (!names.has(name) && isRead(known.scope))
+        this.#add({ kind: 'extra', item: 'constant', scope: known.scope, name, aspect: 'extra', yaml: `= ${known.value}` })
     for (const [name, { scope }] of this.#structs)
-      if (!structs.has(name) && isRead(scope)) this.#add({ kind: 'extra', item: 'struct', scope, name, what: 'expected in the headers' })
+      if (!structs.has(name) && isRead(scope))
+        this.#add({ kind: 'extra', item: 'struct', scope, name, aspect: 'extra', yaml: 'expected in the headers' })
   }
 
   #isLeftOut(name: string, { file, line }: { file: string; line: number }, shown = name): boolean {

@@ -21,6 +21,10 @@ export interface DriftReport {
   unread: Unread[]
 }
 
+export function emptyReport(other: string): DriftReport {
+  return { with: other, differences: [], excused: [], chapters: { missing: [], extra: [] }, errata: 0, gone: [], unread: [] }
+}
+
 export interface Other {
   /** Shown to the user. */
   name: string

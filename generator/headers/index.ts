@@ -12,7 +12,7 @@ export interface HeaderFacts {
   /** Names of the headers read, `linux/virtio_blk.h`. */
   headers: string[]
   /** What could not be read, and why. */
-  unread: { file: string; line?: number; why: string }[]
+  unread: { file: string; line: number; text: string; why: string }[]
 }
 
 export interface HeaderOptions {
@@ -63,7 +63,7 @@ async function readHeader(compiler: Compiler, path: string, { facts, unread }: H
   const source = `#include <stdint.h>\n#include <linux/types.h>\n#include <linux/ioctl.h>\n#include <${scope}>\n`
   const debug = await compiler.debugInformation('header.c', source)
   if (debug === undefined) {
-    unread.push({ file: scope, why: 'it does not compile alone' })
+    unread.push({ file: scope, line: 1, text: `#include <${scope}>`, why: 'it does not compile alone' })
     return
   }
   const { structs, enumerators } = parseDwarf(debug)
@@ -81,7 +81,7 @@ async function readHeader(compiler: Compiler, path: string, { facts, unread }: H
   for (const name of names) {
     const value = values.get(name)
     const line = macros.get(name) as number
-    if (value === undefined) unread.push({ file: scope, line, why: `${name} is no number` })
+    if (value === undefined) unread.push({ file: scope, line, text: name, why: 'it is no number' })
     else
       facts.constants.push({
         scope,
