@@ -306,6 +306,11 @@ structs:
   sample_inner:
     - a: le16
     - b[2]: u8
+  sample_table:
+    - mask: u8
+    - table[mask + 1]: {type: le16, linux: {size: 2, why: One entry.}}
+    - behind: be16
+    - list[]: {linux: {size: 4, why: One element.}, struct: [a: le16, b: be16]}
   sample:
     - big: be32
     - bits: {type: le16, linux: packed_bits, bits: [low: 3, _: {width: 5, const: 9}, high: 7, reserved: reserved 1]}
@@ -346,6 +351,7 @@ struct sample {
   __le16 address;
   __be32 rest[];
 } __attribute__((packed));
+struct sample_table { __u8 mask; __le16 table[1]; __be16 behind; struct { __le16 a; __be16 b; } list[1]; } __attribute__((packed));
 `
 
 describeWithHeaders('bytes', () => {
@@ -358,7 +364,7 @@ describeWithHeaders('bytes', () => {
   async function compareSample(header: string): Promise<string[]> {
     writeFileSync(join(folder, 'linux/virtio_sample.h'), header)
     const report = await compareWithLinux(model, { headers: folder, seed, rounds: 6 })
-    expect(report.compared).toMatchObject({ structs: 3, rounds: 18 })
+    expect(report.compared).toMatchObject({ structs: 4, rounds: 24 })
     return report.mismatches.map(({ name, property }) => `${name} ${property}`)
   }
 

@@ -126,11 +126,14 @@ class Builder {
   #lengths(member: Member, { scope }: Place, c: string | null): number[] | undefined {
     const lengths: number[] = []
     const open = c !== null && this.#has(c)
+    // A size in the header: there the list has so many elements, and what follows stands behind them.
+    const fixed = member.linux.size === undefined ? undefined : member.linux.size / (elementSize(member) ?? 1)
     for (const { count, length } of member.dims) {
       if (count !== null) lengths.push(count)
       else {
         this.#sample.steered = true
-        const found = length === undefined ? (open ? openElements : 0) : scope.length(length, () => 1 + this.#random.below(3))
+        const pick = (): number => (length && fixed !== undefined ? scope.valueFor(length, fixed) : 1 + this.#random.below(3))
+        const found = length === undefined ? (open ? (fixed ?? openElements) : 0) : scope.length(length, pick)
         if (found === undefined) return undefined
         lengths.push(found)
       }
@@ -239,6 +242,10 @@ class Builder {
   #leaf(c: string, path: ValuePath, bytes?: number): void {
     this.#sample.leaves.push({ c, name: dotted(path), part: this.#part, from: path, ...(bytes === undefined ? {} : { bytes }) })
   }
+}
+
+function elementSize({ type }: Member): number | undefined {
+  return type.kind === 'integer' ? type.bytes : type.kind === 'struct' ? (type.size ?? undefined) : undefined
 }
 
 /** `zones[1].z_cap` */

@@ -76,6 +76,12 @@ export class Scope implements Environment {
     return value === undefined || value < 0n || value > 4096n ? undefined : Number(value)
   }
 
+  /** What the fields of a length must be for it to have a certain value. */
+  valueFor({ tree }: Expression, wanted: number): number {
+    for (let value = 0; value < wanted; value++) if (evaluate(tree, { field: () => BigInt(value) }) === BigInt(wanted)) return value
+    return wanted
+  }
+
   /** Tries to make a condition hold by the fields it depends on. False when it does not hold. */
   satisfy(condition: Expression | undefined): boolean {
     if (condition === undefined || holds(condition, this) === true) return true

@@ -169,7 +169,12 @@ class View {
     const area = member.area && evaluate(member.area.tree, everyFeature)
     if (area !== undefined) return Number(area)
     if (member.area && member.area.tree.op !== 'if') return null
-    return member.dims.reduce<number | null>((size, { count }) => (size === null || count === null ? null : size * count), this.#typeSize(member))
+    const size = member.dims.reduce<number | null>(
+      (product, { count }) => (product === null || count === null ? null : product * count),
+      this.#typeSize(member),
+    )
+    // Of a list that varies the header may have a number of elements.
+    return size ?? (member.dims.length > 0 ? (member.linux.size ?? null) : null)
   }
 
   #typeSize(member: Member): number | null {
