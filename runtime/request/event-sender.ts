@@ -43,7 +43,7 @@ export class EventSender {
 
   #encode(layout: LayoutInfo, message: MessageInfo, event: RequestInfo, context: RequestContext, value: object | undefined): number {
     const struct = layout.create(context, 0, undefined) as Struct & { $set(value: object): unknown }
-    const length = struct.$minimum
+    const length = layout.sizeOf?.(value ?? {}, context) ?? struct.$minimum
     this.#storage.reserve(length)
     this.#storage.bytes.fill(0, 0, length)
     struct.at(this.#storage.view, 0, length)
