@@ -136,6 +136,7 @@ export interface RequestAst extends OriginAst {
 export interface MessageAst extends OriginAst {
   by?: string | string[]
   head?: string
+  echo?: Record<string, string>
   readable?: PartAst
   writable?: PartAst
   rest?: 'ignored'

@@ -308,6 +308,8 @@ export interface Message extends Origin {
   frame?: string
   by: string[][]
   head?: Reference
+  /** Members of the reply that repeat members of the request. */
+  echo?: { to: string[]; from: string[] }[]
   status?: Status
   kind: 'requests' | 'events'
   requests: Request[]

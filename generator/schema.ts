@@ -193,6 +193,7 @@ const requests = z.array(oneKey(z.union([z.null(), request]))).min(1)
 const message = z.strictObject({
   by: z.union([text, z.array(text).min(2)]).optional(),
   head: name.optional(),
+  echo: z.record(field, field).optional().describe('members of the reply that repeat members of the request'),
   readable: part.optional(),
   writable: part.optional(),
   rest: z.literal('ignored').optional().describe('as of its requests, for all of them'),

@@ -77,6 +77,8 @@ export class Messages {
     if (head) message.head = { chapter: head.chapter.name, name: head.name }
     const deciding = this.#deciding(task, frame, head && shapeOfStruct(this.#layouts.workspace, head))
     const requests = this.#requestTasks(task)
+    const echo = this.#echo(task, frame)
+    if (echo.length > 0) message.echo = echo
     const status = this.#status.ofMessage(task, frame, requests)
     if (status) message.status = status
     message.requests = requests.map((request) => this.#request(request, task, frame, deciding, message.head))
@@ -126,6 +128,26 @@ export class Messages {
         )
       return undefined
     })
+  }
+
+  /** Members of the frame, as wide on one side as on the other. */
+  #echo({ chapter, ast, path, kind }: MessageTask, frame: Frame): NonNullable<Message['echo']> {
+    if (ast.echo && kind === 'events')
+      chapter.report('misplaced-attribute', [...path, 'echo'], '`echo` repeats a request, and these are events', undefined, 'key')
+    return Object.entries(ast.echo ?? {}).map(([to, from]) => {
+      const at = [...path, 'echo', to]
+      const [target, source] = [this.#echoed(chapter, frame.writable, to, at, 'key'), this.#echoed(chapter, frame.readable, from, at)]
+      if (target && source && target.bits !== source.bits) chapter.report('wrong-operand', at, `"${to}" and "${from}" have different widths`)
+      return { to: to.split('.'), from: from.split('.') }
+    })
+  }
+
+  #echoed(chapter: ChapterScope, shape: Shape, name: string, at: Path, where?: 'key'): FieldInfo | undefined {
+    const found = fieldAt(shape, name.split('.'))
+    if (found?.kind === 'number') return found
+    if (found) chapter.report('wrong-operand', at, `"${name}" has no single value`, undefined, where)
+    else chapter.reportUnknown('unknown-field', name, at, `the frame has no field "${name}"`, didYouMean(name, shape.keys()), where)
+    return undefined
   }
 
   #requestTasks({ chapter, ast, path, kind }: MessageTask): RequestTask[] {

@@ -117,6 +117,8 @@ export interface MessageInfo {
   /** Writes the deciding fields of a header or an event, in the order of `by`, and keeps the flags that stand beside them. Absent: there are none. */
   select?(header: Struct, values: readonly number[]): void
   readonly status?: StatusInfo
+  /** Copies what every reply repeats of its request. */
+  echo?(reply: Struct, header: Struct): void
   readonly requests: readonly RequestInfo[]
 }
 

@@ -191,8 +191,12 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
     }
     slot.info = info
     const mistake = this.#prepare(slot, info, context)
-    if (mistake === undefined) this.#handle(slot, message)
-    else this.#refuse(slot, message, info, mistake)
+    if (mistake !== undefined) {
+      this.#refuse(slot, message, info, mistake)
+      return
+    }
+    if (slot.reply && slot.header) message.echo?.(slot.reply, slot.header)
+    this.#handle(slot, message)
   }
 
   /** Copies and checks; says what is wrong with the request. */
@@ -270,6 +274,7 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
     const info = known?.status ?? message.status
     const layout = message.reply ?? known?.reply
     if (info && status !== undefined && layout && slot.prepareRefusal(layout) && slot.reply) {
+      if (slot.header) message.echo?.(slot.reply, slot.header)
       info.set(slot.reply, status)
       slot.chain.complete(slot.writeReply())
     } else this.#giveUp(slot, 'request-size', `${slot.readableLength} device-readable and ${slot.writableLength} device-writable bytes: ${detail}`)

@@ -87,7 +87,9 @@ export class RequestSlot implements RequestParts {
     const length = frame.$minimum
     if (this.#readableLength < length) return undefined
     this.#copyHeader(length)
-    return frame.at(this.#headerStorage.view, 0, length)
+    // Until more of the request is known.
+    this.header = frame.at(this.#headerStorage.view, 0, length)
+    return this.header
   }
 
   /** Continues the copy up to `length` bytes: no byte of the guest's is read twice. */
@@ -105,6 +107,7 @@ export class RequestSlot implements RequestParts {
   readHeader({ header: layout, readable: payload, restIgnored }: RequestInfo, limit: number): boolean {
     const total = this.#readableLength
     if (layout === undefined) {
+      this.header = undefined
       this.readable.window(0, payload ? total : 0)
       return payload !== undefined || total === 0
     }

@@ -329,6 +329,19 @@ export class MessagesEmitter {
     return this.#shared(text, name, 'StatusInfo')
   }
 
+  /** Copies what the reply repeats of the request. */
+  #echo({ echo, ...message }: Message): string | undefined {
+    const frame = this.#device.messages.find((each) => each.message.name === message.name)?.frame
+    if (echo === undefined || frame?.writable.class === undefined || frame.readable.class === undefined) return undefined
+    const { writable, readable } = frame
+    const place = (class_: PartClass, name: string, path: readonly string[]): string =>
+      fieldCode(this.#device.needs, membersOf(class_), name, path).replace(/^Number\((.*)\)$/, '$1')
+    const lines = echo.map(
+      ({ to, from }) => `${place(writable.class as PartClass, 'reply', to)} = ${place(readable.class as PartClass, 'header', from)}`,
+    )
+    return arrow(`reply: ${this.#type(frame.writable.class)}, header: ${this.#type(frame.readable.class)}`, lines)
+  }
+
   #names(group: string, names: ReadonlyMap<number, string>): string {
     const sorted = [...names].sort(([a], [b]) => a - b)
     return this.#shared(object(sorted.map(([value, label]) => [numberCode(value), quote(label)] as const)), `${lowerFirst(className(group))}Names`)
@@ -347,6 +360,7 @@ export class MessagesEmitter {
       ['by', this.#by(message, part)],
       ['select', this.#select(message)],
       ['status', this.#messageStatus(message)],
+      ['echo', this.#echo(message)],
       ['requests', array(requests.map((request) => this.#device.table(request)))],
     ]
     const comment = commentLines(docs(message.doc, citation(this.#device.model, message)))
