@@ -1,4 +1,6 @@
 /** That the vectors of the description show enough: bytes typed by hand for every family of requests and every conditional layout, with what they follow from. */
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { evaluate, nodes } from '../generator/evaluate.ts'
 import { requestStruct } from '../generator/index.ts'
@@ -8,6 +10,14 @@ import { loadEverything } from './support/description.ts'
 const model = loadEverything()
 const chapters = model.chapters.filter(({ builtin }) => builtin)
 const vectors = chapters.flatMap((chapter) => chapter.vectors.map((vector) => ({ chapter, vector })))
+
+const text = process.env.VIRTIO_SPEC_TEXT ?? '../shared/virtio-spec/1.4'
+const hasText = existsSync(join(text, 'content.tex'))
+
+function linesOf(file: string): number | undefined {
+  const path = join(text, file)
+  return existsSync(path) ? readFileSync(path, 'utf8').split('\n').length : undefined
+}
 
 function isOverFeatures(condition: Condition): boolean {
   const leaves = [...nodes(condition.tree)].filter(({ op }) => !['and', 'or', 'not'].includes(op))
@@ -60,6 +70,16 @@ describe('vectors', () => {
   it('cite what their bytes follow from', () => {
     const silent = vectors.filter(({ vector }) => vector.cites === undefined).map(({ chapter, vector }) => `${chapter.name}: ${vector.of.name}`)
     expect(silent).toEqual([])
+  })
+
+  it.skipIf(!hasText)('cite lines that the text has', () => {
+    const wrong = vectors.flatMap(({ chapter, vector }) =>
+      [...(vector.cites ?? '').matchAll(/([\w/-]+\.(?:tex|c)):(\d+)/g)]
+        .filter(([, file]) => file?.endsWith('.tex'))
+        .filter(([, file, line]) => !((linesOf(file as string) ?? 0) >= Number(line)))
+        .map(([cited]) => `${chapter.name} ${vector.of.name}: ${cited}`),
+    )
+    expect(wrong).toEqual([])
   })
 
   it('are there for every family of requests and events', () => {
