@@ -111,13 +111,13 @@ function payloadOf(struct: Struct, part: 'readable' | 'writable'): Member | unde
   )
 }
 
-/** The value of an expression over the configuration space, and over the members of a struct. */
-function numberOf(expression: Member['multiple'], config: Plain, own: Plain = {}): number | undefined {
+/** The value of an expression over the configuration space, and over the features and the members of a struct. */
+function numberOf(expression: Member['multiple'], config: Plain, own: Plain = {}, features?: ReadonlySet<string>): number | undefined {
   if (expression === undefined) return undefined
   const field = (root: Plain, path: readonly string[]): unknown => path.reduce<unknown>((value, step) => (value as Plain)?.[step], root)
   const number = ({ from, path }: { from: string; path: readonly string[] }): bigint =>
     BigInt((field(from === 'own' ? own : config, path) as number) ?? 0)
-  return Number(evaluate(expression.tree, { field: number } as never))
+  return Number(evaluate(expression.tree, { field: number, feature: (name) => features?.has(name) }))
 }
 
 /** Bytes for a payload, of a length the description allows. */
@@ -146,34 +146,40 @@ function keepsCounts(members: readonly Member[], value: Plain, config: Plain): b
  *
  * @param mend - puts them there
  */
-function keepsRanges(members: readonly Member[], value: Plain, config: Plain, mend: boolean): boolean {
-  return members.map((member) => keepsRange(member, value, config, mend)).every(Boolean)
+function keepsRanges(members: readonly Member[], value: Plain, context: CodecContext, mend: boolean): boolean {
+  return members.map((member) => keepsRange(member, value, context, mend)).every(Boolean)
 }
 
-function keepsRange(member: Member, value: Plain, config: Plain, mend: boolean): boolean {
+function keepsRange(member: Member, value: Plain, context: CodecContext, mend: boolean): boolean {
   const { type, range, dims } = member
   const name = identifier(member.name)
   if (member.reserved) return true
-  if (type.kind === 'group' && dims.length === 0) return keepsRanges(type.members, name === '' ? value : ((value[name] ?? {}) as Plain), config, mend)
-  if (type.kind === 'union') return keepsRangesOfArm(type, name === '' ? value : ((value[name] ?? {}) as Plain), value, config, mend)
+  if (type.kind === 'group' && dims.length === 0) return keepsRanges(type.members, name === '' ? value : ((value[name] ?? {}) as Plain), context, mend)
+  if (type.kind === 'union') return keepsRangesOfArm(type, name === '' ? value : ((value[name] ?? {}) as Plain), value, context, mend)
   const held = value[name]
+  if (mend) value[name] = cut(held, numberOf(dims[0]?.length, (context.config ?? {}) as Plain, value, context.features))
   if (held === undefined || held instanceof Uint8Array) return true
   const elements = Array.isArray(held) ? held : [held]
   if (type.kind === 'struct') {
     const inner = session.struct(type).members.filter(({ part }) => part === undefined || part === member.part)
-    return elements.map((element: Plain) => element instanceof Uint8Array || keepsRanges(inner, element, config, mend)).every(Boolean)
+    return elements.map((element: Plain) => element instanceof Uint8Array || keepsRanges(inner, element, context, mend)).every(Boolean)
   }
   if (type.kind !== 'integer' || range === undefined) return true
-  const [least = 0, most = 0] = range.map((bound) => numberOf(bound, config, value))
+  const [least = 0, most = 0] = range.map((bound) => numberOf(bound, (context.config ?? {}) as Plain, value, context.features))
   if (mend) value[name] = Array.isArray(held) ? held.map((one) => clamped(one, least, most)) : clamped(held as number, least, most)
   return mend || elements.every((one: number) => one >= least && one <= most)
 }
 
-function keepsRangesOfArm(type: Extract<Member['type'], { kind: 'union' }>, here: Plain, around: Plain, config: Plain, mend: boolean): boolean {
+function keepsRangesOfArm(type: Extract<Member['type'], { kind: 'union' }>, here: Plain, around: Plain, context: CodecContext, mend: boolean): boolean {
   if (type.by?.from !== 'own') return true
   const deciding = Number(type.by.path.reduce<unknown>((value, step) => (value as Plain)?.[step], around) ?? 0)
   const arm = type.arms.find(({ is }) => is?.some(({ value }) => Number(value) === deciding))
-  return arm === undefined || keepsRange(arm, here, config, mend)
+  return arm === undefined || keepsRange(arm, here, context, mend)
+}
+
+/** An array that is no longer than the field that was mended says. */
+function cut(held: unknown, length: number | undefined): unknown {
+  return held instanceof Uint8Array && length !== undefined && held.length > length ? held.slice(0, length) : held
 }
 
 function clamped(value: number | bigint, least: number, most: number): number | bigint {
@@ -365,7 +371,7 @@ async function sendRequest(trial: Trial, random: Random): Promise<void> {
   const payloads = { readable: payloadOf(struct, 'readable'), writable: payloadOf(struct, 'writable') }
   const arrives = random(() => arbitraryValue(model, struct, context, 'readable', selection(trial)))
   const mend = random(fc.nat, 3) > 0
-  const legal = keepsRanges(partsOf(struct, 'readable'), arrives, config, mend) && keepsCounts(partsOf(struct, 'readable'), arrives, config)
+  const legal = keepsRanges(partsOf(struct, 'readable'), arrives, context, mend) && keepsCounts(partsOf(struct, 'readable'), arrives, config)
   const goesBack = random(() => arbitraryValue(model, struct, { ...context, given: { readable: arrives } }, 'writable'))
   const fields = withoutPaths(without(arrives, payloads.readable?.name), decidingPaths(trial))
   const readable = payloads.readable ? payloadBytes(payloads.readable, config, random, struct.members.length === 1) : new Uint8Array(0)
@@ -416,7 +422,7 @@ async function sendUnknown(trial: Trial, random: Random): Promise<void> {
   const { line, context, config, queues } = await connected(trial, false, random, () => expect.unreachable('the device must not see it'), true)
   const method = (line.driver as unknown as Methods)[info.method] as Methods[string]
   const arrives = random(() => arbitraryValue(model, struct, context, 'readable', selection(trial)))
-  keepsRanges(partsOf(struct, 'readable'), arrives, config, true)
+  keepsRanges(partsOf(struct, 'readable'), arrives, context, true)
   fc.pre(keepsCounts(partsOf(struct, 'readable'), arrives, config))
   const payloads = { readable: payloadOf(struct, 'readable'), writable: payloadOf(struct, 'writable') }
   const fields = withoutPaths(without(arrives, payloads.readable?.name), decidingPaths(trial))
