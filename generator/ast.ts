@@ -164,6 +164,7 @@ export interface VectorAst extends OriginAst {
   features?: string[]
   config?: Record<string, unknown>
   queue_size?: number
+  caller?: Record<string, number>
   given?: Record<string, unknown>
 }
 

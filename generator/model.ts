@@ -387,5 +387,11 @@ export interface Vector extends Origin {
   part?: Part
   bytes: string
   value: unknown
-  context: { features?: string[]; config?: Record<string, unknown>; queueSize?: number; given?: Record<string, unknown> }
+  context: {
+    features?: string[]
+    config?: Record<string, unknown>
+    queueSize?: number
+    caller?: Record<string, number>
+    given?: Record<string, unknown>
+  }
 }

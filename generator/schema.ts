@@ -269,6 +269,7 @@ export const fileSchema = z.strictObject({
         features: z.array(name).optional(),
         config: z.record(z.string(), z.unknown()).optional(),
         queue_size: z.int().optional(),
+        caller: z.record(name, z.int()).optional(),
         given: z.record(z.string(), z.unknown()).optional(),
         ...origin,
       }),

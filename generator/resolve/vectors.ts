@@ -34,6 +34,7 @@ function resolveVector(scope: ChapterScope, layouts: Layouts, messages: readonly
       ...(ast.features ? { features: ast.features } : {}),
       ...(ast.config ? { config: ast.config } : {}),
       ...(ast.queue_size === undefined ? {} : { queueSize: ast.queue_size }),
+      ...(ast.caller ? { caller: ast.caller } : {}),
       ...(ast.given ? { given: ast.given } : {}),
     },
   }
