@@ -117,6 +117,7 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Begins a session of a cipher, or of a cipher chained with a hash or MAC.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
    * operation: Symmetric algorithms session
    */
@@ -126,7 +127,10 @@ export class CryptoDriver extends DeviceDriver {
     return this.request(virtio_crypto_op_ctrl_req, requests.createCipherSession, undefined, fields, undefined, undefined) as Promise<VirtioCryptoOpCtrlReqCreateCipherSessionReplyValue>
   }
 
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation */
+  /**
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER.
+   * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
+   */
   destroyCipherSession(
     fields: Partial<Omit<VirtioCryptoOpCtrlReqDestroyCipherSessionHeaderValue, 'header'>> & { header?: Partial<Omit<VirtioCryptoCtrlHeaderValue, 'opcode'>> } = {},
   ): Promise<void> {
@@ -134,6 +138,7 @@ export class CryptoDriver extends DeviceDriver {
   }
 
   /**
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
    * operation: HASH session
    */
@@ -143,7 +148,10 @@ export class CryptoDriver extends DeviceDriver {
     return this.request(virtio_crypto_op_ctrl_req, requests.createHashSession, undefined, fields, undefined, undefined) as Promise<VirtioCryptoOpCtrlReqCreateHashSessionReplyValue>
   }
 
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation */
+  /**
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH.
+   * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
+   */
   destroyHashSession(
     fields: Partial<Omit<VirtioCryptoOpCtrlReqDestroyHashSessionHeaderValue, 'header'>> & { header?: Partial<Omit<VirtioCryptoCtrlHeaderValue, 'opcode'>> } = {},
   ): Promise<void> {
@@ -151,6 +159,7 @@ export class CryptoDriver extends DeviceDriver {
   }
 
   /**
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
    * operation: MAC session
    */
@@ -160,7 +169,10 @@ export class CryptoDriver extends DeviceDriver {
     return this.request(virtio_crypto_op_ctrl_req, requests.createMacSession, undefined, fields, undefined, undefined) as Promise<VirtioCryptoOpCtrlReqCreateMacSessionReplyValue>
   }
 
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation */
+  /**
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC.
+   * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
+   */
   destroyMacSession(
     fields: Partial<Omit<VirtioCryptoOpCtrlReqDestroyMacSessionHeaderValue, 'header'>> & { header?: Partial<Omit<VirtioCryptoCtrlHeaderValue, 'opcode'>> } = {},
   ): Promise<void> {
@@ -168,6 +180,7 @@ export class CryptoDriver extends DeviceDriver {
   }
 
   /**
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
    * operation: AEAD session
    */
@@ -177,7 +190,10 @@ export class CryptoDriver extends DeviceDriver {
     return this.request(virtio_crypto_op_ctrl_req, requests.createAeadSession, undefined, fields, undefined, undefined) as Promise<VirtioCryptoOpCtrlReqCreateAeadSessionReplyValue>
   }
 
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation */
+  /**
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD.
+   * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
+   */
   destroyAeadSession(
     fields: Partial<Omit<VirtioCryptoOpCtrlReqDestroyAeadSessionHeaderValue, 'header'>> & { header?: Partial<Omit<VirtioCryptoCtrlHeaderValue, 'opcode'>> } = {},
   ): Promise<void> {
@@ -185,6 +201,7 @@ export class CryptoDriver extends DeviceDriver {
   }
 
   /**
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
    * operation: AKCIPHER session
    */
@@ -194,7 +211,10 @@ export class CryptoDriver extends DeviceDriver {
     return this.request(virtio_crypto_op_ctrl_req, requests.createAkcipherSession, undefined, fields, undefined, undefined) as Promise<VirtioCryptoOpCtrlReqCreateAkcipherSessionReplyValue>
   }
 
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation */
+  /**
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER.
+   * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
+   */
   destroyAkcipherSession(
     fields: Partial<Omit<VirtioCryptoOpCtrlReqDestroyAkcipherSessionHeaderValue, 'header'>> & { header?: Partial<Omit<VirtioCryptoCtrlHeaderValue, 'opcode'>> } = {},
   ): Promise<void> {
@@ -203,7 +223,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Encrypts, or chains with a hash or MAC.
-   * Only with not VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and (not VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE
+   * or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
    * @param queue - Index of the queue; by default they take turns.
    */
@@ -216,7 +237,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Decrypts, or chains with a hash or MAC.
-   * Only with not VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and (not VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE
+   * or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
    * @param queue - Index of the queue; by default they take turns.
    */
@@ -229,7 +251,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Encrypts, or chains with a hash or MAC. Without a session.
-   * Only with VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE and
+   * not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
    * @param queue - Index of the queue; by default they take turns.
    */
@@ -242,7 +265,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Decrypts, or chains with a hash or MAC. Without a session.
-   * Only with VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE and
+   * not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
    * @param queue - Index of the queue; by default they take turns.
    */
@@ -254,7 +278,8 @@ export class CryptoDriver extends DeviceDriver {
   }
 
   /**
-   * Only with not VIRTIO_CRYPTO_F_HASH_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH and (not VIRTIO_CRYPTO_F_HASH_STATELESS_MODE or
+   * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / HASH Service Operation
    * @param queue - Index of the queue; by default they take turns.
    */
@@ -267,7 +292,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Without a session.
-   * Only with VIRTIO_CRYPTO_F_HASH_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH and VIRTIO_CRYPTO_F_HASH_STATELESS_MODE and not
+   * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / HASH Service Operation
    * @param queue - Index of the queue; by default they take turns.
    */
@@ -279,7 +305,8 @@ export class CryptoDriver extends DeviceDriver {
   }
 
   /**
-   * Only with not VIRTIO_CRYPTO_F_MAC_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC and (not VIRTIO_CRYPTO_F_MAC_STATELESS_MODE or
+   * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / MAC Service Operation
    * @param queue - Index of the queue; by default they take turns.
    */
@@ -292,7 +319,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Without a session.
-   * Only with VIRTIO_CRYPTO_F_MAC_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC and VIRTIO_CRYPTO_F_MAC_STATELESS_MODE and not
+   * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / MAC Service Operation
    * @param queue - Index of the queue; by default they take turns.
    */
@@ -305,7 +333,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Encrypts and adds the tag.
-   * Only with not VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and (not VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE or
+   * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
    * @param queue - Index of the queue; by default they take turns.
    */
@@ -318,7 +347,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Decrypts what is authentic; VIRTIO_CRYPTO_BADMSG where it is not.
-   * Only with not VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and (not VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE or
+   * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
    * @param queue - Index of the queue; by default they take turns.
    */
@@ -331,7 +361,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Encrypts and adds the tag. Without a session.
-   * Only with VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE and not
+   * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
    * @param queue - Index of the queue; by default they take turns.
    */
@@ -344,7 +375,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Decrypts what is authentic; VIRTIO_CRYPTO_BADMSG where it is not. Without a session.
-   * Only with VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE and not
+   * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
    * @param queue - Index of the queue; by default they take turns.
    */
@@ -356,7 +388,8 @@ export class CryptoDriver extends DeviceDriver {
   }
 
   /**
-   * Only with not VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (not
+   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    * @param dst_data - The payload `dst_data`. The result, which may be shorter than its room. Verifying: empty. Where to,
    * or how many bytes.
@@ -371,7 +404,8 @@ export class CryptoDriver extends DeviceDriver {
   }
 
   /**
-   * Only with not VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (not
+   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    * @param dst_data - The payload `dst_data`. The result, which may be shorter than its room. Verifying: empty. Where to,
    * or how many bytes.
@@ -387,7 +421,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Signs src_data, as a rule a digest.
-   * Only with not VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (not
+   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    * @param dst_data - The payload `dst_data`. The result, which may be shorter than its room. Verifying: empty. Where to,
    * or how many bytes.
@@ -403,7 +438,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Checks a signature; VIRTIO_CRYPTO_KEY_REJECTED where it is wrong.
-   * Only with not VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (not
+   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    * @param queue - Index of the queue; by default they take turns.
    */
@@ -416,7 +452,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Without a session.
-   * Only with VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE
+   * and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    * @param dst_data - The payload `dst_data`. The result, which may be shorter than its room. Verifying: empty. Where to,
    * or how many bytes.
@@ -432,7 +469,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Without a session.
-   * Only with VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE
+   * and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    * @param dst_data - The payload `dst_data`. The result, which may be shorter than its room. Verifying: empty. Where to,
    * or how many bytes.
@@ -448,7 +486,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Signs src_data, as a rule a digest. Without a session.
-   * Only with VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE
+   * and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    * @param dst_data - The payload `dst_data`. The result, which may be shorter than its room. Verifying: empty. Where to,
    * or how many bytes.
@@ -464,7 +503,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Checks a signature; VIRTIO_CRYPTO_KEY_REJECTED where it is wrong. Without a session.
-   * Only with VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE
+   * and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    * @param queue - Index of the queue; by default they take turns.
    */
@@ -477,6 +517,7 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Makes an ESP or AH packet of an IP packet. There is no stateless form.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_IPSEC.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Data processing
    * @param queue - Index of the queue; by default they take turns.
    */
@@ -489,6 +530,7 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Makes an IP packet of an ESP or AH packet. There is no stateless form.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_IPSEC.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Data processing
    * @param queue - Index of the queue; by default they take turns.
    */

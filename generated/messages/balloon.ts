@@ -69,7 +69,11 @@ export const requests: Readonly<
     is: [],
     values: {},
     header: balloonInflateInflateHeader,
-    check: (header: BalloonInflateInflateHeader) => header.$whole,
+    check: (header: BalloonInflateInflateHeader) => {
+      if (!header.$whole) return false
+      if (header.pages_length < 1 || header.pages_length > 0x3fffffff) return false
+      return true
+    },
   },
   /**
    * Takes pages out of the balloon.
@@ -82,7 +86,11 @@ export const requests: Readonly<
     is: [],
     values: {},
     header: balloonDeflateDeflateHeader,
-    check: (header: BalloonDeflateDeflateHeader) => header.$whole,
+    check: (header: BalloonDeflateDeflateHeader) => {
+      if (!header.$whole) return false
+      if (header.pages_length < 1 || header.pages_length > 0x3fffffff) return false
+      return true
+    },
   },
   /**
    * Statistics of the guest's memory, in any order. The device keeps the request and completes it when it wants new ones
@@ -96,7 +104,11 @@ export const requests: Readonly<
     is: [],
     values: {},
     header: balloonStatsStatsHeader,
-    check: (header: BalloonStatsStatsHeader) => header.$whole,
+    check: (header: BalloonStatsStatsHeader) => {
+      if (!header.$whole) return false
+      if (header.stats_length < 1 || header.stats_length > 65535) return false
+      return true
+    },
   },
   /**
    * Begins a round of hints with the number from free_page_hint_cmd_id, or ends it with VIRTIO_BALLOON_CMD_ID_STOP.
@@ -121,7 +133,7 @@ export const requests: Readonly<
     method: 'freePageHint',
     is: [],
     values: {},
-    writable: { name: 'page' },
+    writable: { name: 'page', count: () => [1, 0xffffffff] },
   },
   /**
    * Memory that the guest does not use and does not touch before the request is complete.
@@ -133,7 +145,7 @@ export const requests: Readonly<
     method: 'reportFreePages',
     is: [],
     values: {},
-    writable: { name: 'pages' },
+    writable: { name: 'pages', count: () => [1, 0xffffffff] },
   },
 }
 

@@ -45,6 +45,12 @@ import {
   VIRTIO_CRYPTO_MAC_DESTROY_SESSION,
   VIRTIO_CRYPTO_NOTSUPP,
   VIRTIO_CRYPTO_OK,
+  VIRTIO_CRYPTO_SERVICE_AEAD,
+  VIRTIO_CRYPTO_SERVICE_AKCIPHER,
+  VIRTIO_CRYPTO_SERVICE_CIPHER,
+  VIRTIO_CRYPTO_SERVICE_HASH,
+  VIRTIO_CRYPTO_SERVICE_IPSEC,
+  VIRTIO_CRYPTO_SERVICE_MAC,
   VirtioCryptoConfig,
   VirtioCryptoOpCtrlReqCreateAeadSessionHeader,
   type VirtioCryptoOpCtrlReqCreateAeadSessionHeaderValue,
@@ -511,6 +517,7 @@ const virtioCryptoOpCtrlReqStatus: StatusInfo = {
   ok: VIRTIO_CRYPTO_OK,
   failed: VIRTIO_CRYPTO_ERR,
   unknown: VIRTIO_CRYPTO_NOTSUPP,
+  shrinks: true,
   get: (reply: VirtioCryptoOpCtrlReqReply) => reply.op_outcome.status,
   set: (reply: VirtioCryptoOpCtrlReqReply, value: number) => {
     reply.op_outcome.status = value
@@ -580,6 +587,8 @@ export const requests: Readonly<
     method: 'createCipherSession',
     is: [[VIRTIO_CRYPTO_CIPHER_CREATE_SESSION]],
     values: { header: { opcode: VIRTIO_CRYPTO_CIPHER_CREATE_SESSION } },
+    when: (context: Context) =>
+      ((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_CIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_CIPHER),
     header: virtioCryptoOpCtrlReqCreateCipherSessionHeader,
     reply: virtioCryptoOpCtrlReqCreateCipherSessionReply,
     check: (header: VirtioCryptoOpCtrlReqCreateCipherSessionHeader, context: Context) => {
@@ -607,6 +616,8 @@ export const requests: Readonly<
     method: 'destroyCipherSession',
     is: [[VIRTIO_CRYPTO_CIPHER_DESTROY_SESSION]],
     values: { header: { opcode: VIRTIO_CRYPTO_CIPHER_DESTROY_SESSION } },
+    when: (context: Context) =>
+      ((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_CIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_CIPHER),
     header: virtioCryptoOpCtrlReqDestroyCipherSessionHeader,
     reply: virtioCryptoOpCtrlReqDestroyCipherSessionReply,
   },
@@ -620,6 +631,8 @@ export const requests: Readonly<
     method: 'createHashSession',
     is: [[VIRTIO_CRYPTO_HASH_CREATE_SESSION]],
     values: { header: { opcode: VIRTIO_CRYPTO_HASH_CREATE_SESSION } },
+    when: (context: Context) =>
+      ((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_HASH)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_HASH),
     header: virtioCryptoOpCtrlReqCreateHashSessionHeader,
     reply: virtioCryptoOpCtrlReqCreateHashSessionReply,
   },
@@ -630,6 +643,8 @@ export const requests: Readonly<
     method: 'destroyHashSession',
     is: [[VIRTIO_CRYPTO_HASH_DESTROY_SESSION]],
     values: { header: { opcode: VIRTIO_CRYPTO_HASH_DESTROY_SESSION } },
+    when: (context: Context) =>
+      ((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_HASH)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_HASH),
     header: virtioCryptoOpCtrlReqDestroyHashSessionHeader,
     reply: virtioCryptoOpCtrlReqDestroyHashSessionReply,
   },
@@ -643,6 +658,8 @@ export const requests: Readonly<
     method: 'createMacSession',
     is: [[VIRTIO_CRYPTO_MAC_CREATE_SESSION]],
     values: { header: { opcode: VIRTIO_CRYPTO_MAC_CREATE_SESSION } },
+    when: (context: Context) =>
+      ((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_MAC)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_MAC),
     header: virtioCryptoOpCtrlReqCreateMacSessionHeader,
     reply: virtioCryptoOpCtrlReqCreateMacSessionReply,
     check: (header: VirtioCryptoOpCtrlReqCreateMacSessionHeader, context: Context) => {
@@ -658,6 +675,8 @@ export const requests: Readonly<
     method: 'destroyMacSession',
     is: [[VIRTIO_CRYPTO_MAC_DESTROY_SESSION]],
     values: { header: { opcode: VIRTIO_CRYPTO_MAC_DESTROY_SESSION } },
+    when: (context: Context) =>
+      ((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_MAC)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_MAC),
     header: virtioCryptoOpCtrlReqDestroyMacSessionHeader,
     reply: virtioCryptoOpCtrlReqDestroyMacSessionReply,
   },
@@ -671,6 +690,8 @@ export const requests: Readonly<
     method: 'createAeadSession',
     is: [[VIRTIO_CRYPTO_AEAD_CREATE_SESSION]],
     values: { header: { opcode: VIRTIO_CRYPTO_AEAD_CREATE_SESSION } },
+    when: (context: Context) =>
+      ((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AEAD)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AEAD),
     header: virtioCryptoOpCtrlReqCreateAeadSessionHeader,
     reply: virtioCryptoOpCtrlReqCreateAeadSessionReply,
     check: (header: VirtioCryptoOpCtrlReqCreateAeadSessionHeader, context: Context) => {
@@ -686,6 +707,8 @@ export const requests: Readonly<
     method: 'destroyAeadSession',
     is: [[VIRTIO_CRYPTO_AEAD_DESTROY_SESSION]],
     values: { header: { opcode: VIRTIO_CRYPTO_AEAD_DESTROY_SESSION } },
+    when: (context: Context) =>
+      ((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AEAD)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AEAD),
     header: virtioCryptoOpCtrlReqDestroyAeadSessionHeader,
     reply: virtioCryptoOpCtrlReqDestroyAeadSessionReply,
   },
@@ -699,6 +722,8 @@ export const requests: Readonly<
     method: 'createAkcipherSession',
     is: [[VIRTIO_CRYPTO_AKCIPHER_CREATE_SESSION]],
     values: { header: { opcode: VIRTIO_CRYPTO_AKCIPHER_CREATE_SESSION } },
+    when: (context: Context) =>
+      ((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER),
     header: virtioCryptoOpCtrlReqCreateAkcipherSessionHeader,
     reply: virtioCryptoOpCtrlReqCreateAkcipherSessionReply,
   },
@@ -709,6 +734,8 @@ export const requests: Readonly<
     method: 'destroyAkcipherSession',
     is: [[VIRTIO_CRYPTO_AKCIPHER_DESTROY_SESSION]],
     values: { header: { opcode: VIRTIO_CRYPTO_AKCIPHER_DESTROY_SESSION } },
+    when: (context: Context) =>
+      ((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER),
     header: virtioCryptoOpCtrlReqDestroyAkcipherSessionHeader,
     reply: virtioCryptoOpCtrlReqDestroyAkcipherSessionReply,
   },
@@ -723,7 +750,10 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_CIPHER_ENCRYPT]],
     values: { header: { opcode: VIRTIO_CRYPTO_CIPHER_ENCRYPT } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && (!context.features.has(VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE) || (((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+      frame !== undefined && ((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_CIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_CIPHER)) && (!context.features.has(VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE) || (((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE))),
+    mark: (header: VirtioCryptoOpDataReqCipherEncryptHeader) => {
+      header.header.flag = (header.header.flag | VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
+    },
     header: virtioCryptoOpDataReqCipherEncryptHeader,
     reply: virtioCryptoOpDataReqCipherEncryptReply,
   },
@@ -738,7 +768,10 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_CIPHER_DECRYPT]],
     values: { header: { opcode: VIRTIO_CRYPTO_CIPHER_DECRYPT } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && (!context.features.has(VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE) || (((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+      frame !== undefined && ((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_CIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_CIPHER)) && (!context.features.has(VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE) || (((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE))),
+    mark: (header: VirtioCryptoOpDataReqCipherDecryptHeader) => {
+      header.header.flag = (header.header.flag | VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
+    },
     header: virtioCryptoOpDataReqCipherDecryptHeader,
     reply: virtioCryptoOpDataReqCipherDecryptReply,
   },
@@ -753,7 +786,10 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_CIPHER_ENCRYPT]],
     values: { header: { opcode: VIRTIO_CRYPTO_CIPHER_ENCRYPT } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && (context.features.has(VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+      frame !== undefined && (((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_CIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_CIPHER)) && context.features.has(VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE)) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+    mark: (header: VirtioCryptoOpDataReqCipherEncryptStatelessHeader) => {
+      header.header.flag = (header.header.flag & ~VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
+    },
     header: virtioCryptoOpDataReqCipherEncryptStatelessHeader,
     reply: virtioCryptoOpDataReqCipherEncryptStatelessReply,
     check: (header: VirtioCryptoOpDataReqCipherEncryptStatelessHeader, context: Context) => {
@@ -785,7 +821,10 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_CIPHER_DECRYPT]],
     values: { header: { opcode: VIRTIO_CRYPTO_CIPHER_DECRYPT } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && (context.features.has(VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+      frame !== undefined && (((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_CIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_CIPHER)) && context.features.has(VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE)) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+    mark: (header: VirtioCryptoOpDataReqCipherDecryptStatelessHeader) => {
+      header.header.flag = (header.header.flag & ~VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
+    },
     header: virtioCryptoOpDataReqCipherDecryptStatelessHeader,
     reply: virtioCryptoOpDataReqCipherDecryptStatelessReply,
     check: (header: VirtioCryptoOpDataReqCipherDecryptStatelessHeader, context: Context) => {
@@ -814,7 +853,10 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_HASH]],
     values: { header: { opcode: VIRTIO_CRYPTO_HASH } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && (!context.features.has(VIRTIO_CRYPTO_F_HASH_STATELESS_MODE) || (((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+      frame !== undefined && ((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_HASH)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_HASH)) && (!context.features.has(VIRTIO_CRYPTO_F_HASH_STATELESS_MODE) || (((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE))),
+    mark: (header: VirtioCryptoOpDataReqHashHeader) => {
+      header.header.flag = (header.header.flag | VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
+    },
     header: virtioCryptoOpDataReqHashHeader,
     reply: virtioCryptoOpDataReqHashReply,
   },
@@ -829,7 +871,10 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_HASH]],
     values: { header: { opcode: VIRTIO_CRYPTO_HASH } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && (context.features.has(VIRTIO_CRYPTO_F_HASH_STATELESS_MODE) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+      frame !== undefined && (((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_HASH)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_HASH)) && context.features.has(VIRTIO_CRYPTO_F_HASH_STATELESS_MODE)) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+    mark: (header: VirtioCryptoOpDataReqHashStatelessHeader) => {
+      header.header.flag = (header.header.flag & ~VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
+    },
     header: virtioCryptoOpDataReqHashStatelessHeader,
     reply: virtioCryptoOpDataReqHashStatelessReply,
   },
@@ -841,7 +886,10 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_MAC]],
     values: { header: { opcode: VIRTIO_CRYPTO_MAC } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && (!context.features.has(VIRTIO_CRYPTO_F_MAC_STATELESS_MODE) || (((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+      frame !== undefined && ((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_MAC)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_MAC)) && (!context.features.has(VIRTIO_CRYPTO_F_MAC_STATELESS_MODE) || (((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE))),
+    mark: (header: VirtioCryptoOpDataReqMacHeader) => {
+      header.header.flag = (header.header.flag | VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
+    },
     header: virtioCryptoOpDataReqMacHeader,
     reply: virtioCryptoOpDataReqMacReply,
   },
@@ -856,7 +904,10 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_MAC]],
     values: { header: { opcode: VIRTIO_CRYPTO_MAC } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && (context.features.has(VIRTIO_CRYPTO_F_MAC_STATELESS_MODE) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+      frame !== undefined && (((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_MAC)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_MAC)) && context.features.has(VIRTIO_CRYPTO_F_MAC_STATELESS_MODE)) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+    mark: (header: VirtioCryptoOpDataReqMacStatelessHeader) => {
+      header.header.flag = (header.header.flag & ~VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
+    },
     header: virtioCryptoOpDataReqMacStatelessHeader,
     reply: virtioCryptoOpDataReqMacStatelessReply,
     check: (header: VirtioCryptoOpDataReqMacStatelessHeader, context: Context) => {
@@ -877,7 +928,10 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_AEAD_ENCRYPT]],
     values: { header: { opcode: VIRTIO_CRYPTO_AEAD_ENCRYPT } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && (!context.features.has(VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE) || (((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+      frame !== undefined && ((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AEAD)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AEAD)) && (!context.features.has(VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE) || (((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE))),
+    mark: (header: VirtioCryptoOpDataReqAeadEncryptHeader) => {
+      header.header.flag = (header.header.flag | VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
+    },
     header: virtioCryptoOpDataReqAeadEncryptHeader,
     reply: virtioCryptoOpDataReqAeadEncryptReply,
   },
@@ -892,7 +946,10 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_AEAD_DECRYPT]],
     values: { header: { opcode: VIRTIO_CRYPTO_AEAD_DECRYPT } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && (!context.features.has(VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE) || (((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+      frame !== undefined && ((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AEAD)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AEAD)) && (!context.features.has(VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE) || (((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE))),
+    mark: (header: VirtioCryptoOpDataReqAeadDecryptHeader) => {
+      header.header.flag = (header.header.flag | VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
+    },
     header: virtioCryptoOpDataReqAeadDecryptHeader,
     reply: virtioCryptoOpDataReqAeadDecryptReply,
   },
@@ -907,7 +964,10 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_AEAD_ENCRYPT]],
     values: { header: { opcode: VIRTIO_CRYPTO_AEAD_ENCRYPT } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && (context.features.has(VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+      frame !== undefined && (((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AEAD)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AEAD)) && context.features.has(VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE)) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+    mark: (header: VirtioCryptoOpDataReqAeadEncryptStatelessHeader) => {
+      header.header.flag = (header.header.flag & ~VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
+    },
     header: virtioCryptoOpDataReqAeadEncryptStatelessHeader,
     reply: virtioCryptoOpDataReqAeadEncryptStatelessReply,
     check: (header: VirtioCryptoOpDataReqAeadEncryptStatelessHeader, context: Context) => {
@@ -928,7 +988,10 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_AEAD_DECRYPT]],
     values: { header: { opcode: VIRTIO_CRYPTO_AEAD_DECRYPT } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && (context.features.has(VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+      frame !== undefined && (((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AEAD)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AEAD)) && context.features.has(VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE)) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+    mark: (header: VirtioCryptoOpDataReqAeadDecryptStatelessHeader) => {
+      header.header.flag = (header.header.flag & ~VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
+    },
     header: virtioCryptoOpDataReqAeadDecryptStatelessHeader,
     reply: virtioCryptoOpDataReqAeadDecryptStatelessReply,
     check: (header: VirtioCryptoOpDataReqAeadDecryptStatelessHeader, context: Context) => {
@@ -946,7 +1009,10 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_AKCIPHER_ENCRYPT]],
     values: { header: { opcode: VIRTIO_CRYPTO_AKCIPHER_ENCRYPT } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && (!context.features.has(VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE) || (((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+      frame !== undefined && ((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) && (!context.features.has(VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE) || (((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE))),
+    mark: (header: VirtioCryptoOpDataReqAkcipherEncryptHeader) => {
+      header.header.flag = (header.header.flag | VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
+    },
     header: virtioCryptoOpDataReqAkcipherEncryptHeader,
     reply: virtioCryptoOpDataReqReply,
     writable: { name: 'dst_data' },
@@ -959,7 +1025,10 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_AKCIPHER_DECRYPT]],
     values: { header: { opcode: VIRTIO_CRYPTO_AKCIPHER_DECRYPT } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && (!context.features.has(VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE) || (((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+      frame !== undefined && ((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) && (!context.features.has(VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE) || (((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE))),
+    mark: (header: VirtioCryptoOpDataReqAkcipherDecryptHeader) => {
+      header.header.flag = (header.header.flag | VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
+    },
     header: virtioCryptoOpDataReqAkcipherDecryptHeader,
     reply: virtioCryptoOpDataReqReply,
     writable: { name: 'dst_data' },
@@ -975,7 +1044,10 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_AKCIPHER_SIGN]],
     values: { header: { opcode: VIRTIO_CRYPTO_AKCIPHER_SIGN } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && (!context.features.has(VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE) || (((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+      frame !== undefined && ((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) && (!context.features.has(VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE) || (((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE))),
+    mark: (header: VirtioCryptoOpDataReqAkcipherSignHeader) => {
+      header.header.flag = (header.header.flag | VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
+    },
     header: virtioCryptoOpDataReqAkcipherSignHeader,
     reply: virtioCryptoOpDataReqReply,
     writable: { name: 'dst_data' },
@@ -991,7 +1063,10 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_AKCIPHER_VERIFY]],
     values: { header: { opcode: VIRTIO_CRYPTO_AKCIPHER_VERIFY } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && (!context.features.has(VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE) || (((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+      frame !== undefined && ((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) && (!context.features.has(VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE) || (((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE))),
+    mark: (header: VirtioCryptoOpDataReqAkcipherVerifyHeader) => {
+      header.header.flag = (header.header.flag | VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
+    },
     header: virtioCryptoOpDataReqAkcipherVerifyHeader,
     reply: virtioCryptoOpDataReqReply,
   },
@@ -1006,7 +1081,10 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_AKCIPHER_ENCRYPT]],
     values: { header: { opcode: VIRTIO_CRYPTO_AKCIPHER_ENCRYPT } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && (context.features.has(VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+      frame !== undefined && (((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) && context.features.has(VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE)) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+    mark: (header: VirtioCryptoOpDataReqAkcipherEncryptStatelessHeader) => {
+      header.header.flag = (header.header.flag & ~VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
+    },
     header: virtioCryptoOpDataReqAkcipherEncryptStatelessHeader,
     reply: virtioCryptoOpDataReqReply,
     writable: { name: 'dst_data' },
@@ -1022,7 +1100,10 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_AKCIPHER_DECRYPT]],
     values: { header: { opcode: VIRTIO_CRYPTO_AKCIPHER_DECRYPT } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && (context.features.has(VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+      frame !== undefined && (((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) && context.features.has(VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE)) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+    mark: (header: VirtioCryptoOpDataReqAkcipherDecryptStatelessHeader) => {
+      header.header.flag = (header.header.flag & ~VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
+    },
     header: virtioCryptoOpDataReqAkcipherDecryptStatelessHeader,
     reply: virtioCryptoOpDataReqReply,
     writable: { name: 'dst_data' },
@@ -1038,7 +1119,10 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_AKCIPHER_SIGN]],
     values: { header: { opcode: VIRTIO_CRYPTO_AKCIPHER_SIGN } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && (context.features.has(VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+      frame !== undefined && (((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) && context.features.has(VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE)) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+    mark: (header: VirtioCryptoOpDataReqAkcipherSignStatelessHeader) => {
+      header.header.flag = (header.header.flag & ~VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
+    },
     header: virtioCryptoOpDataReqAkcipherSignStatelessHeader,
     reply: virtioCryptoOpDataReqReply,
     writable: { name: 'dst_data' },
@@ -1054,7 +1138,10 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_AKCIPHER_VERIFY]],
     values: { header: { opcode: VIRTIO_CRYPTO_AKCIPHER_VERIFY } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && (context.features.has(VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+      frame !== undefined && (((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) && context.features.has(VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE)) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+    mark: (header: VirtioCryptoOpDataReqAkcipherVerifyStatelessHeader) => {
+      header.header.flag = (header.header.flag & ~VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
+    },
     header: virtioCryptoOpDataReqAkcipherVerifyStatelessHeader,
     reply: virtioCryptoOpDataReqReply,
   },
@@ -1068,6 +1155,8 @@ export const requests: Readonly<
     method: 'ipsecOutbound',
     is: [[VIRTIO_CRYPTO_IPSEC_OUTBOUND]],
     values: { header: { opcode: VIRTIO_CRYPTO_IPSEC_OUTBOUND } },
+    when: (context: Context) =>
+      ((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_IPSEC)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_IPSEC),
     header: virtioCryptoOpDataReqIpsecOutboundHeader,
     reply: virtioCryptoOpDataReqIpsecOutboundReply,
   },
@@ -1081,6 +1170,8 @@ export const requests: Readonly<
     method: 'ipsecInbound',
     is: [[VIRTIO_CRYPTO_IPSEC_INBOUND]],
     values: { header: { opcode: VIRTIO_CRYPTO_IPSEC_INBOUND } },
+    when: (context: Context) =>
+      ((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_IPSEC)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_IPSEC),
     header: virtioCryptoOpDataReqIpsecInboundHeader,
     reply: virtioCryptoOpDataReqIpsecInboundReply,
   },

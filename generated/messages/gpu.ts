@@ -100,6 +100,7 @@ import {
   VIRTIO_GPU_F_RESOURCE_BLOB,
   VIRTIO_GPU_F_RESOURCE_UUID,
   VIRTIO_GPU_F_VIRGL,
+  VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER,
   VIRTIO_GPU_RESP_ERR_UNSPEC,
   VIRTIO_GPU_RESP_OK_CAPSET,
   VIRTIO_GPU_RESP_OK_CAPSET_INFO,
@@ -169,7 +170,9 @@ const virtioGpuCtrlTypeNames = {
 const getDisplayInfoStatus: StatusInfo = {
   ok: VIRTIO_GPU_RESP_OK_DISPLAY_INFO,
   failed: VIRTIO_GPU_RESP_ERR_UNSPEC,
+  malformed: VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER,
   unknown: VIRTIO_GPU_RESP_ERR_UNSPEC,
+  shrinks: true,
   get: (reply: GpuControlGetDisplayInfoReply) => reply.hdr.type,
   set: (reply: GpuControlGetDisplayInfoReply, value: number) => {
     reply.hdr.type = value
@@ -217,7 +220,9 @@ const gpuControlGetCapsetInfoReply: LayoutInfo = { create: () => new GpuControlG
 const getCapsetInfoStatus: StatusInfo = {
   ok: VIRTIO_GPU_RESP_OK_CAPSET_INFO,
   failed: VIRTIO_GPU_RESP_ERR_UNSPEC,
+  malformed: VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER,
   unknown: VIRTIO_GPU_RESP_ERR_UNSPEC,
+  shrinks: true,
   get: (reply: GpuControlGetCapsetInfoReply) => reply.hdr.type,
   set: (reply: GpuControlGetCapsetInfoReply, value: number) => {
     reply.hdr.type = value
@@ -232,7 +237,9 @@ const gpuControlGetCapsetReply: LayoutInfo = { create: () => new GpuControlGetCa
 const getCapsetStatus: StatusInfo = {
   ok: VIRTIO_GPU_RESP_OK_CAPSET,
   failed: VIRTIO_GPU_RESP_ERR_UNSPEC,
+  malformed: VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER,
   unknown: VIRTIO_GPU_RESP_ERR_UNSPEC,
+  shrinks: true,
   get: (reply: GpuControlGetCapsetReply) => reply.hdr.type,
   set: (reply: GpuControlGetCapsetReply, value: number) => {
     reply.hdr.type = value
@@ -247,7 +254,9 @@ const gpuControlGetEdidReply: LayoutInfo = { create: () => new GpuControlGetEdid
 const getEdidStatus: StatusInfo = {
   ok: VIRTIO_GPU_RESP_OK_EDID,
   failed: VIRTIO_GPU_RESP_ERR_UNSPEC,
+  malformed: VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER,
   unknown: VIRTIO_GPU_RESP_ERR_UNSPEC,
+  shrinks: true,
   get: (reply: GpuControlGetEdidReply) => reply.hdr.type,
   set: (reply: GpuControlGetEdidReply, value: number) => {
     reply.hdr.type = value
@@ -262,7 +271,9 @@ const gpuControlResourceAssignUuidReply: LayoutInfo = { create: () => new GpuCon
 const resourceAssignUuidStatus: StatusInfo = {
   ok: VIRTIO_GPU_RESP_OK_RESOURCE_UUID,
   failed: VIRTIO_GPU_RESP_ERR_UNSPEC,
+  malformed: VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER,
   unknown: VIRTIO_GPU_RESP_ERR_UNSPEC,
+  shrinks: true,
   get: (reply: GpuControlResourceAssignUuidReply) => reply.hdr.type,
   set: (reply: GpuControlResourceAssignUuidReply, value: number) => {
     reply.hdr.type = value
@@ -321,7 +332,9 @@ const gpuControlResourceMapBlobReply: LayoutInfo = { create: () => new GpuContro
 const resourceMapBlobStatus: StatusInfo = {
   ok: VIRTIO_GPU_RESP_OK_MAP_INFO,
   failed: VIRTIO_GPU_RESP_ERR_UNSPEC,
+  malformed: VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER,
   unknown: VIRTIO_GPU_RESP_ERR_UNSPEC,
+  shrinks: true,
   get: (reply: GpuControlResourceMapBlobReply) => reply.hdr.type,
   set: (reply: GpuControlResourceMapBlobReply, value: number) => {
     reply.hdr.type = value
@@ -348,7 +361,9 @@ const gpuControlReply: LayoutInfo = { create: () => new GpuControlReply(), suffi
 const gpuControlStatus: StatusInfo = {
   ok: VIRTIO_GPU_RESP_OK_NODATA,
   failed: VIRTIO_GPU_RESP_ERR_UNSPEC,
+  malformed: VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER,
   unknown: VIRTIO_GPU_RESP_ERR_UNSPEC,
+  shrinks: true,
   get: (reply: GpuControlReply) => reply.hdr.type,
   set: (reply: GpuControlReply, value: number) => {
     reply.hdr.type = value
@@ -361,7 +376,9 @@ const gpuCursorReply: LayoutInfo = { create: () => new GpuCursorReply(), suffix:
 const gpuCursorStatus: StatusInfo = {
   ok: VIRTIO_GPU_RESP_OK_NODATA,
   failed: VIRTIO_GPU_RESP_ERR_UNSPEC,
+  malformed: VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER,
   unknown: VIRTIO_GPU_RESP_ERR_UNSPEC,
+  shrinks: true,
   get: (reply: GpuCursorReply) => reply.hdr.type,
   set: (reply: GpuCursorReply, value: number) => {
     reply.hdr.type = value
@@ -880,6 +897,7 @@ export const requests: Readonly<
     values: { hdr: { type: VIRTIO_GPU_CMD_UPDATE_CURSOR } },
     header: gpuCursorUpdateCursorHeader,
     reply: gpuCursorUpdateCursorReply,
+    replyOptional: true,
     check: (header: GpuCursorUpdateCursorHeader) => {
       const hdr = header.hdr
       if (hdr.ring_idx > 63) return false
@@ -898,6 +916,7 @@ export const requests: Readonly<
     values: { hdr: { type: VIRTIO_GPU_CMD_MOVE_CURSOR } },
     header: gpuCursorMoveCursorHeader,
     reply: gpuCursorMoveCursorReply,
+    replyOptional: true,
     check: (header: GpuCursorMoveCursorHeader) => {
       const hdr = header.hdr
       if (hdr.ring_idx > 63) return false

@@ -57,6 +57,9 @@ export const requests: Readonly<Record<'read' | 'write', RequestInfo>> = {
     values: {},
     when: (_context: Context, frame?: VirtioI2cReqHeader) =>
       frame !== undefined && (((frame.out_hdr.flags & (1 * 2 ** VIRTIO_I2C_FLAGS_M_RD)) >>> 0) === (1 * 2 ** VIRTIO_I2C_FLAGS_M_RD)),
+    mark: (header: VirtioI2cReqHeader) => {
+      header.out_hdr.flags = (header.out_hdr.flags | (1 * 2 ** VIRTIO_I2C_FLAGS_M_RD)) >>> 0
+    },
     header: virtioI2cReqHeader,
     reply: virtioI2cReqReply,
     writable: { name: 'buf' },
@@ -73,6 +76,9 @@ export const requests: Readonly<Record<'read' | 'write', RequestInfo>> = {
     values: {},
     when: (_context: Context, frame?: VirtioI2cReqHeader) =>
       frame !== undefined && (!(((frame.out_hdr.flags & (1 * 2 ** VIRTIO_I2C_FLAGS_M_RD)) >>> 0) === (1 * 2 ** VIRTIO_I2C_FLAGS_M_RD))),
+    mark: (header: VirtioI2cReqHeader) => {
+      header.out_hdr.flags = (header.out_hdr.flags & ~(1 * 2 ** VIRTIO_I2C_FLAGS_M_RD)) >>> 0
+    },
     header: virtioI2cReqHeader,
     reply: virtioI2cReqReply,
     readable: { name: 'buf' },

@@ -29,6 +29,7 @@ export const requests: Readonly<Record<'setStatus', RequestInfo>> = {
     is: [],
     values: {},
     header: inputStatusSetStatusHeader,
+    restIgnored: true,
   },
 }
 

@@ -26,6 +26,7 @@ import {
   VIRTIO_IOMMU_F_BYPASS_CONFIG,
   VIRTIO_IOMMU_F_MAP_UNMAP,
   VIRTIO_IOMMU_F_PROBE,
+  VIRTIO_IOMMU_S_DEVERR,
   VIRTIO_IOMMU_S_INVAL,
   VIRTIO_IOMMU_S_OK,
   VIRTIO_IOMMU_T_ATTACH,
@@ -78,7 +79,8 @@ const virtioIommuSNames = {
 
 const iommuRequestStatus: StatusInfo = {
   ok: VIRTIO_IOMMU_S_OK,
-  failed: VIRTIO_IOMMU_S_INVAL,
+  failed: VIRTIO_IOMMU_S_DEVERR,
+  malformed: VIRTIO_IOMMU_S_INVAL,
   unknown: 'none',
   get: (reply: IommuRequestReply) => reply.tail.status,
   set: (reply: IommuRequestReply, value: number) => {

@@ -93,6 +93,7 @@ const readAlarmStatus: StatusInfo = {
   failed: VIRTIO_RTC_S_EIO,
   malformed: VIRTIO_RTC_S_EINVAL,
   unknown: VIRTIO_RTC_S_ENODEV,
+  shrinks: true,
   get: (reply: RtcRequestReadAlarmReply) => reply.head.status,
   set: (reply: RtcRequestReadAlarmReply, value: number) => {
     reply.head.status = value
@@ -109,6 +110,7 @@ const setAlarmStatus: StatusInfo = {
   failed: VIRTIO_RTC_S_EIO,
   malformed: VIRTIO_RTC_S_EINVAL,
   unknown: VIRTIO_RTC_S_ENODEV,
+  shrinks: true,
   get: (reply: RtcRequestSetAlarmReply) => reply.head.status,
   set: (reply: RtcRequestSetAlarmReply, value: number) => {
     reply.head.status = value
@@ -125,6 +127,7 @@ const setAlarmEnabledStatus: StatusInfo = {
   failed: VIRTIO_RTC_S_EIO,
   malformed: VIRTIO_RTC_S_EINVAL,
   unknown: VIRTIO_RTC_S_ENODEV,
+  shrinks: true,
   get: (reply: RtcRequestSetAlarmEnabledReply) => reply.head.status,
   set: (reply: RtcRequestSetAlarmEnabledReply, value: number) => {
     reply.head.status = value
@@ -143,6 +146,7 @@ const rtcRequestStatus: StatusInfo = {
   failed: VIRTIO_RTC_S_EIO,
   malformed: VIRTIO_RTC_S_EINVAL,
   unknown: VIRTIO_RTC_S_EOPNOTSUPP,
+  shrinks: true,
   get: (reply: RtcRequestReply) => reply.head.status,
   set: (reply: RtcRequestReply, value: number) => {
     reply.head.status = value

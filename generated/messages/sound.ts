@@ -224,6 +224,7 @@ const sndControlStatus: StatusInfo = {
   ok: VIRTIO_SND_S_OK,
   failed: VIRTIO_SND_S_BAD_MSG,
   unknown: VIRTIO_SND_S_NOT_SUPP,
+  shrinks: true,
   get: (reply: SndControlReply) => reply.hdr.code,
   set: (reply: SndControlReply, value: number) => {
     reply.hdr.code = value

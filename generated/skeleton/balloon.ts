@@ -63,7 +63,7 @@ export interface BalloonFreePageCommandRequest extends DeviceRequest {
  * VIRTIO 1.4, Device Types / Memory Balloon Device / Device Operation / Free Page Hinting
  */
 export interface BalloonFreePageHintRequest extends DeviceRequest {
-  /** The payload `page`. */
+  /** The payload `page`. 1 to 0xffffffff bytes. */
   readonly writable: WritableBytes
 }
 
@@ -72,7 +72,7 @@ export interface BalloonFreePageHintRequest extends DeviceRequest {
  * VIRTIO 1.4, Device Types / Memory Balloon Device / Device Operation / Free Page Reporting
  */
 export interface BalloonReportFreePagesRequest extends DeviceRequest {
-  /** The payload `pages`. */
+  /** The payload `pages`. 1 to 0xffffffff bytes. */
   readonly writable: WritableBytes
 }
 

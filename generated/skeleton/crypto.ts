@@ -75,6 +75,7 @@ import {
 
 /**
  * Begins a session of a cipher, or of a cipher chained with a hash or MAC.
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
  * operation: Symmetric algorithms session
  */
@@ -85,7 +86,10 @@ export interface CryptoCreateCipherSessionRequest extends DeviceRequest {
   readonly reply: VirtioCryptoOpCtrlReqCreateCipherSessionReply
 }
 
-/** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation */
+/**
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER.
+ * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
+ */
 export interface CryptoDestroyCipherSessionRequest extends DeviceRequest {
   /** The device-readable members, copied from the driver once. */
   readonly header: VirtioCryptoOpCtrlReqDestroyCipherSessionHeader
@@ -94,6 +98,7 @@ export interface CryptoDestroyCipherSessionRequest extends DeviceRequest {
 }
 
 /**
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
  * operation: HASH session
  */
@@ -104,7 +109,10 @@ export interface CryptoCreateHashSessionRequest extends DeviceRequest {
   readonly reply: VirtioCryptoOpCtrlReqCreateHashSessionReply
 }
 
-/** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation */
+/**
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH.
+ * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
+ */
 export interface CryptoDestroyHashSessionRequest extends DeviceRequest {
   /** The device-readable members, copied from the driver once. */
   readonly header: VirtioCryptoOpCtrlReqDestroyHashSessionHeader
@@ -113,6 +121,7 @@ export interface CryptoDestroyHashSessionRequest extends DeviceRequest {
 }
 
 /**
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
  * operation: MAC session
  */
@@ -123,7 +132,10 @@ export interface CryptoCreateMacSessionRequest extends DeviceRequest {
   readonly reply: VirtioCryptoOpCtrlReqCreateMacSessionReply
 }
 
-/** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation */
+/**
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC.
+ * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
+ */
 export interface CryptoDestroyMacSessionRequest extends DeviceRequest {
   /** The device-readable members, copied from the driver once. */
   readonly header: VirtioCryptoOpCtrlReqDestroyMacSessionHeader
@@ -132,6 +144,7 @@ export interface CryptoDestroyMacSessionRequest extends DeviceRequest {
 }
 
 /**
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
  * operation: AEAD session
  */
@@ -142,7 +155,10 @@ export interface CryptoCreateAeadSessionRequest extends DeviceRequest {
   readonly reply: VirtioCryptoOpCtrlReqCreateAeadSessionReply
 }
 
-/** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation */
+/**
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD.
+ * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
+ */
 export interface CryptoDestroyAeadSessionRequest extends DeviceRequest {
   /** The device-readable members, copied from the driver once. */
   readonly header: VirtioCryptoOpCtrlReqDestroyAeadSessionHeader
@@ -151,6 +167,7 @@ export interface CryptoDestroyAeadSessionRequest extends DeviceRequest {
 }
 
 /**
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
  * operation: AKCIPHER session
  */
@@ -161,7 +178,10 @@ export interface CryptoCreateAkcipherSessionRequest extends DeviceRequest {
   readonly reply: VirtioCryptoOpCtrlReqCreateAkcipherSessionReply
 }
 
-/** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation */
+/**
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER.
+ * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
+ */
 export interface CryptoDestroyAkcipherSessionRequest extends DeviceRequest {
   /** The device-readable members, copied from the driver once. */
   readonly header: VirtioCryptoOpCtrlReqDestroyAkcipherSessionHeader
@@ -171,7 +191,8 @@ export interface CryptoDestroyAkcipherSessionRequest extends DeviceRequest {
 
 /**
  * Encrypts, or chains with a hash or MAC.
- * Only with not VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and (not VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE
+ * or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
  */
 export interface CryptoCipherEncryptRequest extends DeviceRequest {
@@ -183,7 +204,8 @@ export interface CryptoCipherEncryptRequest extends DeviceRequest {
 
 /**
  * Decrypts, or chains with a hash or MAC.
- * Only with not VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and (not VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE
+ * or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
  */
 export interface CryptoCipherDecryptRequest extends DeviceRequest {
@@ -195,7 +217,8 @@ export interface CryptoCipherDecryptRequest extends DeviceRequest {
 
 /**
  * Encrypts, or chains with a hash or MAC. Without a session.
- * Only with VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE and
+ * not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
  */
 export interface CryptoCipherEncryptStatelessRequest extends DeviceRequest {
@@ -207,7 +230,8 @@ export interface CryptoCipherEncryptStatelessRequest extends DeviceRequest {
 
 /**
  * Decrypts, or chains with a hash or MAC. Without a session.
- * Only with VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE and
+ * not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
  */
 export interface CryptoCipherDecryptStatelessRequest extends DeviceRequest {
@@ -218,7 +242,8 @@ export interface CryptoCipherDecryptStatelessRequest extends DeviceRequest {
 }
 
 /**
- * Only with not VIRTIO_CRYPTO_F_HASH_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH and (not VIRTIO_CRYPTO_F_HASH_STATELESS_MODE or
+ * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / HASH Service Operation
  */
 export interface CryptoHashRequest extends DeviceRequest {
@@ -230,7 +255,8 @@ export interface CryptoHashRequest extends DeviceRequest {
 
 /**
  * Without a session.
- * Only with VIRTIO_CRYPTO_F_HASH_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH and VIRTIO_CRYPTO_F_HASH_STATELESS_MODE and not
+ * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / HASH Service Operation
  */
 export interface CryptoHashStatelessRequest extends DeviceRequest {
@@ -241,7 +267,8 @@ export interface CryptoHashStatelessRequest extends DeviceRequest {
 }
 
 /**
- * Only with not VIRTIO_CRYPTO_F_MAC_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC and (not VIRTIO_CRYPTO_F_MAC_STATELESS_MODE or
+ * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / MAC Service Operation
  */
 export interface CryptoMacRequest extends DeviceRequest {
@@ -253,7 +280,8 @@ export interface CryptoMacRequest extends DeviceRequest {
 
 /**
  * Without a session.
- * Only with VIRTIO_CRYPTO_F_MAC_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC and VIRTIO_CRYPTO_F_MAC_STATELESS_MODE and not
+ * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / MAC Service Operation
  */
 export interface CryptoMacStatelessRequest extends DeviceRequest {
@@ -265,7 +293,8 @@ export interface CryptoMacStatelessRequest extends DeviceRequest {
 
 /**
  * Encrypts and adds the tag.
- * Only with not VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and (not VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE or
+ * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
  */
 export interface CryptoAeadEncryptRequest extends DeviceRequest {
@@ -277,7 +306,8 @@ export interface CryptoAeadEncryptRequest extends DeviceRequest {
 
 /**
  * Decrypts what is authentic; VIRTIO_CRYPTO_BADMSG where it is not.
- * Only with not VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and (not VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE or
+ * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
  */
 export interface CryptoAeadDecryptRequest extends DeviceRequest {
@@ -289,7 +319,8 @@ export interface CryptoAeadDecryptRequest extends DeviceRequest {
 
 /**
  * Encrypts and adds the tag. Without a session.
- * Only with VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE and not
+ * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
  */
 export interface CryptoAeadEncryptStatelessRequest extends DeviceRequest {
@@ -301,7 +332,8 @@ export interface CryptoAeadEncryptStatelessRequest extends DeviceRequest {
 
 /**
  * Decrypts what is authentic; VIRTIO_CRYPTO_BADMSG where it is not. Without a session.
- * Only with VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE and not
+ * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
  */
 export interface CryptoAeadDecryptStatelessRequest extends DeviceRequest {
@@ -312,7 +344,8 @@ export interface CryptoAeadDecryptStatelessRequest extends DeviceRequest {
 }
 
 /**
- * Only with not VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (not
+ * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
  */
 export interface CryptoAkcipherEncryptRequest extends DeviceRequest {
@@ -325,7 +358,8 @@ export interface CryptoAkcipherEncryptRequest extends DeviceRequest {
 }
 
 /**
- * Only with not VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (not
+ * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
  */
 export interface CryptoAkcipherDecryptRequest extends DeviceRequest {
@@ -339,7 +373,8 @@ export interface CryptoAkcipherDecryptRequest extends DeviceRequest {
 
 /**
  * Signs src_data, as a rule a digest.
- * Only with not VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (not
+ * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
  */
 export interface CryptoAkcipherSignRequest extends DeviceRequest {
@@ -353,7 +388,8 @@ export interface CryptoAkcipherSignRequest extends DeviceRequest {
 
 /**
  * Checks a signature; VIRTIO_CRYPTO_KEY_REJECTED where it is wrong.
- * Only with not VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (not
+ * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
  */
 export interface CryptoAkcipherVerifyRequest extends DeviceRequest {
@@ -365,7 +401,8 @@ export interface CryptoAkcipherVerifyRequest extends DeviceRequest {
 
 /**
  * Without a session.
- * Only with VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE
+ * and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
  */
 export interface CryptoAkcipherEncryptStatelessRequest extends DeviceRequest {
@@ -379,7 +416,8 @@ export interface CryptoAkcipherEncryptStatelessRequest extends DeviceRequest {
 
 /**
  * Without a session.
- * Only with VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE
+ * and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
  */
 export interface CryptoAkcipherDecryptStatelessRequest extends DeviceRequest {
@@ -393,7 +431,8 @@ export interface CryptoAkcipherDecryptStatelessRequest extends DeviceRequest {
 
 /**
  * Signs src_data, as a rule a digest. Without a session.
- * Only with VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE
+ * and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
  */
 export interface CryptoAkcipherSignStatelessRequest extends DeviceRequest {
@@ -407,7 +446,8 @@ export interface CryptoAkcipherSignStatelessRequest extends DeviceRequest {
 
 /**
  * Checks a signature; VIRTIO_CRYPTO_KEY_REJECTED where it is wrong. Without a session.
- * Only with VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE
+ * and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
  */
 export interface CryptoAkcipherVerifyStatelessRequest extends DeviceRequest {
@@ -419,6 +459,7 @@ export interface CryptoAkcipherVerifyStatelessRequest extends DeviceRequest {
 
 /**
  * Makes an ESP or AH packet of an IP packet. There is no stateless form.
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_IPSEC.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Data processing
  */
 export interface CryptoIpsecOutboundRequest extends DeviceRequest {
@@ -430,6 +471,7 @@ export interface CryptoIpsecOutboundRequest extends DeviceRequest {
 
 /**
  * Makes an IP packet of an ESP or AH packet. There is no stateless form.
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_IPSEC.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Data processing
  */
 export interface CryptoIpsecInboundRequest extends DeviceRequest {
@@ -458,220 +500,262 @@ export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
 
   /**
    * Begins a session of a cipher, or of a cipher chained with a hash or MAC.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
    * operation: Symmetric algorithms session
    */
-  protected abstract createCipherSession(request: CryptoCreateCipherSessionRequest): Outcome
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation */
-  protected abstract destroyCipherSession(request: CryptoDestroyCipherSessionRequest): Outcome
+  protected createCipherSession?(request: CryptoCreateCipherSessionRequest): Outcome
 
   /**
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER.
+   * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
+   */
+  protected destroyCipherSession?(request: CryptoDestroyCipherSessionRequest): Outcome
+
+  /**
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
    * operation: HASH session
    */
-  protected abstract createHashSession(request: CryptoCreateHashSessionRequest): Outcome
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation */
-  protected abstract destroyHashSession(request: CryptoDestroyHashSessionRequest): Outcome
+  protected createHashSession?(request: CryptoCreateHashSessionRequest): Outcome
 
   /**
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH.
+   * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
+   */
+  protected destroyHashSession?(request: CryptoDestroyHashSessionRequest): Outcome
+
+  /**
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
    * operation: MAC session
    */
-  protected abstract createMacSession(request: CryptoCreateMacSessionRequest): Outcome
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation */
-  protected abstract destroyMacSession(request: CryptoDestroyMacSessionRequest): Outcome
+  protected createMacSession?(request: CryptoCreateMacSessionRequest): Outcome
 
   /**
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC.
+   * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
+   */
+  protected destroyMacSession?(request: CryptoDestroyMacSessionRequest): Outcome
+
+  /**
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
    * operation: AEAD session
    */
-  protected abstract createAeadSession(request: CryptoCreateAeadSessionRequest): Outcome
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation */
-  protected abstract destroyAeadSession(request: CryptoDestroyAeadSessionRequest): Outcome
+  protected createAeadSession?(request: CryptoCreateAeadSessionRequest): Outcome
 
   /**
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD.
+   * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
+   */
+  protected destroyAeadSession?(request: CryptoDestroyAeadSessionRequest): Outcome
+
+  /**
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
    * operation: AKCIPHER session
    */
-  protected abstract createAkcipherSession(request: CryptoCreateAkcipherSessionRequest): Outcome
+  protected createAkcipherSession?(request: CryptoCreateAkcipherSessionRequest): Outcome
 
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation */
-  protected abstract destroyAkcipherSession(request: CryptoDestroyAkcipherSessionRequest): Outcome
+  /**
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER.
+   * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
+   */
+  protected destroyAkcipherSession?(request: CryptoDestroyAkcipherSessionRequest): Outcome
 
   /**
    * Encrypts, or chains with a hash or MAC.
-   * Only with not VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and (not VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE
+   * or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
    */
   protected cipherEncrypt?(request: CryptoCipherEncryptRequest): Outcome
 
   /**
    * Decrypts, or chains with a hash or MAC.
-   * Only with not VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and (not VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE
+   * or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
    */
   protected cipherDecrypt?(request: CryptoCipherDecryptRequest): Outcome
 
   /**
    * Encrypts, or chains with a hash or MAC. Without a session.
-   * Only with VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE and
+   * not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
    */
   protected cipherEncryptStateless?(request: CryptoCipherEncryptStatelessRequest): Outcome
 
   /**
    * Decrypts, or chains with a hash or MAC. Without a session.
-   * Only with VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE and
+   * not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
    */
   protected cipherDecryptStateless?(request: CryptoCipherDecryptStatelessRequest): Outcome
 
   /**
-   * Only with not VIRTIO_CRYPTO_F_HASH_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH and (not VIRTIO_CRYPTO_F_HASH_STATELESS_MODE or
+   * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / HASH Service Operation
    */
   protected hash?(request: CryptoHashRequest): Outcome
 
   /**
    * Without a session.
-   * Only with VIRTIO_CRYPTO_F_HASH_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH and VIRTIO_CRYPTO_F_HASH_STATELESS_MODE and not
+   * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / HASH Service Operation
    */
   protected hashStateless?(request: CryptoHashStatelessRequest): Outcome
 
   /**
-   * Only with not VIRTIO_CRYPTO_F_MAC_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC and (not VIRTIO_CRYPTO_F_MAC_STATELESS_MODE or
+   * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / MAC Service Operation
    */
   protected mac?(request: CryptoMacRequest): Outcome
 
   /**
    * Without a session.
-   * Only with VIRTIO_CRYPTO_F_MAC_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC and VIRTIO_CRYPTO_F_MAC_STATELESS_MODE and not
+   * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / MAC Service Operation
    */
   protected macStateless?(request: CryptoMacStatelessRequest): Outcome
 
   /**
    * Encrypts and adds the tag.
-   * Only with not VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and (not VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE or
+   * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
    */
   protected aeadEncrypt?(request: CryptoAeadEncryptRequest): Outcome
 
   /**
    * Decrypts what is authentic; VIRTIO_CRYPTO_BADMSG where it is not.
-   * Only with not VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and (not VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE or
+   * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
    */
   protected aeadDecrypt?(request: CryptoAeadDecryptRequest): Outcome
 
   /**
    * Encrypts and adds the tag. Without a session.
-   * Only with VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE and not
+   * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
    */
   protected aeadEncryptStateless?(request: CryptoAeadEncryptStatelessRequest): Outcome
 
   /**
    * Decrypts what is authentic; VIRTIO_CRYPTO_BADMSG where it is not. Without a session.
-   * Only with VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE and not
+   * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
    */
   protected aeadDecryptStateless?(request: CryptoAeadDecryptStatelessRequest): Outcome
 
   /**
-   * Only with not VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (not
+   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    */
   protected akcipherEncrypt?(request: CryptoAkcipherEncryptRequest): Outcome
 
   /**
-   * Only with not VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (not
+   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    */
   protected akcipherDecrypt?(request: CryptoAkcipherDecryptRequest): Outcome
 
   /**
    * Signs src_data, as a rule a digest.
-   * Only with not VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (not
+   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    */
   protected akcipherSign?(request: CryptoAkcipherSignRequest): Outcome
 
   /**
    * Checks a signature; VIRTIO_CRYPTO_KEY_REJECTED where it is wrong.
-   * Only with not VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (not
+   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    */
   protected akcipherVerify?(request: CryptoAkcipherVerifyRequest): Outcome
 
   /**
    * Without a session.
-   * Only with VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE
+   * and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    */
   protected akcipherEncryptStateless?(request: CryptoAkcipherEncryptStatelessRequest): Outcome
 
   /**
    * Without a session.
-   * Only with VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE
+   * and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    */
   protected akcipherDecryptStateless?(request: CryptoAkcipherDecryptStatelessRequest): Outcome
 
   /**
    * Signs src_data, as a rule a digest. Without a session.
-   * Only with VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE
+   * and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    */
   protected akcipherSignStateless?(request: CryptoAkcipherSignStatelessRequest): Outcome
 
   /**
    * Checks a signature; VIRTIO_CRYPTO_KEY_REJECTED where it is wrong. Without a session.
-   * Only with VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE
+   * and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    */
   protected akcipherVerifyStateless?(request: CryptoAkcipherVerifyStatelessRequest): Outcome
 
   /**
    * Makes an ESP or AH packet of an IP packet. There is no stateless form.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_IPSEC.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Data processing
    */
-  protected abstract ipsecOutbound(request: CryptoIpsecOutboundRequest): Outcome
+  protected ipsecOutbound?(request: CryptoIpsecOutboundRequest): Outcome
 
   /**
    * Makes an IP packet of an ESP or AH packet. There is no stateless form.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_IPSEC.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Data processing
    */
-  protected abstract ipsecInbound(request: CryptoIpsecInboundRequest): Outcome
+  protected ipsecInbound?(request: CryptoIpsecInboundRequest): Outcome
 
   protected override dispatch(request: DeviceRequest): Outcome {
     switch (request.info.id) {
       case 0:
-        return this.createCipherSession(request as CryptoCreateCipherSessionRequest)
+        return this.createCipherSession ? this.createCipherSession(request as CryptoCreateCipherSessionRequest) : UNKNOWN
       case 1:
-        return this.destroyCipherSession(request as CryptoDestroyCipherSessionRequest)
+        return this.destroyCipherSession ? this.destroyCipherSession(request as CryptoDestroyCipherSessionRequest) : UNKNOWN
       case 2:
-        return this.createHashSession(request as CryptoCreateHashSessionRequest)
+        return this.createHashSession ? this.createHashSession(request as CryptoCreateHashSessionRequest) : UNKNOWN
       case 3:
-        return this.destroyHashSession(request as CryptoDestroyHashSessionRequest)
+        return this.destroyHashSession ? this.destroyHashSession(request as CryptoDestroyHashSessionRequest) : UNKNOWN
       case 4:
-        return this.createMacSession(request as CryptoCreateMacSessionRequest)
+        return this.createMacSession ? this.createMacSession(request as CryptoCreateMacSessionRequest) : UNKNOWN
       case 5:
-        return this.destroyMacSession(request as CryptoDestroyMacSessionRequest)
+        return this.destroyMacSession ? this.destroyMacSession(request as CryptoDestroyMacSessionRequest) : UNKNOWN
       case 6:
-        return this.createAeadSession(request as CryptoCreateAeadSessionRequest)
+        return this.createAeadSession ? this.createAeadSession(request as CryptoCreateAeadSessionRequest) : UNKNOWN
       case 7:
-        return this.destroyAeadSession(request as CryptoDestroyAeadSessionRequest)
+        return this.destroyAeadSession ? this.destroyAeadSession(request as CryptoDestroyAeadSessionRequest) : UNKNOWN
       case 8:
-        return this.createAkcipherSession(request as CryptoCreateAkcipherSessionRequest)
+        return this.createAkcipherSession ? this.createAkcipherSession(request as CryptoCreateAkcipherSessionRequest) : UNKNOWN
       case 9:
-        return this.destroyAkcipherSession(request as CryptoDestroyAkcipherSessionRequest)
+        return this.destroyAkcipherSession ? this.destroyAkcipherSession(request as CryptoDestroyAkcipherSessionRequest) : UNKNOWN
       case 10:
         return this.cipherEncrypt ? this.cipherEncrypt(request as CryptoCipherEncryptRequest) : UNKNOWN
       case 11:
@@ -713,9 +797,9 @@ export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
       case 29:
         return this.akcipherVerifyStateless ? this.akcipherVerifyStateless(request as CryptoAkcipherVerifyStatelessRequest) : UNKNOWN
       case 30:
-        return this.ipsecOutbound(request as CryptoIpsecOutboundRequest)
+        return this.ipsecOutbound ? this.ipsecOutbound(request as CryptoIpsecOutboundRequest) : UNKNOWN
       case 31:
-        return this.ipsecInbound(request as CryptoIpsecInboundRequest)
+        return this.ipsecInbound ? this.ipsecInbound(request as CryptoIpsecInboundRequest) : UNKNOWN
       default:
         return UNKNOWN
     }

@@ -3,6 +3,7 @@
 
 import {
   Struct,
+  absent,
   attached,
   available,
   bytesAt,
@@ -19,6 +20,20 @@ import {
   viewOf,
 } from 'virtgen/codegen/v1/wire'
 import { VirtioDevPartsCap, type VirtioDevPartsCapValue } from 'virtgen/wire/admin-cmds-device-parts'
+import {
+  VirtioCryptoIpsecResourceCap,
+  type VirtioCryptoIpsecResourceCapValue,
+  VirtioCryptoIpsecSaCapData,
+  type VirtioCryptoIpsecSaCapDataValue,
+} from 'virtgen/wire/crypto'
+import {
+  VirtioNetFfActions,
+  type VirtioNetFfActionsValue,
+  VirtioNetFfCapData,
+  type VirtioNetFfCapDataValue,
+  VirtioNetFfCapMaskData,
+  type VirtioNetFfCapMaskDataValue,
+} from 'virtgen/wire/net'
 
 /** How many device parts resource objects there can be. */
 export const VIRTIO_DEV_PARTS_CAP = 0
@@ -175,7 +190,17 @@ export class VirtioAdminCmdCapGetData extends Struct {
 
 /** A `virtio_admin_cmd_cap_get_result` as a plain value. */
 export interface VirtioAdminCmdCapGetResultValue {
-  cap_specific_data: { arm: 'virtio_dev_parts_cap'; virtio_dev_parts_cap: VirtioDevPartsCapValue } | { arm: undefined; bytes: Uint8Array }
+  cap_specific_data: { arm: 'virtio_dev_parts_cap'; virtio_dev_parts_cap: VirtioDevPartsCapValue } | { arm: 'virtio_crypto_ipsec_resource_cap'; virtio_crypto_ipsec_resource_cap: VirtioCryptoIpsecResourceCapValue } | { arm: 'virtio_crypto_ipsec_sa_cap_data'; virtio_crypto_ipsec_sa_cap_data: VirtioCryptoIpsecSaCapDataValue } | { arm: 'virtio_net_ff_cap_data'; virtio_net_ff_cap_data: VirtioNetFfCapDataValue } | { arm: 'virtio_net_ff_cap_mask_data'; virtio_net_ff_cap_mask_data: VirtioNetFfCapMaskDataValue } | { arm: 'virtio_net_ff_actions'; virtio_net_ff_actions: VirtioNetFfActionsValue } | { arm: undefined; bytes: Uint8Array }
+}
+
+/** What the layout of `virtio_admin_cmd_cap_get_result` depends on. */
+export type VirtioAdminCmdCapGetResultContext = { readonly caller: { device_id: number } }
+
+/** Where the members of `virtio_admin_cmd_cap_get_result` stand after a negotiation; -1: absent. */
+export interface VirtioAdminCmdCapGetResultLayout {
+  readonly $context: VirtioAdminCmdCapGetResultContext
+  /** Bytes that are always there. */
+  readonly $minimum: number
 }
 
 /** What the layout of `virtio_admin_cmd_cap_get_result` needs from outside. */
@@ -190,49 +215,104 @@ export interface VirtioAdminCmdCapGetResultGiven {
 export class VirtioAdminCmdCapGetResult extends Struct {
   /** Offsets of members in bytes. */
   static readonly offsetOf = { cap_specific_data: 0 } as const
+  /** Where the members stand. */
+  readonly $layout: VirtioAdminCmdCapGetResultLayout
   /** What the layout needs from outside. */
   $given: VirtioAdminCmdCapGetResultGiven
   #cap_specific_data_virtio_dev_parts_cap: VirtioDevPartsCap | undefined
+  #cap_specific_data_virtio_crypto_ipsec_resource_cap: VirtioCryptoIpsecResourceCap | undefined
+  #cap_specific_data_virtio_crypto_ipsec_sa_cap_data: VirtioCryptoIpsecSaCapData | undefined
+  #cap_specific_data_virtio_net_ff_cap_data: VirtioNetFfCapData | undefined
+  #cap_specific_data_virtio_net_ff_cap_mask_data: VirtioNetFfCapMaskData | undefined
+  #cap_specific_data_virtio_net_ff_actions: VirtioNetFfActions | undefined
 
-  constructor($given: VirtioAdminCmdCapGetResultGiven) {
+  constructor($layout: VirtioAdminCmdCapGetResultLayout, $given: VirtioAdminCmdCapGetResultGiven) {
     super()
+    this.$layout = $layout
     this.$given = $given
   }
 
   get $minimum(): number {
-    return 0
+    return this.$layout.$minimum
   }
 
   get $size(): number {
-    return (this.$given.data.id === VIRTIO_DEV_PARTS_CAP ? 2 : Math.max(0, this.$length))
+    return (this.$given.data.id === VIRTIO_DEV_PARTS_CAP ? 2 : (((this.$layout.$context.caller.device_id === 20) && (this.$given.data.id === 2048)) || ((this.$layout.$context.caller.device_id === 1) && (this.$given.data.id === 2051))) && (this.$given.data.id === 2048 || this.$given.data.id === 2051) ? 8 : (((this.$layout.$context.caller.device_id === 20) && (this.$given.data.id === 2049)) || ((this.$layout.$context.caller.device_id === 1) && (this.$given.data.id === 2052))) && (this.$given.data.id === 2049 || this.$given.data.id === 2052) ? (this.cap_specific_data_virtio_crypto_ipsec_sa_cap_data?.$size ?? 0) : (this.$layout.$context.caller.device_id === 1) && (this.$given.data.id === 2048) ? (this.$layout.$context.caller.device_id === 1 ? 20 : 0) : (this.$layout.$context.caller.device_id === 1) && (this.$given.data.id === 2049) ? (this.$layout.$context.caller.device_id === 1 ? (this.cap_specific_data_virtio_net_ff_cap_mask_data?.$size ?? 0) : 0) : (this.$layout.$context.caller.device_id === 1) && (this.$given.data.id === 2050) ? (this.$layout.$context.caller.device_id === 1 ? (this.cap_specific_data_virtio_net_ff_actions?.$size ?? 0) : 0) : Math.max(0, this.$length))
   }
 
   get cap_specific_data_virtio_dev_parts_cap(): VirtioDevPartsCap {
     return (this.#cap_specific_data_virtio_dev_parts_cap ??= new VirtioDevPartsCap()).$inside(this, this.$offset, 2)
   }
 
+  /**
+   * Only with ((device_id == 20 and data.id == VIRTIO_CRYPTO_IPSEC_RESOURCE_CAP) or (device_id == 1 and data.id ==
+   * VIRTIO_NET_IPSEC_RESOURCE_CAP)).
+   */
+  get cap_specific_data_virtio_crypto_ipsec_resource_cap(): VirtioCryptoIpsecResourceCap | undefined {
+    if (!((((this.$layout.$context.caller.device_id === 20) && (this.$given.data.id === 2048)) || ((this.$layout.$context.caller.device_id === 1) && (this.$given.data.id === 2051))))) return undefined
+    return (this.#cap_specific_data_virtio_crypto_ipsec_resource_cap ??= new VirtioCryptoIpsecResourceCap()).$inside(this, this.$offset, 8)
+  }
+
+  /**
+   * Only with ((device_id == 20 and data.id == VIRTIO_CRYPTO_IPSEC_SA_CAP) or (device_id == 1 and data.id ==
+   * VIRTIO_NET_IPSEC_SA_CAP)).
+   */
+  get cap_specific_data_virtio_crypto_ipsec_sa_cap_data(): VirtioCryptoIpsecSaCapData | undefined {
+    if (!((((this.$layout.$context.caller.device_id === 20) && (this.$given.data.id === 2049)) || ((this.$layout.$context.caller.device_id === 1) && (this.$given.data.id === 2052))))) return undefined
+    return (this.#cap_specific_data_virtio_crypto_ipsec_sa_cap_data ??= new VirtioCryptoIpsecSaCapData()).$inside(this, this.$offset, this.$length)
+  }
+
+  /** Only with device_id == 1. */
+  get cap_specific_data_virtio_net_ff_cap_data(): VirtioNetFfCapData | undefined {
+    if (!((this.$layout.$context.caller.device_id === 1))) return undefined
+    return (this.#cap_specific_data_virtio_net_ff_cap_data ??= new VirtioNetFfCapData()).$inside(this, this.$offset, 20)
+  }
+
+  /** Only with device_id == 1. */
+  get cap_specific_data_virtio_net_ff_cap_mask_data(): VirtioNetFfCapMaskData | undefined {
+    if (!((this.$layout.$context.caller.device_id === 1))) return undefined
+    return (this.#cap_specific_data_virtio_net_ff_cap_mask_data ??= new VirtioNetFfCapMaskData()).$inside(this, this.$offset, this.$length)
+  }
+
+  /** Only with device_id == 1. */
+  get cap_specific_data_virtio_net_ff_actions(): VirtioNetFfActions | undefined {
+    if (!((this.$layout.$context.caller.device_id === 1))) return undefined
+    return (this.#cap_specific_data_virtio_net_ff_actions ??= new VirtioNetFfActions()).$inside(this, this.$offset, this.$length)
+  }
+
+  /** Computes the layout, once per negotiation. */
+  static layout(context: VirtioAdminCmdCapGetResultContext): VirtioAdminCmdCapGetResultLayout {
+    let size = 0
+    return { $context: context, $minimum: size }
+  }
+
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: { readonly given: VirtioAdminCmdCapGetResultGiven }): VirtioAdminCmdCapGetResultValue {
-    return new VirtioAdminCmdCapGetResult(context.given).at(viewOf(bytes)).$get()
+  static decode(bytes: Uint8Array, context: { readonly caller: { device_id: number }; readonly given: VirtioAdminCmdCapGetResultGiven }): VirtioAdminCmdCapGetResultValue {
+    return new VirtioAdminCmdCapGetResult(VirtioAdminCmdCapGetResult.layout(context), context.given).at(viewOf(bytes)).$get()
   }
 
   /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioAdminCmdCapGetResultValue>, context: { readonly given: VirtioAdminCmdCapGetResultGiven }): Uint8Array {
-    const struct = new VirtioAdminCmdCapGetResult(context.given)
-    const bytes = new Uint8Array(VirtioAdminCmdCapGetResult.sizeOf(value))
+  static encode(value: Partial<VirtioAdminCmdCapGetResultValue>, context: { readonly caller: { device_id: number }; readonly given: VirtioAdminCmdCapGetResultGiven }): Uint8Array {
+    const struct = new VirtioAdminCmdCapGetResult(VirtioAdminCmdCapGetResult.layout(context), context.given)
+    const bytes = new Uint8Array(VirtioAdminCmdCapGetResult.sizeOf(value, struct.$layout))
     struct.at(viewOf(bytes)).$set(value)
     return bytes
   }
 
   /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioAdminCmdCapGetResultValue>): number {
-    return (value.cap_specific_data?.arm === 'virtio_dev_parts_cap' ? 2 : (value.cap_specific_data?.bytes.length ?? 0))
+  static sizeOf(value: Partial<VirtioAdminCmdCapGetResultValue>, layout: VirtioAdminCmdCapGetResultLayout): number {
+    return layout.$minimum + (value.cap_specific_data?.arm === 'virtio_dev_parts_cap' ? 2 : value.cap_specific_data?.arm === 'virtio_crypto_ipsec_resource_cap' ? (value.cap_specific_data.virtio_crypto_ipsec_resource_cap === undefined ? 0 : 8) : value.cap_specific_data?.arm === 'virtio_crypto_ipsec_sa_cap_data' ? VirtioCryptoIpsecSaCapData.sizeOf(value.cap_specific_data.virtio_crypto_ipsec_sa_cap_data ?? {}) : value.cap_specific_data?.arm === 'virtio_net_ff_cap_data' ? (layout.$context.caller.device_id === 1 ? 20 : 0) : value.cap_specific_data?.arm === 'virtio_net_ff_cap_mask_data' ? VirtioNetFfCapMaskData.sizeOf(value.cap_specific_data.virtio_net_ff_cap_mask_data ?? {}) : value.cap_specific_data?.arm === 'virtio_net_ff_actions' ? VirtioNetFfActions.sizeOf(value.cap_specific_data.virtio_net_ff_actions ?? {}) : (value.cap_specific_data?.bytes.length ?? 0))
   }
 
   /** The arm of `cap_specific_data` that is selected, as a plain value. */
   $cap_specific_data(): VirtioAdminCmdCapGetResultValue['cap_specific_data'] & {} {
     if ((available(this, this.$offset, 2) >= 2) && (this.$given.data.id === VIRTIO_DEV_PARTS_CAP)) return { arm: 'virtio_dev_parts_cap', virtio_dev_parts_cap: this.cap_specific_data_virtio_dev_parts_cap.$get() }
-    return { arm: undefined, bytes: bytesAt(this, this.$offset, (this.$given.data.id === VIRTIO_DEV_PARTS_CAP ? 2 : Math.max(0, this.$length))).slice() }
+    if ((((this.$layout.$context.caller.device_id === 20) && (this.$given.data.id === 2048)) || ((this.$layout.$context.caller.device_id === 1) && (this.$given.data.id === 2051))) && (this.$given.data.id === 2048 || this.$given.data.id === 2051)) return { arm: 'virtio_crypto_ipsec_resource_cap', virtio_crypto_ipsec_resource_cap: this.cap_specific_data_virtio_crypto_ipsec_resource_cap!.$get() }
+    if ((((this.$layout.$context.caller.device_id === 20) && (this.$given.data.id === 2049)) || ((this.$layout.$context.caller.device_id === 1) && (this.$given.data.id === 2052))) && (this.$given.data.id === 2049 || this.$given.data.id === 2052)) return { arm: 'virtio_crypto_ipsec_sa_cap_data', virtio_crypto_ipsec_sa_cap_data: this.cap_specific_data_virtio_crypto_ipsec_sa_cap_data!.$get() }
+    if ((this.$layout.$context.caller.device_id === 1) && (this.$given.data.id === 2048)) return { arm: 'virtio_net_ff_cap_data', virtio_net_ff_cap_data: this.cap_specific_data_virtio_net_ff_cap_data!.$get() }
+    if ((this.$layout.$context.caller.device_id === 1) && (this.$given.data.id === 2049)) return { arm: 'virtio_net_ff_cap_mask_data', virtio_net_ff_cap_mask_data: this.cap_specific_data_virtio_net_ff_cap_mask_data!.$get() }
+    if ((this.$layout.$context.caller.device_id === 1) && (this.$given.data.id === 2050)) return { arm: 'virtio_net_ff_actions', virtio_net_ff_actions: this.cap_specific_data_virtio_net_ff_actions!.$get() }
+    return { arm: undefined, bytes: bytesAt(this, this.$offset, (this.$given.data.id === VIRTIO_DEV_PARTS_CAP ? 2 : (((this.$layout.$context.caller.device_id === 20) && (this.$given.data.id === 2048)) || ((this.$layout.$context.caller.device_id === 1) && (this.$given.data.id === 2051))) && (this.$given.data.id === 2048 || this.$given.data.id === 2051) ? 8 : (((this.$layout.$context.caller.device_id === 20) && (this.$given.data.id === 2049)) || ((this.$layout.$context.caller.device_id === 1) && (this.$given.data.id === 2052))) && (this.$given.data.id === 2049 || this.$given.data.id === 2052) ? (this.cap_specific_data_virtio_crypto_ipsec_sa_cap_data?.$size ?? 0) : (this.$layout.$context.caller.device_id === 1) && (this.$given.data.id === 2048) ? (this.$layout.$context.caller.device_id === 1 ? 20 : 0) : (this.$layout.$context.caller.device_id === 1) && (this.$given.data.id === 2049) ? (this.$layout.$context.caller.device_id === 1 ? (this.cap_specific_data_virtio_net_ff_cap_mask_data?.$size ?? 0) : 0) : (this.$layout.$context.caller.device_id === 1) && (this.$given.data.id === 2050) ? (this.$layout.$context.caller.device_id === 1 ? (this.cap_specific_data_virtio_net_ff_actions?.$size ?? 0) : 0) : Math.max(0, this.$length))).slice() }
   }
 
   /** Reads all members into a plain value. */
@@ -246,6 +326,26 @@ export class VirtioAdminCmdCapGetResult extends Struct {
   $set(value: Partial<VirtioAdminCmdCapGetResultValue>): this {
     if (value.cap_specific_data !== undefined) {
       if (value.cap_specific_data.arm === 'virtio_dev_parts_cap') attached(this, this.cap_specific_data_virtio_dev_parts_cap, 'VirtioAdminCmdCapGetResult.cap_specific_data_virtio_dev_parts_cap').$set(value.cap_specific_data.virtio_dev_parts_cap)
+      if (value.cap_specific_data.arm === 'virtio_crypto_ipsec_resource_cap') {
+        if (!((((this.$layout.$context.caller.device_id === 20) && (this.$given.data.id === 2048)) || ((this.$layout.$context.caller.device_id === 1) && (this.$given.data.id === 2051))))) absent('VirtioAdminCmdCapGetResult.cap_specific_data_virtio_crypto_ipsec_resource_cap', '((device_id == 20 and data.id == VIRTIO_CRYPTO_IPSEC_RESOURCE_CAP) or (device_id == 1 and data.id == VIRTIO_NET_IPSEC_RESOURCE_CAP))')
+        attached(this, this.cap_specific_data_virtio_crypto_ipsec_resource_cap!, 'VirtioAdminCmdCapGetResult.cap_specific_data_virtio_crypto_ipsec_resource_cap').$set(value.cap_specific_data.virtio_crypto_ipsec_resource_cap)
+      }
+      if (value.cap_specific_data.arm === 'virtio_crypto_ipsec_sa_cap_data') {
+        if (!((((this.$layout.$context.caller.device_id === 20) && (this.$given.data.id === 2049)) || ((this.$layout.$context.caller.device_id === 1) && (this.$given.data.id === 2052))))) absent('VirtioAdminCmdCapGetResult.cap_specific_data_virtio_crypto_ipsec_sa_cap_data', '((device_id == 20 and data.id == VIRTIO_CRYPTO_IPSEC_SA_CAP) or (device_id == 1 and data.id == VIRTIO_NET_IPSEC_SA_CAP))')
+        attached(this, this.cap_specific_data_virtio_crypto_ipsec_sa_cap_data!, 'VirtioAdminCmdCapGetResult.cap_specific_data_virtio_crypto_ipsec_sa_cap_data').$set(value.cap_specific_data.virtio_crypto_ipsec_sa_cap_data)
+      }
+      if (value.cap_specific_data.arm === 'virtio_net_ff_cap_data') {
+        if (!((this.$layout.$context.caller.device_id === 1))) absent('VirtioAdminCmdCapGetResult.cap_specific_data_virtio_net_ff_cap_data', 'device_id == 1')
+        attached(this, this.cap_specific_data_virtio_net_ff_cap_data!, 'VirtioAdminCmdCapGetResult.cap_specific_data_virtio_net_ff_cap_data').$set(value.cap_specific_data.virtio_net_ff_cap_data)
+      }
+      if (value.cap_specific_data.arm === 'virtio_net_ff_cap_mask_data') {
+        if (!((this.$layout.$context.caller.device_id === 1))) absent('VirtioAdminCmdCapGetResult.cap_specific_data_virtio_net_ff_cap_mask_data', 'device_id == 1')
+        attached(this, this.cap_specific_data_virtio_net_ff_cap_mask_data!, 'VirtioAdminCmdCapGetResult.cap_specific_data_virtio_net_ff_cap_mask_data').$set(value.cap_specific_data.virtio_net_ff_cap_mask_data)
+      }
+      if (value.cap_specific_data.arm === 'virtio_net_ff_actions') {
+        if (!((this.$layout.$context.caller.device_id === 1))) absent('VirtioAdminCmdCapGetResult.cap_specific_data_virtio_net_ff_actions', 'device_id == 1')
+        attached(this, this.cap_specific_data_virtio_net_ff_actions!, 'VirtioAdminCmdCapGetResult.cap_specific_data_virtio_net_ff_actions').$set(value.cap_specific_data.virtio_net_ff_actions)
+      }
       if (value.cap_specific_data.arm === undefined) putBytes(this, this.$offset, value.cap_specific_data.bytes.length, value.cap_specific_data.bytes, 'VirtioAdminCmdCapGetResult.cap_specific_data')
     }
     if (value.cap_specific_data !== undefined) checkArm(value.cap_specific_data.arm, this.$cap_specific_data().arm, 'VirtioAdminCmdCapGetResult.cap_specific_data')
@@ -257,7 +357,17 @@ export class VirtioAdminCmdCapGetResult extends Struct {
 export interface VirtioAdminCmdCapSetDataValue {
   /** One of {@link virtio_cap_id}. */
   id: number
-  cap_specific_data: { arm: 'virtio_dev_parts_cap'; virtio_dev_parts_cap: VirtioDevPartsCapValue } | { arm: undefined; bytes: Uint8Array }
+  cap_specific_data: { arm: 'virtio_dev_parts_cap'; virtio_dev_parts_cap: VirtioDevPartsCapValue } | { arm: 'virtio_crypto_ipsec_resource_cap'; virtio_crypto_ipsec_resource_cap: VirtioCryptoIpsecResourceCapValue } | { arm: 'virtio_crypto_ipsec_sa_cap_data'; virtio_crypto_ipsec_sa_cap_data: VirtioCryptoIpsecSaCapDataValue } | { arm: 'virtio_net_ff_cap_data'; virtio_net_ff_cap_data: VirtioNetFfCapDataValue } | { arm: 'virtio_net_ff_cap_mask_data'; virtio_net_ff_cap_mask_data: VirtioNetFfCapMaskDataValue } | { arm: 'virtio_net_ff_actions'; virtio_net_ff_actions: VirtioNetFfActionsValue } | { arm: undefined; bytes: Uint8Array }
+}
+
+/** What the layout of `virtio_admin_cmd_cap_set_data` depends on. */
+export type VirtioAdminCmdCapSetDataContext = { readonly caller: { device_id: number } }
+
+/** Where the members of `virtio_admin_cmd_cap_set_data` stand after a negotiation; -1: absent. */
+export interface VirtioAdminCmdCapSetDataLayout {
+  readonly $context: VirtioAdminCmdCapSetDataContext
+  /** Bytes that are always there. */
+  readonly $minimum: number
 }
 
 /**
@@ -267,14 +377,26 @@ export interface VirtioAdminCmdCapSetDataValue {
 export class VirtioAdminCmdCapSetData extends Struct {
   /** Offsets of members in bytes. */
   static readonly offsetOf = { id: 0, reserved: 2, cap_specific_data: 8 } as const
+  /** Where the members stand. */
+  readonly $layout: VirtioAdminCmdCapSetDataLayout
   #cap_specific_data_virtio_dev_parts_cap: VirtioDevPartsCap | undefined
+  #cap_specific_data_virtio_crypto_ipsec_resource_cap: VirtioCryptoIpsecResourceCap | undefined
+  #cap_specific_data_virtio_crypto_ipsec_sa_cap_data: VirtioCryptoIpsecSaCapData | undefined
+  #cap_specific_data_virtio_net_ff_cap_data: VirtioNetFfCapData | undefined
+  #cap_specific_data_virtio_net_ff_cap_mask_data: VirtioNetFfCapMaskData | undefined
+  #cap_specific_data_virtio_net_ff_actions: VirtioNetFfActions | undefined
+
+  constructor($layout: VirtioAdminCmdCapSetDataLayout) {
+    super()
+    this.$layout = $layout
+  }
 
   get $minimum(): number {
-    return 8
+    return this.$layout.$minimum
   }
 
   get $size(): number {
-    return 8 + (this.id === VIRTIO_DEV_PARTS_CAP ? 2 : Math.max(0, this.$length - 8))
+    return 8 + (this.id === VIRTIO_DEV_PARTS_CAP ? 2 : (((this.$layout.$context.caller.device_id === 20) && (this.id === 2048)) || ((this.$layout.$context.caller.device_id === 1) && (this.id === 2051))) && (this.id === 2048 || this.id === 2051) ? 8 : (((this.$layout.$context.caller.device_id === 20) && (this.id === 2049)) || ((this.$layout.$context.caller.device_id === 1) && (this.id === 2052))) && (this.id === 2049 || this.id === 2052) ? (this.cap_specific_data_virtio_crypto_ipsec_sa_cap_data?.$size ?? 0) : (this.$layout.$context.caller.device_id === 1) && (this.id === 2048) ? (this.$layout.$context.caller.device_id === 1 ? 20 : 0) : (this.$layout.$context.caller.device_id === 1) && (this.id === 2049) ? (this.$layout.$context.caller.device_id === 1 ? (this.cap_specific_data_virtio_net_ff_cap_mask_data?.$size ?? 0) : 0) : (this.$layout.$context.caller.device_id === 1) && (this.id === 2050) ? (this.$layout.$context.caller.device_id === 1 ? (this.cap_specific_data_virtio_net_ff_actions?.$size ?? 0) : 0) : Math.max(0, this.$length - 8))
   }
 
   /** One of {@link virtio_cap_id}. */
@@ -290,28 +412,75 @@ export class VirtioAdminCmdCapSetData extends Struct {
     return (this.#cap_specific_data_virtio_dev_parts_cap ??= new VirtioDevPartsCap()).$inside(this, this.$offset + 8, 2)
   }
 
+  /**
+   * Only with ((device_id == 20 and id == VIRTIO_CRYPTO_IPSEC_RESOURCE_CAP) or (device_id == 1 and id ==
+   * VIRTIO_NET_IPSEC_RESOURCE_CAP)).
+   */
+  get cap_specific_data_virtio_crypto_ipsec_resource_cap(): VirtioCryptoIpsecResourceCap | undefined {
+    if (!((((this.$layout.$context.caller.device_id === 20) && (this.id === 2048)) || ((this.$layout.$context.caller.device_id === 1) && (this.id === 2051))))) return undefined
+    return (this.#cap_specific_data_virtio_crypto_ipsec_resource_cap ??= new VirtioCryptoIpsecResourceCap()).$inside(this, this.$offset + 8, 8)
+  }
+
+  /**
+   * Only with ((device_id == 20 and id == VIRTIO_CRYPTO_IPSEC_SA_CAP) or (device_id == 1 and id ==
+   * VIRTIO_NET_IPSEC_SA_CAP)).
+   */
+  get cap_specific_data_virtio_crypto_ipsec_sa_cap_data(): VirtioCryptoIpsecSaCapData | undefined {
+    if (!((((this.$layout.$context.caller.device_id === 20) && (this.id === 2049)) || ((this.$layout.$context.caller.device_id === 1) && (this.id === 2052))))) return undefined
+    return (this.#cap_specific_data_virtio_crypto_ipsec_sa_cap_data ??= new VirtioCryptoIpsecSaCapData()).$inside(this, this.$offset + 8, this.$offset + this.$length - (this.$offset + 8))
+  }
+
+  /** Only with device_id == 1. */
+  get cap_specific_data_virtio_net_ff_cap_data(): VirtioNetFfCapData | undefined {
+    if (!((this.$layout.$context.caller.device_id === 1))) return undefined
+    return (this.#cap_specific_data_virtio_net_ff_cap_data ??= new VirtioNetFfCapData()).$inside(this, this.$offset + 8, 20)
+  }
+
+  /** Only with device_id == 1. */
+  get cap_specific_data_virtio_net_ff_cap_mask_data(): VirtioNetFfCapMaskData | undefined {
+    if (!((this.$layout.$context.caller.device_id === 1))) return undefined
+    return (this.#cap_specific_data_virtio_net_ff_cap_mask_data ??= new VirtioNetFfCapMaskData()).$inside(this, this.$offset + 8, this.$offset + this.$length - (this.$offset + 8))
+  }
+
+  /** Only with device_id == 1. */
+  get cap_specific_data_virtio_net_ff_actions(): VirtioNetFfActions | undefined {
+    if (!((this.$layout.$context.caller.device_id === 1))) return undefined
+    return (this.#cap_specific_data_virtio_net_ff_actions ??= new VirtioNetFfActions()).$inside(this, this.$offset + 8, this.$offset + this.$length - (this.$offset + 8))
+  }
+
+  /** Computes the layout, once per negotiation. */
+  static layout(context: VirtioAdminCmdCapSetDataContext): VirtioAdminCmdCapSetDataLayout {
+    let size = 8
+    return { $context: context, $minimum: size }
+  }
+
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioAdminCmdCapSetDataValue {
-    return new VirtioAdminCmdCapSetData().at(viewOf(bytes)).$get()
+  static decode(bytes: Uint8Array, context: VirtioAdminCmdCapSetDataContext): VirtioAdminCmdCapSetDataValue {
+    return new VirtioAdminCmdCapSetData(VirtioAdminCmdCapSetData.layout(context)).at(viewOf(bytes)).$get()
   }
 
   /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioAdminCmdCapSetDataValue>): Uint8Array {
-    const struct = new VirtioAdminCmdCapSetData()
-    const bytes = new Uint8Array(VirtioAdminCmdCapSetData.sizeOf(value))
+  static encode(value: Partial<VirtioAdminCmdCapSetDataValue>, context: VirtioAdminCmdCapSetDataContext): Uint8Array {
+    const struct = new VirtioAdminCmdCapSetData(VirtioAdminCmdCapSetData.layout(context))
+    const bytes = new Uint8Array(VirtioAdminCmdCapSetData.sizeOf(value, struct.$layout))
     struct.at(viewOf(bytes)).$set(value)
     return bytes
   }
 
   /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioAdminCmdCapSetDataValue>): number {
-    return 8 + (value.cap_specific_data?.arm === 'virtio_dev_parts_cap' ? 2 : (value.cap_specific_data?.bytes.length ?? 0))
+  static sizeOf(value: Partial<VirtioAdminCmdCapSetDataValue>, layout: VirtioAdminCmdCapSetDataLayout): number {
+    return layout.$minimum + (value.cap_specific_data?.arm === 'virtio_dev_parts_cap' ? 2 : value.cap_specific_data?.arm === 'virtio_crypto_ipsec_resource_cap' ? 8 : value.cap_specific_data?.arm === 'virtio_crypto_ipsec_sa_cap_data' ? VirtioCryptoIpsecSaCapData.sizeOf(value.cap_specific_data.virtio_crypto_ipsec_sa_cap_data ?? {}) : value.cap_specific_data?.arm === 'virtio_net_ff_cap_data' ? (layout.$context.caller.device_id === 1 ? 20 : 0) : value.cap_specific_data?.arm === 'virtio_net_ff_cap_mask_data' ? VirtioNetFfCapMaskData.sizeOf(value.cap_specific_data.virtio_net_ff_cap_mask_data ?? {}) : value.cap_specific_data?.arm === 'virtio_net_ff_actions' ? VirtioNetFfActions.sizeOf(value.cap_specific_data.virtio_net_ff_actions ?? {}) : (value.cap_specific_data?.bytes.length ?? 0))
   }
 
   /** The arm of `cap_specific_data` that is selected, as a plain value. */
   $cap_specific_data(): VirtioAdminCmdCapSetDataValue['cap_specific_data'] & {} {
     if ((available(this, this.$offset + 8, 2) >= 2) && (this.id === VIRTIO_DEV_PARTS_CAP)) return { arm: 'virtio_dev_parts_cap', virtio_dev_parts_cap: this.cap_specific_data_virtio_dev_parts_cap.$get() }
-    return { arm: undefined, bytes: bytesAt(this, this.$offset + 8, (this.id === VIRTIO_DEV_PARTS_CAP ? 2 : Math.max(0, this.$length - 8))).slice() }
+    if ((((this.$layout.$context.caller.device_id === 20) && (this.id === 2048)) || ((this.$layout.$context.caller.device_id === 1) && (this.id === 2051))) && (this.id === 2048 || this.id === 2051)) return { arm: 'virtio_crypto_ipsec_resource_cap', virtio_crypto_ipsec_resource_cap: this.cap_specific_data_virtio_crypto_ipsec_resource_cap!.$get() }
+    if ((((this.$layout.$context.caller.device_id === 20) && (this.id === 2049)) || ((this.$layout.$context.caller.device_id === 1) && (this.id === 2052))) && (this.id === 2049 || this.id === 2052)) return { arm: 'virtio_crypto_ipsec_sa_cap_data', virtio_crypto_ipsec_sa_cap_data: this.cap_specific_data_virtio_crypto_ipsec_sa_cap_data!.$get() }
+    if ((this.$layout.$context.caller.device_id === 1) && (this.id === 2048)) return { arm: 'virtio_net_ff_cap_data', virtio_net_ff_cap_data: this.cap_specific_data_virtio_net_ff_cap_data!.$get() }
+    if ((this.$layout.$context.caller.device_id === 1) && (this.id === 2049)) return { arm: 'virtio_net_ff_cap_mask_data', virtio_net_ff_cap_mask_data: this.cap_specific_data_virtio_net_ff_cap_mask_data!.$get() }
+    if ((this.$layout.$context.caller.device_id === 1) && (this.id === 2050)) return { arm: 'virtio_net_ff_actions', virtio_net_ff_actions: this.cap_specific_data_virtio_net_ff_actions!.$get() }
+    return { arm: undefined, bytes: bytesAt(this, this.$offset + 8, (this.id === VIRTIO_DEV_PARTS_CAP ? 2 : (((this.$layout.$context.caller.device_id === 20) && (this.id === 2048)) || ((this.$layout.$context.caller.device_id === 1) && (this.id === 2051))) && (this.id === 2048 || this.id === 2051) ? 8 : (((this.$layout.$context.caller.device_id === 20) && (this.id === 2049)) || ((this.$layout.$context.caller.device_id === 1) && (this.id === 2052))) && (this.id === 2049 || this.id === 2052) ? (this.cap_specific_data_virtio_crypto_ipsec_sa_cap_data?.$size ?? 0) : (this.$layout.$context.caller.device_id === 1) && (this.id === 2048) ? (this.$layout.$context.caller.device_id === 1 ? 20 : 0) : (this.$layout.$context.caller.device_id === 1) && (this.id === 2049) ? (this.$layout.$context.caller.device_id === 1 ? (this.cap_specific_data_virtio_net_ff_cap_mask_data?.$size ?? 0) : 0) : (this.$layout.$context.caller.device_id === 1) && (this.id === 2050) ? (this.$layout.$context.caller.device_id === 1 ? (this.cap_specific_data_virtio_net_ff_actions?.$size ?? 0) : 0) : Math.max(0, this.$length - 8))).slice() }
   }
 
   /** Reads all members into a plain value. */
@@ -327,6 +496,26 @@ export class VirtioAdminCmdCapSetData extends Struct {
     if (value.id !== undefined) this.id = value.id
     if (value.cap_specific_data !== undefined) {
       if (value.cap_specific_data.arm === 'virtio_dev_parts_cap') attached(this, this.cap_specific_data_virtio_dev_parts_cap, 'VirtioAdminCmdCapSetData.cap_specific_data_virtio_dev_parts_cap').$set(value.cap_specific_data.virtio_dev_parts_cap)
+      if (value.cap_specific_data.arm === 'virtio_crypto_ipsec_resource_cap') {
+        if (!((((this.$layout.$context.caller.device_id === 20) && (this.id === 2048)) || ((this.$layout.$context.caller.device_id === 1) && (this.id === 2051))))) absent('VirtioAdminCmdCapSetData.cap_specific_data_virtio_crypto_ipsec_resource_cap', '((device_id == 20 and id == VIRTIO_CRYPTO_IPSEC_RESOURCE_CAP) or (device_id == 1 and id == VIRTIO_NET_IPSEC_RESOURCE_CAP))')
+        attached(this, this.cap_specific_data_virtio_crypto_ipsec_resource_cap!, 'VirtioAdminCmdCapSetData.cap_specific_data_virtio_crypto_ipsec_resource_cap').$set(value.cap_specific_data.virtio_crypto_ipsec_resource_cap)
+      }
+      if (value.cap_specific_data.arm === 'virtio_crypto_ipsec_sa_cap_data') {
+        if (!((((this.$layout.$context.caller.device_id === 20) && (this.id === 2049)) || ((this.$layout.$context.caller.device_id === 1) && (this.id === 2052))))) absent('VirtioAdminCmdCapSetData.cap_specific_data_virtio_crypto_ipsec_sa_cap_data', '((device_id == 20 and id == VIRTIO_CRYPTO_IPSEC_SA_CAP) or (device_id == 1 and id == VIRTIO_NET_IPSEC_SA_CAP))')
+        attached(this, this.cap_specific_data_virtio_crypto_ipsec_sa_cap_data!, 'VirtioAdminCmdCapSetData.cap_specific_data_virtio_crypto_ipsec_sa_cap_data').$set(value.cap_specific_data.virtio_crypto_ipsec_sa_cap_data)
+      }
+      if (value.cap_specific_data.arm === 'virtio_net_ff_cap_data') {
+        if (!((this.$layout.$context.caller.device_id === 1))) absent('VirtioAdminCmdCapSetData.cap_specific_data_virtio_net_ff_cap_data', 'device_id == 1')
+        attached(this, this.cap_specific_data_virtio_net_ff_cap_data!, 'VirtioAdminCmdCapSetData.cap_specific_data_virtio_net_ff_cap_data').$set(value.cap_specific_data.virtio_net_ff_cap_data)
+      }
+      if (value.cap_specific_data.arm === 'virtio_net_ff_cap_mask_data') {
+        if (!((this.$layout.$context.caller.device_id === 1))) absent('VirtioAdminCmdCapSetData.cap_specific_data_virtio_net_ff_cap_mask_data', 'device_id == 1')
+        attached(this, this.cap_specific_data_virtio_net_ff_cap_mask_data!, 'VirtioAdminCmdCapSetData.cap_specific_data_virtio_net_ff_cap_mask_data').$set(value.cap_specific_data.virtio_net_ff_cap_mask_data)
+      }
+      if (value.cap_specific_data.arm === 'virtio_net_ff_actions') {
+        if (!((this.$layout.$context.caller.device_id === 1))) absent('VirtioAdminCmdCapSetData.cap_specific_data_virtio_net_ff_actions', 'device_id == 1')
+        attached(this, this.cap_specific_data_virtio_net_ff_actions!, 'VirtioAdminCmdCapSetData.cap_specific_data_virtio_net_ff_actions').$set(value.cap_specific_data.virtio_net_ff_actions)
+      }
       if (value.cap_specific_data.arm === undefined) putBytes(this, this.$offset + 8, value.cap_specific_data.bytes.length, value.cap_specific_data.bytes, 'VirtioAdminCmdCapSetData.cap_specific_data')
     }
     if (value.cap_specific_data !== undefined) checkArm(value.cap_specific_data.arm, this.$cap_specific_data().arm, 'VirtioAdminCmdCapSetData.cap_specific_data')

@@ -3,6 +3,7 @@
 
 import {
   Struct,
+  absent,
   attached,
   available,
   bytesAt,
@@ -14,6 +15,18 @@ import {
   viewOf,
 } from 'virtgen/codegen/v1/wire'
 import { VirtioResourceObjDevParts, type VirtioResourceObjDevPartsValue } from 'virtgen/wire/admin-cmds-device-parts'
+import {
+  VirtioCryptoResourceObjIpsecSa256bKey,
+  type VirtioCryptoResourceObjIpsecSa256bKeyValue,
+} from 'virtgen/wire/crypto'
+import {
+  VirtioNetResourceObjFfClassifier,
+  type VirtioNetResourceObjFfClassifierValue,
+  VirtioNetResourceObjFfGroup,
+  type VirtioNetResourceObjFfGroupValue,
+  VirtioNetResourceObjFfRule,
+  type VirtioNetResourceObjFfRuleValue,
+} from 'virtgen/wire/net'
 
 /** Reads or writes device parts. */
 export const VIRTIO_RESOURCE_OBJ_DEV_PARTS = 0
@@ -106,7 +119,17 @@ export interface VirtioAdminCmdResourceObjCreateDataValue {
   hdr: VirtioAdminCmdResourceObjCmdHdrValue
   /** 0, unless the type of object says otherwise. */
   flags: bigint
-  resource_obj_specific_data: { arm: 'virtio_resource_obj_dev_parts'; virtio_resource_obj_dev_parts: VirtioResourceObjDevPartsValue } | { arm: undefined; bytes: Uint8Array }
+  resource_obj_specific_data: { arm: 'virtio_resource_obj_dev_parts'; virtio_resource_obj_dev_parts: VirtioResourceObjDevPartsValue } | { arm: 'virtio_crypto_resource_obj_ipsec_sa_256b_key'; virtio_crypto_resource_obj_ipsec_sa_256b_key: VirtioCryptoResourceObjIpsecSa256bKeyValue } | { arm: 'virtio_net_resource_obj_ff_group'; virtio_net_resource_obj_ff_group: VirtioNetResourceObjFfGroupValue } | { arm: 'virtio_net_resource_obj_ff_classifier'; virtio_net_resource_obj_ff_classifier: VirtioNetResourceObjFfClassifierValue } | { arm: 'virtio_net_resource_obj_ff_rule'; virtio_net_resource_obj_ff_rule: VirtioNetResourceObjFfRuleValue } | { arm: undefined; bytes: Uint8Array }
+}
+
+/** What the layout of `virtio_admin_cmd_resource_obj_create_data` depends on. */
+export type VirtioAdminCmdResourceObjCreateDataContext = { readonly caller: { device_id: number } }
+
+/** Where the members of `virtio_admin_cmd_resource_obj_create_data` stand after a negotiation; -1: absent. */
+export interface VirtioAdminCmdResourceObjCreateDataLayout {
+  readonly $context: VirtioAdminCmdResourceObjCreateDataContext
+  /** Bytes that are always there. */
+  readonly $minimum: number
 }
 
 /**
@@ -116,15 +139,26 @@ export interface VirtioAdminCmdResourceObjCreateDataValue {
 export class VirtioAdminCmdResourceObjCreateData extends Struct {
   /** Offsets of members in bytes. */
   static readonly offsetOf = { hdr: 0, flags: 8, resource_obj_specific_data: 16 } as const
+  /** Where the members stand. */
+  readonly $layout: VirtioAdminCmdResourceObjCreateDataLayout
   #hdr: VirtioAdminCmdResourceObjCmdHdr | undefined
   #resource_obj_specific_data_virtio_resource_obj_dev_parts: VirtioResourceObjDevParts | undefined
+  #resource_obj_specific_data_virtio_crypto_resource_obj_ipsec_sa_256b_key: VirtioCryptoResourceObjIpsecSa256bKey | undefined
+  #resource_obj_specific_data_virtio_net_resource_obj_ff_group: VirtioNetResourceObjFfGroup | undefined
+  #resource_obj_specific_data_virtio_net_resource_obj_ff_classifier: VirtioNetResourceObjFfClassifier | undefined
+  #resource_obj_specific_data_virtio_net_resource_obj_ff_rule: VirtioNetResourceObjFfRule | undefined
+
+  constructor($layout: VirtioAdminCmdResourceObjCreateDataLayout) {
+    super()
+    this.$layout = $layout
+  }
 
   get $minimum(): number {
-    return 16
+    return this.$layout.$minimum
   }
 
   get $size(): number {
-    return 16 + (this.hdr.type === VIRTIO_RESOURCE_OBJ_DEV_PARTS ? 8 : Math.max(0, this.$length - 16))
+    return 16 + (this.hdr.type === VIRTIO_RESOURCE_OBJ_DEV_PARTS ? 8 : (((this.$layout.$context.caller.device_id === 20) && ((this.hdr.type === 512) || (this.hdr.type === 513))) || ((this.$layout.$context.caller.device_id === 1) && ((this.hdr.type === 515) || (this.hdr.type === 516)))) && (this.hdr.type === 512 || this.hdr.type === 513 || this.hdr.type === 515 || this.hdr.type === 516) ? 196 : (this.$layout.$context.caller.device_id === 1) && (this.hdr.type === 512) ? (this.$layout.$context.caller.device_id === 1 ? 2 : 0) : (this.$layout.$context.caller.device_id === 1) && (this.hdr.type === 513) ? (this.$layout.$context.caller.device_id === 1 ? (this.resource_obj_specific_data_virtio_net_resource_obj_ff_classifier?.$size ?? 0) : 0) : (this.$layout.$context.caller.device_id === 1) && (this.hdr.type === 514) ? (this.$layout.$context.caller.device_id === 1 ? (this.resource_obj_specific_data_virtio_net_resource_obj_ff_rule?.$size ?? 0) : 0) : Math.max(0, this.$length - 16))
   }
 
   get hdr(): VirtioAdminCmdResourceObjCmdHdr {
@@ -144,28 +178,66 @@ export class VirtioAdminCmdResourceObjCreateData extends Struct {
     return (this.#resource_obj_specific_data_virtio_resource_obj_dev_parts ??= new VirtioResourceObjDevParts()).$inside(this, this.$offset + 16, 8)
   }
 
+  /**
+   * Only with ((device_id == 20 and (hdr.type == VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_OUTBOUND_SA or hdr.type ==
+   * VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_INBOUND_SA)) or (device_id == 1 and (hdr.type ==
+   * VIRTIO_NET_RESOURCE_OBJ_IPSEC_OUTB_SA or hdr.type == VIRTIO_NET_RESOURCE_OBJ_IPSEC_INB_SA))).
+   */
+  get resource_obj_specific_data_virtio_crypto_resource_obj_ipsec_sa_256b_key(): VirtioCryptoResourceObjIpsecSa256bKey | undefined {
+    if (!((((this.$layout.$context.caller.device_id === 20) && ((this.hdr.type === 512) || (this.hdr.type === 513))) || ((this.$layout.$context.caller.device_id === 1) && ((this.hdr.type === 515) || (this.hdr.type === 516)))))) return undefined
+    return (this.#resource_obj_specific_data_virtio_crypto_resource_obj_ipsec_sa_256b_key ??= new VirtioCryptoResourceObjIpsecSa256bKey()).$inside(this, this.$offset + 16, 196)
+  }
+
+  /** Only with device_id == 1. */
+  get resource_obj_specific_data_virtio_net_resource_obj_ff_group(): VirtioNetResourceObjFfGroup | undefined {
+    if (!((this.$layout.$context.caller.device_id === 1))) return undefined
+    return (this.#resource_obj_specific_data_virtio_net_resource_obj_ff_group ??= new VirtioNetResourceObjFfGroup()).$inside(this, this.$offset + 16, 2)
+  }
+
+  /** Only with device_id == 1. */
+  get resource_obj_specific_data_virtio_net_resource_obj_ff_classifier(): VirtioNetResourceObjFfClassifier | undefined {
+    if (!((this.$layout.$context.caller.device_id === 1))) return undefined
+    return (this.#resource_obj_specific_data_virtio_net_resource_obj_ff_classifier ??= new VirtioNetResourceObjFfClassifier()).$inside(this, this.$offset + 16, this.$offset + this.$length - (this.$offset + 16))
+  }
+
+  /** Only with device_id == 1. */
+  get resource_obj_specific_data_virtio_net_resource_obj_ff_rule(): VirtioNetResourceObjFfRule | undefined {
+    if (!((this.$layout.$context.caller.device_id === 1))) return undefined
+    return (this.#resource_obj_specific_data_virtio_net_resource_obj_ff_rule ??= new VirtioNetResourceObjFfRule()).$inside(this, this.$offset + 16, this.$offset + this.$length - (this.$offset + 16))
+  }
+
+  /** Computes the layout, once per negotiation. */
+  static layout(context: VirtioAdminCmdResourceObjCreateDataContext): VirtioAdminCmdResourceObjCreateDataLayout {
+    let size = 16
+    return { $context: context, $minimum: size }
+  }
+
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioAdminCmdResourceObjCreateDataValue {
-    return new VirtioAdminCmdResourceObjCreateData().at(viewOf(bytes)).$get()
+  static decode(bytes: Uint8Array, context: VirtioAdminCmdResourceObjCreateDataContext): VirtioAdminCmdResourceObjCreateDataValue {
+    return new VirtioAdminCmdResourceObjCreateData(VirtioAdminCmdResourceObjCreateData.layout(context)).at(viewOf(bytes)).$get()
   }
 
   /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioAdminCmdResourceObjCreateDataValue>): Uint8Array {
-    const struct = new VirtioAdminCmdResourceObjCreateData()
-    const bytes = new Uint8Array(VirtioAdminCmdResourceObjCreateData.sizeOf(value))
+  static encode(value: Partial<VirtioAdminCmdResourceObjCreateDataValue>, context: VirtioAdminCmdResourceObjCreateDataContext): Uint8Array {
+    const struct = new VirtioAdminCmdResourceObjCreateData(VirtioAdminCmdResourceObjCreateData.layout(context))
+    const bytes = new Uint8Array(VirtioAdminCmdResourceObjCreateData.sizeOf(value, struct.$layout))
     struct.at(viewOf(bytes)).$set(value)
     return bytes
   }
 
   /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioAdminCmdResourceObjCreateDataValue>): number {
-    return 16 + (value.resource_obj_specific_data?.arm === 'virtio_resource_obj_dev_parts' ? 8 : (value.resource_obj_specific_data?.bytes.length ?? 0))
+  static sizeOf(value: Partial<VirtioAdminCmdResourceObjCreateDataValue>, layout: VirtioAdminCmdResourceObjCreateDataLayout): number {
+    return layout.$minimum + (value.resource_obj_specific_data?.arm === 'virtio_resource_obj_dev_parts' ? 8 : value.resource_obj_specific_data?.arm === 'virtio_crypto_resource_obj_ipsec_sa_256b_key' ? 196 : value.resource_obj_specific_data?.arm === 'virtio_net_resource_obj_ff_group' ? (layout.$context.caller.device_id === 1 ? 2 : 0) : value.resource_obj_specific_data?.arm === 'virtio_net_resource_obj_ff_classifier' ? VirtioNetResourceObjFfClassifier.sizeOf(value.resource_obj_specific_data.virtio_net_resource_obj_ff_classifier ?? {}) : value.resource_obj_specific_data?.arm === 'virtio_net_resource_obj_ff_rule' ? VirtioNetResourceObjFfRule.sizeOf(value.resource_obj_specific_data.virtio_net_resource_obj_ff_rule ?? {}) : (value.resource_obj_specific_data?.bytes.length ?? 0))
   }
 
   /** The arm of `resource_obj_specific_data` that is selected, as a plain value. */
   $resource_obj_specific_data(): VirtioAdminCmdResourceObjCreateDataValue['resource_obj_specific_data'] & {} {
     if ((available(this, this.$offset + 16, 8) >= 8) && (this.hdr.type === VIRTIO_RESOURCE_OBJ_DEV_PARTS)) return { arm: 'virtio_resource_obj_dev_parts', virtio_resource_obj_dev_parts: this.resource_obj_specific_data_virtio_resource_obj_dev_parts.$get() }
-    return { arm: undefined, bytes: bytesAt(this, this.$offset + 16, (this.hdr.type === VIRTIO_RESOURCE_OBJ_DEV_PARTS ? 8 : Math.max(0, this.$length - 16))).slice() }
+    if ((((this.$layout.$context.caller.device_id === 20) && ((this.hdr.type === 512) || (this.hdr.type === 513))) || ((this.$layout.$context.caller.device_id === 1) && ((this.hdr.type === 515) || (this.hdr.type === 516)))) && (this.hdr.type === 512 || this.hdr.type === 513 || this.hdr.type === 515 || this.hdr.type === 516)) return { arm: 'virtio_crypto_resource_obj_ipsec_sa_256b_key', virtio_crypto_resource_obj_ipsec_sa_256b_key: this.resource_obj_specific_data_virtio_crypto_resource_obj_ipsec_sa_256b_key!.$get() }
+    if ((this.$layout.$context.caller.device_id === 1) && (this.hdr.type === 512)) return { arm: 'virtio_net_resource_obj_ff_group', virtio_net_resource_obj_ff_group: this.resource_obj_specific_data_virtio_net_resource_obj_ff_group!.$get() }
+    if ((this.$layout.$context.caller.device_id === 1) && (this.hdr.type === 513)) return { arm: 'virtio_net_resource_obj_ff_classifier', virtio_net_resource_obj_ff_classifier: this.resource_obj_specific_data_virtio_net_resource_obj_ff_classifier!.$get() }
+    if ((this.$layout.$context.caller.device_id === 1) && (this.hdr.type === 514)) return { arm: 'virtio_net_resource_obj_ff_rule', virtio_net_resource_obj_ff_rule: this.resource_obj_specific_data_virtio_net_resource_obj_ff_rule!.$get() }
+    return { arm: undefined, bytes: bytesAt(this, this.$offset + 16, (this.hdr.type === VIRTIO_RESOURCE_OBJ_DEV_PARTS ? 8 : (((this.$layout.$context.caller.device_id === 20) && ((this.hdr.type === 512) || (this.hdr.type === 513))) || ((this.$layout.$context.caller.device_id === 1) && ((this.hdr.type === 515) || (this.hdr.type === 516)))) && (this.hdr.type === 512 || this.hdr.type === 513 || this.hdr.type === 515 || this.hdr.type === 516) ? 196 : (this.$layout.$context.caller.device_id === 1) && (this.hdr.type === 512) ? (this.$layout.$context.caller.device_id === 1 ? 2 : 0) : (this.$layout.$context.caller.device_id === 1) && (this.hdr.type === 513) ? (this.$layout.$context.caller.device_id === 1 ? (this.resource_obj_specific_data_virtio_net_resource_obj_ff_classifier?.$size ?? 0) : 0) : (this.$layout.$context.caller.device_id === 1) && (this.hdr.type === 514) ? (this.$layout.$context.caller.device_id === 1 ? (this.resource_obj_specific_data_virtio_net_resource_obj_ff_rule?.$size ?? 0) : 0) : Math.max(0, this.$length - 16))).slice() }
   }
 
   /** Reads all members into a plain value. */
@@ -183,6 +255,22 @@ export class VirtioAdminCmdResourceObjCreateData extends Struct {
     if (value.flags !== undefined) this.flags = value.flags
     if (value.resource_obj_specific_data !== undefined) {
       if (value.resource_obj_specific_data.arm === 'virtio_resource_obj_dev_parts') attached(this, this.resource_obj_specific_data_virtio_resource_obj_dev_parts, 'VirtioAdminCmdResourceObjCreateData.resource_obj_specific_data_virtio_resource_obj_dev_parts').$set(value.resource_obj_specific_data.virtio_resource_obj_dev_parts)
+      if (value.resource_obj_specific_data.arm === 'virtio_crypto_resource_obj_ipsec_sa_256b_key') {
+        if (!((((this.$layout.$context.caller.device_id === 20) && ((this.hdr.type === 512) || (this.hdr.type === 513))) || ((this.$layout.$context.caller.device_id === 1) && ((this.hdr.type === 515) || (this.hdr.type === 516)))))) absent('VirtioAdminCmdResourceObjCreateData.resource_obj_specific_data_virtio_crypto_resource_obj_ipsec_sa_256b_key', '((device_id == 20 and (hdr.type == VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_OUTBOUND_SA or hdr.type == VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_INBOUND_SA)) or (device_id == 1 and (hdr.type == VIRTIO_NET_RESOURCE_OBJ_IPSEC_OUTB_SA or hdr.type == VIRTIO_NET_RESOURCE_OBJ_IPSEC_INB_SA)))')
+        attached(this, this.resource_obj_specific_data_virtio_crypto_resource_obj_ipsec_sa_256b_key!, 'VirtioAdminCmdResourceObjCreateData.resource_obj_specific_data_virtio_crypto_resource_obj_ipsec_sa_256b_key').$set(value.resource_obj_specific_data.virtio_crypto_resource_obj_ipsec_sa_256b_key)
+      }
+      if (value.resource_obj_specific_data.arm === 'virtio_net_resource_obj_ff_group') {
+        if (!((this.$layout.$context.caller.device_id === 1))) absent('VirtioAdminCmdResourceObjCreateData.resource_obj_specific_data_virtio_net_resource_obj_ff_group', 'device_id == 1')
+        attached(this, this.resource_obj_specific_data_virtio_net_resource_obj_ff_group!, 'VirtioAdminCmdResourceObjCreateData.resource_obj_specific_data_virtio_net_resource_obj_ff_group').$set(value.resource_obj_specific_data.virtio_net_resource_obj_ff_group)
+      }
+      if (value.resource_obj_specific_data.arm === 'virtio_net_resource_obj_ff_classifier') {
+        if (!((this.$layout.$context.caller.device_id === 1))) absent('VirtioAdminCmdResourceObjCreateData.resource_obj_specific_data_virtio_net_resource_obj_ff_classifier', 'device_id == 1')
+        attached(this, this.resource_obj_specific_data_virtio_net_resource_obj_ff_classifier!, 'VirtioAdminCmdResourceObjCreateData.resource_obj_specific_data_virtio_net_resource_obj_ff_classifier').$set(value.resource_obj_specific_data.virtio_net_resource_obj_ff_classifier)
+      }
+      if (value.resource_obj_specific_data.arm === 'virtio_net_resource_obj_ff_rule') {
+        if (!((this.$layout.$context.caller.device_id === 1))) absent('VirtioAdminCmdResourceObjCreateData.resource_obj_specific_data_virtio_net_resource_obj_ff_rule', 'device_id == 1')
+        attached(this, this.resource_obj_specific_data_virtio_net_resource_obj_ff_rule!, 'VirtioAdminCmdResourceObjCreateData.resource_obj_specific_data_virtio_net_resource_obj_ff_rule').$set(value.resource_obj_specific_data.virtio_net_resource_obj_ff_rule)
+      }
       if (value.resource_obj_specific_data.arm === undefined) putBytes(this, this.$offset + 16, value.resource_obj_specific_data.bytes.length, value.resource_obj_specific_data.bytes, 'VirtioAdminCmdResourceObjCreateData.resource_obj_specific_data')
     }
     if (value.resource_obj_specific_data !== undefined) checkArm(value.resource_obj_specific_data.arm, this.$resource_obj_specific_data().arm, 'VirtioAdminCmdResourceObjCreateData.resource_obj_specific_data')
@@ -195,7 +283,17 @@ export interface VirtioAdminCmdResourceModifyDataValue {
   hdr: VirtioAdminCmdResourceObjCmdHdrValue
   /** 0, unless the type of object says otherwise. */
   flags: bigint
-  resource_obj_specific_data: { arm: 'virtio_resource_obj_dev_parts'; virtio_resource_obj_dev_parts: VirtioResourceObjDevPartsValue } | { arm: undefined; bytes: Uint8Array }
+  resource_obj_specific_data: { arm: 'virtio_resource_obj_dev_parts'; virtio_resource_obj_dev_parts: VirtioResourceObjDevPartsValue } | { arm: 'virtio_crypto_resource_obj_ipsec_sa_256b_key'; virtio_crypto_resource_obj_ipsec_sa_256b_key: VirtioCryptoResourceObjIpsecSa256bKeyValue } | { arm: 'virtio_net_resource_obj_ff_group'; virtio_net_resource_obj_ff_group: VirtioNetResourceObjFfGroupValue } | { arm: 'virtio_net_resource_obj_ff_classifier'; virtio_net_resource_obj_ff_classifier: VirtioNetResourceObjFfClassifierValue } | { arm: 'virtio_net_resource_obj_ff_rule'; virtio_net_resource_obj_ff_rule: VirtioNetResourceObjFfRuleValue } | { arm: undefined; bytes: Uint8Array }
+}
+
+/** What the layout of `virtio_admin_cmd_resource_modify_data` depends on. */
+export type VirtioAdminCmdResourceModifyDataContext = { readonly caller: { device_id: number } }
+
+/** Where the members of `virtio_admin_cmd_resource_modify_data` stand after a negotiation; -1: absent. */
+export interface VirtioAdminCmdResourceModifyDataLayout {
+  readonly $context: VirtioAdminCmdResourceModifyDataContext
+  /** Bytes that are always there. */
+  readonly $minimum: number
 }
 
 /**
@@ -205,15 +303,26 @@ export interface VirtioAdminCmdResourceModifyDataValue {
 export class VirtioAdminCmdResourceModifyData extends Struct {
   /** Offsets of members in bytes. */
   static readonly offsetOf = { hdr: 0, flags: 8, resource_obj_specific_data: 16 } as const
+  /** Where the members stand. */
+  readonly $layout: VirtioAdminCmdResourceModifyDataLayout
   #hdr: VirtioAdminCmdResourceObjCmdHdr | undefined
   #resource_obj_specific_data_virtio_resource_obj_dev_parts: VirtioResourceObjDevParts | undefined
+  #resource_obj_specific_data_virtio_crypto_resource_obj_ipsec_sa_256b_key: VirtioCryptoResourceObjIpsecSa256bKey | undefined
+  #resource_obj_specific_data_virtio_net_resource_obj_ff_group: VirtioNetResourceObjFfGroup | undefined
+  #resource_obj_specific_data_virtio_net_resource_obj_ff_classifier: VirtioNetResourceObjFfClassifier | undefined
+  #resource_obj_specific_data_virtio_net_resource_obj_ff_rule: VirtioNetResourceObjFfRule | undefined
+
+  constructor($layout: VirtioAdminCmdResourceModifyDataLayout) {
+    super()
+    this.$layout = $layout
+  }
 
   get $minimum(): number {
-    return 16
+    return this.$layout.$minimum
   }
 
   get $size(): number {
-    return 16 + (this.hdr.type === VIRTIO_RESOURCE_OBJ_DEV_PARTS ? 8 : Math.max(0, this.$length - 16))
+    return 16 + (this.hdr.type === VIRTIO_RESOURCE_OBJ_DEV_PARTS ? 8 : (((this.$layout.$context.caller.device_id === 20) && ((this.hdr.type === 512) || (this.hdr.type === 513))) || ((this.$layout.$context.caller.device_id === 1) && ((this.hdr.type === 515) || (this.hdr.type === 516)))) && (this.hdr.type === 512 || this.hdr.type === 513 || this.hdr.type === 515 || this.hdr.type === 516) ? 196 : (this.$layout.$context.caller.device_id === 1) && (this.hdr.type === 512) ? (this.$layout.$context.caller.device_id === 1 ? 2 : 0) : (this.$layout.$context.caller.device_id === 1) && (this.hdr.type === 513) ? (this.$layout.$context.caller.device_id === 1 ? (this.resource_obj_specific_data_virtio_net_resource_obj_ff_classifier?.$size ?? 0) : 0) : (this.$layout.$context.caller.device_id === 1) && (this.hdr.type === 514) ? (this.$layout.$context.caller.device_id === 1 ? (this.resource_obj_specific_data_virtio_net_resource_obj_ff_rule?.$size ?? 0) : 0) : Math.max(0, this.$length - 16))
   }
 
   get hdr(): VirtioAdminCmdResourceObjCmdHdr {
@@ -233,28 +342,66 @@ export class VirtioAdminCmdResourceModifyData extends Struct {
     return (this.#resource_obj_specific_data_virtio_resource_obj_dev_parts ??= new VirtioResourceObjDevParts()).$inside(this, this.$offset + 16, 8)
   }
 
+  /**
+   * Only with ((device_id == 20 and (hdr.type == VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_OUTBOUND_SA or hdr.type ==
+   * VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_INBOUND_SA)) or (device_id == 1 and (hdr.type ==
+   * VIRTIO_NET_RESOURCE_OBJ_IPSEC_OUTB_SA or hdr.type == VIRTIO_NET_RESOURCE_OBJ_IPSEC_INB_SA))).
+   */
+  get resource_obj_specific_data_virtio_crypto_resource_obj_ipsec_sa_256b_key(): VirtioCryptoResourceObjIpsecSa256bKey | undefined {
+    if (!((((this.$layout.$context.caller.device_id === 20) && ((this.hdr.type === 512) || (this.hdr.type === 513))) || ((this.$layout.$context.caller.device_id === 1) && ((this.hdr.type === 515) || (this.hdr.type === 516)))))) return undefined
+    return (this.#resource_obj_specific_data_virtio_crypto_resource_obj_ipsec_sa_256b_key ??= new VirtioCryptoResourceObjIpsecSa256bKey()).$inside(this, this.$offset + 16, 196)
+  }
+
+  /** Only with device_id == 1. */
+  get resource_obj_specific_data_virtio_net_resource_obj_ff_group(): VirtioNetResourceObjFfGroup | undefined {
+    if (!((this.$layout.$context.caller.device_id === 1))) return undefined
+    return (this.#resource_obj_specific_data_virtio_net_resource_obj_ff_group ??= new VirtioNetResourceObjFfGroup()).$inside(this, this.$offset + 16, 2)
+  }
+
+  /** Only with device_id == 1. */
+  get resource_obj_specific_data_virtio_net_resource_obj_ff_classifier(): VirtioNetResourceObjFfClassifier | undefined {
+    if (!((this.$layout.$context.caller.device_id === 1))) return undefined
+    return (this.#resource_obj_specific_data_virtio_net_resource_obj_ff_classifier ??= new VirtioNetResourceObjFfClassifier()).$inside(this, this.$offset + 16, this.$offset + this.$length - (this.$offset + 16))
+  }
+
+  /** Only with device_id == 1. */
+  get resource_obj_specific_data_virtio_net_resource_obj_ff_rule(): VirtioNetResourceObjFfRule | undefined {
+    if (!((this.$layout.$context.caller.device_id === 1))) return undefined
+    return (this.#resource_obj_specific_data_virtio_net_resource_obj_ff_rule ??= new VirtioNetResourceObjFfRule()).$inside(this, this.$offset + 16, this.$offset + this.$length - (this.$offset + 16))
+  }
+
+  /** Computes the layout, once per negotiation. */
+  static layout(context: VirtioAdminCmdResourceModifyDataContext): VirtioAdminCmdResourceModifyDataLayout {
+    let size = 16
+    return { $context: context, $minimum: size }
+  }
+
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioAdminCmdResourceModifyDataValue {
-    return new VirtioAdminCmdResourceModifyData().at(viewOf(bytes)).$get()
+  static decode(bytes: Uint8Array, context: VirtioAdminCmdResourceModifyDataContext): VirtioAdminCmdResourceModifyDataValue {
+    return new VirtioAdminCmdResourceModifyData(VirtioAdminCmdResourceModifyData.layout(context)).at(viewOf(bytes)).$get()
   }
 
   /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioAdminCmdResourceModifyDataValue>): Uint8Array {
-    const struct = new VirtioAdminCmdResourceModifyData()
-    const bytes = new Uint8Array(VirtioAdminCmdResourceModifyData.sizeOf(value))
+  static encode(value: Partial<VirtioAdminCmdResourceModifyDataValue>, context: VirtioAdminCmdResourceModifyDataContext): Uint8Array {
+    const struct = new VirtioAdminCmdResourceModifyData(VirtioAdminCmdResourceModifyData.layout(context))
+    const bytes = new Uint8Array(VirtioAdminCmdResourceModifyData.sizeOf(value, struct.$layout))
     struct.at(viewOf(bytes)).$set(value)
     return bytes
   }
 
   /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioAdminCmdResourceModifyDataValue>): number {
-    return 16 + (value.resource_obj_specific_data?.arm === 'virtio_resource_obj_dev_parts' ? 8 : (value.resource_obj_specific_data?.bytes.length ?? 0))
+  static sizeOf(value: Partial<VirtioAdminCmdResourceModifyDataValue>, layout: VirtioAdminCmdResourceModifyDataLayout): number {
+    return layout.$minimum + (value.resource_obj_specific_data?.arm === 'virtio_resource_obj_dev_parts' ? 8 : value.resource_obj_specific_data?.arm === 'virtio_crypto_resource_obj_ipsec_sa_256b_key' ? 196 : value.resource_obj_specific_data?.arm === 'virtio_net_resource_obj_ff_group' ? (layout.$context.caller.device_id === 1 ? 2 : 0) : value.resource_obj_specific_data?.arm === 'virtio_net_resource_obj_ff_classifier' ? VirtioNetResourceObjFfClassifier.sizeOf(value.resource_obj_specific_data.virtio_net_resource_obj_ff_classifier ?? {}) : value.resource_obj_specific_data?.arm === 'virtio_net_resource_obj_ff_rule' ? VirtioNetResourceObjFfRule.sizeOf(value.resource_obj_specific_data.virtio_net_resource_obj_ff_rule ?? {}) : (value.resource_obj_specific_data?.bytes.length ?? 0))
   }
 
   /** The arm of `resource_obj_specific_data` that is selected, as a plain value. */
   $resource_obj_specific_data(): VirtioAdminCmdResourceModifyDataValue['resource_obj_specific_data'] & {} {
     if ((available(this, this.$offset + 16, 8) >= 8) && (this.hdr.type === VIRTIO_RESOURCE_OBJ_DEV_PARTS)) return { arm: 'virtio_resource_obj_dev_parts', virtio_resource_obj_dev_parts: this.resource_obj_specific_data_virtio_resource_obj_dev_parts.$get() }
-    return { arm: undefined, bytes: bytesAt(this, this.$offset + 16, (this.hdr.type === VIRTIO_RESOURCE_OBJ_DEV_PARTS ? 8 : Math.max(0, this.$length - 16))).slice() }
+    if ((((this.$layout.$context.caller.device_id === 20) && ((this.hdr.type === 512) || (this.hdr.type === 513))) || ((this.$layout.$context.caller.device_id === 1) && ((this.hdr.type === 515) || (this.hdr.type === 516)))) && (this.hdr.type === 512 || this.hdr.type === 513 || this.hdr.type === 515 || this.hdr.type === 516)) return { arm: 'virtio_crypto_resource_obj_ipsec_sa_256b_key', virtio_crypto_resource_obj_ipsec_sa_256b_key: this.resource_obj_specific_data_virtio_crypto_resource_obj_ipsec_sa_256b_key!.$get() }
+    if ((this.$layout.$context.caller.device_id === 1) && (this.hdr.type === 512)) return { arm: 'virtio_net_resource_obj_ff_group', virtio_net_resource_obj_ff_group: this.resource_obj_specific_data_virtio_net_resource_obj_ff_group!.$get() }
+    if ((this.$layout.$context.caller.device_id === 1) && (this.hdr.type === 513)) return { arm: 'virtio_net_resource_obj_ff_classifier', virtio_net_resource_obj_ff_classifier: this.resource_obj_specific_data_virtio_net_resource_obj_ff_classifier!.$get() }
+    if ((this.$layout.$context.caller.device_id === 1) && (this.hdr.type === 514)) return { arm: 'virtio_net_resource_obj_ff_rule', virtio_net_resource_obj_ff_rule: this.resource_obj_specific_data_virtio_net_resource_obj_ff_rule!.$get() }
+    return { arm: undefined, bytes: bytesAt(this, this.$offset + 16, (this.hdr.type === VIRTIO_RESOURCE_OBJ_DEV_PARTS ? 8 : (((this.$layout.$context.caller.device_id === 20) && ((this.hdr.type === 512) || (this.hdr.type === 513))) || ((this.$layout.$context.caller.device_id === 1) && ((this.hdr.type === 515) || (this.hdr.type === 516)))) && (this.hdr.type === 512 || this.hdr.type === 513 || this.hdr.type === 515 || this.hdr.type === 516) ? 196 : (this.$layout.$context.caller.device_id === 1) && (this.hdr.type === 512) ? (this.$layout.$context.caller.device_id === 1 ? 2 : 0) : (this.$layout.$context.caller.device_id === 1) && (this.hdr.type === 513) ? (this.$layout.$context.caller.device_id === 1 ? (this.resource_obj_specific_data_virtio_net_resource_obj_ff_classifier?.$size ?? 0) : 0) : (this.$layout.$context.caller.device_id === 1) && (this.hdr.type === 514) ? (this.$layout.$context.caller.device_id === 1 ? (this.resource_obj_specific_data_virtio_net_resource_obj_ff_rule?.$size ?? 0) : 0) : Math.max(0, this.$length - 16))).slice() }
   }
 
   /** Reads all members into a plain value. */
@@ -272,6 +419,22 @@ export class VirtioAdminCmdResourceModifyData extends Struct {
     if (value.flags !== undefined) this.flags = value.flags
     if (value.resource_obj_specific_data !== undefined) {
       if (value.resource_obj_specific_data.arm === 'virtio_resource_obj_dev_parts') attached(this, this.resource_obj_specific_data_virtio_resource_obj_dev_parts, 'VirtioAdminCmdResourceModifyData.resource_obj_specific_data_virtio_resource_obj_dev_parts').$set(value.resource_obj_specific_data.virtio_resource_obj_dev_parts)
+      if (value.resource_obj_specific_data.arm === 'virtio_crypto_resource_obj_ipsec_sa_256b_key') {
+        if (!((((this.$layout.$context.caller.device_id === 20) && ((this.hdr.type === 512) || (this.hdr.type === 513))) || ((this.$layout.$context.caller.device_id === 1) && ((this.hdr.type === 515) || (this.hdr.type === 516)))))) absent('VirtioAdminCmdResourceModifyData.resource_obj_specific_data_virtio_crypto_resource_obj_ipsec_sa_256b_key', '((device_id == 20 and (hdr.type == VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_OUTBOUND_SA or hdr.type == VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_INBOUND_SA)) or (device_id == 1 and (hdr.type == VIRTIO_NET_RESOURCE_OBJ_IPSEC_OUTB_SA or hdr.type == VIRTIO_NET_RESOURCE_OBJ_IPSEC_INB_SA)))')
+        attached(this, this.resource_obj_specific_data_virtio_crypto_resource_obj_ipsec_sa_256b_key!, 'VirtioAdminCmdResourceModifyData.resource_obj_specific_data_virtio_crypto_resource_obj_ipsec_sa_256b_key').$set(value.resource_obj_specific_data.virtio_crypto_resource_obj_ipsec_sa_256b_key)
+      }
+      if (value.resource_obj_specific_data.arm === 'virtio_net_resource_obj_ff_group') {
+        if (!((this.$layout.$context.caller.device_id === 1))) absent('VirtioAdminCmdResourceModifyData.resource_obj_specific_data_virtio_net_resource_obj_ff_group', 'device_id == 1')
+        attached(this, this.resource_obj_specific_data_virtio_net_resource_obj_ff_group!, 'VirtioAdminCmdResourceModifyData.resource_obj_specific_data_virtio_net_resource_obj_ff_group').$set(value.resource_obj_specific_data.virtio_net_resource_obj_ff_group)
+      }
+      if (value.resource_obj_specific_data.arm === 'virtio_net_resource_obj_ff_classifier') {
+        if (!((this.$layout.$context.caller.device_id === 1))) absent('VirtioAdminCmdResourceModifyData.resource_obj_specific_data_virtio_net_resource_obj_ff_classifier', 'device_id == 1')
+        attached(this, this.resource_obj_specific_data_virtio_net_resource_obj_ff_classifier!, 'VirtioAdminCmdResourceModifyData.resource_obj_specific_data_virtio_net_resource_obj_ff_classifier').$set(value.resource_obj_specific_data.virtio_net_resource_obj_ff_classifier)
+      }
+      if (value.resource_obj_specific_data.arm === 'virtio_net_resource_obj_ff_rule') {
+        if (!((this.$layout.$context.caller.device_id === 1))) absent('VirtioAdminCmdResourceModifyData.resource_obj_specific_data_virtio_net_resource_obj_ff_rule', 'device_id == 1')
+        attached(this, this.resource_obj_specific_data_virtio_net_resource_obj_ff_rule!, 'VirtioAdminCmdResourceModifyData.resource_obj_specific_data_virtio_net_resource_obj_ff_rule').$set(value.resource_obj_specific_data.virtio_net_resource_obj_ff_rule)
+      }
       if (value.resource_obj_specific_data.arm === undefined) putBytes(this, this.$offset + 16, value.resource_obj_specific_data.bytes.length, value.resource_obj_specific_data.bytes, 'VirtioAdminCmdResourceModifyData.resource_obj_specific_data')
     }
     if (value.resource_obj_specific_data !== undefined) checkArm(value.resource_obj_specific_data.arm, this.$resource_obj_specific_data().arm, 'VirtioAdminCmdResourceModifyData.resource_obj_specific_data')
@@ -349,7 +512,17 @@ export class VirtioAdminCmdResourceObjQueryData extends Struct {
 
 /** A `virtio_admin_cmd_resource_obj_query_result` as a plain value. */
 export interface VirtioAdminCmdResourceObjQueryResultValue {
-  resource_obj_specific_result: { arm: 'virtio_resource_obj_dev_parts'; virtio_resource_obj_dev_parts: VirtioResourceObjDevPartsValue } | { arm: undefined; bytes: Uint8Array }
+  resource_obj_specific_result: { arm: 'virtio_resource_obj_dev_parts'; virtio_resource_obj_dev_parts: VirtioResourceObjDevPartsValue } | { arm: 'virtio_crypto_resource_obj_ipsec_sa_256b_key'; virtio_crypto_resource_obj_ipsec_sa_256b_key: VirtioCryptoResourceObjIpsecSa256bKeyValue } | { arm: 'virtio_net_resource_obj_ff_group'; virtio_net_resource_obj_ff_group: VirtioNetResourceObjFfGroupValue } | { arm: 'virtio_net_resource_obj_ff_classifier'; virtio_net_resource_obj_ff_classifier: VirtioNetResourceObjFfClassifierValue } | { arm: 'virtio_net_resource_obj_ff_rule'; virtio_net_resource_obj_ff_rule: VirtioNetResourceObjFfRuleValue } | { arm: undefined; bytes: Uint8Array }
+}
+
+/** What the layout of `virtio_admin_cmd_resource_obj_query_result` depends on. */
+export type VirtioAdminCmdResourceObjQueryResultContext = { readonly caller: { device_id: number } }
+
+/** Where the members of `virtio_admin_cmd_resource_obj_query_result` stand after a negotiation; -1: absent. */
+export interface VirtioAdminCmdResourceObjQueryResultLayout {
+  readonly $context: VirtioAdminCmdResourceObjQueryResultContext
+  /** Bytes that are always there. */
+  readonly $minimum: number
 }
 
 /** What the layout of `virtio_admin_cmd_resource_obj_query_result` needs from outside. */
@@ -364,49 +537,94 @@ export interface VirtioAdminCmdResourceObjQueryResultGiven {
 export class VirtioAdminCmdResourceObjQueryResult extends Struct {
   /** Offsets of members in bytes. */
   static readonly offsetOf = { resource_obj_specific_result: 0 } as const
+  /** Where the members stand. */
+  readonly $layout: VirtioAdminCmdResourceObjQueryResultLayout
   /** What the layout needs from outside. */
   $given: VirtioAdminCmdResourceObjQueryResultGiven
   #resource_obj_specific_result_virtio_resource_obj_dev_parts: VirtioResourceObjDevParts | undefined
+  #resource_obj_specific_result_virtio_crypto_resource_obj_ipsec_sa_256b_key: VirtioCryptoResourceObjIpsecSa256bKey | undefined
+  #resource_obj_specific_result_virtio_net_resource_obj_ff_group: VirtioNetResourceObjFfGroup | undefined
+  #resource_obj_specific_result_virtio_net_resource_obj_ff_classifier: VirtioNetResourceObjFfClassifier | undefined
+  #resource_obj_specific_result_virtio_net_resource_obj_ff_rule: VirtioNetResourceObjFfRule | undefined
 
-  constructor($given: VirtioAdminCmdResourceObjQueryResultGiven) {
+  constructor($layout: VirtioAdminCmdResourceObjQueryResultLayout, $given: VirtioAdminCmdResourceObjQueryResultGiven) {
     super()
+    this.$layout = $layout
     this.$given = $given
   }
 
   get $minimum(): number {
-    return 0
+    return this.$layout.$minimum
   }
 
   get $size(): number {
-    return (this.$given.data.hdr.type === VIRTIO_RESOURCE_OBJ_DEV_PARTS ? 8 : Math.max(0, this.$length))
+    return (this.$given.data.hdr.type === VIRTIO_RESOURCE_OBJ_DEV_PARTS ? 8 : (((this.$layout.$context.caller.device_id === 20) && ((this.$given.data.hdr.type === 512) || (this.$given.data.hdr.type === 513))) || ((this.$layout.$context.caller.device_id === 1) && ((this.$given.data.hdr.type === 515) || (this.$given.data.hdr.type === 516)))) && (this.$given.data.hdr.type === 512 || this.$given.data.hdr.type === 513 || this.$given.data.hdr.type === 515 || this.$given.data.hdr.type === 516) ? 196 : (this.$layout.$context.caller.device_id === 1) && (this.$given.data.hdr.type === 512) ? (this.$layout.$context.caller.device_id === 1 ? 2 : 0) : (this.$layout.$context.caller.device_id === 1) && (this.$given.data.hdr.type === 513) ? (this.$layout.$context.caller.device_id === 1 ? (this.resource_obj_specific_result_virtio_net_resource_obj_ff_classifier?.$size ?? 0) : 0) : (this.$layout.$context.caller.device_id === 1) && (this.$given.data.hdr.type === 514) ? (this.$layout.$context.caller.device_id === 1 ? (this.resource_obj_specific_result_virtio_net_resource_obj_ff_rule?.$size ?? 0) : 0) : Math.max(0, this.$length))
   }
 
   get resource_obj_specific_result_virtio_resource_obj_dev_parts(): VirtioResourceObjDevParts {
     return (this.#resource_obj_specific_result_virtio_resource_obj_dev_parts ??= new VirtioResourceObjDevParts()).$inside(this, this.$offset, 8)
   }
 
+  /**
+   * Only with ((device_id == 20 and (data.hdr.type == VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_OUTBOUND_SA or data.hdr.type ==
+   * VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_INBOUND_SA)) or (device_id == 1 and (data.hdr.type ==
+   * VIRTIO_NET_RESOURCE_OBJ_IPSEC_OUTB_SA or data.hdr.type == VIRTIO_NET_RESOURCE_OBJ_IPSEC_INB_SA))).
+   */
+  get resource_obj_specific_result_virtio_crypto_resource_obj_ipsec_sa_256b_key(): VirtioCryptoResourceObjIpsecSa256bKey | undefined {
+    if (!((((this.$layout.$context.caller.device_id === 20) && ((this.$given.data.hdr.type === 512) || (this.$given.data.hdr.type === 513))) || ((this.$layout.$context.caller.device_id === 1) && ((this.$given.data.hdr.type === 515) || (this.$given.data.hdr.type === 516)))))) return undefined
+    return (this.#resource_obj_specific_result_virtio_crypto_resource_obj_ipsec_sa_256b_key ??= new VirtioCryptoResourceObjIpsecSa256bKey()).$inside(this, this.$offset, 196)
+  }
+
+  /** Only with device_id == 1. */
+  get resource_obj_specific_result_virtio_net_resource_obj_ff_group(): VirtioNetResourceObjFfGroup | undefined {
+    if (!((this.$layout.$context.caller.device_id === 1))) return undefined
+    return (this.#resource_obj_specific_result_virtio_net_resource_obj_ff_group ??= new VirtioNetResourceObjFfGroup()).$inside(this, this.$offset, 2)
+  }
+
+  /** Only with device_id == 1. */
+  get resource_obj_specific_result_virtio_net_resource_obj_ff_classifier(): VirtioNetResourceObjFfClassifier | undefined {
+    if (!((this.$layout.$context.caller.device_id === 1))) return undefined
+    return (this.#resource_obj_specific_result_virtio_net_resource_obj_ff_classifier ??= new VirtioNetResourceObjFfClassifier()).$inside(this, this.$offset, this.$length)
+  }
+
+  /** Only with device_id == 1. */
+  get resource_obj_specific_result_virtio_net_resource_obj_ff_rule(): VirtioNetResourceObjFfRule | undefined {
+    if (!((this.$layout.$context.caller.device_id === 1))) return undefined
+    return (this.#resource_obj_specific_result_virtio_net_resource_obj_ff_rule ??= new VirtioNetResourceObjFfRule()).$inside(this, this.$offset, this.$length)
+  }
+
+  /** Computes the layout, once per negotiation. */
+  static layout(context: VirtioAdminCmdResourceObjQueryResultContext): VirtioAdminCmdResourceObjQueryResultLayout {
+    let size = 0
+    return { $context: context, $minimum: size }
+  }
+
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: { readonly given: VirtioAdminCmdResourceObjQueryResultGiven }): VirtioAdminCmdResourceObjQueryResultValue {
-    return new VirtioAdminCmdResourceObjQueryResult(context.given).at(viewOf(bytes)).$get()
+  static decode(bytes: Uint8Array, context: { readonly caller: { device_id: number }; readonly given: VirtioAdminCmdResourceObjQueryResultGiven }): VirtioAdminCmdResourceObjQueryResultValue {
+    return new VirtioAdminCmdResourceObjQueryResult(VirtioAdminCmdResourceObjQueryResult.layout(context), context.given).at(viewOf(bytes)).$get()
   }
 
   /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioAdminCmdResourceObjQueryResultValue>, context: { readonly given: VirtioAdminCmdResourceObjQueryResultGiven }): Uint8Array {
-    const struct = new VirtioAdminCmdResourceObjQueryResult(context.given)
-    const bytes = new Uint8Array(VirtioAdminCmdResourceObjQueryResult.sizeOf(value))
+  static encode(value: Partial<VirtioAdminCmdResourceObjQueryResultValue>, context: { readonly caller: { device_id: number }; readonly given: VirtioAdminCmdResourceObjQueryResultGiven }): Uint8Array {
+    const struct = new VirtioAdminCmdResourceObjQueryResult(VirtioAdminCmdResourceObjQueryResult.layout(context), context.given)
+    const bytes = new Uint8Array(VirtioAdminCmdResourceObjQueryResult.sizeOf(value, struct.$layout))
     struct.at(viewOf(bytes)).$set(value)
     return bytes
   }
 
   /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioAdminCmdResourceObjQueryResultValue>): number {
-    return (value.resource_obj_specific_result?.arm === 'virtio_resource_obj_dev_parts' ? 8 : (value.resource_obj_specific_result?.bytes.length ?? 0))
+  static sizeOf(value: Partial<VirtioAdminCmdResourceObjQueryResultValue>, layout: VirtioAdminCmdResourceObjQueryResultLayout): number {
+    return layout.$minimum + (value.resource_obj_specific_result?.arm === 'virtio_resource_obj_dev_parts' ? 8 : value.resource_obj_specific_result?.arm === 'virtio_crypto_resource_obj_ipsec_sa_256b_key' ? (value.resource_obj_specific_result.virtio_crypto_resource_obj_ipsec_sa_256b_key === undefined ? 0 : 196) : value.resource_obj_specific_result?.arm === 'virtio_net_resource_obj_ff_group' ? (layout.$context.caller.device_id === 1 ? 2 : 0) : value.resource_obj_specific_result?.arm === 'virtio_net_resource_obj_ff_classifier' ? VirtioNetResourceObjFfClassifier.sizeOf(value.resource_obj_specific_result.virtio_net_resource_obj_ff_classifier ?? {}) : value.resource_obj_specific_result?.arm === 'virtio_net_resource_obj_ff_rule' ? VirtioNetResourceObjFfRule.sizeOf(value.resource_obj_specific_result.virtio_net_resource_obj_ff_rule ?? {}) : (value.resource_obj_specific_result?.bytes.length ?? 0))
   }
 
   /** The arm of `resource_obj_specific_result` that is selected, as a plain value. */
   $resource_obj_specific_result(): VirtioAdminCmdResourceObjQueryResultValue['resource_obj_specific_result'] & {} {
     if ((available(this, this.$offset, 8) >= 8) && (this.$given.data.hdr.type === VIRTIO_RESOURCE_OBJ_DEV_PARTS)) return { arm: 'virtio_resource_obj_dev_parts', virtio_resource_obj_dev_parts: this.resource_obj_specific_result_virtio_resource_obj_dev_parts.$get() }
-    return { arm: undefined, bytes: bytesAt(this, this.$offset, (this.$given.data.hdr.type === VIRTIO_RESOURCE_OBJ_DEV_PARTS ? 8 : Math.max(0, this.$length))).slice() }
+    if ((((this.$layout.$context.caller.device_id === 20) && ((this.$given.data.hdr.type === 512) || (this.$given.data.hdr.type === 513))) || ((this.$layout.$context.caller.device_id === 1) && ((this.$given.data.hdr.type === 515) || (this.$given.data.hdr.type === 516)))) && (this.$given.data.hdr.type === 512 || this.$given.data.hdr.type === 513 || this.$given.data.hdr.type === 515 || this.$given.data.hdr.type === 516)) return { arm: 'virtio_crypto_resource_obj_ipsec_sa_256b_key', virtio_crypto_resource_obj_ipsec_sa_256b_key: this.resource_obj_specific_result_virtio_crypto_resource_obj_ipsec_sa_256b_key!.$get() }
+    if ((this.$layout.$context.caller.device_id === 1) && (this.$given.data.hdr.type === 512)) return { arm: 'virtio_net_resource_obj_ff_group', virtio_net_resource_obj_ff_group: this.resource_obj_specific_result_virtio_net_resource_obj_ff_group!.$get() }
+    if ((this.$layout.$context.caller.device_id === 1) && (this.$given.data.hdr.type === 513)) return { arm: 'virtio_net_resource_obj_ff_classifier', virtio_net_resource_obj_ff_classifier: this.resource_obj_specific_result_virtio_net_resource_obj_ff_classifier!.$get() }
+    if ((this.$layout.$context.caller.device_id === 1) && (this.$given.data.hdr.type === 514)) return { arm: 'virtio_net_resource_obj_ff_rule', virtio_net_resource_obj_ff_rule: this.resource_obj_specific_result_virtio_net_resource_obj_ff_rule!.$get() }
+    return { arm: undefined, bytes: bytesAt(this, this.$offset, (this.$given.data.hdr.type === VIRTIO_RESOURCE_OBJ_DEV_PARTS ? 8 : (((this.$layout.$context.caller.device_id === 20) && ((this.$given.data.hdr.type === 512) || (this.$given.data.hdr.type === 513))) || ((this.$layout.$context.caller.device_id === 1) && ((this.$given.data.hdr.type === 515) || (this.$given.data.hdr.type === 516)))) && (this.$given.data.hdr.type === 512 || this.$given.data.hdr.type === 513 || this.$given.data.hdr.type === 515 || this.$given.data.hdr.type === 516) ? 196 : (this.$layout.$context.caller.device_id === 1) && (this.$given.data.hdr.type === 512) ? (this.$layout.$context.caller.device_id === 1 ? 2 : 0) : (this.$layout.$context.caller.device_id === 1) && (this.$given.data.hdr.type === 513) ? (this.$layout.$context.caller.device_id === 1 ? (this.resource_obj_specific_result_virtio_net_resource_obj_ff_classifier?.$size ?? 0) : 0) : (this.$layout.$context.caller.device_id === 1) && (this.$given.data.hdr.type === 514) ? (this.$layout.$context.caller.device_id === 1 ? (this.resource_obj_specific_result_virtio_net_resource_obj_ff_rule?.$size ?? 0) : 0) : Math.max(0, this.$length))).slice() }
   }
 
   /** Reads all members into a plain value. */
@@ -420,6 +638,22 @@ export class VirtioAdminCmdResourceObjQueryResult extends Struct {
   $set(value: Partial<VirtioAdminCmdResourceObjQueryResultValue>): this {
     if (value.resource_obj_specific_result !== undefined) {
       if (value.resource_obj_specific_result.arm === 'virtio_resource_obj_dev_parts') attached(this, this.resource_obj_specific_result_virtio_resource_obj_dev_parts, 'VirtioAdminCmdResourceObjQueryResult.resource_obj_specific_result_virtio_resource_obj_dev_parts').$set(value.resource_obj_specific_result.virtio_resource_obj_dev_parts)
+      if (value.resource_obj_specific_result.arm === 'virtio_crypto_resource_obj_ipsec_sa_256b_key') {
+        if (!((((this.$layout.$context.caller.device_id === 20) && ((this.$given.data.hdr.type === 512) || (this.$given.data.hdr.type === 513))) || ((this.$layout.$context.caller.device_id === 1) && ((this.$given.data.hdr.type === 515) || (this.$given.data.hdr.type === 516)))))) absent('VirtioAdminCmdResourceObjQueryResult.resource_obj_specific_result_virtio_crypto_resource_obj_ipsec_sa_256b_key', '((device_id == 20 and (data.hdr.type == VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_OUTBOUND_SA or data.hdr.type == VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_INBOUND_SA)) or (device_id == 1 and (data.hdr.type == VIRTIO_NET_RESOURCE_OBJ_IPSEC_OUTB_SA or data.hdr.type == VIRTIO_NET_RESOURCE_OBJ_IPSEC_INB_SA)))')
+        attached(this, this.resource_obj_specific_result_virtio_crypto_resource_obj_ipsec_sa_256b_key!, 'VirtioAdminCmdResourceObjQueryResult.resource_obj_specific_result_virtio_crypto_resource_obj_ipsec_sa_256b_key').$set(value.resource_obj_specific_result.virtio_crypto_resource_obj_ipsec_sa_256b_key)
+      }
+      if (value.resource_obj_specific_result.arm === 'virtio_net_resource_obj_ff_group') {
+        if (!((this.$layout.$context.caller.device_id === 1))) absent('VirtioAdminCmdResourceObjQueryResult.resource_obj_specific_result_virtio_net_resource_obj_ff_group', 'device_id == 1')
+        attached(this, this.resource_obj_specific_result_virtio_net_resource_obj_ff_group!, 'VirtioAdminCmdResourceObjQueryResult.resource_obj_specific_result_virtio_net_resource_obj_ff_group').$set(value.resource_obj_specific_result.virtio_net_resource_obj_ff_group)
+      }
+      if (value.resource_obj_specific_result.arm === 'virtio_net_resource_obj_ff_classifier') {
+        if (!((this.$layout.$context.caller.device_id === 1))) absent('VirtioAdminCmdResourceObjQueryResult.resource_obj_specific_result_virtio_net_resource_obj_ff_classifier', 'device_id == 1')
+        attached(this, this.resource_obj_specific_result_virtio_net_resource_obj_ff_classifier!, 'VirtioAdminCmdResourceObjQueryResult.resource_obj_specific_result_virtio_net_resource_obj_ff_classifier').$set(value.resource_obj_specific_result.virtio_net_resource_obj_ff_classifier)
+      }
+      if (value.resource_obj_specific_result.arm === 'virtio_net_resource_obj_ff_rule') {
+        if (!((this.$layout.$context.caller.device_id === 1))) absent('VirtioAdminCmdResourceObjQueryResult.resource_obj_specific_result_virtio_net_resource_obj_ff_rule', 'device_id == 1')
+        attached(this, this.resource_obj_specific_result_virtio_net_resource_obj_ff_rule!, 'VirtioAdminCmdResourceObjQueryResult.resource_obj_specific_result_virtio_net_resource_obj_ff_rule').$set(value.resource_obj_specific_result.virtio_net_resource_obj_ff_rule)
+      }
       if (value.resource_obj_specific_result.arm === undefined) putBytes(this, this.$offset, value.resource_obj_specific_result.bytes.length, value.resource_obj_specific_result.bytes, 'VirtioAdminCmdResourceObjQueryResult.resource_obj_specific_result')
     }
     if (value.resource_obj_specific_result !== undefined) checkArm(value.resource_obj_specific_result.arm, this.$resource_obj_specific_result().arm, 'VirtioAdminCmdResourceObjQueryResult.resource_obj_specific_result')

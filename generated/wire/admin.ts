@@ -3,6 +3,7 @@
 
 import {
   Struct,
+  absent,
   attached,
   available,
   bytesAt,
@@ -25,6 +26,7 @@ import {
   VirtioAdminCmdCapGetData,
   type VirtioAdminCmdCapGetDataValue,
   VirtioAdminCmdCapGetResult,
+  type VirtioAdminCmdCapGetResultLayout,
   type VirtioAdminCmdCapGetResultValue,
 } from 'virtgen/wire/admin-cmds-capabilities'
 import {
@@ -47,14 +49,37 @@ import {
   VirtioAdminCmdResourceObjQueryData,
   type VirtioAdminCmdResourceObjQueryDataValue,
   VirtioAdminCmdResourceObjQueryResult,
+  type VirtioAdminCmdResourceObjQueryResultLayout,
   type VirtioAdminCmdResourceObjQueryResultValue,
 } from 'virtgen/wire/admin-cmds-resource-objects'
+import {
+  VirtioCryptoIpsecResourceCap,
+  type VirtioCryptoIpsecResourceCapValue,
+  VirtioCryptoIpsecSaCapData,
+  type VirtioCryptoIpsecSaCapDataValue,
+  VirtioCryptoResourceObjIpsecSa256bKey,
+  type VirtioCryptoResourceObjIpsecSa256bKeyValue,
+} from 'virtgen/wire/crypto'
 import {
   VirtioDevPart,
   VirtioDevPartHdr,
   type VirtioDevPartHdrValue,
   type VirtioDevPartValue,
 } from 'virtgen/wire/device-parts'
+import {
+  VirtioNetFfActions,
+  type VirtioNetFfActionsValue,
+  VirtioNetFfCapData,
+  type VirtioNetFfCapDataValue,
+  VirtioNetFfCapMaskData,
+  type VirtioNetFfCapMaskDataValue,
+  VirtioNetResourceObjFfClassifier,
+  type VirtioNetResourceObjFfClassifierValue,
+  VirtioNetResourceObjFfGroup,
+  type VirtioNetResourceObjFfGroupValue,
+  VirtioNetResourceObjFfRule,
+  type VirtioNetResourceObjFfRuleValue,
+} from 'virtgen/wire/net'
 
 /**
  * Which devices the owner controls.
@@ -1704,6 +1729,17 @@ export interface VirtioAdminCmdDeviceCapGetReplyValue {
   result: VirtioAdminCmdCapGetResultValue
 }
 
+/** What the layout of `virtio_admin_cmd.device_cap_get` depends on. */
+export type VirtioAdminCmdDeviceCapGetReplyContext = { readonly caller: { device_id: number } }
+
+/** Where the members of `virtio_admin_cmd.device_cap_get` stand after a negotiation; -1: absent. */
+export interface VirtioAdminCmdDeviceCapGetReplyLayout {
+  readonly $context: VirtioAdminCmdDeviceCapGetReplyContext
+  /** Bytes that are always there. */
+  readonly $minimum: number
+  readonly $layout_result: VirtioAdminCmdCapGetResultLayout
+}
+
 /** What the layout of `virtio_admin_cmd.device_cap_get` needs from outside. */
 export interface VirtioAdminCmdDeviceCapGetReplyGiven {
   readonly readable: VirtioAdminCmdDeviceCapGetHeader
@@ -1718,17 +1754,20 @@ export interface VirtioAdminCmdDeviceCapGetReplyGiven {
 export class VirtioAdminCmdDeviceCapGetReply extends Struct {
   /** Offsets of members in bytes. */
   static readonly offsetOf = { status: 0, status_qualifier: 2, reserved2: 4, result: 8 } as const
+  /** Where the members stand. */
+  readonly $layout: VirtioAdminCmdDeviceCapGetReplyLayout
   /** What the layout needs from outside. */
   $given: VirtioAdminCmdDeviceCapGetReplyGiven
   #result: VirtioAdminCmdCapGetResult | undefined
 
-  constructor($given: VirtioAdminCmdDeviceCapGetReplyGiven) {
+  constructor($layout: VirtioAdminCmdDeviceCapGetReplyLayout, $given: VirtioAdminCmdDeviceCapGetReplyGiven) {
     super()
+    this.$layout = $layout
     this.$given = $given
   }
 
   get $minimum(): number {
-    return 8
+    return this.$layout.$minimum
   }
 
   get $size(): number {
@@ -1760,27 +1799,34 @@ export class VirtioAdminCmdDeviceCapGetReply extends Struct {
   }
 
   get result(): VirtioAdminCmdCapGetResult {
-    const nested = (this.#result ??= new VirtioAdminCmdCapGetResult({ data: this.$given.readable.data }))
+    const nested = (this.#result ??= new VirtioAdminCmdCapGetResult(this.$layout.$layout_result, { data: this.$given.readable.data }))
     nested.$given = { data: this.$given.readable.data }
     return nested.$inside(this, this.$offset + 8, this.$offset + this.$length - (this.$offset + 8))
   }
 
+  /** Computes the layout, once per negotiation. */
+  static layout(context: VirtioAdminCmdDeviceCapGetReplyContext): VirtioAdminCmdDeviceCapGetReplyLayout {
+    const $layout_result = VirtioAdminCmdCapGetResult.layout(context)
+    let size = 8
+    return { $context: context, $minimum: size, $layout_result }
+  }
+
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: { readonly given: VirtioAdminCmdDeviceCapGetReplyGiven }): VirtioAdminCmdDeviceCapGetReplyValue {
-    return new VirtioAdminCmdDeviceCapGetReply(context.given).at(viewOf(bytes)).$get()
+  static decode(bytes: Uint8Array, context: { readonly caller: { device_id: number }; readonly given: VirtioAdminCmdDeviceCapGetReplyGiven }): VirtioAdminCmdDeviceCapGetReplyValue {
+    return new VirtioAdminCmdDeviceCapGetReply(VirtioAdminCmdDeviceCapGetReply.layout(context), context.given).at(viewOf(bytes)).$get()
   }
 
   /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioAdminCmdDeviceCapGetReplyValue>, context: { readonly given: VirtioAdminCmdDeviceCapGetReplyGiven }): Uint8Array {
-    const struct = new VirtioAdminCmdDeviceCapGetReply(context.given)
-    const bytes = new Uint8Array(VirtioAdminCmdDeviceCapGetReply.sizeOf(value))
+  static encode(value: Partial<VirtioAdminCmdDeviceCapGetReplyValue>, context: { readonly caller: { device_id: number }; readonly given: VirtioAdminCmdDeviceCapGetReplyGiven }): Uint8Array {
+    const struct = new VirtioAdminCmdDeviceCapGetReply(VirtioAdminCmdDeviceCapGetReply.layout(context), context.given)
+    const bytes = new Uint8Array(VirtioAdminCmdDeviceCapGetReply.sizeOf(value, struct.$layout))
     struct.at(viewOf(bytes)).$set(value)
     return bytes
   }
 
   /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioAdminCmdDeviceCapGetReplyValue>): number {
-    return 8 + VirtioAdminCmdCapGetResult.sizeOf(value.result ?? {})
+  static sizeOf(value: Partial<VirtioAdminCmdDeviceCapGetReplyValue>, layout: VirtioAdminCmdDeviceCapGetReplyLayout): number {
+    return layout.$minimum + VirtioAdminCmdCapGetResult.sizeOf(value.result ?? {}, layout.$layout_result)
   }
 
   /** Reads all members into a plain value. */
@@ -1820,7 +1866,17 @@ export interface VirtioAdminCmdDriverCapSetHeaderValue {
   group_member_id: bigint
   /** One of {@link virtio_cap_id}. */
   id: number
-  cap_specific_data: { arm: 'virtio_dev_parts_cap'; virtio_dev_parts_cap: VirtioDevPartsCapValue } | { arm: undefined; bytes: Uint8Array }
+  cap_specific_data: { arm: 'virtio_dev_parts_cap'; virtio_dev_parts_cap: VirtioDevPartsCapValue } | { arm: 'virtio_crypto_ipsec_resource_cap'; virtio_crypto_ipsec_resource_cap: VirtioCryptoIpsecResourceCapValue } | { arm: 'virtio_crypto_ipsec_sa_cap_data'; virtio_crypto_ipsec_sa_cap_data: VirtioCryptoIpsecSaCapDataValue } | { arm: 'virtio_net_ff_cap_data'; virtio_net_ff_cap_data: VirtioNetFfCapDataValue } | { arm: 'virtio_net_ff_cap_mask_data'; virtio_net_ff_cap_mask_data: VirtioNetFfCapMaskDataValue } | { arm: 'virtio_net_ff_actions'; virtio_net_ff_actions: VirtioNetFfActionsValue } | { arm: undefined; bytes: Uint8Array }
+}
+
+/** What the layout of `virtio_admin_cmd.driver_cap_set` depends on. */
+export type VirtioAdminCmdDriverCapSetHeaderContext = { readonly caller: { device_id: number } }
+
+/** Where the members of `virtio_admin_cmd.driver_cap_set` stand after a negotiation; -1: absent. */
+export interface VirtioAdminCmdDriverCapSetHeaderLayout {
+  readonly $context: VirtioAdminCmdDriverCapSetHeaderContext
+  /** Bytes that are always there. */
+  readonly $minimum: number
 }
 
 /**
@@ -1832,14 +1888,26 @@ export interface VirtioAdminCmdDriverCapSetHeaderValue {
 export class VirtioAdminCmdDriverCapSetHeader extends Struct {
   /** Offsets of members in bytes. */
   static readonly offsetOf = { opcode: 0, group_type: 2, reserved1: 4, group_member_id: 16, id: 24, reserved: 26, cap_specific_data: 32 } as const
+  /** Where the members stand. */
+  readonly $layout: VirtioAdminCmdDriverCapSetHeaderLayout
   #cap_specific_data_virtio_dev_parts_cap: VirtioDevPartsCap | undefined
+  #cap_specific_data_virtio_crypto_ipsec_resource_cap: VirtioCryptoIpsecResourceCap | undefined
+  #cap_specific_data_virtio_crypto_ipsec_sa_cap_data: VirtioCryptoIpsecSaCapData | undefined
+  #cap_specific_data_virtio_net_ff_cap_data: VirtioNetFfCapData | undefined
+  #cap_specific_data_virtio_net_ff_cap_mask_data: VirtioNetFfCapMaskData | undefined
+  #cap_specific_data_virtio_net_ff_actions: VirtioNetFfActions | undefined
+
+  constructor($layout: VirtioAdminCmdDriverCapSetHeaderLayout) {
+    super()
+    this.$layout = $layout
+  }
 
   get $minimum(): number {
-    return 32
+    return this.$layout.$minimum
   }
 
   get $size(): number {
-    return 32 + (this.id === 0 ? 2 : Math.max(0, this.$length - 32))
+    return 32 + (this.id === 0 ? 2 : (((this.$layout.$context.caller.device_id === 20) && (this.id === 2048)) || ((this.$layout.$context.caller.device_id === 1) && (this.id === 2051))) && (this.id === 2048 || this.id === 2051) ? 8 : (((this.$layout.$context.caller.device_id === 20) && (this.id === 2049)) || ((this.$layout.$context.caller.device_id === 1) && (this.id === 2052))) && (this.id === 2049 || this.id === 2052) ? (this.cap_specific_data_virtio_crypto_ipsec_sa_cap_data?.$size ?? 0) : (this.$layout.$context.caller.device_id === 1) && (this.id === 2048) ? (this.$layout.$context.caller.device_id === 1 ? 20 : 0) : (this.$layout.$context.caller.device_id === 1) && (this.id === 2049) ? (this.$layout.$context.caller.device_id === 1 ? (this.cap_specific_data_virtio_net_ff_cap_mask_data?.$size ?? 0) : 0) : (this.$layout.$context.caller.device_id === 1) && (this.id === 2050) ? (this.$layout.$context.caller.device_id === 1 ? (this.cap_specific_data_virtio_net_ff_actions?.$size ?? 0) : 0) : Math.max(0, this.$length - 32))
   }
 
   /**
@@ -1891,28 +1959,75 @@ export class VirtioAdminCmdDriverCapSetHeader extends Struct {
     return (this.#cap_specific_data_virtio_dev_parts_cap ??= new VirtioDevPartsCap()).$inside(this, this.$offset + 32, 2)
   }
 
+  /**
+   * Only with ((device_id == 20 and id == VIRTIO_CRYPTO_IPSEC_RESOURCE_CAP) or (device_id == 1 and id ==
+   * VIRTIO_NET_IPSEC_RESOURCE_CAP)).
+   */
+  get cap_specific_data_virtio_crypto_ipsec_resource_cap(): VirtioCryptoIpsecResourceCap | undefined {
+    if (!((((this.$layout.$context.caller.device_id === 20) && (this.id === 2048)) || ((this.$layout.$context.caller.device_id === 1) && (this.id === 2051))))) return undefined
+    return (this.#cap_specific_data_virtio_crypto_ipsec_resource_cap ??= new VirtioCryptoIpsecResourceCap()).$inside(this, this.$offset + 32, 8)
+  }
+
+  /**
+   * Only with ((device_id == 20 and id == VIRTIO_CRYPTO_IPSEC_SA_CAP) or (device_id == 1 and id ==
+   * VIRTIO_NET_IPSEC_SA_CAP)).
+   */
+  get cap_specific_data_virtio_crypto_ipsec_sa_cap_data(): VirtioCryptoIpsecSaCapData | undefined {
+    if (!((((this.$layout.$context.caller.device_id === 20) && (this.id === 2049)) || ((this.$layout.$context.caller.device_id === 1) && (this.id === 2052))))) return undefined
+    return (this.#cap_specific_data_virtio_crypto_ipsec_sa_cap_data ??= new VirtioCryptoIpsecSaCapData()).$inside(this, this.$offset + 32, this.$offset + this.$length - (this.$offset + 32))
+  }
+
+  /** Only with device_id == 1. */
+  get cap_specific_data_virtio_net_ff_cap_data(): VirtioNetFfCapData | undefined {
+    if (!((this.$layout.$context.caller.device_id === 1))) return undefined
+    return (this.#cap_specific_data_virtio_net_ff_cap_data ??= new VirtioNetFfCapData()).$inside(this, this.$offset + 32, 20)
+  }
+
+  /** Only with device_id == 1. */
+  get cap_specific_data_virtio_net_ff_cap_mask_data(): VirtioNetFfCapMaskData | undefined {
+    if (!((this.$layout.$context.caller.device_id === 1))) return undefined
+    return (this.#cap_specific_data_virtio_net_ff_cap_mask_data ??= new VirtioNetFfCapMaskData()).$inside(this, this.$offset + 32, this.$offset + this.$length - (this.$offset + 32))
+  }
+
+  /** Only with device_id == 1. */
+  get cap_specific_data_virtio_net_ff_actions(): VirtioNetFfActions | undefined {
+    if (!((this.$layout.$context.caller.device_id === 1))) return undefined
+    return (this.#cap_specific_data_virtio_net_ff_actions ??= new VirtioNetFfActions()).$inside(this, this.$offset + 32, this.$offset + this.$length - (this.$offset + 32))
+  }
+
+  /** Computes the layout, once per negotiation. */
+  static layout(context: VirtioAdminCmdDriverCapSetHeaderContext): VirtioAdminCmdDriverCapSetHeaderLayout {
+    let size = 32
+    return { $context: context, $minimum: size }
+  }
+
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioAdminCmdDriverCapSetHeaderValue {
-    return new VirtioAdminCmdDriverCapSetHeader().at(viewOf(bytes)).$get()
+  static decode(bytes: Uint8Array, context: VirtioAdminCmdDriverCapSetHeaderContext): VirtioAdminCmdDriverCapSetHeaderValue {
+    return new VirtioAdminCmdDriverCapSetHeader(VirtioAdminCmdDriverCapSetHeader.layout(context)).at(viewOf(bytes)).$get()
   }
 
   /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioAdminCmdDriverCapSetHeaderValue>): Uint8Array {
-    const struct = new VirtioAdminCmdDriverCapSetHeader()
-    const bytes = new Uint8Array(VirtioAdminCmdDriverCapSetHeader.sizeOf(value))
+  static encode(value: Partial<VirtioAdminCmdDriverCapSetHeaderValue>, context: VirtioAdminCmdDriverCapSetHeaderContext): Uint8Array {
+    const struct = new VirtioAdminCmdDriverCapSetHeader(VirtioAdminCmdDriverCapSetHeader.layout(context))
+    const bytes = new Uint8Array(VirtioAdminCmdDriverCapSetHeader.sizeOf(value, struct.$layout))
     struct.at(viewOf(bytes)).$set(value)
     return bytes
   }
 
   /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioAdminCmdDriverCapSetHeaderValue>): number {
-    return 32 + (value.cap_specific_data?.arm === 'virtio_dev_parts_cap' ? 2 : (value.cap_specific_data?.bytes.length ?? 0))
+  static sizeOf(value: Partial<VirtioAdminCmdDriverCapSetHeaderValue>, layout: VirtioAdminCmdDriverCapSetHeaderLayout): number {
+    return layout.$minimum + (value.cap_specific_data?.arm === 'virtio_dev_parts_cap' ? 2 : value.cap_specific_data?.arm === 'virtio_crypto_ipsec_resource_cap' ? 8 : value.cap_specific_data?.arm === 'virtio_crypto_ipsec_sa_cap_data' ? VirtioCryptoIpsecSaCapData.sizeOf(value.cap_specific_data.virtio_crypto_ipsec_sa_cap_data ?? {}) : value.cap_specific_data?.arm === 'virtio_net_ff_cap_data' ? (layout.$context.caller.device_id === 1 ? 20 : 0) : value.cap_specific_data?.arm === 'virtio_net_ff_cap_mask_data' ? VirtioNetFfCapMaskData.sizeOf(value.cap_specific_data.virtio_net_ff_cap_mask_data ?? {}) : value.cap_specific_data?.arm === 'virtio_net_ff_actions' ? VirtioNetFfActions.sizeOf(value.cap_specific_data.virtio_net_ff_actions ?? {}) : (value.cap_specific_data?.bytes.length ?? 0))
   }
 
   /** The arm of `cap_specific_data` that is selected, as a plain value. */
   $cap_specific_data(): VirtioAdminCmdDriverCapSetHeaderValue['cap_specific_data'] & {} {
     if ((available(this, this.$offset + 32, 2) >= 2) && (this.id === 0)) return { arm: 'virtio_dev_parts_cap', virtio_dev_parts_cap: this.cap_specific_data_virtio_dev_parts_cap.$get() }
-    return { arm: undefined, bytes: bytesAt(this, this.$offset + 32, (this.id === 0 ? 2 : Math.max(0, this.$length - 32))).slice() }
+    if ((((this.$layout.$context.caller.device_id === 20) && (this.id === 2048)) || ((this.$layout.$context.caller.device_id === 1) && (this.id === 2051))) && (this.id === 2048 || this.id === 2051)) return { arm: 'virtio_crypto_ipsec_resource_cap', virtio_crypto_ipsec_resource_cap: this.cap_specific_data_virtio_crypto_ipsec_resource_cap!.$get() }
+    if ((((this.$layout.$context.caller.device_id === 20) && (this.id === 2049)) || ((this.$layout.$context.caller.device_id === 1) && (this.id === 2052))) && (this.id === 2049 || this.id === 2052)) return { arm: 'virtio_crypto_ipsec_sa_cap_data', virtio_crypto_ipsec_sa_cap_data: this.cap_specific_data_virtio_crypto_ipsec_sa_cap_data!.$get() }
+    if ((this.$layout.$context.caller.device_id === 1) && (this.id === 2048)) return { arm: 'virtio_net_ff_cap_data', virtio_net_ff_cap_data: this.cap_specific_data_virtio_net_ff_cap_data!.$get() }
+    if ((this.$layout.$context.caller.device_id === 1) && (this.id === 2049)) return { arm: 'virtio_net_ff_cap_mask_data', virtio_net_ff_cap_mask_data: this.cap_specific_data_virtio_net_ff_cap_mask_data!.$get() }
+    if ((this.$layout.$context.caller.device_id === 1) && (this.id === 2050)) return { arm: 'virtio_net_ff_actions', virtio_net_ff_actions: this.cap_specific_data_virtio_net_ff_actions!.$get() }
+    return { arm: undefined, bytes: bytesAt(this, this.$offset + 32, (this.id === 0 ? 2 : (((this.$layout.$context.caller.device_id === 20) && (this.id === 2048)) || ((this.$layout.$context.caller.device_id === 1) && (this.id === 2051))) && (this.id === 2048 || this.id === 2051) ? 8 : (((this.$layout.$context.caller.device_id === 20) && (this.id === 2049)) || ((this.$layout.$context.caller.device_id === 1) && (this.id === 2052))) && (this.id === 2049 || this.id === 2052) ? (this.cap_specific_data_virtio_crypto_ipsec_sa_cap_data?.$size ?? 0) : (this.$layout.$context.caller.device_id === 1) && (this.id === 2048) ? (this.$layout.$context.caller.device_id === 1 ? 20 : 0) : (this.$layout.$context.caller.device_id === 1) && (this.id === 2049) ? (this.$layout.$context.caller.device_id === 1 ? (this.cap_specific_data_virtio_net_ff_cap_mask_data?.$size ?? 0) : 0) : (this.$layout.$context.caller.device_id === 1) && (this.id === 2050) ? (this.$layout.$context.caller.device_id === 1 ? (this.cap_specific_data_virtio_net_ff_actions?.$size ?? 0) : 0) : Math.max(0, this.$length - 32))).slice() }
   }
 
   /** Reads all members into a plain value. */
@@ -1934,6 +2049,26 @@ export class VirtioAdminCmdDriverCapSetHeader extends Struct {
     if (value.id !== undefined) this.id = value.id
     if (value.cap_specific_data !== undefined) {
       if (value.cap_specific_data.arm === 'virtio_dev_parts_cap') attached(this, this.cap_specific_data_virtio_dev_parts_cap, 'VirtioAdminCmdDriverCapSetHeader.cap_specific_data_virtio_dev_parts_cap').$set(value.cap_specific_data.virtio_dev_parts_cap)
+      if (value.cap_specific_data.arm === 'virtio_crypto_ipsec_resource_cap') {
+        if (!((((this.$layout.$context.caller.device_id === 20) && (this.id === 2048)) || ((this.$layout.$context.caller.device_id === 1) && (this.id === 2051))))) absent('VirtioAdminCmdDriverCapSetHeader.cap_specific_data_virtio_crypto_ipsec_resource_cap', '((device_id == 20 and id == VIRTIO_CRYPTO_IPSEC_RESOURCE_CAP) or (device_id == 1 and id == VIRTIO_NET_IPSEC_RESOURCE_CAP))')
+        attached(this, this.cap_specific_data_virtio_crypto_ipsec_resource_cap!, 'VirtioAdminCmdDriverCapSetHeader.cap_specific_data_virtio_crypto_ipsec_resource_cap').$set(value.cap_specific_data.virtio_crypto_ipsec_resource_cap)
+      }
+      if (value.cap_specific_data.arm === 'virtio_crypto_ipsec_sa_cap_data') {
+        if (!((((this.$layout.$context.caller.device_id === 20) && (this.id === 2049)) || ((this.$layout.$context.caller.device_id === 1) && (this.id === 2052))))) absent('VirtioAdminCmdDriverCapSetHeader.cap_specific_data_virtio_crypto_ipsec_sa_cap_data', '((device_id == 20 and id == VIRTIO_CRYPTO_IPSEC_SA_CAP) or (device_id == 1 and id == VIRTIO_NET_IPSEC_SA_CAP))')
+        attached(this, this.cap_specific_data_virtio_crypto_ipsec_sa_cap_data!, 'VirtioAdminCmdDriverCapSetHeader.cap_specific_data_virtio_crypto_ipsec_sa_cap_data').$set(value.cap_specific_data.virtio_crypto_ipsec_sa_cap_data)
+      }
+      if (value.cap_specific_data.arm === 'virtio_net_ff_cap_data') {
+        if (!((this.$layout.$context.caller.device_id === 1))) absent('VirtioAdminCmdDriverCapSetHeader.cap_specific_data_virtio_net_ff_cap_data', 'device_id == 1')
+        attached(this, this.cap_specific_data_virtio_net_ff_cap_data!, 'VirtioAdminCmdDriverCapSetHeader.cap_specific_data_virtio_net_ff_cap_data').$set(value.cap_specific_data.virtio_net_ff_cap_data)
+      }
+      if (value.cap_specific_data.arm === 'virtio_net_ff_cap_mask_data') {
+        if (!((this.$layout.$context.caller.device_id === 1))) absent('VirtioAdminCmdDriverCapSetHeader.cap_specific_data_virtio_net_ff_cap_mask_data', 'device_id == 1')
+        attached(this, this.cap_specific_data_virtio_net_ff_cap_mask_data!, 'VirtioAdminCmdDriverCapSetHeader.cap_specific_data_virtio_net_ff_cap_mask_data').$set(value.cap_specific_data.virtio_net_ff_cap_mask_data)
+      }
+      if (value.cap_specific_data.arm === 'virtio_net_ff_actions') {
+        if (!((this.$layout.$context.caller.device_id === 1))) absent('VirtioAdminCmdDriverCapSetHeader.cap_specific_data_virtio_net_ff_actions', 'device_id == 1')
+        attached(this, this.cap_specific_data_virtio_net_ff_actions!, 'VirtioAdminCmdDriverCapSetHeader.cap_specific_data_virtio_net_ff_actions').$set(value.cap_specific_data.virtio_net_ff_actions)
+      }
       if (value.cap_specific_data.arm === undefined) putBytes(this, this.$offset + 32, value.cap_specific_data.bytes.length, value.cap_specific_data.bytes, 'VirtioAdminCmdDriverCapSetHeader.cap_specific_data')
     }
     if (value.cap_specific_data !== undefined) checkArm(value.cap_specific_data.arm, this.$cap_specific_data().arm, 'VirtioAdminCmdDriverCapSetHeader.cap_specific_data')
@@ -1961,7 +2096,17 @@ export interface VirtioAdminCmdResourceObjCreateHeaderValue {
   hdr: VirtioAdminCmdResourceObjCmdHdrValue
   /** 0, unless the type of object says otherwise. */
   flags: bigint
-  resource_obj_specific_data: { arm: 'virtio_resource_obj_dev_parts'; virtio_resource_obj_dev_parts: VirtioResourceObjDevPartsValue } | { arm: undefined; bytes: Uint8Array }
+  resource_obj_specific_data: { arm: 'virtio_resource_obj_dev_parts'; virtio_resource_obj_dev_parts: VirtioResourceObjDevPartsValue } | { arm: 'virtio_crypto_resource_obj_ipsec_sa_256b_key'; virtio_crypto_resource_obj_ipsec_sa_256b_key: VirtioCryptoResourceObjIpsecSa256bKeyValue } | { arm: 'virtio_net_resource_obj_ff_group'; virtio_net_resource_obj_ff_group: VirtioNetResourceObjFfGroupValue } | { arm: 'virtio_net_resource_obj_ff_classifier'; virtio_net_resource_obj_ff_classifier: VirtioNetResourceObjFfClassifierValue } | { arm: 'virtio_net_resource_obj_ff_rule'; virtio_net_resource_obj_ff_rule: VirtioNetResourceObjFfRuleValue } | { arm: undefined; bytes: Uint8Array }
+}
+
+/** What the layout of `virtio_admin_cmd.resource_obj_create` depends on. */
+export type VirtioAdminCmdResourceObjCreateHeaderContext = { readonly caller: { device_id: number } }
+
+/** Where the members of `virtio_admin_cmd.resource_obj_create` stand after a negotiation; -1: absent. */
+export interface VirtioAdminCmdResourceObjCreateHeaderLayout {
+  readonly $context: VirtioAdminCmdResourceObjCreateHeaderContext
+  /** Bytes that are always there. */
+  readonly $minimum: number
 }
 
 /**
@@ -1973,15 +2118,26 @@ export interface VirtioAdminCmdResourceObjCreateHeaderValue {
 export class VirtioAdminCmdResourceObjCreateHeader extends Struct {
   /** Offsets of members in bytes. */
   static readonly offsetOf = { opcode: 0, group_type: 2, reserved1: 4, group_member_id: 16, hdr: 24, flags: 32, resource_obj_specific_data: 40 } as const
+  /** Where the members stand. */
+  readonly $layout: VirtioAdminCmdResourceObjCreateHeaderLayout
   #hdr: VirtioAdminCmdResourceObjCmdHdr | undefined
   #resource_obj_specific_data_virtio_resource_obj_dev_parts: VirtioResourceObjDevParts | undefined
+  #resource_obj_specific_data_virtio_crypto_resource_obj_ipsec_sa_256b_key: VirtioCryptoResourceObjIpsecSa256bKey | undefined
+  #resource_obj_specific_data_virtio_net_resource_obj_ff_group: VirtioNetResourceObjFfGroup | undefined
+  #resource_obj_specific_data_virtio_net_resource_obj_ff_classifier: VirtioNetResourceObjFfClassifier | undefined
+  #resource_obj_specific_data_virtio_net_resource_obj_ff_rule: VirtioNetResourceObjFfRule | undefined
+
+  constructor($layout: VirtioAdminCmdResourceObjCreateHeaderLayout) {
+    super()
+    this.$layout = $layout
+  }
 
   get $minimum(): number {
-    return 40
+    return this.$layout.$minimum
   }
 
   get $size(): number {
-    return 40 + (this.hdr.type === 0 ? 8 : Math.max(0, this.$length - 40))
+    return 40 + (this.hdr.type === 0 ? 8 : (((this.$layout.$context.caller.device_id === 20) && ((this.hdr.type === 512) || (this.hdr.type === 513))) || ((this.$layout.$context.caller.device_id === 1) && ((this.hdr.type === 515) || (this.hdr.type === 516)))) && (this.hdr.type === 512 || this.hdr.type === 513 || this.hdr.type === 515 || this.hdr.type === 516) ? 196 : (this.$layout.$context.caller.device_id === 1) && (this.hdr.type === 512) ? (this.$layout.$context.caller.device_id === 1 ? 2 : 0) : (this.$layout.$context.caller.device_id === 1) && (this.hdr.type === 513) ? (this.$layout.$context.caller.device_id === 1 ? (this.resource_obj_specific_data_virtio_net_resource_obj_ff_classifier?.$size ?? 0) : 0) : (this.$layout.$context.caller.device_id === 1) && (this.hdr.type === 514) ? (this.$layout.$context.caller.device_id === 1 ? (this.resource_obj_specific_data_virtio_net_resource_obj_ff_rule?.$size ?? 0) : 0) : Math.max(0, this.$length - 40))
   }
 
   /**
@@ -2037,28 +2193,66 @@ export class VirtioAdminCmdResourceObjCreateHeader extends Struct {
     return (this.#resource_obj_specific_data_virtio_resource_obj_dev_parts ??= new VirtioResourceObjDevParts()).$inside(this, this.$offset + 40, 8)
   }
 
+  /**
+   * Only with ((device_id == 20 and (hdr.type == VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_OUTBOUND_SA or hdr.type ==
+   * VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_INBOUND_SA)) or (device_id == 1 and (hdr.type ==
+   * VIRTIO_NET_RESOURCE_OBJ_IPSEC_OUTB_SA or hdr.type == VIRTIO_NET_RESOURCE_OBJ_IPSEC_INB_SA))).
+   */
+  get resource_obj_specific_data_virtio_crypto_resource_obj_ipsec_sa_256b_key(): VirtioCryptoResourceObjIpsecSa256bKey | undefined {
+    if (!((((this.$layout.$context.caller.device_id === 20) && ((this.hdr.type === 512) || (this.hdr.type === 513))) || ((this.$layout.$context.caller.device_id === 1) && ((this.hdr.type === 515) || (this.hdr.type === 516)))))) return undefined
+    return (this.#resource_obj_specific_data_virtio_crypto_resource_obj_ipsec_sa_256b_key ??= new VirtioCryptoResourceObjIpsecSa256bKey()).$inside(this, this.$offset + 40, 196)
+  }
+
+  /** Only with device_id == 1. */
+  get resource_obj_specific_data_virtio_net_resource_obj_ff_group(): VirtioNetResourceObjFfGroup | undefined {
+    if (!((this.$layout.$context.caller.device_id === 1))) return undefined
+    return (this.#resource_obj_specific_data_virtio_net_resource_obj_ff_group ??= new VirtioNetResourceObjFfGroup()).$inside(this, this.$offset + 40, 2)
+  }
+
+  /** Only with device_id == 1. */
+  get resource_obj_specific_data_virtio_net_resource_obj_ff_classifier(): VirtioNetResourceObjFfClassifier | undefined {
+    if (!((this.$layout.$context.caller.device_id === 1))) return undefined
+    return (this.#resource_obj_specific_data_virtio_net_resource_obj_ff_classifier ??= new VirtioNetResourceObjFfClassifier()).$inside(this, this.$offset + 40, this.$offset + this.$length - (this.$offset + 40))
+  }
+
+  /** Only with device_id == 1. */
+  get resource_obj_specific_data_virtio_net_resource_obj_ff_rule(): VirtioNetResourceObjFfRule | undefined {
+    if (!((this.$layout.$context.caller.device_id === 1))) return undefined
+    return (this.#resource_obj_specific_data_virtio_net_resource_obj_ff_rule ??= new VirtioNetResourceObjFfRule()).$inside(this, this.$offset + 40, this.$offset + this.$length - (this.$offset + 40))
+  }
+
+  /** Computes the layout, once per negotiation. */
+  static layout(context: VirtioAdminCmdResourceObjCreateHeaderContext): VirtioAdminCmdResourceObjCreateHeaderLayout {
+    let size = 40
+    return { $context: context, $minimum: size }
+  }
+
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioAdminCmdResourceObjCreateHeaderValue {
-    return new VirtioAdminCmdResourceObjCreateHeader().at(viewOf(bytes)).$get()
+  static decode(bytes: Uint8Array, context: VirtioAdminCmdResourceObjCreateHeaderContext): VirtioAdminCmdResourceObjCreateHeaderValue {
+    return new VirtioAdminCmdResourceObjCreateHeader(VirtioAdminCmdResourceObjCreateHeader.layout(context)).at(viewOf(bytes)).$get()
   }
 
   /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioAdminCmdResourceObjCreateHeaderValue>): Uint8Array {
-    const struct = new VirtioAdminCmdResourceObjCreateHeader()
-    const bytes = new Uint8Array(VirtioAdminCmdResourceObjCreateHeader.sizeOf(value))
+  static encode(value: Partial<VirtioAdminCmdResourceObjCreateHeaderValue>, context: VirtioAdminCmdResourceObjCreateHeaderContext): Uint8Array {
+    const struct = new VirtioAdminCmdResourceObjCreateHeader(VirtioAdminCmdResourceObjCreateHeader.layout(context))
+    const bytes = new Uint8Array(VirtioAdminCmdResourceObjCreateHeader.sizeOf(value, struct.$layout))
     struct.at(viewOf(bytes)).$set(value)
     return bytes
   }
 
   /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioAdminCmdResourceObjCreateHeaderValue>): number {
-    return 40 + (value.resource_obj_specific_data?.arm === 'virtio_resource_obj_dev_parts' ? 8 : (value.resource_obj_specific_data?.bytes.length ?? 0))
+  static sizeOf(value: Partial<VirtioAdminCmdResourceObjCreateHeaderValue>, layout: VirtioAdminCmdResourceObjCreateHeaderLayout): number {
+    return layout.$minimum + (value.resource_obj_specific_data?.arm === 'virtio_resource_obj_dev_parts' ? 8 : value.resource_obj_specific_data?.arm === 'virtio_crypto_resource_obj_ipsec_sa_256b_key' ? 196 : value.resource_obj_specific_data?.arm === 'virtio_net_resource_obj_ff_group' ? (layout.$context.caller.device_id === 1 ? 2 : 0) : value.resource_obj_specific_data?.arm === 'virtio_net_resource_obj_ff_classifier' ? VirtioNetResourceObjFfClassifier.sizeOf(value.resource_obj_specific_data.virtio_net_resource_obj_ff_classifier ?? {}) : value.resource_obj_specific_data?.arm === 'virtio_net_resource_obj_ff_rule' ? VirtioNetResourceObjFfRule.sizeOf(value.resource_obj_specific_data.virtio_net_resource_obj_ff_rule ?? {}) : (value.resource_obj_specific_data?.bytes.length ?? 0))
   }
 
   /** The arm of `resource_obj_specific_data` that is selected, as a plain value. */
   $resource_obj_specific_data(): VirtioAdminCmdResourceObjCreateHeaderValue['resource_obj_specific_data'] & {} {
     if ((available(this, this.$offset + 40, 8) >= 8) && (this.hdr.type === 0)) return { arm: 'virtio_resource_obj_dev_parts', virtio_resource_obj_dev_parts: this.resource_obj_specific_data_virtio_resource_obj_dev_parts.$get() }
-    return { arm: undefined, bytes: bytesAt(this, this.$offset + 40, (this.hdr.type === 0 ? 8 : Math.max(0, this.$length - 40))).slice() }
+    if ((((this.$layout.$context.caller.device_id === 20) && ((this.hdr.type === 512) || (this.hdr.type === 513))) || ((this.$layout.$context.caller.device_id === 1) && ((this.hdr.type === 515) || (this.hdr.type === 516)))) && (this.hdr.type === 512 || this.hdr.type === 513 || this.hdr.type === 515 || this.hdr.type === 516)) return { arm: 'virtio_crypto_resource_obj_ipsec_sa_256b_key', virtio_crypto_resource_obj_ipsec_sa_256b_key: this.resource_obj_specific_data_virtio_crypto_resource_obj_ipsec_sa_256b_key!.$get() }
+    if ((this.$layout.$context.caller.device_id === 1) && (this.hdr.type === 512)) return { arm: 'virtio_net_resource_obj_ff_group', virtio_net_resource_obj_ff_group: this.resource_obj_specific_data_virtio_net_resource_obj_ff_group!.$get() }
+    if ((this.$layout.$context.caller.device_id === 1) && (this.hdr.type === 513)) return { arm: 'virtio_net_resource_obj_ff_classifier', virtio_net_resource_obj_ff_classifier: this.resource_obj_specific_data_virtio_net_resource_obj_ff_classifier!.$get() }
+    if ((this.$layout.$context.caller.device_id === 1) && (this.hdr.type === 514)) return { arm: 'virtio_net_resource_obj_ff_rule', virtio_net_resource_obj_ff_rule: this.resource_obj_specific_data_virtio_net_resource_obj_ff_rule!.$get() }
+    return { arm: undefined, bytes: bytesAt(this, this.$offset + 40, (this.hdr.type === 0 ? 8 : (((this.$layout.$context.caller.device_id === 20) && ((this.hdr.type === 512) || (this.hdr.type === 513))) || ((this.$layout.$context.caller.device_id === 1) && ((this.hdr.type === 515) || (this.hdr.type === 516)))) && (this.hdr.type === 512 || this.hdr.type === 513 || this.hdr.type === 515 || this.hdr.type === 516) ? 196 : (this.$layout.$context.caller.device_id === 1) && (this.hdr.type === 512) ? (this.$layout.$context.caller.device_id === 1 ? 2 : 0) : (this.$layout.$context.caller.device_id === 1) && (this.hdr.type === 513) ? (this.$layout.$context.caller.device_id === 1 ? (this.resource_obj_specific_data_virtio_net_resource_obj_ff_classifier?.$size ?? 0) : 0) : (this.$layout.$context.caller.device_id === 1) && (this.hdr.type === 514) ? (this.$layout.$context.caller.device_id === 1 ? (this.resource_obj_specific_data_virtio_net_resource_obj_ff_rule?.$size ?? 0) : 0) : Math.max(0, this.$length - 40))).slice() }
   }
 
   /** Reads all members into a plain value. */
@@ -2082,6 +2276,22 @@ export class VirtioAdminCmdResourceObjCreateHeader extends Struct {
     if (value.flags !== undefined) this.flags = value.flags
     if (value.resource_obj_specific_data !== undefined) {
       if (value.resource_obj_specific_data.arm === 'virtio_resource_obj_dev_parts') attached(this, this.resource_obj_specific_data_virtio_resource_obj_dev_parts, 'VirtioAdminCmdResourceObjCreateHeader.resource_obj_specific_data_virtio_resource_obj_dev_parts').$set(value.resource_obj_specific_data.virtio_resource_obj_dev_parts)
+      if (value.resource_obj_specific_data.arm === 'virtio_crypto_resource_obj_ipsec_sa_256b_key') {
+        if (!((((this.$layout.$context.caller.device_id === 20) && ((this.hdr.type === 512) || (this.hdr.type === 513))) || ((this.$layout.$context.caller.device_id === 1) && ((this.hdr.type === 515) || (this.hdr.type === 516)))))) absent('VirtioAdminCmdResourceObjCreateHeader.resource_obj_specific_data_virtio_crypto_resource_obj_ipsec_sa_256b_key', '((device_id == 20 and (hdr.type == VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_OUTBOUND_SA or hdr.type == VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_INBOUND_SA)) or (device_id == 1 and (hdr.type == VIRTIO_NET_RESOURCE_OBJ_IPSEC_OUTB_SA or hdr.type == VIRTIO_NET_RESOURCE_OBJ_IPSEC_INB_SA)))')
+        attached(this, this.resource_obj_specific_data_virtio_crypto_resource_obj_ipsec_sa_256b_key!, 'VirtioAdminCmdResourceObjCreateHeader.resource_obj_specific_data_virtio_crypto_resource_obj_ipsec_sa_256b_key').$set(value.resource_obj_specific_data.virtio_crypto_resource_obj_ipsec_sa_256b_key)
+      }
+      if (value.resource_obj_specific_data.arm === 'virtio_net_resource_obj_ff_group') {
+        if (!((this.$layout.$context.caller.device_id === 1))) absent('VirtioAdminCmdResourceObjCreateHeader.resource_obj_specific_data_virtio_net_resource_obj_ff_group', 'device_id == 1')
+        attached(this, this.resource_obj_specific_data_virtio_net_resource_obj_ff_group!, 'VirtioAdminCmdResourceObjCreateHeader.resource_obj_specific_data_virtio_net_resource_obj_ff_group').$set(value.resource_obj_specific_data.virtio_net_resource_obj_ff_group)
+      }
+      if (value.resource_obj_specific_data.arm === 'virtio_net_resource_obj_ff_classifier') {
+        if (!((this.$layout.$context.caller.device_id === 1))) absent('VirtioAdminCmdResourceObjCreateHeader.resource_obj_specific_data_virtio_net_resource_obj_ff_classifier', 'device_id == 1')
+        attached(this, this.resource_obj_specific_data_virtio_net_resource_obj_ff_classifier!, 'VirtioAdminCmdResourceObjCreateHeader.resource_obj_specific_data_virtio_net_resource_obj_ff_classifier').$set(value.resource_obj_specific_data.virtio_net_resource_obj_ff_classifier)
+      }
+      if (value.resource_obj_specific_data.arm === 'virtio_net_resource_obj_ff_rule') {
+        if (!((this.$layout.$context.caller.device_id === 1))) absent('VirtioAdminCmdResourceObjCreateHeader.resource_obj_specific_data_virtio_net_resource_obj_ff_rule', 'device_id == 1')
+        attached(this, this.resource_obj_specific_data_virtio_net_resource_obj_ff_rule!, 'VirtioAdminCmdResourceObjCreateHeader.resource_obj_specific_data_virtio_net_resource_obj_ff_rule').$set(value.resource_obj_specific_data.virtio_net_resource_obj_ff_rule)
+      }
       if (value.resource_obj_specific_data.arm === undefined) putBytes(this, this.$offset + 40, value.resource_obj_specific_data.bytes.length, value.resource_obj_specific_data.bytes, 'VirtioAdminCmdResourceObjCreateHeader.resource_obj_specific_data')
     }
     if (value.resource_obj_specific_data !== undefined) checkArm(value.resource_obj_specific_data.arm, this.$resource_obj_specific_data().arm, 'VirtioAdminCmdResourceObjCreateHeader.resource_obj_specific_data')
@@ -2109,7 +2319,17 @@ export interface VirtioAdminCmdResourceObjModifyHeaderValue {
   hdr: VirtioAdminCmdResourceObjCmdHdrValue
   /** 0, unless the type of object says otherwise. */
   flags: bigint
-  resource_obj_specific_data: { arm: 'virtio_resource_obj_dev_parts'; virtio_resource_obj_dev_parts: VirtioResourceObjDevPartsValue } | { arm: undefined; bytes: Uint8Array }
+  resource_obj_specific_data: { arm: 'virtio_resource_obj_dev_parts'; virtio_resource_obj_dev_parts: VirtioResourceObjDevPartsValue } | { arm: 'virtio_crypto_resource_obj_ipsec_sa_256b_key'; virtio_crypto_resource_obj_ipsec_sa_256b_key: VirtioCryptoResourceObjIpsecSa256bKeyValue } | { arm: 'virtio_net_resource_obj_ff_group'; virtio_net_resource_obj_ff_group: VirtioNetResourceObjFfGroupValue } | { arm: 'virtio_net_resource_obj_ff_classifier'; virtio_net_resource_obj_ff_classifier: VirtioNetResourceObjFfClassifierValue } | { arm: 'virtio_net_resource_obj_ff_rule'; virtio_net_resource_obj_ff_rule: VirtioNetResourceObjFfRuleValue } | { arm: undefined; bytes: Uint8Array }
+}
+
+/** What the layout of `virtio_admin_cmd.resource_obj_modify` depends on. */
+export type VirtioAdminCmdResourceObjModifyHeaderContext = { readonly caller: { device_id: number } }
+
+/** Where the members of `virtio_admin_cmd.resource_obj_modify` stand after a negotiation; -1: absent. */
+export interface VirtioAdminCmdResourceObjModifyHeaderLayout {
+  readonly $context: VirtioAdminCmdResourceObjModifyHeaderContext
+  /** Bytes that are always there. */
+  readonly $minimum: number
 }
 
 /**
@@ -2121,15 +2341,26 @@ export interface VirtioAdminCmdResourceObjModifyHeaderValue {
 export class VirtioAdminCmdResourceObjModifyHeader extends Struct {
   /** Offsets of members in bytes. */
   static readonly offsetOf = { opcode: 0, group_type: 2, reserved1: 4, group_member_id: 16, hdr: 24, flags: 32, resource_obj_specific_data: 40 } as const
+  /** Where the members stand. */
+  readonly $layout: VirtioAdminCmdResourceObjModifyHeaderLayout
   #hdr: VirtioAdminCmdResourceObjCmdHdr | undefined
   #resource_obj_specific_data_virtio_resource_obj_dev_parts: VirtioResourceObjDevParts | undefined
+  #resource_obj_specific_data_virtio_crypto_resource_obj_ipsec_sa_256b_key: VirtioCryptoResourceObjIpsecSa256bKey | undefined
+  #resource_obj_specific_data_virtio_net_resource_obj_ff_group: VirtioNetResourceObjFfGroup | undefined
+  #resource_obj_specific_data_virtio_net_resource_obj_ff_classifier: VirtioNetResourceObjFfClassifier | undefined
+  #resource_obj_specific_data_virtio_net_resource_obj_ff_rule: VirtioNetResourceObjFfRule | undefined
+
+  constructor($layout: VirtioAdminCmdResourceObjModifyHeaderLayout) {
+    super()
+    this.$layout = $layout
+  }
 
   get $minimum(): number {
-    return 40
+    return this.$layout.$minimum
   }
 
   get $size(): number {
-    return 40 + (this.hdr.type === 0 ? 8 : Math.max(0, this.$length - 40))
+    return 40 + (this.hdr.type === 0 ? 8 : (((this.$layout.$context.caller.device_id === 20) && ((this.hdr.type === 512) || (this.hdr.type === 513))) || ((this.$layout.$context.caller.device_id === 1) && ((this.hdr.type === 515) || (this.hdr.type === 516)))) && (this.hdr.type === 512 || this.hdr.type === 513 || this.hdr.type === 515 || this.hdr.type === 516) ? 196 : (this.$layout.$context.caller.device_id === 1) && (this.hdr.type === 512) ? (this.$layout.$context.caller.device_id === 1 ? 2 : 0) : (this.$layout.$context.caller.device_id === 1) && (this.hdr.type === 513) ? (this.$layout.$context.caller.device_id === 1 ? (this.resource_obj_specific_data_virtio_net_resource_obj_ff_classifier?.$size ?? 0) : 0) : (this.$layout.$context.caller.device_id === 1) && (this.hdr.type === 514) ? (this.$layout.$context.caller.device_id === 1 ? (this.resource_obj_specific_data_virtio_net_resource_obj_ff_rule?.$size ?? 0) : 0) : Math.max(0, this.$length - 40))
   }
 
   /**
@@ -2185,28 +2416,66 @@ export class VirtioAdminCmdResourceObjModifyHeader extends Struct {
     return (this.#resource_obj_specific_data_virtio_resource_obj_dev_parts ??= new VirtioResourceObjDevParts()).$inside(this, this.$offset + 40, 8)
   }
 
+  /**
+   * Only with ((device_id == 20 and (hdr.type == VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_OUTBOUND_SA or hdr.type ==
+   * VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_INBOUND_SA)) or (device_id == 1 and (hdr.type ==
+   * VIRTIO_NET_RESOURCE_OBJ_IPSEC_OUTB_SA or hdr.type == VIRTIO_NET_RESOURCE_OBJ_IPSEC_INB_SA))).
+   */
+  get resource_obj_specific_data_virtio_crypto_resource_obj_ipsec_sa_256b_key(): VirtioCryptoResourceObjIpsecSa256bKey | undefined {
+    if (!((((this.$layout.$context.caller.device_id === 20) && ((this.hdr.type === 512) || (this.hdr.type === 513))) || ((this.$layout.$context.caller.device_id === 1) && ((this.hdr.type === 515) || (this.hdr.type === 516)))))) return undefined
+    return (this.#resource_obj_specific_data_virtio_crypto_resource_obj_ipsec_sa_256b_key ??= new VirtioCryptoResourceObjIpsecSa256bKey()).$inside(this, this.$offset + 40, 196)
+  }
+
+  /** Only with device_id == 1. */
+  get resource_obj_specific_data_virtio_net_resource_obj_ff_group(): VirtioNetResourceObjFfGroup | undefined {
+    if (!((this.$layout.$context.caller.device_id === 1))) return undefined
+    return (this.#resource_obj_specific_data_virtio_net_resource_obj_ff_group ??= new VirtioNetResourceObjFfGroup()).$inside(this, this.$offset + 40, 2)
+  }
+
+  /** Only with device_id == 1. */
+  get resource_obj_specific_data_virtio_net_resource_obj_ff_classifier(): VirtioNetResourceObjFfClassifier | undefined {
+    if (!((this.$layout.$context.caller.device_id === 1))) return undefined
+    return (this.#resource_obj_specific_data_virtio_net_resource_obj_ff_classifier ??= new VirtioNetResourceObjFfClassifier()).$inside(this, this.$offset + 40, this.$offset + this.$length - (this.$offset + 40))
+  }
+
+  /** Only with device_id == 1. */
+  get resource_obj_specific_data_virtio_net_resource_obj_ff_rule(): VirtioNetResourceObjFfRule | undefined {
+    if (!((this.$layout.$context.caller.device_id === 1))) return undefined
+    return (this.#resource_obj_specific_data_virtio_net_resource_obj_ff_rule ??= new VirtioNetResourceObjFfRule()).$inside(this, this.$offset + 40, this.$offset + this.$length - (this.$offset + 40))
+  }
+
+  /** Computes the layout, once per negotiation. */
+  static layout(context: VirtioAdminCmdResourceObjModifyHeaderContext): VirtioAdminCmdResourceObjModifyHeaderLayout {
+    let size = 40
+    return { $context: context, $minimum: size }
+  }
+
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioAdminCmdResourceObjModifyHeaderValue {
-    return new VirtioAdminCmdResourceObjModifyHeader().at(viewOf(bytes)).$get()
+  static decode(bytes: Uint8Array, context: VirtioAdminCmdResourceObjModifyHeaderContext): VirtioAdminCmdResourceObjModifyHeaderValue {
+    return new VirtioAdminCmdResourceObjModifyHeader(VirtioAdminCmdResourceObjModifyHeader.layout(context)).at(viewOf(bytes)).$get()
   }
 
   /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioAdminCmdResourceObjModifyHeaderValue>): Uint8Array {
-    const struct = new VirtioAdminCmdResourceObjModifyHeader()
-    const bytes = new Uint8Array(VirtioAdminCmdResourceObjModifyHeader.sizeOf(value))
+  static encode(value: Partial<VirtioAdminCmdResourceObjModifyHeaderValue>, context: VirtioAdminCmdResourceObjModifyHeaderContext): Uint8Array {
+    const struct = new VirtioAdminCmdResourceObjModifyHeader(VirtioAdminCmdResourceObjModifyHeader.layout(context))
+    const bytes = new Uint8Array(VirtioAdminCmdResourceObjModifyHeader.sizeOf(value, struct.$layout))
     struct.at(viewOf(bytes)).$set(value)
     return bytes
   }
 
   /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioAdminCmdResourceObjModifyHeaderValue>): number {
-    return 40 + (value.resource_obj_specific_data?.arm === 'virtio_resource_obj_dev_parts' ? 8 : (value.resource_obj_specific_data?.bytes.length ?? 0))
+  static sizeOf(value: Partial<VirtioAdminCmdResourceObjModifyHeaderValue>, layout: VirtioAdminCmdResourceObjModifyHeaderLayout): number {
+    return layout.$minimum + (value.resource_obj_specific_data?.arm === 'virtio_resource_obj_dev_parts' ? 8 : value.resource_obj_specific_data?.arm === 'virtio_crypto_resource_obj_ipsec_sa_256b_key' ? 196 : value.resource_obj_specific_data?.arm === 'virtio_net_resource_obj_ff_group' ? (layout.$context.caller.device_id === 1 ? 2 : 0) : value.resource_obj_specific_data?.arm === 'virtio_net_resource_obj_ff_classifier' ? VirtioNetResourceObjFfClassifier.sizeOf(value.resource_obj_specific_data.virtio_net_resource_obj_ff_classifier ?? {}) : value.resource_obj_specific_data?.arm === 'virtio_net_resource_obj_ff_rule' ? VirtioNetResourceObjFfRule.sizeOf(value.resource_obj_specific_data.virtio_net_resource_obj_ff_rule ?? {}) : (value.resource_obj_specific_data?.bytes.length ?? 0))
   }
 
   /** The arm of `resource_obj_specific_data` that is selected, as a plain value. */
   $resource_obj_specific_data(): VirtioAdminCmdResourceObjModifyHeaderValue['resource_obj_specific_data'] & {} {
     if ((available(this, this.$offset + 40, 8) >= 8) && (this.hdr.type === 0)) return { arm: 'virtio_resource_obj_dev_parts', virtio_resource_obj_dev_parts: this.resource_obj_specific_data_virtio_resource_obj_dev_parts.$get() }
-    return { arm: undefined, bytes: bytesAt(this, this.$offset + 40, (this.hdr.type === 0 ? 8 : Math.max(0, this.$length - 40))).slice() }
+    if ((((this.$layout.$context.caller.device_id === 20) && ((this.hdr.type === 512) || (this.hdr.type === 513))) || ((this.$layout.$context.caller.device_id === 1) && ((this.hdr.type === 515) || (this.hdr.type === 516)))) && (this.hdr.type === 512 || this.hdr.type === 513 || this.hdr.type === 515 || this.hdr.type === 516)) return { arm: 'virtio_crypto_resource_obj_ipsec_sa_256b_key', virtio_crypto_resource_obj_ipsec_sa_256b_key: this.resource_obj_specific_data_virtio_crypto_resource_obj_ipsec_sa_256b_key!.$get() }
+    if ((this.$layout.$context.caller.device_id === 1) && (this.hdr.type === 512)) return { arm: 'virtio_net_resource_obj_ff_group', virtio_net_resource_obj_ff_group: this.resource_obj_specific_data_virtio_net_resource_obj_ff_group!.$get() }
+    if ((this.$layout.$context.caller.device_id === 1) && (this.hdr.type === 513)) return { arm: 'virtio_net_resource_obj_ff_classifier', virtio_net_resource_obj_ff_classifier: this.resource_obj_specific_data_virtio_net_resource_obj_ff_classifier!.$get() }
+    if ((this.$layout.$context.caller.device_id === 1) && (this.hdr.type === 514)) return { arm: 'virtio_net_resource_obj_ff_rule', virtio_net_resource_obj_ff_rule: this.resource_obj_specific_data_virtio_net_resource_obj_ff_rule!.$get() }
+    return { arm: undefined, bytes: bytesAt(this, this.$offset + 40, (this.hdr.type === 0 ? 8 : (((this.$layout.$context.caller.device_id === 20) && ((this.hdr.type === 512) || (this.hdr.type === 513))) || ((this.$layout.$context.caller.device_id === 1) && ((this.hdr.type === 515) || (this.hdr.type === 516)))) && (this.hdr.type === 512 || this.hdr.type === 513 || this.hdr.type === 515 || this.hdr.type === 516) ? 196 : (this.$layout.$context.caller.device_id === 1) && (this.hdr.type === 512) ? (this.$layout.$context.caller.device_id === 1 ? 2 : 0) : (this.$layout.$context.caller.device_id === 1) && (this.hdr.type === 513) ? (this.$layout.$context.caller.device_id === 1 ? (this.resource_obj_specific_data_virtio_net_resource_obj_ff_classifier?.$size ?? 0) : 0) : (this.$layout.$context.caller.device_id === 1) && (this.hdr.type === 514) ? (this.$layout.$context.caller.device_id === 1 ? (this.resource_obj_specific_data_virtio_net_resource_obj_ff_rule?.$size ?? 0) : 0) : Math.max(0, this.$length - 40))).slice() }
   }
 
   /** Reads all members into a plain value. */
@@ -2230,6 +2499,22 @@ export class VirtioAdminCmdResourceObjModifyHeader extends Struct {
     if (value.flags !== undefined) this.flags = value.flags
     if (value.resource_obj_specific_data !== undefined) {
       if (value.resource_obj_specific_data.arm === 'virtio_resource_obj_dev_parts') attached(this, this.resource_obj_specific_data_virtio_resource_obj_dev_parts, 'VirtioAdminCmdResourceObjModifyHeader.resource_obj_specific_data_virtio_resource_obj_dev_parts').$set(value.resource_obj_specific_data.virtio_resource_obj_dev_parts)
+      if (value.resource_obj_specific_data.arm === 'virtio_crypto_resource_obj_ipsec_sa_256b_key') {
+        if (!((((this.$layout.$context.caller.device_id === 20) && ((this.hdr.type === 512) || (this.hdr.type === 513))) || ((this.$layout.$context.caller.device_id === 1) && ((this.hdr.type === 515) || (this.hdr.type === 516)))))) absent('VirtioAdminCmdResourceObjModifyHeader.resource_obj_specific_data_virtio_crypto_resource_obj_ipsec_sa_256b_key', '((device_id == 20 and (hdr.type == VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_OUTBOUND_SA or hdr.type == VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_INBOUND_SA)) or (device_id == 1 and (hdr.type == VIRTIO_NET_RESOURCE_OBJ_IPSEC_OUTB_SA or hdr.type == VIRTIO_NET_RESOURCE_OBJ_IPSEC_INB_SA)))')
+        attached(this, this.resource_obj_specific_data_virtio_crypto_resource_obj_ipsec_sa_256b_key!, 'VirtioAdminCmdResourceObjModifyHeader.resource_obj_specific_data_virtio_crypto_resource_obj_ipsec_sa_256b_key').$set(value.resource_obj_specific_data.virtio_crypto_resource_obj_ipsec_sa_256b_key)
+      }
+      if (value.resource_obj_specific_data.arm === 'virtio_net_resource_obj_ff_group') {
+        if (!((this.$layout.$context.caller.device_id === 1))) absent('VirtioAdminCmdResourceObjModifyHeader.resource_obj_specific_data_virtio_net_resource_obj_ff_group', 'device_id == 1')
+        attached(this, this.resource_obj_specific_data_virtio_net_resource_obj_ff_group!, 'VirtioAdminCmdResourceObjModifyHeader.resource_obj_specific_data_virtio_net_resource_obj_ff_group').$set(value.resource_obj_specific_data.virtio_net_resource_obj_ff_group)
+      }
+      if (value.resource_obj_specific_data.arm === 'virtio_net_resource_obj_ff_classifier') {
+        if (!((this.$layout.$context.caller.device_id === 1))) absent('VirtioAdminCmdResourceObjModifyHeader.resource_obj_specific_data_virtio_net_resource_obj_ff_classifier', 'device_id == 1')
+        attached(this, this.resource_obj_specific_data_virtio_net_resource_obj_ff_classifier!, 'VirtioAdminCmdResourceObjModifyHeader.resource_obj_specific_data_virtio_net_resource_obj_ff_classifier').$set(value.resource_obj_specific_data.virtio_net_resource_obj_ff_classifier)
+      }
+      if (value.resource_obj_specific_data.arm === 'virtio_net_resource_obj_ff_rule') {
+        if (!((this.$layout.$context.caller.device_id === 1))) absent('VirtioAdminCmdResourceObjModifyHeader.resource_obj_specific_data_virtio_net_resource_obj_ff_rule', 'device_id == 1')
+        attached(this, this.resource_obj_specific_data_virtio_net_resource_obj_ff_rule!, 'VirtioAdminCmdResourceObjModifyHeader.resource_obj_specific_data_virtio_net_resource_obj_ff_rule').$set(value.resource_obj_specific_data.virtio_net_resource_obj_ff_rule)
+      }
       if (value.resource_obj_specific_data.arm === undefined) putBytes(this, this.$offset + 40, value.resource_obj_specific_data.bytes.length, value.resource_obj_specific_data.bytes, 'VirtioAdminCmdResourceObjModifyHeader.resource_obj_specific_data')
     }
     if (value.resource_obj_specific_data !== undefined) checkArm(value.resource_obj_specific_data.arm, this.$resource_obj_specific_data().arm, 'VirtioAdminCmdResourceObjModifyHeader.resource_obj_specific_data')
@@ -2366,6 +2651,17 @@ export interface VirtioAdminCmdResourceObjQueryReplyValue {
   result: VirtioAdminCmdResourceObjQueryResultValue
 }
 
+/** What the layout of `virtio_admin_cmd.resource_obj_query` depends on. */
+export type VirtioAdminCmdResourceObjQueryReplyContext = { readonly caller: { device_id: number } }
+
+/** Where the members of `virtio_admin_cmd.resource_obj_query` stand after a negotiation; -1: absent. */
+export interface VirtioAdminCmdResourceObjQueryReplyLayout {
+  readonly $context: VirtioAdminCmdResourceObjQueryReplyContext
+  /** Bytes that are always there. */
+  readonly $minimum: number
+  readonly $layout_result: VirtioAdminCmdResourceObjQueryResultLayout
+}
+
 /** What the layout of `virtio_admin_cmd.resource_obj_query` needs from outside. */
 export interface VirtioAdminCmdResourceObjQueryReplyGiven {
   readonly readable: VirtioAdminCmdResourceObjQueryHeader
@@ -2380,17 +2676,20 @@ export interface VirtioAdminCmdResourceObjQueryReplyGiven {
 export class VirtioAdminCmdResourceObjQueryReply extends Struct {
   /** Offsets of members in bytes. */
   static readonly offsetOf = { status: 0, status_qualifier: 2, reserved2: 4, result: 8 } as const
+  /** Where the members stand. */
+  readonly $layout: VirtioAdminCmdResourceObjQueryReplyLayout
   /** What the layout needs from outside. */
   $given: VirtioAdminCmdResourceObjQueryReplyGiven
   #result: VirtioAdminCmdResourceObjQueryResult | undefined
 
-  constructor($given: VirtioAdminCmdResourceObjQueryReplyGiven) {
+  constructor($layout: VirtioAdminCmdResourceObjQueryReplyLayout, $given: VirtioAdminCmdResourceObjQueryReplyGiven) {
     super()
+    this.$layout = $layout
     this.$given = $given
   }
 
   get $minimum(): number {
-    return 8
+    return this.$layout.$minimum
   }
 
   get $size(): number {
@@ -2422,27 +2721,34 @@ export class VirtioAdminCmdResourceObjQueryReply extends Struct {
   }
 
   get result(): VirtioAdminCmdResourceObjQueryResult {
-    const nested = (this.#result ??= new VirtioAdminCmdResourceObjQueryResult({ data: this.$given.readable.data }))
+    const nested = (this.#result ??= new VirtioAdminCmdResourceObjQueryResult(this.$layout.$layout_result, { data: this.$given.readable.data }))
     nested.$given = { data: this.$given.readable.data }
     return nested.$inside(this, this.$offset + 8, this.$offset + this.$length - (this.$offset + 8))
   }
 
+  /** Computes the layout, once per negotiation. */
+  static layout(context: VirtioAdminCmdResourceObjQueryReplyContext): VirtioAdminCmdResourceObjQueryReplyLayout {
+    const $layout_result = VirtioAdminCmdResourceObjQueryResult.layout(context)
+    let size = 8
+    return { $context: context, $minimum: size, $layout_result }
+  }
+
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: { readonly given: VirtioAdminCmdResourceObjQueryReplyGiven }): VirtioAdminCmdResourceObjQueryReplyValue {
-    return new VirtioAdminCmdResourceObjQueryReply(context.given).at(viewOf(bytes)).$get()
+  static decode(bytes: Uint8Array, context: { readonly caller: { device_id: number }; readonly given: VirtioAdminCmdResourceObjQueryReplyGiven }): VirtioAdminCmdResourceObjQueryReplyValue {
+    return new VirtioAdminCmdResourceObjQueryReply(VirtioAdminCmdResourceObjQueryReply.layout(context), context.given).at(viewOf(bytes)).$get()
   }
 
   /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioAdminCmdResourceObjQueryReplyValue>, context: { readonly given: VirtioAdminCmdResourceObjQueryReplyGiven }): Uint8Array {
-    const struct = new VirtioAdminCmdResourceObjQueryReply(context.given)
-    const bytes = new Uint8Array(VirtioAdminCmdResourceObjQueryReply.sizeOf(value))
+  static encode(value: Partial<VirtioAdminCmdResourceObjQueryReplyValue>, context: { readonly caller: { device_id: number }; readonly given: VirtioAdminCmdResourceObjQueryReplyGiven }): Uint8Array {
+    const struct = new VirtioAdminCmdResourceObjQueryReply(VirtioAdminCmdResourceObjQueryReply.layout(context), context.given)
+    const bytes = new Uint8Array(VirtioAdminCmdResourceObjQueryReply.sizeOf(value, struct.$layout))
     struct.at(viewOf(bytes)).$set(value)
     return bytes
   }
 
   /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioAdminCmdResourceObjQueryReplyValue>): number {
-    return 8 + VirtioAdminCmdResourceObjQueryResult.sizeOf(value.result ?? {})
+  static sizeOf(value: Partial<VirtioAdminCmdResourceObjQueryReplyValue>, layout: VirtioAdminCmdResourceObjQueryReplyLayout): number {
+    return layout.$minimum + VirtioAdminCmdResourceObjQueryResult.sizeOf(value.result ?? {}, layout.$layout_result)
   }
 
   /** Reads all members into a plain value. */

@@ -394,7 +394,7 @@ export class VirtioBalloonConfig extends Struct {
 export interface BalloonInflateInflateHeaderValue {
   /**
    * Addresses divided by 4096.
-   * In pages of 4096 bytes. Native byte order on the legacy interface.
+   * In pages of 4096 bytes. 1 to 0x3fffffff elements. Native byte order on the legacy interface.
    */
   pages: number[]
 }
@@ -446,7 +446,7 @@ export class BalloonInflateInflateHeader extends Struct {
 
   /**
    * Addresses divided by 4096.
-   * In pages of 4096 bytes. Native byte order on the legacy interface.
+   * In pages of 4096 bytes. 1 to 0x3fffffff elements. Native byte order on the legacy interface.
    */
   pages(i: number): number {
     return get32(this, this.$offset + checkIndex(i, Math.floor(Math.max(0, this.$length) / 4), 'BalloonInflateInflateHeader.pages') * 4, true)
@@ -474,7 +474,7 @@ export class BalloonInflateInflateHeader extends Struct {
 export interface BalloonDeflateDeflateHeaderValue {
   /**
    * Addresses divided by 4096.
-   * In pages of 4096 bytes. Native byte order on the legacy interface.
+   * In pages of 4096 bytes. 1 to 0x3fffffff elements. Native byte order on the legacy interface.
    */
   pages: number[]
 }
@@ -526,7 +526,7 @@ export class BalloonDeflateDeflateHeader extends Struct {
 
   /**
    * Addresses divided by 4096.
-   * In pages of 4096 bytes. Native byte order on the legacy interface.
+   * In pages of 4096 bytes. 1 to 0x3fffffff elements. Native byte order on the legacy interface.
    */
   pages(i: number): number {
     return get32(this, this.$offset + checkIndex(i, Math.floor(Math.max(0, this.$length) / 4), 'BalloonDeflateDeflateHeader.pages') * 4, true)
@@ -552,6 +552,7 @@ export class BalloonDeflateDeflateHeader extends Struct {
 
 /** A `balloon_stats.stats` as a plain value. */
 export interface BalloonStatsStatsHeaderValue {
+  /** 1 to 0xffff elements. */
   stats: VirtioBalloonStatValue[]
 }
 
@@ -602,6 +603,7 @@ export class BalloonStatsStatsHeader extends Struct {
     return (value.stats?.length ?? 0) * 10
   }
 
+  /** 1 to 0xffff elements. */
   stats(i: number): VirtioBalloonStat {
     return (this.#stats ??= new VirtioBalloonStat()).$inside(this, this.$offset + checkIndex(i, Math.floor(Math.max(0, this.$length) / 10), 'BalloonStatsStatsHeader.stats') * 10, 10)
   }

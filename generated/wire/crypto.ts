@@ -648,6 +648,1173 @@ export const virtio_crypto_ipsec_dir = {
 } as const
 export type virtio_crypto_ipsec_dir = (typeof virtio_crypto_ipsec_dir)[keyof typeof virtio_crypto_ipsec_dir]
 
+/** A `virtio_crypto_ipsec_resource_cap` as a plain value. */
+export interface VirtioCryptoIpsecResourceCapValue {
+  /** Security associations for packets that are received; ids are below this. */
+  inb_sa_limit: number
+  /** Likewise for packets that are sent. */
+  outb_sa_limit: number
+}
+
+/**
+ * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Device and driver capabilities
+ * / VIRTIO-CRYPTO-IPSEC-RESOURCE-CAP
+ */
+export class VirtioCryptoIpsecResourceCap extends Struct {
+  /** Length in bytes. */
+  static readonly size = 8
+  /** Offsets of members in bytes. */
+  static readonly offsetOf = { inb_sa_limit: 0, outb_sa_limit: 4 } as const
+
+  get $minimum(): number {
+    return 8
+  }
+
+  get $size(): number {
+    return 8
+  }
+
+  /** Security associations for packets that are received; ids are below this. */
+  get inb_sa_limit(): number {
+    return this.$view.getUint32(this.$offset, true)
+  }
+
+  set inb_sa_limit(value: number) {
+    set32(this.$view, this.$offset, value, true, 'VirtioCryptoIpsecResourceCap.inb_sa_limit')
+  }
+
+  /** Likewise for packets that are sent. */
+  get outb_sa_limit(): number {
+    return this.$view.getUint32(this.$offset + 4, true)
+  }
+
+  set outb_sa_limit(value: number) {
+    set32(this.$view, this.$offset + 4, value, true, 'VirtioCryptoIpsecResourceCap.outb_sa_limit')
+  }
+
+  /** Reads a plain value. Throws RangeError when the bytes are too few. */
+  static decode(bytes: Uint8Array): VirtioCryptoIpsecResourceCapValue {
+    return new VirtioCryptoIpsecResourceCap().at(viewOf(bytes)).$get()
+  }
+
+  /** Writes a plain value. Throws RangeError for what does not fit. */
+  static encode(value: Partial<VirtioCryptoIpsecResourceCapValue>): Uint8Array {
+    const struct = new VirtioCryptoIpsecResourceCap()
+    const bytes = new Uint8Array(8)
+    struct.at(viewOf(bytes)).$set(value)
+    return bytes
+  }
+
+  /** Reads all members into a plain value. */
+  $get(): VirtioCryptoIpsecResourceCapValue {
+    return {
+      inb_sa_limit: this.inb_sa_limit,
+      outb_sa_limit: this.outb_sa_limit,
+    }
+  }
+
+  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
+  $set(value: Partial<VirtioCryptoIpsecResourceCapValue>): this {
+    if (value.inb_sa_limit !== undefined) this.inb_sa_limit = value.inb_sa_limit
+    if (value.outb_sa_limit !== undefined) this.outb_sa_limit = value.outb_sa_limit
+    return this
+  }
+}
+
+/** A `virtio_crypto_ipsec_mode_cap` as a plain value. */
+export interface VirtioCryptoIpsecModeCapValue {
+  /** One of {@link virtio_crypto_ipsec_mode}. */
+  mode: number
+  /** Largest window against replays; of inbound processing only. */
+  max_replay_win_sz: number
+  /** Bit n stands for the value n of {@link virtio_crypto_ipsec_options}. */
+  options: number
+  /** Bit n stands for the value n of {@link virtio_crypto_cipher}. */
+  cipher_algo: bigint
+  /** Bit n stands for the value n of {@link virtio_crypto_mac}. */
+  hmac_algo: bigint
+  /** Bit n stands for the value n of {@link virtio_crypto_aead}. */
+  aead_algo: number
+  /** In bytes. */
+  max_cipher_key_len: number
+  /** In bytes. */
+  max_auth_key_len: number
+}
+
+/**
+ * What a security association of one mode can have.
+ * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Device and driver capabilities
+ * / VIRTIO-CRYPTO-IPSEC-SA-CAP
+ */
+export class VirtioCryptoIpsecModeCap extends Struct {
+  /** Length in bytes. */
+  static readonly size = 44
+  /** Offsets of members in bytes. */
+  static readonly offsetOf = { mode: 0, reserved: 1, max_replay_win_sz: 4, options: 8, reserved1: 12, cipher_algo: 16, hmac_algo: 24, aead_algo: 32, max_cipher_key_len: 36, max_auth_key_len: 40 } as const
+
+  get $minimum(): number {
+    return 44
+  }
+
+  get $size(): number {
+    return 44
+  }
+
+  /** One of {@link virtio_crypto_ipsec_mode}. */
+  get mode(): number {
+    return this.$view.getUint8(this.$offset)
+  }
+
+  set mode(value: number) {
+    set8(this.$view, this.$offset, value, 'VirtioCryptoIpsecModeCap.mode')
+  }
+
+  /** Largest window against replays; of inbound processing only. */
+  get max_replay_win_sz(): number {
+    return this.$view.getUint32(this.$offset + 4, true)
+  }
+
+  set max_replay_win_sz(value: number) {
+    set32(this.$view, this.$offset + 4, value, true, 'VirtioCryptoIpsecModeCap.max_replay_win_sz')
+  }
+
+  /** Bit n stands for the value n of {@link virtio_crypto_ipsec_options}. */
+  get options(): number {
+    return this.$view.getUint32(this.$offset + 8, true)
+  }
+
+  set options(value: number) {
+    set32(this.$view, this.$offset + 8, value, true, 'VirtioCryptoIpsecModeCap.options')
+  }
+
+  /** Bit n stands for the value n of {@link virtio_crypto_cipher}. */
+  get cipher_algo(): bigint {
+    return this.$view.getBigUint64(this.$offset + 16, true)
+  }
+
+  set cipher_algo(value: bigint) {
+    setBig64(this.$view, this.$offset + 16, value, true, 'VirtioCryptoIpsecModeCap.cipher_algo')
+  }
+
+  /** Bit n stands for the value n of {@link virtio_crypto_mac}. */
+  get hmac_algo(): bigint {
+    return this.$view.getBigUint64(this.$offset + 24, true)
+  }
+
+  set hmac_algo(value: bigint) {
+    setBig64(this.$view, this.$offset + 24, value, true, 'VirtioCryptoIpsecModeCap.hmac_algo')
+  }
+
+  /** Bit n stands for the value n of {@link virtio_crypto_aead}. */
+  get aead_algo(): number {
+    return this.$view.getUint32(this.$offset + 32, true)
+  }
+
+  set aead_algo(value: number) {
+    set32(this.$view, this.$offset + 32, value, true, 'VirtioCryptoIpsecModeCap.aead_algo')
+  }
+
+  /** In bytes. */
+  get max_cipher_key_len(): number {
+    return this.$view.getUint32(this.$offset + 36, true)
+  }
+
+  set max_cipher_key_len(value: number) {
+    set32(this.$view, this.$offset + 36, value, true, 'VirtioCryptoIpsecModeCap.max_cipher_key_len')
+  }
+
+  /** In bytes. */
+  get max_auth_key_len(): number {
+    return this.$view.getUint32(this.$offset + 40, true)
+  }
+
+  set max_auth_key_len(value: number) {
+    set32(this.$view, this.$offset + 40, value, true, 'VirtioCryptoIpsecModeCap.max_auth_key_len')
+  }
+
+  /** Reads a plain value. Throws RangeError when the bytes are too few. */
+  static decode(bytes: Uint8Array): VirtioCryptoIpsecModeCapValue {
+    return new VirtioCryptoIpsecModeCap().at(viewOf(bytes)).$get()
+  }
+
+  /** Writes a plain value. Throws RangeError for what does not fit. */
+  static encode(value: Partial<VirtioCryptoIpsecModeCapValue>): Uint8Array {
+    const struct = new VirtioCryptoIpsecModeCap()
+    const bytes = new Uint8Array(44)
+    struct.at(viewOf(bytes)).$set(value)
+    return bytes
+  }
+
+  /** Reads all members into a plain value. */
+  $get(): VirtioCryptoIpsecModeCapValue {
+    return {
+      mode: this.mode,
+      max_replay_win_sz: this.max_replay_win_sz,
+      options: this.options,
+      cipher_algo: this.cipher_algo,
+      hmac_algo: this.hmac_algo,
+      aead_algo: this.aead_algo,
+      max_cipher_key_len: this.max_cipher_key_len,
+      max_auth_key_len: this.max_auth_key_len,
+    }
+  }
+
+  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
+  $set(value: Partial<VirtioCryptoIpsecModeCapValue>): this {
+    if (value.mode !== undefined) this.mode = value.mode
+    if (value.max_replay_win_sz !== undefined) this.max_replay_win_sz = value.max_replay_win_sz
+    if (value.options !== undefined) this.options = value.options
+    if (value.cipher_algo !== undefined) this.cipher_algo = value.cipher_algo
+    if (value.hmac_algo !== undefined) this.hmac_algo = value.hmac_algo
+    if (value.aead_algo !== undefined) this.aead_algo = value.aead_algo
+    if (value.max_cipher_key_len !== undefined) this.max_cipher_key_len = value.max_cipher_key_len
+    if (value.max_auth_key_len !== undefined) this.max_auth_key_len = value.max_auth_key_len
+    return this
+  }
+}
+
+/** A `virtio_crypto_ipsec_sa_cap_data` as a plain value. */
+export interface VirtioCryptoIpsecSaCapDataValue {
+  /** How many modes follow. */
+  count: number
+  cap_mode: VirtioCryptoIpsecModeCapValue[]
+}
+
+/**
+ * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Device and driver capabilities
+ * / VIRTIO-CRYPTO-IPSEC-SA-CAP
+ */
+export class VirtioCryptoIpsecSaCapData extends Struct {
+  /** Offsets of members in bytes. */
+  static readonly offsetOf = { count: 0, reserved: 1, cap_mode: 8 } as const
+  #cap_mode: VirtioCryptoIpsecModeCap | undefined
+
+  get $minimum(): number {
+    return 8
+  }
+
+  get $size(): number {
+    return 8 + this.count * 44
+  }
+
+  /** How many modes follow. */
+  get count(): number {
+    return this.$view.getUint8(this.$offset)
+  }
+
+  set count(value: number) {
+    set8(this.$view, this.$offset, value, 'VirtioCryptoIpsecSaCapData.count')
+  }
+
+  /** Elements of `cap_mode` that are there. */
+  get cap_mode_length(): number {
+    return elementCount(this, this.$offset + 8, this.count, 44)
+  }
+
+  /** Reads a plain value. Throws RangeError when the bytes are too few. */
+  static decode(bytes: Uint8Array): VirtioCryptoIpsecSaCapDataValue {
+    return new VirtioCryptoIpsecSaCapData().at(viewOf(bytes)).$get()
+  }
+
+  /** Writes a plain value. Throws RangeError for what does not fit. */
+  static encode(value: Partial<VirtioCryptoIpsecSaCapDataValue>): Uint8Array {
+    const struct = new VirtioCryptoIpsecSaCapData()
+    const bytes = new Uint8Array(VirtioCryptoIpsecSaCapData.sizeOf(value))
+    struct.at(viewOf(bytes)).$set(value)
+    return bytes
+  }
+
+  /** Bytes that a value takes. */
+  static sizeOf(value: Partial<VirtioCryptoIpsecSaCapDataValue>): number {
+    return 8 + (value.cap_mode?.length ?? 0) * 44
+  }
+
+  cap_mode(i: number): VirtioCryptoIpsecModeCap {
+    return (this.#cap_mode ??= new VirtioCryptoIpsecModeCap()).$inside(this, this.$offset + 8 + checkIndex(i, this.count, 'VirtioCryptoIpsecSaCapData.cap_mode') * 44, 44)
+  }
+
+  /** Reads all members into a plain value. */
+  $get(): VirtioCryptoIpsecSaCapDataValue {
+    return {
+      count: this.count,
+      cap_mode: readArray(this.cap_mode_length, (i) => this.cap_mode(i).$get()),
+    }
+  }
+
+  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
+  $set(value: Partial<VirtioCryptoIpsecSaCapDataValue>): this {
+    if (value.count !== undefined) this.count = value.count
+    if (value.cap_mode !== undefined) putArray(value.cap_mode, this.count, (element, i) => attached(this, this.cap_mode(i), 'VirtioCryptoIpsecSaCapData.cap_mode').$set(element), 'VirtioCryptoIpsecSaCapData.cap_mode')
+    return this
+  }
+}
+
+/** A `in_addr` as a plain value. */
+export interface InAddrValue {
+  s_addr: number
+}
+
+/**
+ * An IPv4 address. That of the C library has network byte order.
+ * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Resource objects /
+ * VIRTIO-CRYPTO-RESOURCE-OBJ-IPSEC-OUTBOUND-SA
+ */
+export class InAddr extends Struct {
+  /** Length in bytes. */
+  static readonly size = 4
+  /** Offsets of members in bytes. */
+  static readonly offsetOf = { s_addr: 0 } as const
+
+  get $minimum(): number {
+    return 4
+  }
+
+  get $size(): number {
+    return 4
+  }
+
+  get s_addr(): number {
+    return this.$view.getUint32(this.$offset, true)
+  }
+
+  set s_addr(value: number) {
+    set32(this.$view, this.$offset, value, true, 'InAddr.s_addr')
+  }
+
+  /** Reads a plain value. Throws RangeError when the bytes are too few. */
+  static decode(bytes: Uint8Array): InAddrValue {
+    return new InAddr().at(viewOf(bytes)).$get()
+  }
+
+  /** Writes a plain value. Throws RangeError for what does not fit. */
+  static encode(value: Partial<InAddrValue>): Uint8Array {
+    const struct = new InAddr()
+    const bytes = new Uint8Array(4)
+    struct.at(viewOf(bytes)).$set(value)
+    return bytes
+  }
+
+  /** Reads all members into a plain value. */
+  $get(): InAddrValue {
+    return {
+      s_addr: this.s_addr,
+    }
+  }
+
+  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
+  $set(value: Partial<InAddrValue>): this {
+    if (value.s_addr !== undefined) this.s_addr = value.s_addr
+    return this
+  }
+}
+
+/** A `virtio_crypto_ipsec_tunnel_param_ipv4` as a plain value. */
+export interface VirtioCryptoIpsecTunnelParamIpv4Value {
+  src_ip: InAddrValue
+  dst_ip: InAddrValue
+  /** Code point of differentiated services. */
+  dscp: number
+  /** Not to be fragmented. */
+  df: number
+  /** Time to live. */
+  ttl: number
+}
+
+/**
+ * `ipv4` of `virtio_crypto_ipsec_tunnel_param`.
+ * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Resource objects /
+ * VIRTIO-CRYPTO-RESOURCE-OBJ-IPSEC-OUTBOUND-SA
+ */
+export class VirtioCryptoIpsecTunnelParamIpv4 extends Struct {
+  /** Length in bytes. */
+  static readonly size = 12
+  /** Offsets of members in bytes. */
+  static readonly offsetOf = { src_ip: 0, dst_ip: 4, dscp: 8, df: 9, ttl: 10, reserved1: 11 } as const
+  #src_ip: InAddr | undefined
+  #dst_ip: InAddr | undefined
+
+  get $minimum(): number {
+    return 12
+  }
+
+  get $size(): number {
+    return 12
+  }
+
+  get src_ip(): InAddr {
+    return (this.#src_ip ??= new InAddr()).$inside(this, this.$offset, 4)
+  }
+
+  get dst_ip(): InAddr {
+    return (this.#dst_ip ??= new InAddr()).$inside(this, this.$offset + 4, 4)
+  }
+
+  /** Code point of differentiated services. */
+  get dscp(): number {
+    return this.$view.getUint8(this.$offset + 8)
+  }
+
+  set dscp(value: number) {
+    set8(this.$view, this.$offset + 8, value, 'VirtioCryptoIpsecTunnelParamIpv4.dscp')
+  }
+
+  /** Not to be fragmented. */
+  get df(): number {
+    return this.$view.getUint8(this.$offset + 9)
+  }
+
+  set df(value: number) {
+    set8(this.$view, this.$offset + 9, value, 'VirtioCryptoIpsecTunnelParamIpv4.df')
+  }
+
+  /** Time to live. */
+  get ttl(): number {
+    return this.$view.getUint8(this.$offset + 10)
+  }
+
+  set ttl(value: number) {
+    set8(this.$view, this.$offset + 10, value, 'VirtioCryptoIpsecTunnelParamIpv4.ttl')
+  }
+
+  /** Reads a plain value. Throws RangeError when the bytes are too few. */
+  static decode(bytes: Uint8Array): VirtioCryptoIpsecTunnelParamIpv4Value {
+    return new VirtioCryptoIpsecTunnelParamIpv4().at(viewOf(bytes)).$get()
+  }
+
+  /** Writes a plain value. Throws RangeError for what does not fit. */
+  static encode(value: Partial<VirtioCryptoIpsecTunnelParamIpv4Value>): Uint8Array {
+    const struct = new VirtioCryptoIpsecTunnelParamIpv4()
+    const bytes = new Uint8Array(12)
+    struct.at(viewOf(bytes)).$set(value)
+    return bytes
+  }
+
+  /** Reads all members into a plain value. */
+  $get(): VirtioCryptoIpsecTunnelParamIpv4Value {
+    return {
+      src_ip: this.src_ip.$get(),
+      dst_ip: this.dst_ip.$get(),
+      dscp: this.dscp,
+      df: this.df,
+      ttl: this.ttl,
+    }
+  }
+
+  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
+  $set(value: Partial<VirtioCryptoIpsecTunnelParamIpv4Value>): this {
+    if (value.src_ip !== undefined) attached(this, this.src_ip, 'VirtioCryptoIpsecTunnelParamIpv4.src_ip').$set(value.src_ip)
+    if (value.dst_ip !== undefined) attached(this, this.dst_ip, 'VirtioCryptoIpsecTunnelParamIpv4.dst_ip').$set(value.dst_ip)
+    if (value.dscp !== undefined) this.dscp = value.dscp
+    if (value.df !== undefined) this.df = value.df
+    if (value.ttl !== undefined) this.ttl = value.ttl
+    return this
+  }
+}
+
+/** A `in6_addr` as a plain value. */
+export interface In6AddrValue {
+  s6_u8: Uint8Array
+}
+
+/**
+ * An IPv6 address.
+ * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Resource objects /
+ * VIRTIO-CRYPTO-RESOURCE-OBJ-IPSEC-OUTBOUND-SA
+ */
+export class In6Addr extends Struct {
+  /** Length in bytes. */
+  static readonly size = 16
+  /** Offsets of members in bytes. */
+  static readonly offsetOf = { s6_u8: 0 } as const
+
+  get $minimum(): number {
+    return 16
+  }
+
+  get $size(): number {
+    return 16
+  }
+
+  get s6_u8(): Uint8Array {
+    return bytesAt(this, this.$offset, 16)
+  }
+
+  set s6_u8(value: Uint8Array) {
+    putBytes(this, this.$offset, 16, value, 'In6Addr.s6_u8')
+  }
+
+  /** Reads a plain value. Throws RangeError when the bytes are too few. */
+  static decode(bytes: Uint8Array): In6AddrValue {
+    return new In6Addr().at(viewOf(bytes)).$get()
+  }
+
+  /** Writes a plain value. Throws RangeError for what does not fit. */
+  static encode(value: Partial<In6AddrValue>): Uint8Array {
+    const struct = new In6Addr()
+    const bytes = new Uint8Array(16)
+    struct.at(viewOf(bytes)).$set(value)
+    return bytes
+  }
+
+  /** Reads all members into a plain value. */
+  $get(): In6AddrValue {
+    return {
+      s6_u8: this.s6_u8.slice(),
+    }
+  }
+
+  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
+  $set(value: Partial<In6AddrValue>): this {
+    if (value.s6_u8 !== undefined) this.s6_u8 = value.s6_u8
+    return this
+  }
+}
+
+/** A `virtio_crypto_ipsec_tunnel_param_ipv6` as a plain value. */
+export interface VirtioCryptoIpsecTunnelParamIpv6Value {
+  src_addr: In6AddrValue
+  dst_addr: In6AddrValue
+  /** Flow label. */
+  flabel: number
+  /** Hop limit. */
+  hlimit: number
+  /** Code point of differentiated services. */
+  dscp: number
+}
+
+/**
+ * `ipv6` of `virtio_crypto_ipsec_tunnel_param`.
+ * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Resource objects /
+ * VIRTIO-CRYPTO-RESOURCE-OBJ-IPSEC-OUTBOUND-SA
+ */
+export class VirtioCryptoIpsecTunnelParamIpv6 extends Struct {
+  /** Length in bytes. */
+  static readonly size = 40
+  /** Offsets of members in bytes. */
+  static readonly offsetOf = { src_addr: 0, dst_addr: 16, flabel: 32, hlimit: 36, dscp: 37, reserved2: 38 } as const
+  #src_addr: In6Addr | undefined
+  #dst_addr: In6Addr | undefined
+
+  get $minimum(): number {
+    return 40
+  }
+
+  get $size(): number {
+    return 40
+  }
+
+  get src_addr(): In6Addr {
+    return (this.#src_addr ??= new In6Addr()).$inside(this, this.$offset, 16)
+  }
+
+  get dst_addr(): In6Addr {
+    return (this.#dst_addr ??= new In6Addr()).$inside(this, this.$offset + 16, 16)
+  }
+
+  /** Flow label. */
+  get flabel(): number {
+    return this.$view.getUint32(this.$offset + 32, true)
+  }
+
+  set flabel(value: number) {
+    set32(this.$view, this.$offset + 32, value, true, 'VirtioCryptoIpsecTunnelParamIpv6.flabel')
+  }
+
+  /** Hop limit. */
+  get hlimit(): number {
+    return this.$view.getUint8(this.$offset + 36)
+  }
+
+  set hlimit(value: number) {
+    set8(this.$view, this.$offset + 36, value, 'VirtioCryptoIpsecTunnelParamIpv6.hlimit')
+  }
+
+  /** Code point of differentiated services. */
+  get dscp(): number {
+    return this.$view.getUint8(this.$offset + 37)
+  }
+
+  set dscp(value: number) {
+    set8(this.$view, this.$offset + 37, value, 'VirtioCryptoIpsecTunnelParamIpv6.dscp')
+  }
+
+  /** Reads a plain value. Throws RangeError when the bytes are too few. */
+  static decode(bytes: Uint8Array): VirtioCryptoIpsecTunnelParamIpv6Value {
+    return new VirtioCryptoIpsecTunnelParamIpv6().at(viewOf(bytes)).$get()
+  }
+
+  /** Writes a plain value. Throws RangeError for what does not fit. */
+  static encode(value: Partial<VirtioCryptoIpsecTunnelParamIpv6Value>): Uint8Array {
+    const struct = new VirtioCryptoIpsecTunnelParamIpv6()
+    const bytes = new Uint8Array(40)
+    struct.at(viewOf(bytes)).$set(value)
+    return bytes
+  }
+
+  /** Reads all members into a plain value. */
+  $get(): VirtioCryptoIpsecTunnelParamIpv6Value {
+    return {
+      src_addr: this.src_addr.$get(),
+      dst_addr: this.dst_addr.$get(),
+      flabel: this.flabel,
+      hlimit: this.hlimit,
+      dscp: this.dscp,
+    }
+  }
+
+  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
+  $set(value: Partial<VirtioCryptoIpsecTunnelParamIpv6Value>): this {
+    if (value.src_addr !== undefined) attached(this, this.src_addr, 'VirtioCryptoIpsecTunnelParamIpv6.src_addr').$set(value.src_addr)
+    if (value.dst_addr !== undefined) attached(this, this.dst_addr, 'VirtioCryptoIpsecTunnelParamIpv6.dst_addr').$set(value.dst_addr)
+    if (value.flabel !== undefined) this.flabel = value.flabel
+    if (value.hlimit !== undefined) this.hlimit = value.hlimit
+    if (value.dscp !== undefined) this.dscp = value.dscp
+    return this
+  }
+}
+
+/** A `virtio_crypto_ipsec_tunnel_param` as a plain value. */
+export interface VirtioCryptoIpsecTunnelParamValue {
+  /** IPv4 or IPv6; the text gives no numbers. */
+  type: number
+  ipv4?: VirtioCryptoIpsecTunnelParamIpv4Value | undefined
+  ipv6?: VirtioCryptoIpsecTunnelParamIpv6Value | undefined
+}
+
+/**
+ * The outer header of a tunnel.
+ * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Resource objects /
+ * VIRTIO-CRYPTO-RESOURCE-OBJ-IPSEC-OUTBOUND-SA
+ */
+export class VirtioCryptoIpsecTunnelParam extends Struct {
+  /** Length in bytes. */
+  static readonly size = 44
+  /** Offsets of members in bytes. */
+  static readonly offsetOf = { type: 0, reserved: 1 } as const
+  #ipv4: VirtioCryptoIpsecTunnelParamIpv4 | undefined
+  #ipv6: VirtioCryptoIpsecTunnelParamIpv6 | undefined
+
+  get $minimum(): number {
+    return 44
+  }
+
+  get $size(): number {
+    return 44
+  }
+
+  /** IPv4 or IPv6; the text gives no numbers. */
+  get type(): number {
+    return this.$view.getUint8(this.$offset)
+  }
+
+  set type(value: number) {
+    set8(this.$view, this.$offset, value, 'VirtioCryptoIpsecTunnelParam.type')
+  }
+
+  get ipv4(): VirtioCryptoIpsecTunnelParamIpv4 {
+    return (this.#ipv4 ??= new VirtioCryptoIpsecTunnelParamIpv4()).$inside(this, this.$offset + 4, 12)
+  }
+
+  get ipv6(): VirtioCryptoIpsecTunnelParamIpv6 {
+    return (this.#ipv6 ??= new VirtioCryptoIpsecTunnelParamIpv6()).$inside(this, this.$offset + 4, 40)
+  }
+
+  /** Reads a plain value. Throws RangeError when the bytes are too few. */
+  static decode(bytes: Uint8Array): VirtioCryptoIpsecTunnelParamValue {
+    return new VirtioCryptoIpsecTunnelParam().at(viewOf(bytes)).$get()
+  }
+
+  /** Writes a plain value. Throws RangeError for what does not fit. */
+  static encode(value: Partial<VirtioCryptoIpsecTunnelParamValue>): Uint8Array {
+    const struct = new VirtioCryptoIpsecTunnelParam()
+    const bytes = new Uint8Array(44)
+    struct.at(viewOf(bytes)).$set(value)
+    return bytes
+  }
+
+  /** Reads all members into a plain value. */
+  $get(): VirtioCryptoIpsecTunnelParamValue {
+    const value: VirtioCryptoIpsecTunnelParamValue = {
+      type: this.type,
+    }
+    if (true) value.ipv4 = this.ipv4.$get()
+    if (true) value.ipv6 = this.ipv6.$get()
+    return value
+  }
+
+  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
+  $set(value: Partial<VirtioCryptoIpsecTunnelParamValue>): this {
+    if (value.type !== undefined) this.type = value.type
+    if (value.ipv4 !== undefined) attached(this, this.ipv4, 'VirtioCryptoIpsecTunnelParam.ipv4').$set(value.ipv4)
+    if (value.ipv6 !== undefined) attached(this, this.ipv6, 'VirtioCryptoIpsecTunnelParam.ipv6').$set(value.ipv6)
+    return this
+  }
+}
+
+/** A `virtio_crypto_resource_obj_ipsec_sa_256b_key_cipher_key` as a plain value. */
+export interface VirtioCryptoResourceObjIpsecSa256bKeyCipherKeyValue {
+  /** In bytes. 0 to 32. */
+  length: number
+  data: Uint8Array
+}
+
+/**
+ * `cipher_key` of `virtio_crypto_resource_obj_ipsec_sa_256b_key`.
+ * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Resource objects /
+ * VIRTIO-CRYPTO-RESOURCE-OBJ-IPSEC-OUTBOUND-SA
+ */
+export class VirtioCryptoResourceObjIpsecSa256bKeyCipherKey extends Struct {
+  /** Length in bytes. */
+  static readonly size = 36
+  /** Offsets of members in bytes. */
+  static readonly offsetOf = { length: 0, reserved1: 2, data: 4 } as const
+
+  get $minimum(): number {
+    return 36
+  }
+
+  get $size(): number {
+    return 36
+  }
+
+  /** In bytes. 0 to 32. */
+  get length(): number {
+    return this.$view.getUint16(this.$offset, true)
+  }
+
+  set length(value: number) {
+    set16(this.$view, this.$offset, value, true, 'VirtioCryptoResourceObjIpsecSa256bKeyCipherKey.length')
+  }
+
+  get data(): Uint8Array {
+    return bytesAt(this, this.$offset + 4, 32)
+  }
+
+  set data(value: Uint8Array) {
+    putBytes(this, this.$offset + 4, 32, value, 'VirtioCryptoResourceObjIpsecSa256bKeyCipherKey.data')
+  }
+
+  /** Reads a plain value. Throws RangeError when the bytes are too few. */
+  static decode(bytes: Uint8Array): VirtioCryptoResourceObjIpsecSa256bKeyCipherKeyValue {
+    return new VirtioCryptoResourceObjIpsecSa256bKeyCipherKey().at(viewOf(bytes)).$get()
+  }
+
+  /** Writes a plain value. Throws RangeError for what does not fit. */
+  static encode(value: Partial<VirtioCryptoResourceObjIpsecSa256bKeyCipherKeyValue>): Uint8Array {
+    const struct = new VirtioCryptoResourceObjIpsecSa256bKeyCipherKey()
+    const bytes = new Uint8Array(36)
+    struct.at(viewOf(bytes)).$set(value)
+    return bytes
+  }
+
+  /** Reads all members into a plain value. */
+  $get(): VirtioCryptoResourceObjIpsecSa256bKeyCipherKeyValue {
+    return {
+      length: this.length,
+      data: this.data.slice(),
+    }
+  }
+
+  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
+  $set(value: Partial<VirtioCryptoResourceObjIpsecSa256bKeyCipherKeyValue>): this {
+    if (value.length !== undefined) this.length = value.length
+    if (value.data !== undefined) this.data = value.data
+    return this
+  }
+}
+
+/** A `virtio_crypto_resource_obj_ipsec_sa_256b_key_auth_key` as a plain value. */
+export interface VirtioCryptoResourceObjIpsecSa256bKeyAuthKeyValue {
+  /** In bytes. 0 to 32. */
+  length: number
+  data: Uint8Array
+}
+
+/**
+ * `auth_key` of `virtio_crypto_resource_obj_ipsec_sa_256b_key`.
+ * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Resource objects /
+ * VIRTIO-CRYPTO-RESOURCE-OBJ-IPSEC-OUTBOUND-SA
+ */
+export class VirtioCryptoResourceObjIpsecSa256bKeyAuthKey extends Struct {
+  /** Length in bytes. */
+  static readonly size = 36
+  /** Offsets of members in bytes. */
+  static readonly offsetOf = { length: 0, reserved2: 2, data: 4 } as const
+
+  get $minimum(): number {
+    return 36
+  }
+
+  get $size(): number {
+    return 36
+  }
+
+  /** In bytes. 0 to 32. */
+  get length(): number {
+    return this.$view.getUint16(this.$offset, true)
+  }
+
+  set length(value: number) {
+    set16(this.$view, this.$offset, value, true, 'VirtioCryptoResourceObjIpsecSa256bKeyAuthKey.length')
+  }
+
+  get data(): Uint8Array {
+    return bytesAt(this, this.$offset + 4, 32)
+  }
+
+  set data(value: Uint8Array) {
+    putBytes(this, this.$offset + 4, 32, value, 'VirtioCryptoResourceObjIpsecSa256bKeyAuthKey.data')
+  }
+
+  /** Reads a plain value. Throws RangeError when the bytes are too few. */
+  static decode(bytes: Uint8Array): VirtioCryptoResourceObjIpsecSa256bKeyAuthKeyValue {
+    return new VirtioCryptoResourceObjIpsecSa256bKeyAuthKey().at(viewOf(bytes)).$get()
+  }
+
+  /** Writes a plain value. Throws RangeError for what does not fit. */
+  static encode(value: Partial<VirtioCryptoResourceObjIpsecSa256bKeyAuthKeyValue>): Uint8Array {
+    const struct = new VirtioCryptoResourceObjIpsecSa256bKeyAuthKey()
+    const bytes = new Uint8Array(36)
+    struct.at(viewOf(bytes)).$set(value)
+    return bytes
+  }
+
+  /** Reads all members into a plain value. */
+  $get(): VirtioCryptoResourceObjIpsecSa256bKeyAuthKeyValue {
+    return {
+      length: this.length,
+      data: this.data.slice(),
+    }
+  }
+
+  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
+  $set(value: Partial<VirtioCryptoResourceObjIpsecSa256bKeyAuthKeyValue>): this {
+    if (value.length !== undefined) this.length = value.length
+    if (value.data !== undefined) this.data = value.data
+    return this
+  }
+}
+
+/** A `virtio_crypto_ipsec_lifetime` as a plain value. */
+export interface VirtioCryptoIpsecLifetimeValue {
+  packets_soft_limit: bigint
+  /** In bytes. */
+  bytes_soft_limit: number
+  packets_hard_limit: bigint
+  /** In bytes. */
+  bytes_hard_limit: number
+}
+
+/**
+ * What a security association may process. Beyond a soft limit requests succeed with a warning, beyond a hard one they
+ * fail.
+ * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Resource objects /
+ * VIRTIO-CRYPTO-RESOURCE-OBJ-IPSEC-OUTBOUND-SA
+ */
+export class VirtioCryptoIpsecLifetime extends Struct {
+  /** Length in bytes. */
+  static readonly size = 32
+  /** Offsets of members in bytes. */
+  static readonly offsetOf = { packets_soft_limit: 0, bytes_soft_limit: 8, packets_hard_limit: 16, bytes_hard_limit: 24 } as const
+
+  get $minimum(): number {
+    return 32
+  }
+
+  get $size(): number {
+    return 32
+  }
+
+  get packets_soft_limit(): bigint {
+    return this.$view.getBigUint64(this.$offset, true)
+  }
+
+  set packets_soft_limit(value: bigint) {
+    setBig64(this.$view, this.$offset, value, true, 'VirtioCryptoIpsecLifetime.packets_soft_limit')
+  }
+
+  /** In bytes. */
+  get bytes_soft_limit(): number {
+    return getNumber64(this.$view, this.$offset + 8, true)
+  }
+
+  set bytes_soft_limit(value: number) {
+    set64(this.$view, this.$offset + 8, value, true, 'VirtioCryptoIpsecLifetime.bytes_soft_limit')
+  }
+
+  get packets_hard_limit(): bigint {
+    return this.$view.getBigUint64(this.$offset + 16, true)
+  }
+
+  set packets_hard_limit(value: bigint) {
+    setBig64(this.$view, this.$offset + 16, value, true, 'VirtioCryptoIpsecLifetime.packets_hard_limit')
+  }
+
+  /** In bytes. */
+  get bytes_hard_limit(): number {
+    return getNumber64(this.$view, this.$offset + 24, true)
+  }
+
+  set bytes_hard_limit(value: number) {
+    set64(this.$view, this.$offset + 24, value, true, 'VirtioCryptoIpsecLifetime.bytes_hard_limit')
+  }
+
+  /** Reads a plain value. Throws RangeError when the bytes are too few. */
+  static decode(bytes: Uint8Array): VirtioCryptoIpsecLifetimeValue {
+    return new VirtioCryptoIpsecLifetime().at(viewOf(bytes)).$get()
+  }
+
+  /** Writes a plain value. Throws RangeError for what does not fit. */
+  static encode(value: Partial<VirtioCryptoIpsecLifetimeValue>): Uint8Array {
+    const struct = new VirtioCryptoIpsecLifetime()
+    const bytes = new Uint8Array(32)
+    struct.at(viewOf(bytes)).$set(value)
+    return bytes
+  }
+
+  /** Reads all members into a plain value. */
+  $get(): VirtioCryptoIpsecLifetimeValue {
+    return {
+      packets_soft_limit: this.packets_soft_limit,
+      bytes_soft_limit: this.bytes_soft_limit,
+      packets_hard_limit: this.packets_hard_limit,
+      bytes_hard_limit: this.bytes_hard_limit,
+    }
+  }
+
+  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
+  $set(value: Partial<VirtioCryptoIpsecLifetimeValue>): this {
+    if (value.packets_soft_limit !== undefined) this.packets_soft_limit = value.packets_soft_limit
+    if (value.bytes_soft_limit !== undefined) this.bytes_soft_limit = value.bytes_soft_limit
+    if (value.packets_hard_limit !== undefined) this.packets_hard_limit = value.packets_hard_limit
+    if (value.bytes_hard_limit !== undefined) this.bytes_hard_limit = value.bytes_hard_limit
+    return this
+  }
+}
+
+/** A `virtio_crypto_resource_obj_ipsec_sa_256b_key` as a plain value. */
+export interface VirtioCryptoResourceObjIpsecSa256bKeyValue {
+  /** One of {@link virtio_crypto_ipsec_mode}. */
+  mode: number
+  /** One of {@link virtio_crypto_ipsec_dir}. */
+  direction: number
+  /** By which the driver finds its own data again. */
+  obj_id: number
+  /** Security parameter index. */
+  spi: number
+  salt: number
+  /** Bit n stands for the value n of {@link virtio_crypto_ipsec_options}. */
+  options: bigint
+  /** Of tunnel modes; an inbound one does without. */
+  param: VirtioCryptoIpsecTunnelParamValue
+  /** Source port of the encapsulation in UDP. */
+  udp_sport: number
+  /** Its destination port. */
+  udp_dport: number
+  /** Window against replays; 0 switches the check off. */
+  replay_win_sz: number
+  /** One of {@link virtio_crypto_cipher}. */
+  cipher_algo: bigint
+  cipher_key: VirtioCryptoResourceObjIpsecSa256bKeyCipherKeyValue
+  /** One of {@link virtio_crypto_mac}. */
+  auth_algo: bigint
+  auth_key: VirtioCryptoResourceObjIpsecSa256bKeyAuthKeyValue
+  life: VirtioCryptoIpsecLifetimeValue
+}
+
+/**
+ * A security association with keys of up to 256 bits.
+ * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Resource objects /
+ * VIRTIO-CRYPTO-RESOURCE-OBJ-IPSEC-OUTBOUND-SA
+ */
+export class VirtioCryptoResourceObjIpsecSa256bKey extends Struct {
+  /** Length in bytes. */
+  static readonly size = 196
+  /** Offsets of members in bytes. */
+  static readonly offsetOf = { mode: 0, direction: 1, reserved: 2, obj_id: 4, spi: 8, salt: 12, options: 16, param: 24, udp_sport: 68, udp_dport: 70, replay_win_sz: 72, cipher_algo: 76, cipher_key: 84, auth_algo: 120, auth_key: 128, life: 164 } as const
+  #param: VirtioCryptoIpsecTunnelParam | undefined
+  #cipher_key: VirtioCryptoResourceObjIpsecSa256bKeyCipherKey | undefined
+  #auth_key: VirtioCryptoResourceObjIpsecSa256bKeyAuthKey | undefined
+  #life: VirtioCryptoIpsecLifetime | undefined
+
+  get $minimum(): number {
+    return 196
+  }
+
+  get $size(): number {
+    return 196
+  }
+
+  /** One of {@link virtio_crypto_ipsec_mode}. */
+  get mode(): number {
+    return this.$view.getUint8(this.$offset)
+  }
+
+  set mode(value: number) {
+    set8(this.$view, this.$offset, value, 'VirtioCryptoResourceObjIpsecSa256bKey.mode')
+  }
+
+  /** One of {@link virtio_crypto_ipsec_dir}. */
+  get direction(): number {
+    return this.$view.getUint8(this.$offset + 1)
+  }
+
+  set direction(value: number) {
+    set8(this.$view, this.$offset + 1, value, 'VirtioCryptoResourceObjIpsecSa256bKey.direction')
+  }
+
+  /** By which the driver finds its own data again. */
+  get obj_id(): number {
+    return this.$view.getUint32(this.$offset + 4, true)
+  }
+
+  set obj_id(value: number) {
+    set32(this.$view, this.$offset + 4, value, true, 'VirtioCryptoResourceObjIpsecSa256bKey.obj_id')
+  }
+
+  /** Security parameter index. */
+  get spi(): number {
+    return this.$view.getUint32(this.$offset + 8, true)
+  }
+
+  set spi(value: number) {
+    set32(this.$view, this.$offset + 8, value, true, 'VirtioCryptoResourceObjIpsecSa256bKey.spi')
+  }
+
+  get salt(): number {
+    return this.$view.getUint32(this.$offset + 12, true)
+  }
+
+  set salt(value: number) {
+    set32(this.$view, this.$offset + 12, value, true, 'VirtioCryptoResourceObjIpsecSa256bKey.salt')
+  }
+
+  /** Bit n stands for the value n of {@link virtio_crypto_ipsec_options}. */
+  get options(): bigint {
+    return this.$view.getBigUint64(this.$offset + 16, true)
+  }
+
+  set options(value: bigint) {
+    setBig64(this.$view, this.$offset + 16, value, true, 'VirtioCryptoResourceObjIpsecSa256bKey.options')
+  }
+
+  /** Of tunnel modes; an inbound one does without. */
+  get param(): VirtioCryptoIpsecTunnelParam {
+    return (this.#param ??= new VirtioCryptoIpsecTunnelParam()).$inside(this, this.$offset + 24, 44)
+  }
+
+  /** Source port of the encapsulation in UDP. */
+  get udp_sport(): number {
+    return this.$view.getUint16(this.$offset + 68, true)
+  }
+
+  set udp_sport(value: number) {
+    set16(this.$view, this.$offset + 68, value, true, 'VirtioCryptoResourceObjIpsecSa256bKey.udp_sport')
+  }
+
+  /** Its destination port. */
+  get udp_dport(): number {
+    return this.$view.getUint16(this.$offset + 70, true)
+  }
+
+  set udp_dport(value: number) {
+    set16(this.$view, this.$offset + 70, value, true, 'VirtioCryptoResourceObjIpsecSa256bKey.udp_dport')
+  }
+
+  /** Window against replays; 0 switches the check off. */
+  get replay_win_sz(): number {
+    return this.$view.getUint32(this.$offset + 72, true)
+  }
+
+  set replay_win_sz(value: number) {
+    set32(this.$view, this.$offset + 72, value, true, 'VirtioCryptoResourceObjIpsecSa256bKey.replay_win_sz')
+  }
+
+  /** One of {@link virtio_crypto_cipher}. */
+  get cipher_algo(): bigint {
+    return this.$view.getBigUint64(this.$offset + 76, true)
+  }
+
+  set cipher_algo(value: bigint) {
+    setBig64(this.$view, this.$offset + 76, value, true, 'VirtioCryptoResourceObjIpsecSa256bKey.cipher_algo')
+  }
+
+  get cipher_key(): VirtioCryptoResourceObjIpsecSa256bKeyCipherKey {
+    return (this.#cipher_key ??= new VirtioCryptoResourceObjIpsecSa256bKeyCipherKey()).$inside(this, this.$offset + 84, 36)
+  }
+
+  /** One of {@link virtio_crypto_mac}. */
+  get auth_algo(): bigint {
+    return this.$view.getBigUint64(this.$offset + 120, true)
+  }
+
+  set auth_algo(value: bigint) {
+    setBig64(this.$view, this.$offset + 120, value, true, 'VirtioCryptoResourceObjIpsecSa256bKey.auth_algo')
+  }
+
+  get auth_key(): VirtioCryptoResourceObjIpsecSa256bKeyAuthKey {
+    return (this.#auth_key ??= new VirtioCryptoResourceObjIpsecSa256bKeyAuthKey()).$inside(this, this.$offset + 128, 36)
+  }
+
+  get life(): VirtioCryptoIpsecLifetime {
+    return (this.#life ??= new VirtioCryptoIpsecLifetime()).$inside(this, this.$offset + 164, 32)
+  }
+
+  /** Reads a plain value. Throws RangeError when the bytes are too few. */
+  static decode(bytes: Uint8Array): VirtioCryptoResourceObjIpsecSa256bKeyValue {
+    return new VirtioCryptoResourceObjIpsecSa256bKey().at(viewOf(bytes)).$get()
+  }
+
+  /** Writes a plain value. Throws RangeError for what does not fit. */
+  static encode(value: Partial<VirtioCryptoResourceObjIpsecSa256bKeyValue>): Uint8Array {
+    const struct = new VirtioCryptoResourceObjIpsecSa256bKey()
+    const bytes = new Uint8Array(196)
+    struct.at(viewOf(bytes)).$set(value)
+    return bytes
+  }
+
+  /** Reads all members into a plain value. */
+  $get(): VirtioCryptoResourceObjIpsecSa256bKeyValue {
+    return {
+      mode: this.mode,
+      direction: this.direction,
+      obj_id: this.obj_id,
+      spi: this.spi,
+      salt: this.salt,
+      options: this.options,
+      param: this.param.$get(),
+      udp_sport: this.udp_sport,
+      udp_dport: this.udp_dport,
+      replay_win_sz: this.replay_win_sz,
+      cipher_algo: this.cipher_algo,
+      cipher_key: this.cipher_key.$get(),
+      auth_algo: this.auth_algo,
+      auth_key: this.auth_key.$get(),
+      life: this.life.$get(),
+    }
+  }
+
+  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
+  $set(value: Partial<VirtioCryptoResourceObjIpsecSa256bKeyValue>): this {
+    if (value.mode !== undefined) this.mode = value.mode
+    if (value.direction !== undefined) this.direction = value.direction
+    if (value.obj_id !== undefined) this.obj_id = value.obj_id
+    if (value.spi !== undefined) this.spi = value.spi
+    if (value.salt !== undefined) this.salt = value.salt
+    if (value.options !== undefined) this.options = value.options
+    if (value.param !== undefined) attached(this, this.param, 'VirtioCryptoResourceObjIpsecSa256bKey.param').$set(value.param)
+    if (value.udp_sport !== undefined) this.udp_sport = value.udp_sport
+    if (value.udp_dport !== undefined) this.udp_dport = value.udp_dport
+    if (value.replay_win_sz !== undefined) this.replay_win_sz = value.replay_win_sz
+    if (value.cipher_algo !== undefined) this.cipher_algo = value.cipher_algo
+    if (value.cipher_key !== undefined) attached(this, this.cipher_key, 'VirtioCryptoResourceObjIpsecSa256bKey.cipher_key').$set(value.cipher_key)
+    if (value.auth_algo !== undefined) this.auth_algo = value.auth_algo
+    if (value.auth_key !== undefined) attached(this, this.auth_key, 'VirtioCryptoResourceObjIpsecSa256bKey.auth_key').$set(value.auth_key)
+    if (value.life !== undefined) attached(this, this.life, 'VirtioCryptoResourceObjIpsecSa256bKey.life').$set(value.life)
+    return this
+  }
+}
+
 /** A `virtio_crypto_ctrl_header` as a plain value. */
 export interface VirtioCryptoCtrlHeaderValue {
   /** One of {@link virtio_crypto_ctrl_opcode}. */
@@ -6875,1173 +8042,6 @@ export class VirtioCryptoAkcipherDataVlfStatelessWritable extends Struct {
   /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
   $set(value: Partial<VirtioCryptoAkcipherDataVlfStatelessWritableValue>): this {
     if (value.dst_data !== undefined) this.dst_data = value.dst_data
-    return this
-  }
-}
-
-/** A `virtio_crypto_ipsec_resource_cap` as a plain value. */
-export interface VirtioCryptoIpsecResourceCapValue {
-  /** Security associations for packets that are received; ids are below this. */
-  inb_sa_limit: number
-  /** Likewise for packets that are sent. */
-  outb_sa_limit: number
-}
-
-/**
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Device and driver capabilities
- * / VIRTIO-CRYPTO-IPSEC-RESOURCE-CAP
- */
-export class VirtioCryptoIpsecResourceCap extends Struct {
-  /** Length in bytes. */
-  static readonly size = 8
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { inb_sa_limit: 0, outb_sa_limit: 4 } as const
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8
-  }
-
-  /** Security associations for packets that are received; ids are below this. */
-  get inb_sa_limit(): number {
-    return this.$view.getUint32(this.$offset, true)
-  }
-
-  set inb_sa_limit(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioCryptoIpsecResourceCap.inb_sa_limit')
-  }
-
-  /** Likewise for packets that are sent. */
-  get outb_sa_limit(): number {
-    return this.$view.getUint32(this.$offset + 4, true)
-  }
-
-  set outb_sa_limit(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioCryptoIpsecResourceCap.outb_sa_limit')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoIpsecResourceCapValue {
-    return new VirtioCryptoIpsecResourceCap().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoIpsecResourceCapValue>): Uint8Array {
-    const struct = new VirtioCryptoIpsecResourceCap()
-    const bytes = new Uint8Array(8)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoIpsecResourceCapValue {
-    return {
-      inb_sa_limit: this.inb_sa_limit,
-      outb_sa_limit: this.outb_sa_limit,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoIpsecResourceCapValue>): this {
-    if (value.inb_sa_limit !== undefined) this.inb_sa_limit = value.inb_sa_limit
-    if (value.outb_sa_limit !== undefined) this.outb_sa_limit = value.outb_sa_limit
-    return this
-  }
-}
-
-/** A `virtio_crypto_ipsec_mode_cap` as a plain value. */
-export interface VirtioCryptoIpsecModeCapValue {
-  /** One of {@link virtio_crypto_ipsec_mode}. */
-  mode: number
-  /** Largest window against replays; of inbound processing only. */
-  max_replay_win_sz: number
-  /** Bit n stands for the value n of {@link virtio_crypto_ipsec_options}. */
-  options: number
-  /** Bit n stands for the value n of {@link virtio_crypto_cipher}. */
-  cipher_algo: bigint
-  /** Bit n stands for the value n of {@link virtio_crypto_mac}. */
-  hmac_algo: bigint
-  /** Bit n stands for the value n of {@link virtio_crypto_aead}. */
-  aead_algo: number
-  /** In bytes. */
-  max_cipher_key_len: number
-  /** In bytes. */
-  max_auth_key_len: number
-}
-
-/**
- * What a security association of one mode can have.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Device and driver capabilities
- * / VIRTIO-CRYPTO-IPSEC-SA-CAP
- */
-export class VirtioCryptoIpsecModeCap extends Struct {
-  /** Length in bytes. */
-  static readonly size = 44
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { mode: 0, reserved: 1, max_replay_win_sz: 4, options: 8, reserved1: 12, cipher_algo: 16, hmac_algo: 24, aead_algo: 32, max_cipher_key_len: 36, max_auth_key_len: 40 } as const
-
-  get $minimum(): number {
-    return 44
-  }
-
-  get $size(): number {
-    return 44
-  }
-
-  /** One of {@link virtio_crypto_ipsec_mode}. */
-  get mode(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set mode(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioCryptoIpsecModeCap.mode')
-  }
-
-  /** Largest window against replays; of inbound processing only. */
-  get max_replay_win_sz(): number {
-    return this.$view.getUint32(this.$offset + 4, true)
-  }
-
-  set max_replay_win_sz(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioCryptoIpsecModeCap.max_replay_win_sz')
-  }
-
-  /** Bit n stands for the value n of {@link virtio_crypto_ipsec_options}. */
-  get options(): number {
-    return this.$view.getUint32(this.$offset + 8, true)
-  }
-
-  set options(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioCryptoIpsecModeCap.options')
-  }
-
-  /** Bit n stands for the value n of {@link virtio_crypto_cipher}. */
-  get cipher_algo(): bigint {
-    return this.$view.getBigUint64(this.$offset + 16, true)
-  }
-
-  set cipher_algo(value: bigint) {
-    setBig64(this.$view, this.$offset + 16, value, true, 'VirtioCryptoIpsecModeCap.cipher_algo')
-  }
-
-  /** Bit n stands for the value n of {@link virtio_crypto_mac}. */
-  get hmac_algo(): bigint {
-    return this.$view.getBigUint64(this.$offset + 24, true)
-  }
-
-  set hmac_algo(value: bigint) {
-    setBig64(this.$view, this.$offset + 24, value, true, 'VirtioCryptoIpsecModeCap.hmac_algo')
-  }
-
-  /** Bit n stands for the value n of {@link virtio_crypto_aead}. */
-  get aead_algo(): number {
-    return this.$view.getUint32(this.$offset + 32, true)
-  }
-
-  set aead_algo(value: number) {
-    set32(this.$view, this.$offset + 32, value, true, 'VirtioCryptoIpsecModeCap.aead_algo')
-  }
-
-  /** In bytes. */
-  get max_cipher_key_len(): number {
-    return this.$view.getUint32(this.$offset + 36, true)
-  }
-
-  set max_cipher_key_len(value: number) {
-    set32(this.$view, this.$offset + 36, value, true, 'VirtioCryptoIpsecModeCap.max_cipher_key_len')
-  }
-
-  /** In bytes. */
-  get max_auth_key_len(): number {
-    return this.$view.getUint32(this.$offset + 40, true)
-  }
-
-  set max_auth_key_len(value: number) {
-    set32(this.$view, this.$offset + 40, value, true, 'VirtioCryptoIpsecModeCap.max_auth_key_len')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoIpsecModeCapValue {
-    return new VirtioCryptoIpsecModeCap().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoIpsecModeCapValue>): Uint8Array {
-    const struct = new VirtioCryptoIpsecModeCap()
-    const bytes = new Uint8Array(44)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoIpsecModeCapValue {
-    return {
-      mode: this.mode,
-      max_replay_win_sz: this.max_replay_win_sz,
-      options: this.options,
-      cipher_algo: this.cipher_algo,
-      hmac_algo: this.hmac_algo,
-      aead_algo: this.aead_algo,
-      max_cipher_key_len: this.max_cipher_key_len,
-      max_auth_key_len: this.max_auth_key_len,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoIpsecModeCapValue>): this {
-    if (value.mode !== undefined) this.mode = value.mode
-    if (value.max_replay_win_sz !== undefined) this.max_replay_win_sz = value.max_replay_win_sz
-    if (value.options !== undefined) this.options = value.options
-    if (value.cipher_algo !== undefined) this.cipher_algo = value.cipher_algo
-    if (value.hmac_algo !== undefined) this.hmac_algo = value.hmac_algo
-    if (value.aead_algo !== undefined) this.aead_algo = value.aead_algo
-    if (value.max_cipher_key_len !== undefined) this.max_cipher_key_len = value.max_cipher_key_len
-    if (value.max_auth_key_len !== undefined) this.max_auth_key_len = value.max_auth_key_len
-    return this
-  }
-}
-
-/** A `virtio_crypto_ipsec_sa_cap_data` as a plain value. */
-export interface VirtioCryptoIpsecSaCapDataValue {
-  /** How many modes follow. */
-  count: number
-  cap_mode: VirtioCryptoIpsecModeCapValue[]
-}
-
-/**
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Device and driver capabilities
- * / VIRTIO-CRYPTO-IPSEC-SA-CAP
- */
-export class VirtioCryptoIpsecSaCapData extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { count: 0, reserved: 1, cap_mode: 8 } as const
-  #cap_mode: VirtioCryptoIpsecModeCap | undefined
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8 + this.count * 44
-  }
-
-  /** How many modes follow. */
-  get count(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set count(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioCryptoIpsecSaCapData.count')
-  }
-
-  /** Elements of `cap_mode` that are there. */
-  get cap_mode_length(): number {
-    return elementCount(this, this.$offset + 8, this.count, 44)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoIpsecSaCapDataValue {
-    return new VirtioCryptoIpsecSaCapData().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoIpsecSaCapDataValue>): Uint8Array {
-    const struct = new VirtioCryptoIpsecSaCapData()
-    const bytes = new Uint8Array(VirtioCryptoIpsecSaCapData.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoIpsecSaCapDataValue>): number {
-    return 8 + (value.cap_mode?.length ?? 0) * 44
-  }
-
-  cap_mode(i: number): VirtioCryptoIpsecModeCap {
-    return (this.#cap_mode ??= new VirtioCryptoIpsecModeCap()).$inside(this, this.$offset + 8 + checkIndex(i, this.count, 'VirtioCryptoIpsecSaCapData.cap_mode') * 44, 44)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoIpsecSaCapDataValue {
-    return {
-      count: this.count,
-      cap_mode: readArray(this.cap_mode_length, (i) => this.cap_mode(i).$get()),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoIpsecSaCapDataValue>): this {
-    if (value.count !== undefined) this.count = value.count
-    if (value.cap_mode !== undefined) putArray(value.cap_mode, this.count, (element, i) => attached(this, this.cap_mode(i), 'VirtioCryptoIpsecSaCapData.cap_mode').$set(element), 'VirtioCryptoIpsecSaCapData.cap_mode')
-    return this
-  }
-}
-
-/** A `in_addr` as a plain value. */
-export interface InAddrValue {
-  s_addr: number
-}
-
-/**
- * An IPv4 address. That of the C library has network byte order.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Resource objects /
- * VIRTIO-CRYPTO-RESOURCE-OBJ-IPSEC-OUTBOUND-SA
- */
-export class InAddr extends Struct {
-  /** Length in bytes. */
-  static readonly size = 4
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { s_addr: 0 } as const
-
-  get $minimum(): number {
-    return 4
-  }
-
-  get $size(): number {
-    return 4
-  }
-
-  get s_addr(): number {
-    return this.$view.getUint32(this.$offset, true)
-  }
-
-  set s_addr(value: number) {
-    set32(this.$view, this.$offset, value, true, 'InAddr.s_addr')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): InAddrValue {
-    return new InAddr().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<InAddrValue>): Uint8Array {
-    const struct = new InAddr()
-    const bytes = new Uint8Array(4)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): InAddrValue {
-    return {
-      s_addr: this.s_addr,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<InAddrValue>): this {
-    if (value.s_addr !== undefined) this.s_addr = value.s_addr
-    return this
-  }
-}
-
-/** A `in6_addr` as a plain value. */
-export interface In6AddrValue {
-  s6_u8: Uint8Array
-}
-
-/**
- * An IPv6 address.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Resource objects /
- * VIRTIO-CRYPTO-RESOURCE-OBJ-IPSEC-OUTBOUND-SA
- */
-export class In6Addr extends Struct {
-  /** Length in bytes. */
-  static readonly size = 16
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { s6_u8: 0 } as const
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16
-  }
-
-  get s6_u8(): Uint8Array {
-    return bytesAt(this, this.$offset, 16)
-  }
-
-  set s6_u8(value: Uint8Array) {
-    putBytes(this, this.$offset, 16, value, 'In6Addr.s6_u8')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): In6AddrValue {
-    return new In6Addr().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<In6AddrValue>): Uint8Array {
-    const struct = new In6Addr()
-    const bytes = new Uint8Array(16)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): In6AddrValue {
-    return {
-      s6_u8: this.s6_u8.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<In6AddrValue>): this {
-    if (value.s6_u8 !== undefined) this.s6_u8 = value.s6_u8
-    return this
-  }
-}
-
-/** A `virtio_crypto_ipsec_tunnel_param_ipv4` as a plain value. */
-export interface VirtioCryptoIpsecTunnelParamIpv4Value {
-  src_ip: InAddrValue
-  dst_ip: InAddrValue
-  /** Code point of differentiated services. */
-  dscp: number
-  /** Not to be fragmented. */
-  df: number
-  /** Time to live. */
-  ttl: number
-}
-
-/**
- * `ipv4` of `virtio_crypto_ipsec_tunnel_param`.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Resource objects /
- * VIRTIO-CRYPTO-RESOURCE-OBJ-IPSEC-OUTBOUND-SA
- */
-export class VirtioCryptoIpsecTunnelParamIpv4 extends Struct {
-  /** Length in bytes. */
-  static readonly size = 12
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { src_ip: 0, dst_ip: 4, dscp: 8, df: 9, ttl: 10, reserved1: 11 } as const
-  #src_ip: InAddr | undefined
-  #dst_ip: InAddr | undefined
-
-  get $minimum(): number {
-    return 12
-  }
-
-  get $size(): number {
-    return 12
-  }
-
-  get src_ip(): InAddr {
-    return (this.#src_ip ??= new InAddr()).$inside(this, this.$offset, 4)
-  }
-
-  get dst_ip(): InAddr {
-    return (this.#dst_ip ??= new InAddr()).$inside(this, this.$offset + 4, 4)
-  }
-
-  /** Code point of differentiated services. */
-  get dscp(): number {
-    return this.$view.getUint8(this.$offset + 8)
-  }
-
-  set dscp(value: number) {
-    set8(this.$view, this.$offset + 8, value, 'VirtioCryptoIpsecTunnelParamIpv4.dscp')
-  }
-
-  /** Not to be fragmented. */
-  get df(): number {
-    return this.$view.getUint8(this.$offset + 9)
-  }
-
-  set df(value: number) {
-    set8(this.$view, this.$offset + 9, value, 'VirtioCryptoIpsecTunnelParamIpv4.df')
-  }
-
-  /** Time to live. */
-  get ttl(): number {
-    return this.$view.getUint8(this.$offset + 10)
-  }
-
-  set ttl(value: number) {
-    set8(this.$view, this.$offset + 10, value, 'VirtioCryptoIpsecTunnelParamIpv4.ttl')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoIpsecTunnelParamIpv4Value {
-    return new VirtioCryptoIpsecTunnelParamIpv4().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoIpsecTunnelParamIpv4Value>): Uint8Array {
-    const struct = new VirtioCryptoIpsecTunnelParamIpv4()
-    const bytes = new Uint8Array(12)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoIpsecTunnelParamIpv4Value {
-    return {
-      src_ip: this.src_ip.$get(),
-      dst_ip: this.dst_ip.$get(),
-      dscp: this.dscp,
-      df: this.df,
-      ttl: this.ttl,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoIpsecTunnelParamIpv4Value>): this {
-    if (value.src_ip !== undefined) attached(this, this.src_ip, 'VirtioCryptoIpsecTunnelParamIpv4.src_ip').$set(value.src_ip)
-    if (value.dst_ip !== undefined) attached(this, this.dst_ip, 'VirtioCryptoIpsecTunnelParamIpv4.dst_ip').$set(value.dst_ip)
-    if (value.dscp !== undefined) this.dscp = value.dscp
-    if (value.df !== undefined) this.df = value.df
-    if (value.ttl !== undefined) this.ttl = value.ttl
-    return this
-  }
-}
-
-/** A `virtio_crypto_ipsec_tunnel_param_ipv6` as a plain value. */
-export interface VirtioCryptoIpsecTunnelParamIpv6Value {
-  src_addr: In6AddrValue
-  dst_addr: In6AddrValue
-  /** Flow label. */
-  flabel: number
-  /** Hop limit. */
-  hlimit: number
-  /** Code point of differentiated services. */
-  dscp: number
-}
-
-/**
- * `ipv6` of `virtio_crypto_ipsec_tunnel_param`.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Resource objects /
- * VIRTIO-CRYPTO-RESOURCE-OBJ-IPSEC-OUTBOUND-SA
- */
-export class VirtioCryptoIpsecTunnelParamIpv6 extends Struct {
-  /** Length in bytes. */
-  static readonly size = 40
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { src_addr: 0, dst_addr: 16, flabel: 32, hlimit: 36, dscp: 37, reserved2: 38 } as const
-  #src_addr: In6Addr | undefined
-  #dst_addr: In6Addr | undefined
-
-  get $minimum(): number {
-    return 40
-  }
-
-  get $size(): number {
-    return 40
-  }
-
-  get src_addr(): In6Addr {
-    return (this.#src_addr ??= new In6Addr()).$inside(this, this.$offset, 16)
-  }
-
-  get dst_addr(): In6Addr {
-    return (this.#dst_addr ??= new In6Addr()).$inside(this, this.$offset + 16, 16)
-  }
-
-  /** Flow label. */
-  get flabel(): number {
-    return this.$view.getUint32(this.$offset + 32, true)
-  }
-
-  set flabel(value: number) {
-    set32(this.$view, this.$offset + 32, value, true, 'VirtioCryptoIpsecTunnelParamIpv6.flabel')
-  }
-
-  /** Hop limit. */
-  get hlimit(): number {
-    return this.$view.getUint8(this.$offset + 36)
-  }
-
-  set hlimit(value: number) {
-    set8(this.$view, this.$offset + 36, value, 'VirtioCryptoIpsecTunnelParamIpv6.hlimit')
-  }
-
-  /** Code point of differentiated services. */
-  get dscp(): number {
-    return this.$view.getUint8(this.$offset + 37)
-  }
-
-  set dscp(value: number) {
-    set8(this.$view, this.$offset + 37, value, 'VirtioCryptoIpsecTunnelParamIpv6.dscp')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoIpsecTunnelParamIpv6Value {
-    return new VirtioCryptoIpsecTunnelParamIpv6().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoIpsecTunnelParamIpv6Value>): Uint8Array {
-    const struct = new VirtioCryptoIpsecTunnelParamIpv6()
-    const bytes = new Uint8Array(40)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoIpsecTunnelParamIpv6Value {
-    return {
-      src_addr: this.src_addr.$get(),
-      dst_addr: this.dst_addr.$get(),
-      flabel: this.flabel,
-      hlimit: this.hlimit,
-      dscp: this.dscp,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoIpsecTunnelParamIpv6Value>): this {
-    if (value.src_addr !== undefined) attached(this, this.src_addr, 'VirtioCryptoIpsecTunnelParamIpv6.src_addr').$set(value.src_addr)
-    if (value.dst_addr !== undefined) attached(this, this.dst_addr, 'VirtioCryptoIpsecTunnelParamIpv6.dst_addr').$set(value.dst_addr)
-    if (value.flabel !== undefined) this.flabel = value.flabel
-    if (value.hlimit !== undefined) this.hlimit = value.hlimit
-    if (value.dscp !== undefined) this.dscp = value.dscp
-    return this
-  }
-}
-
-/** A `virtio_crypto_ipsec_tunnel_param` as a plain value. */
-export interface VirtioCryptoIpsecTunnelParamValue {
-  /** IPv4 or IPv6; the text gives no numbers. */
-  type: number
-  ipv4?: VirtioCryptoIpsecTunnelParamIpv4Value | undefined
-  ipv6?: VirtioCryptoIpsecTunnelParamIpv6Value | undefined
-}
-
-/**
- * The outer header of a tunnel.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Resource objects /
- * VIRTIO-CRYPTO-RESOURCE-OBJ-IPSEC-OUTBOUND-SA
- */
-export class VirtioCryptoIpsecTunnelParam extends Struct {
-  /** Length in bytes. */
-  static readonly size = 44
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { type: 0, reserved: 1 } as const
-  #ipv4: VirtioCryptoIpsecTunnelParamIpv4 | undefined
-  #ipv6: VirtioCryptoIpsecTunnelParamIpv6 | undefined
-
-  get $minimum(): number {
-    return 44
-  }
-
-  get $size(): number {
-    return 44
-  }
-
-  /** IPv4 or IPv6; the text gives no numbers. */
-  get type(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set type(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioCryptoIpsecTunnelParam.type')
-  }
-
-  get ipv4(): VirtioCryptoIpsecTunnelParamIpv4 {
-    return (this.#ipv4 ??= new VirtioCryptoIpsecTunnelParamIpv4()).$inside(this, this.$offset + 4, 12)
-  }
-
-  get ipv6(): VirtioCryptoIpsecTunnelParamIpv6 {
-    return (this.#ipv6 ??= new VirtioCryptoIpsecTunnelParamIpv6()).$inside(this, this.$offset + 4, 40)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoIpsecTunnelParamValue {
-    return new VirtioCryptoIpsecTunnelParam().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoIpsecTunnelParamValue>): Uint8Array {
-    const struct = new VirtioCryptoIpsecTunnelParam()
-    const bytes = new Uint8Array(44)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoIpsecTunnelParamValue {
-    const value: VirtioCryptoIpsecTunnelParamValue = {
-      type: this.type,
-    }
-    if (true) value.ipv4 = this.ipv4.$get()
-    if (true) value.ipv6 = this.ipv6.$get()
-    return value
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoIpsecTunnelParamValue>): this {
-    if (value.type !== undefined) this.type = value.type
-    if (value.ipv4 !== undefined) attached(this, this.ipv4, 'VirtioCryptoIpsecTunnelParam.ipv4').$set(value.ipv4)
-    if (value.ipv6 !== undefined) attached(this, this.ipv6, 'VirtioCryptoIpsecTunnelParam.ipv6').$set(value.ipv6)
-    return this
-  }
-}
-
-/** A `virtio_crypto_ipsec_lifetime` as a plain value. */
-export interface VirtioCryptoIpsecLifetimeValue {
-  packets_soft_limit: bigint
-  /** In bytes. */
-  bytes_soft_limit: number
-  packets_hard_limit: bigint
-  /** In bytes. */
-  bytes_hard_limit: number
-}
-
-/**
- * What a security association may process. Beyond a soft limit requests succeed with a warning, beyond a hard one they
- * fail.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Resource objects /
- * VIRTIO-CRYPTO-RESOURCE-OBJ-IPSEC-OUTBOUND-SA
- */
-export class VirtioCryptoIpsecLifetime extends Struct {
-  /** Length in bytes. */
-  static readonly size = 32
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { packets_soft_limit: 0, bytes_soft_limit: 8, packets_hard_limit: 16, bytes_hard_limit: 24 } as const
-
-  get $minimum(): number {
-    return 32
-  }
-
-  get $size(): number {
-    return 32
-  }
-
-  get packets_soft_limit(): bigint {
-    return this.$view.getBigUint64(this.$offset, true)
-  }
-
-  set packets_soft_limit(value: bigint) {
-    setBig64(this.$view, this.$offset, value, true, 'VirtioCryptoIpsecLifetime.packets_soft_limit')
-  }
-
-  /** In bytes. */
-  get bytes_soft_limit(): number {
-    return getNumber64(this.$view, this.$offset + 8, true)
-  }
-
-  set bytes_soft_limit(value: number) {
-    set64(this.$view, this.$offset + 8, value, true, 'VirtioCryptoIpsecLifetime.bytes_soft_limit')
-  }
-
-  get packets_hard_limit(): bigint {
-    return this.$view.getBigUint64(this.$offset + 16, true)
-  }
-
-  set packets_hard_limit(value: bigint) {
-    setBig64(this.$view, this.$offset + 16, value, true, 'VirtioCryptoIpsecLifetime.packets_hard_limit')
-  }
-
-  /** In bytes. */
-  get bytes_hard_limit(): number {
-    return getNumber64(this.$view, this.$offset + 24, true)
-  }
-
-  set bytes_hard_limit(value: number) {
-    set64(this.$view, this.$offset + 24, value, true, 'VirtioCryptoIpsecLifetime.bytes_hard_limit')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoIpsecLifetimeValue {
-    return new VirtioCryptoIpsecLifetime().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoIpsecLifetimeValue>): Uint8Array {
-    const struct = new VirtioCryptoIpsecLifetime()
-    const bytes = new Uint8Array(32)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoIpsecLifetimeValue {
-    return {
-      packets_soft_limit: this.packets_soft_limit,
-      bytes_soft_limit: this.bytes_soft_limit,
-      packets_hard_limit: this.packets_hard_limit,
-      bytes_hard_limit: this.bytes_hard_limit,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoIpsecLifetimeValue>): this {
-    if (value.packets_soft_limit !== undefined) this.packets_soft_limit = value.packets_soft_limit
-    if (value.bytes_soft_limit !== undefined) this.bytes_soft_limit = value.bytes_soft_limit
-    if (value.packets_hard_limit !== undefined) this.packets_hard_limit = value.packets_hard_limit
-    if (value.bytes_hard_limit !== undefined) this.bytes_hard_limit = value.bytes_hard_limit
-    return this
-  }
-}
-
-/** A `virtio_crypto_resource_obj_ipsec_sa_256b_key_cipher_key` as a plain value. */
-export interface VirtioCryptoResourceObjIpsecSa256bKeyCipherKeyValue {
-  /** In bytes. 0 to 32. */
-  length: number
-  data: Uint8Array
-}
-
-/**
- * `cipher_key` of `virtio_crypto_resource_obj_ipsec_sa_256b_key`.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Resource objects /
- * VIRTIO-CRYPTO-RESOURCE-OBJ-IPSEC-OUTBOUND-SA
- */
-export class VirtioCryptoResourceObjIpsecSa256bKeyCipherKey extends Struct {
-  /** Length in bytes. */
-  static readonly size = 36
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { length: 0, reserved1: 2, data: 4 } as const
-
-  get $minimum(): number {
-    return 36
-  }
-
-  get $size(): number {
-    return 36
-  }
-
-  /** In bytes. 0 to 32. */
-  get length(): number {
-    return this.$view.getUint16(this.$offset, true)
-  }
-
-  set length(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtioCryptoResourceObjIpsecSa256bKeyCipherKey.length')
-  }
-
-  get data(): Uint8Array {
-    return bytesAt(this, this.$offset + 4, 32)
-  }
-
-  set data(value: Uint8Array) {
-    putBytes(this, this.$offset + 4, 32, value, 'VirtioCryptoResourceObjIpsecSa256bKeyCipherKey.data')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoResourceObjIpsecSa256bKeyCipherKeyValue {
-    return new VirtioCryptoResourceObjIpsecSa256bKeyCipherKey().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoResourceObjIpsecSa256bKeyCipherKeyValue>): Uint8Array {
-    const struct = new VirtioCryptoResourceObjIpsecSa256bKeyCipherKey()
-    const bytes = new Uint8Array(36)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoResourceObjIpsecSa256bKeyCipherKeyValue {
-    return {
-      length: this.length,
-      data: this.data.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoResourceObjIpsecSa256bKeyCipherKeyValue>): this {
-    if (value.length !== undefined) this.length = value.length
-    if (value.data !== undefined) this.data = value.data
-    return this
-  }
-}
-
-/** A `virtio_crypto_resource_obj_ipsec_sa_256b_key_auth_key` as a plain value. */
-export interface VirtioCryptoResourceObjIpsecSa256bKeyAuthKeyValue {
-  /** In bytes. 0 to 32. */
-  length: number
-  data: Uint8Array
-}
-
-/**
- * `auth_key` of `virtio_crypto_resource_obj_ipsec_sa_256b_key`.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Resource objects /
- * VIRTIO-CRYPTO-RESOURCE-OBJ-IPSEC-OUTBOUND-SA
- */
-export class VirtioCryptoResourceObjIpsecSa256bKeyAuthKey extends Struct {
-  /** Length in bytes. */
-  static readonly size = 36
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { length: 0, reserved2: 2, data: 4 } as const
-
-  get $minimum(): number {
-    return 36
-  }
-
-  get $size(): number {
-    return 36
-  }
-
-  /** In bytes. 0 to 32. */
-  get length(): number {
-    return this.$view.getUint16(this.$offset, true)
-  }
-
-  set length(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtioCryptoResourceObjIpsecSa256bKeyAuthKey.length')
-  }
-
-  get data(): Uint8Array {
-    return bytesAt(this, this.$offset + 4, 32)
-  }
-
-  set data(value: Uint8Array) {
-    putBytes(this, this.$offset + 4, 32, value, 'VirtioCryptoResourceObjIpsecSa256bKeyAuthKey.data')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoResourceObjIpsecSa256bKeyAuthKeyValue {
-    return new VirtioCryptoResourceObjIpsecSa256bKeyAuthKey().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoResourceObjIpsecSa256bKeyAuthKeyValue>): Uint8Array {
-    const struct = new VirtioCryptoResourceObjIpsecSa256bKeyAuthKey()
-    const bytes = new Uint8Array(36)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoResourceObjIpsecSa256bKeyAuthKeyValue {
-    return {
-      length: this.length,
-      data: this.data.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoResourceObjIpsecSa256bKeyAuthKeyValue>): this {
-    if (value.length !== undefined) this.length = value.length
-    if (value.data !== undefined) this.data = value.data
-    return this
-  }
-}
-
-/** A `virtio_crypto_resource_obj_ipsec_sa_256b_key` as a plain value. */
-export interface VirtioCryptoResourceObjIpsecSa256bKeyValue {
-  /** One of {@link virtio_crypto_ipsec_mode}. */
-  mode: number
-  /** One of {@link virtio_crypto_ipsec_dir}. */
-  direction: number
-  /** By which the driver finds its own data again. */
-  obj_id: number
-  /** Security parameter index. */
-  spi: number
-  salt: number
-  /** Bit n stands for the value n of {@link virtio_crypto_ipsec_options}. */
-  options: bigint
-  /** Of tunnel modes; an inbound one does without. */
-  param: VirtioCryptoIpsecTunnelParamValue
-  /** Source port of the encapsulation in UDP. */
-  udp_sport: number
-  /** Its destination port. */
-  udp_dport: number
-  /** Window against replays; 0 switches the check off. */
-  replay_win_sz: number
-  /** One of {@link virtio_crypto_cipher}. */
-  cipher_algo: bigint
-  cipher_key: VirtioCryptoResourceObjIpsecSa256bKeyCipherKeyValue
-  /** One of {@link virtio_crypto_mac}. */
-  auth_algo: bigint
-  auth_key: VirtioCryptoResourceObjIpsecSa256bKeyAuthKeyValue
-  life: VirtioCryptoIpsecLifetimeValue
-}
-
-/**
- * A security association with keys of up to 256 bits.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Resource objects /
- * VIRTIO-CRYPTO-RESOURCE-OBJ-IPSEC-OUTBOUND-SA
- */
-export class VirtioCryptoResourceObjIpsecSa256bKey extends Struct {
-  /** Length in bytes. */
-  static readonly size = 196
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { mode: 0, direction: 1, reserved: 2, obj_id: 4, spi: 8, salt: 12, options: 16, param: 24, udp_sport: 68, udp_dport: 70, replay_win_sz: 72, cipher_algo: 76, cipher_key: 84, auth_algo: 120, auth_key: 128, life: 164 } as const
-  #param: VirtioCryptoIpsecTunnelParam | undefined
-  #cipher_key: VirtioCryptoResourceObjIpsecSa256bKeyCipherKey | undefined
-  #auth_key: VirtioCryptoResourceObjIpsecSa256bKeyAuthKey | undefined
-  #life: VirtioCryptoIpsecLifetime | undefined
-
-  get $minimum(): number {
-    return 196
-  }
-
-  get $size(): number {
-    return 196
-  }
-
-  /** One of {@link virtio_crypto_ipsec_mode}. */
-  get mode(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set mode(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioCryptoResourceObjIpsecSa256bKey.mode')
-  }
-
-  /** One of {@link virtio_crypto_ipsec_dir}. */
-  get direction(): number {
-    return this.$view.getUint8(this.$offset + 1)
-  }
-
-  set direction(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioCryptoResourceObjIpsecSa256bKey.direction')
-  }
-
-  /** By which the driver finds its own data again. */
-  get obj_id(): number {
-    return this.$view.getUint32(this.$offset + 4, true)
-  }
-
-  set obj_id(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioCryptoResourceObjIpsecSa256bKey.obj_id')
-  }
-
-  /** Security parameter index. */
-  get spi(): number {
-    return this.$view.getUint32(this.$offset + 8, true)
-  }
-
-  set spi(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioCryptoResourceObjIpsecSa256bKey.spi')
-  }
-
-  get salt(): number {
-    return this.$view.getUint32(this.$offset + 12, true)
-  }
-
-  set salt(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'VirtioCryptoResourceObjIpsecSa256bKey.salt')
-  }
-
-  /** Bit n stands for the value n of {@link virtio_crypto_ipsec_options}. */
-  get options(): bigint {
-    return this.$view.getBigUint64(this.$offset + 16, true)
-  }
-
-  set options(value: bigint) {
-    setBig64(this.$view, this.$offset + 16, value, true, 'VirtioCryptoResourceObjIpsecSa256bKey.options')
-  }
-
-  /** Of tunnel modes; an inbound one does without. */
-  get param(): VirtioCryptoIpsecTunnelParam {
-    return (this.#param ??= new VirtioCryptoIpsecTunnelParam()).$inside(this, this.$offset + 24, 44)
-  }
-
-  /** Source port of the encapsulation in UDP. */
-  get udp_sport(): number {
-    return this.$view.getUint16(this.$offset + 68, true)
-  }
-
-  set udp_sport(value: number) {
-    set16(this.$view, this.$offset + 68, value, true, 'VirtioCryptoResourceObjIpsecSa256bKey.udp_sport')
-  }
-
-  /** Its destination port. */
-  get udp_dport(): number {
-    return this.$view.getUint16(this.$offset + 70, true)
-  }
-
-  set udp_dport(value: number) {
-    set16(this.$view, this.$offset + 70, value, true, 'VirtioCryptoResourceObjIpsecSa256bKey.udp_dport')
-  }
-
-  /** Window against replays; 0 switches the check off. */
-  get replay_win_sz(): number {
-    return this.$view.getUint32(this.$offset + 72, true)
-  }
-
-  set replay_win_sz(value: number) {
-    set32(this.$view, this.$offset + 72, value, true, 'VirtioCryptoResourceObjIpsecSa256bKey.replay_win_sz')
-  }
-
-  /** One of {@link virtio_crypto_cipher}. */
-  get cipher_algo(): bigint {
-    return this.$view.getBigUint64(this.$offset + 76, true)
-  }
-
-  set cipher_algo(value: bigint) {
-    setBig64(this.$view, this.$offset + 76, value, true, 'VirtioCryptoResourceObjIpsecSa256bKey.cipher_algo')
-  }
-
-  get cipher_key(): VirtioCryptoResourceObjIpsecSa256bKeyCipherKey {
-    return (this.#cipher_key ??= new VirtioCryptoResourceObjIpsecSa256bKeyCipherKey()).$inside(this, this.$offset + 84, 36)
-  }
-
-  /** One of {@link virtio_crypto_mac}. */
-  get auth_algo(): bigint {
-    return this.$view.getBigUint64(this.$offset + 120, true)
-  }
-
-  set auth_algo(value: bigint) {
-    setBig64(this.$view, this.$offset + 120, value, true, 'VirtioCryptoResourceObjIpsecSa256bKey.auth_algo')
-  }
-
-  get auth_key(): VirtioCryptoResourceObjIpsecSa256bKeyAuthKey {
-    return (this.#auth_key ??= new VirtioCryptoResourceObjIpsecSa256bKeyAuthKey()).$inside(this, this.$offset + 128, 36)
-  }
-
-  get life(): VirtioCryptoIpsecLifetime {
-    return (this.#life ??= new VirtioCryptoIpsecLifetime()).$inside(this, this.$offset + 164, 32)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoResourceObjIpsecSa256bKeyValue {
-    return new VirtioCryptoResourceObjIpsecSa256bKey().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoResourceObjIpsecSa256bKeyValue>): Uint8Array {
-    const struct = new VirtioCryptoResourceObjIpsecSa256bKey()
-    const bytes = new Uint8Array(196)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoResourceObjIpsecSa256bKeyValue {
-    return {
-      mode: this.mode,
-      direction: this.direction,
-      obj_id: this.obj_id,
-      spi: this.spi,
-      salt: this.salt,
-      options: this.options,
-      param: this.param.$get(),
-      udp_sport: this.udp_sport,
-      udp_dport: this.udp_dport,
-      replay_win_sz: this.replay_win_sz,
-      cipher_algo: this.cipher_algo,
-      cipher_key: this.cipher_key.$get(),
-      auth_algo: this.auth_algo,
-      auth_key: this.auth_key.$get(),
-      life: this.life.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoResourceObjIpsecSa256bKeyValue>): this {
-    if (value.mode !== undefined) this.mode = value.mode
-    if (value.direction !== undefined) this.direction = value.direction
-    if (value.obj_id !== undefined) this.obj_id = value.obj_id
-    if (value.spi !== undefined) this.spi = value.spi
-    if (value.salt !== undefined) this.salt = value.salt
-    if (value.options !== undefined) this.options = value.options
-    if (value.param !== undefined) attached(this, this.param, 'VirtioCryptoResourceObjIpsecSa256bKey.param').$set(value.param)
-    if (value.udp_sport !== undefined) this.udp_sport = value.udp_sport
-    if (value.udp_dport !== undefined) this.udp_dport = value.udp_dport
-    if (value.replay_win_sz !== undefined) this.replay_win_sz = value.replay_win_sz
-    if (value.cipher_algo !== undefined) this.cipher_algo = value.cipher_algo
-    if (value.cipher_key !== undefined) attached(this, this.cipher_key, 'VirtioCryptoResourceObjIpsecSa256bKey.cipher_key').$set(value.cipher_key)
-    if (value.auth_algo !== undefined) this.auth_algo = value.auth_algo
-    if (value.auth_key !== undefined) attached(this, this.auth_key, 'VirtioCryptoResourceObjIpsecSa256bKey.auth_key').$set(value.auth_key)
-    if (value.life !== undefined) attached(this, this.life, 'VirtioCryptoResourceObjIpsecSa256bKey.life').$set(value.life)
     return this
   }
 }

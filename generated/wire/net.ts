@@ -940,10 +940,10 @@ export const VIRTIO_NET_FF_SELECTOR_CAP = 2049
 /** What a rule can do. */
 export const VIRTIO_NET_FF_ACTION_CAP = 2050
 
-/** Limits of IPsec; as of the crypto device. */
+/** Limits of IPsec. */
 export const VIRTIO_NET_IPSEC_RESOURCE_CAP = 2051
 
-/** What a security association can be; as of the crypto device. */
+/** What a security association can be. */
 export const VIRTIO_NET_IPSEC_SA_CAP = 2052
 
 /** VIRTIO 1.4, Device Types / Network Device / Device and driver capabilities */
@@ -1066,6 +1066,675 @@ export const virtio_net_ff_action = {
   VIRTIO_NET_FF_ACTION_IPSEC_RECIRCULATE,
 } as const
 export type virtio_net_ff_action = (typeof virtio_net_ff_action)[keyof typeof virtio_net_ff_action]
+
+/** A `virtio_net_ff_cap_data` as a plain value. */
+export interface VirtioNetFfCapDataValue {
+  /** Most groups. */
+  groups_limit: number
+  /** Most classifiers. */
+  classifiers_limit: number
+  /** Most rules in all groups together. */
+  rules_limit: number
+  /** Most rules in one group. */
+  rules_per_group_limit: number
+  /** Bounds the priority of a rule. */
+  last_rule_priority: number
+  /** Most selectors in one classifier. */
+  selectors_per_classifier_limit: number
+}
+
+/**
+ * VIRTIO 1.4, Device Types / Network Device / Device Operation / Flow filter / Device and driver capabilities /
+ * VIRTIO-NET-FF-RESOURCE-CAP
+ */
+export class VirtioNetFfCapData extends Struct {
+  /** Length in bytes. */
+  static readonly size = 20
+  /** Offsets of members in bytes. */
+  static readonly offsetOf = { groups_limit: 0, classifiers_limit: 4, rules_limit: 8, rules_per_group_limit: 12, last_rule_priority: 16, selectors_per_classifier_limit: 17, reserved: 18 } as const
+
+  get $minimum(): number {
+    return 20
+  }
+
+  get $size(): number {
+    return 20
+  }
+
+  /** Most groups. */
+  get groups_limit(): number {
+    return this.$view.getUint32(this.$offset, true)
+  }
+
+  set groups_limit(value: number) {
+    set32(this.$view, this.$offset, value, true, 'VirtioNetFfCapData.groups_limit')
+  }
+
+  /** Most classifiers. */
+  get classifiers_limit(): number {
+    return this.$view.getUint32(this.$offset + 4, true)
+  }
+
+  set classifiers_limit(value: number) {
+    set32(this.$view, this.$offset + 4, value, true, 'VirtioNetFfCapData.classifiers_limit')
+  }
+
+  /** Most rules in all groups together. */
+  get rules_limit(): number {
+    return this.$view.getUint32(this.$offset + 8, true)
+  }
+
+  set rules_limit(value: number) {
+    set32(this.$view, this.$offset + 8, value, true, 'VirtioNetFfCapData.rules_limit')
+  }
+
+  /** Most rules in one group. */
+  get rules_per_group_limit(): number {
+    return this.$view.getUint32(this.$offset + 12, true)
+  }
+
+  set rules_per_group_limit(value: number) {
+    set32(this.$view, this.$offset + 12, value, true, 'VirtioNetFfCapData.rules_per_group_limit')
+  }
+
+  /** Bounds the priority of a rule. */
+  get last_rule_priority(): number {
+    return this.$view.getUint8(this.$offset + 16)
+  }
+
+  set last_rule_priority(value: number) {
+    set8(this.$view, this.$offset + 16, value, 'VirtioNetFfCapData.last_rule_priority')
+  }
+
+  /** Most selectors in one classifier. */
+  get selectors_per_classifier_limit(): number {
+    return this.$view.getUint8(this.$offset + 17)
+  }
+
+  set selectors_per_classifier_limit(value: number) {
+    set8(this.$view, this.$offset + 17, value, 'VirtioNetFfCapData.selectors_per_classifier_limit')
+  }
+
+  /** Reads a plain value. Throws RangeError when the bytes are too few. */
+  static decode(bytes: Uint8Array): VirtioNetFfCapDataValue {
+    return new VirtioNetFfCapData().at(viewOf(bytes)).$get()
+  }
+
+  /** Writes a plain value. Throws RangeError for what does not fit. */
+  static encode(value: Partial<VirtioNetFfCapDataValue>): Uint8Array {
+    const struct = new VirtioNetFfCapData()
+    const bytes = new Uint8Array(20)
+    struct.at(viewOf(bytes)).$set(value)
+    return bytes
+  }
+
+  /** Reads all members into a plain value. */
+  $get(): VirtioNetFfCapDataValue {
+    return {
+      groups_limit: this.groups_limit,
+      classifiers_limit: this.classifiers_limit,
+      rules_limit: this.rules_limit,
+      rules_per_group_limit: this.rules_per_group_limit,
+      last_rule_priority: this.last_rule_priority,
+      selectors_per_classifier_limit: this.selectors_per_classifier_limit,
+    }
+  }
+
+  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
+  $set(value: Partial<VirtioNetFfCapDataValue>): this {
+    if (value.groups_limit !== undefined) this.groups_limit = value.groups_limit
+    if (value.classifiers_limit !== undefined) this.classifiers_limit = value.classifiers_limit
+    if (value.rules_limit !== undefined) this.rules_limit = value.rules_limit
+    if (value.rules_per_group_limit !== undefined) this.rules_per_group_limit = value.rules_per_group_limit
+    if (value.last_rule_priority !== undefined) this.last_rule_priority = value.last_rule_priority
+    if (value.selectors_per_classifier_limit !== undefined) this.selectors_per_classifier_limit = value.selectors_per_classifier_limit
+    return this
+  }
+}
+
+/** A `virtio_net_ff_selector` as a plain value. */
+export interface VirtioNetFfSelectorValue {
+  /** One of {@link virtio_net_ff_mask_type}. */
+  type: number
+  /** Bits of {@link virtio_net_ff_mask_f}. */
+  flags: number
+  /** In bytes. */
+  length: number
+  /** The header with ones in the bits that count. */
+  mask: Uint8Array
+}
+
+/**
+ * Some bits of one header of a packet.
+ * VIRTIO 1.4, Device Types / Network Device / Device Operation / Flow filter / Device and driver capabilities /
+ * VIRTIO-NET-FF-SELECTOR-CAP
+ */
+export class VirtioNetFfSelector extends Struct {
+  /** Offsets of members in bytes. */
+  static readonly offsetOf = { type: 0, flags: 1, reserved: 2, length: 4, reserved1: 5, mask: 8 } as const
+
+  get $minimum(): number {
+    return 8
+  }
+
+  get $size(): number {
+    return 8 + this.length
+  }
+
+  /** One of {@link virtio_net_ff_mask_type}. */
+  get type(): number {
+    return this.$view.getUint8(this.$offset)
+  }
+
+  set type(value: number) {
+    set8(this.$view, this.$offset, value, 'VirtioNetFfSelector.type')
+  }
+
+  /** Bits of {@link virtio_net_ff_mask_f}. */
+  get flags(): number {
+    return this.$view.getUint8(this.$offset + 1)
+  }
+
+  set flags(value: number) {
+    set8(this.$view, this.$offset + 1, value, 'VirtioNetFfSelector.flags')
+  }
+
+  /** In bytes. */
+  get length(): number {
+    return this.$view.getUint8(this.$offset + 4)
+  }
+
+  set length(value: number) {
+    set8(this.$view, this.$offset + 4, value, 'VirtioNetFfSelector.length')
+  }
+
+  /** The header with ones in the bits that count. */
+  get mask(): Uint8Array {
+    return bytesAt(this, this.$offset + 8, this.length)
+  }
+
+  set mask(value: Uint8Array) {
+    putBytes(this, this.$offset + 8, this.length, value, 'VirtioNetFfSelector.mask')
+  }
+
+  /** Reads a plain value. Throws RangeError when the bytes are too few. */
+  static decode(bytes: Uint8Array): VirtioNetFfSelectorValue {
+    return new VirtioNetFfSelector().at(viewOf(bytes)).$get()
+  }
+
+  /** Writes a plain value. Throws RangeError for what does not fit. */
+  static encode(value: Partial<VirtioNetFfSelectorValue>): Uint8Array {
+    const struct = new VirtioNetFfSelector()
+    const bytes = new Uint8Array(VirtioNetFfSelector.sizeOf(value))
+    struct.at(viewOf(bytes)).$set(value)
+    return bytes
+  }
+
+  /** Bytes that a value takes. */
+  static sizeOf(value: Partial<VirtioNetFfSelectorValue>): number {
+    return 8 + (value.mask?.length ?? 0)
+  }
+
+  /** Reads all members into a plain value. */
+  $get(): VirtioNetFfSelectorValue {
+    return {
+      type: this.type,
+      flags: this.flags,
+      length: this.length,
+      mask: this.mask.slice(),
+    }
+  }
+
+  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
+  $set(value: Partial<VirtioNetFfSelectorValue>): this {
+    if (value.type !== undefined) this.type = value.type
+    if (value.flags !== undefined) this.flags = value.flags
+    if (value.length !== undefined) this.length = value.length
+    if (value.mask !== undefined) this.mask = value.mask
+    return this
+  }
+}
+
+/** A `virtio_net_ff_cap_mask_data` as a plain value. */
+export interface VirtioNetFfCapMaskDataValue {
+  count: number
+  /** At most one of each type, in ascending order of the types. */
+  selectors: VirtioNetFfSelectorValue[]
+}
+
+/**
+ * VIRTIO 1.4, Device Types / Network Device / Device Operation / Flow filter / Device and driver capabilities /
+ * VIRTIO-NET-FF-SELECTOR-CAP
+ */
+export class VirtioNetFfCapMaskData extends Struct {
+  /** Offsets of members in bytes. */
+  static readonly offsetOf = { count: 0, reserved: 1, selectors: 8 } as const
+
+  get $minimum(): number {
+    return 8
+  }
+
+  get $size(): number {
+    return 8 + this.selectors.reduce((sum, element) => sum + element.$length, 0)
+  }
+
+  get count(): number {
+    return this.$view.getUint8(this.$offset)
+  }
+
+  set count(value: number) {
+    set8(this.$view, this.$offset, value, 'VirtioNetFfCapMaskData.count')
+  }
+
+  /** At most one of each type, in ascending order of the types. */
+  get selectors(): VirtioNetFfSelector[] {
+    return elementsOf(this, this.$offset + 8, this.$offset + this.$length - (this.$offset + 8), this.count, new VirtioNetFfSelector()).map(({ offset, size }) => new VirtioNetFfSelector().$inside(this, offset, size))
+  }
+
+  /** Reads a plain value. Throws RangeError when the bytes are too few. */
+  static decode(bytes: Uint8Array): VirtioNetFfCapMaskDataValue {
+    return new VirtioNetFfCapMaskData().at(viewOf(bytes)).$get()
+  }
+
+  /** Writes a plain value. Throws RangeError for what does not fit. */
+  static encode(value: Partial<VirtioNetFfCapMaskDataValue>): Uint8Array {
+    const struct = new VirtioNetFfCapMaskData()
+    const bytes = new Uint8Array(VirtioNetFfCapMaskData.sizeOf(value))
+    struct.at(viewOf(bytes)).$set(value)
+    return bytes
+  }
+
+  /** Bytes that a value takes. */
+  static sizeOf(value: Partial<VirtioNetFfCapMaskDataValue>): number {
+    return 8 + (value.selectors ?? []).reduce((sum, element) => sum + VirtioNetFfSelector.sizeOf(element), 0)
+  }
+
+  /** Reads all members into a plain value. */
+  $get(): VirtioNetFfCapMaskDataValue {
+    return {
+      count: this.count,
+      selectors: this.selectors.map((element) => element.$get()),
+    }
+  }
+
+  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
+  $set(value: Partial<VirtioNetFfCapMaskDataValue>): this {
+    if (value.count !== undefined) this.count = value.count
+    if (value.selectors !== undefined) {
+      let selectors_at = this.$offset + 8
+      putArray(value.selectors, this.count, (element) => {
+        const bytes = VirtioNetFfSelector.encode(element)
+        putBytes(this, selectors_at, bytes.length, bytes, 'VirtioNetFfCapMaskData.selectors')
+        selectors_at += bytes.length
+      }, 'VirtioNetFfCapMaskData.selectors')
+    }
+    return this
+  }
+}
+
+/** A `virtio_net_ff_actions` as a plain value. */
+export interface VirtioNetFfActionsValue {
+  count: number
+  /**
+   * Each once, in ascending order.
+   * One of {@link virtio_net_ff_action}.
+   */
+  actions: Uint8Array
+}
+
+/**
+ * VIRTIO 1.4, Device Types / Network Device / Device Operation / Flow filter / Device and driver capabilities /
+ * VIRTIO-NET-FF-ACTION-CAP
+ */
+export class VirtioNetFfActions extends Struct {
+  /** Offsets of members in bytes. */
+  static readonly offsetOf = { count: 0, reserved: 1, actions: 8 } as const
+
+  get $minimum(): number {
+    return 8
+  }
+
+  get $size(): number {
+    return 8 + this.count
+  }
+
+  get count(): number {
+    return this.$view.getUint8(this.$offset)
+  }
+
+  set count(value: number) {
+    set8(this.$view, this.$offset, value, 'VirtioNetFfActions.count')
+  }
+
+  /**
+   * Each once, in ascending order.
+   * One of {@link virtio_net_ff_action}.
+   */
+  get actions(): Uint8Array {
+    return bytesAt(this, this.$offset + 8, this.count)
+  }
+
+  set actions(value: Uint8Array) {
+    putBytes(this, this.$offset + 8, this.count, value, 'VirtioNetFfActions.actions')
+  }
+
+  /** Reads a plain value. Throws RangeError when the bytes are too few. */
+  static decode(bytes: Uint8Array): VirtioNetFfActionsValue {
+    return new VirtioNetFfActions().at(viewOf(bytes)).$get()
+  }
+
+  /** Writes a plain value. Throws RangeError for what does not fit. */
+  static encode(value: Partial<VirtioNetFfActionsValue>): Uint8Array {
+    const struct = new VirtioNetFfActions()
+    const bytes = new Uint8Array(VirtioNetFfActions.sizeOf(value))
+    struct.at(viewOf(bytes)).$set(value)
+    return bytes
+  }
+
+  /** Bytes that a value takes. */
+  static sizeOf(value: Partial<VirtioNetFfActionsValue>): number {
+    return 8 + (value.actions?.length ?? 0)
+  }
+
+  /** Reads all members into a plain value. */
+  $get(): VirtioNetFfActionsValue {
+    return {
+      count: this.count,
+      actions: this.actions.slice(),
+    }
+  }
+
+  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
+  $set(value: Partial<VirtioNetFfActionsValue>): this {
+    if (value.count !== undefined) this.count = value.count
+    if (value.actions !== undefined) this.actions = value.actions
+    return this
+  }
+}
+
+/** A `virtio_net_resource_obj_ff_group` as a plain value. */
+export interface VirtioNetResourceObjFfGroupValue {
+  /** The group with the highest number comes first; no two have the same. */
+  group_priority: number
+}
+
+/**
+ * VIRTIO 1.4, Device Types / Network Device / Device Operation / Flow filter / Resource objects /
+ * VIRTIO-NET-RESOURCE-OBJ-FF-GROUP
+ */
+export class VirtioNetResourceObjFfGroup extends Struct {
+  /** Length in bytes. */
+  static readonly size = 2
+  /** Offsets of members in bytes. */
+  static readonly offsetOf = { group_priority: 0 } as const
+
+  get $minimum(): number {
+    return 2
+  }
+
+  get $size(): number {
+    return 2
+  }
+
+  /** The group with the highest number comes first; no two have the same. */
+  get group_priority(): number {
+    return this.$view.getUint16(this.$offset, true)
+  }
+
+  set group_priority(value: number) {
+    set16(this.$view, this.$offset, value, true, 'VirtioNetResourceObjFfGroup.group_priority')
+  }
+
+  /** Reads a plain value. Throws RangeError when the bytes are too few. */
+  static decode(bytes: Uint8Array): VirtioNetResourceObjFfGroupValue {
+    return new VirtioNetResourceObjFfGroup().at(viewOf(bytes)).$get()
+  }
+
+  /** Writes a plain value. Throws RangeError for what does not fit. */
+  static encode(value: Partial<VirtioNetResourceObjFfGroupValue>): Uint8Array {
+    const struct = new VirtioNetResourceObjFfGroup()
+    const bytes = new Uint8Array(2)
+    struct.at(viewOf(bytes)).$set(value)
+    return bytes
+  }
+
+  /** Reads all members into a plain value. */
+  $get(): VirtioNetResourceObjFfGroupValue {
+    return {
+      group_priority: this.group_priority,
+    }
+  }
+
+  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
+  $set(value: Partial<VirtioNetResourceObjFfGroupValue>): this {
+    if (value.group_priority !== undefined) this.group_priority = value.group_priority
+    return this
+  }
+}
+
+/** A `virtio_net_resource_obj_ff_classifier` as a plain value. */
+export interface VirtioNetResourceObjFfClassifierValue {
+  count: number
+  /** Ethernet, then IPv4 or IPv6, then TCP, UDP or ESP. */
+  selectors: VirtioNetFfSelectorValue[]
+}
+
+/**
+ * VIRTIO 1.4, Device Types / Network Device / Device Operation / Flow filter / Resource objects /
+ * VIRTIO-NET-RESOURCE-OBJ-FF-CLASSIFIER
+ */
+export class VirtioNetResourceObjFfClassifier extends Struct {
+  /** Offsets of members in bytes. */
+  static readonly offsetOf = { count: 0, reserved: 1, selectors: 8 } as const
+
+  get $minimum(): number {
+    return 8
+  }
+
+  get $size(): number {
+    return 8 + this.selectors.reduce((sum, element) => sum + element.$length, 0)
+  }
+
+  get count(): number {
+    return this.$view.getUint8(this.$offset)
+  }
+
+  set count(value: number) {
+    set8(this.$view, this.$offset, value, 'VirtioNetResourceObjFfClassifier.count')
+  }
+
+  /** Ethernet, then IPv4 or IPv6, then TCP, UDP or ESP. */
+  get selectors(): VirtioNetFfSelector[] {
+    return elementsOf(this, this.$offset + 8, this.$offset + this.$length - (this.$offset + 8), this.count, new VirtioNetFfSelector()).map(({ offset, size }) => new VirtioNetFfSelector().$inside(this, offset, size))
+  }
+
+  /** Reads a plain value. Throws RangeError when the bytes are too few. */
+  static decode(bytes: Uint8Array): VirtioNetResourceObjFfClassifierValue {
+    return new VirtioNetResourceObjFfClassifier().at(viewOf(bytes)).$get()
+  }
+
+  /** Writes a plain value. Throws RangeError for what does not fit. */
+  static encode(value: Partial<VirtioNetResourceObjFfClassifierValue>): Uint8Array {
+    const struct = new VirtioNetResourceObjFfClassifier()
+    const bytes = new Uint8Array(VirtioNetResourceObjFfClassifier.sizeOf(value))
+    struct.at(viewOf(bytes)).$set(value)
+    return bytes
+  }
+
+  /** Bytes that a value takes. */
+  static sizeOf(value: Partial<VirtioNetResourceObjFfClassifierValue>): number {
+    return 8 + (value.selectors ?? []).reduce((sum, element) => sum + VirtioNetFfSelector.sizeOf(element), 0)
+  }
+
+  /** Reads all members into a plain value. */
+  $get(): VirtioNetResourceObjFfClassifierValue {
+    return {
+      count: this.count,
+      selectors: this.selectors.map((element) => element.$get()),
+    }
+  }
+
+  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
+  $set(value: Partial<VirtioNetResourceObjFfClassifierValue>): this {
+    if (value.count !== undefined) this.count = value.count
+    if (value.selectors !== undefined) {
+      let selectors_at = this.$offset + 8
+      putArray(value.selectors, this.count, (element) => {
+        const bytes = VirtioNetFfSelector.encode(element)
+        putBytes(this, selectors_at, bytes.length, bytes, 'VirtioNetResourceObjFfClassifier.selectors')
+        selectors_at += bytes.length
+      }, 'VirtioNetResourceObjFfClassifier.selectors')
+    }
+    return this
+  }
+}
+
+/** A `virtio_net_resource_obj_ff_rule` as a plain value. */
+export interface VirtioNetResourceObjFfRuleValue {
+  /** Id of the resource object of the group. */
+  group_id: number
+  /** Id of the resource object of the classifier. */
+  classifier_id: number
+  /** The rule with the highest number comes first. */
+  rule_priority: number
+  /**
+   * Sum of the lengths of all selectors.
+   * In bytes.
+   */
+  key_length: number
+  /** One of {@link virtio_net_ff_action}. */
+  action: number
+  /** Index of the receive queue for VIRTIO_NET_FF_ACTION_DIRECT_RX_VQ. */
+  vq_index: number
+  /** What the masked headers must be, one key per selector, as long as its mask. */
+  keys: Uint8Array
+}
+
+/**
+ * VIRTIO 1.4, Device Types / Network Device / Device Operation / Flow filter / Resource objects /
+ * VIRTIO-NET-RESOURCE-OBJ-FF-RULE
+ */
+export class VirtioNetResourceObjFfRule extends Struct {
+  /** Offsets of members in bytes. */
+  static readonly offsetOf = { group_id: 0, classifier_id: 4, rule_priority: 8, key_length: 9, action: 10, reserved: 11, vq_index: 12, reserved1: 14, keys: 16 } as const
+
+  get $minimum(): number {
+    return 16
+  }
+
+  get $size(): number {
+    return 16 + this.key_length
+  }
+
+  /** Id of the resource object of the group. */
+  get group_id(): number {
+    return this.$view.getUint32(this.$offset, true)
+  }
+
+  set group_id(value: number) {
+    set32(this.$view, this.$offset, value, true, 'VirtioNetResourceObjFfRule.group_id')
+  }
+
+  /** Id of the resource object of the classifier. */
+  get classifier_id(): number {
+    return this.$view.getUint32(this.$offset + 4, true)
+  }
+
+  set classifier_id(value: number) {
+    set32(this.$view, this.$offset + 4, value, true, 'VirtioNetResourceObjFfRule.classifier_id')
+  }
+
+  /** The rule with the highest number comes first. */
+  get rule_priority(): number {
+    return this.$view.getUint8(this.$offset + 8)
+  }
+
+  set rule_priority(value: number) {
+    set8(this.$view, this.$offset + 8, value, 'VirtioNetResourceObjFfRule.rule_priority')
+  }
+
+  /**
+   * Sum of the lengths of all selectors.
+   * In bytes.
+   */
+  get key_length(): number {
+    return this.$view.getUint8(this.$offset + 9)
+  }
+
+  set key_length(value: number) {
+    set8(this.$view, this.$offset + 9, value, 'VirtioNetResourceObjFfRule.key_length')
+  }
+
+  /** One of {@link virtio_net_ff_action}. */
+  get action(): number {
+    return this.$view.getUint8(this.$offset + 10)
+  }
+
+  set action(value: number) {
+    set8(this.$view, this.$offset + 10, value, 'VirtioNetResourceObjFfRule.action')
+  }
+
+  /** Index of the receive queue for VIRTIO_NET_FF_ACTION_DIRECT_RX_VQ. */
+  get vq_index(): number {
+    return this.$view.getUint16(this.$offset + 12, true)
+  }
+
+  set vq_index(value: number) {
+    set16(this.$view, this.$offset + 12, value, true, 'VirtioNetResourceObjFfRule.vq_index')
+  }
+
+  /** What the masked headers must be, one key per selector, as long as its mask. */
+  get keys(): Uint8Array {
+    return bytesAt(this, this.$offset + 16, this.key_length)
+  }
+
+  set keys(value: Uint8Array) {
+    putBytes(this, this.$offset + 16, this.key_length, value, 'VirtioNetResourceObjFfRule.keys')
+  }
+
+  /** Reads a plain value. Throws RangeError when the bytes are too few. */
+  static decode(bytes: Uint8Array): VirtioNetResourceObjFfRuleValue {
+    return new VirtioNetResourceObjFfRule().at(viewOf(bytes)).$get()
+  }
+
+  /** Writes a plain value. Throws RangeError for what does not fit. */
+  static encode(value: Partial<VirtioNetResourceObjFfRuleValue>): Uint8Array {
+    const struct = new VirtioNetResourceObjFfRule()
+    const bytes = new Uint8Array(VirtioNetResourceObjFfRule.sizeOf(value))
+    struct.at(viewOf(bytes)).$set(value)
+    return bytes
+  }
+
+  /** Bytes that a value takes. */
+  static sizeOf(value: Partial<VirtioNetResourceObjFfRuleValue>): number {
+    return 16 + (value.keys?.length ?? 0)
+  }
+
+  /** Reads all members into a plain value. */
+  $get(): VirtioNetResourceObjFfRuleValue {
+    return {
+      group_id: this.group_id,
+      classifier_id: this.classifier_id,
+      rule_priority: this.rule_priority,
+      key_length: this.key_length,
+      action: this.action,
+      vq_index: this.vq_index,
+      keys: this.keys.slice(),
+    }
+  }
+
+  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
+  $set(value: Partial<VirtioNetResourceObjFfRuleValue>): this {
+    if (value.group_id !== undefined) this.group_id = value.group_id
+    if (value.classifier_id !== undefined) this.classifier_id = value.classifier_id
+    if (value.rule_priority !== undefined) this.rule_priority = value.rule_priority
+    if (value.key_length !== undefined) this.key_length = value.key_length
+    if (value.action !== undefined) this.action = value.action
+    if (value.vq_index !== undefined) this.vq_index = value.vq_index
+    if (value.keys !== undefined) this.keys = value.keys
+    return this
+  }
+}
 
 /** A `ipsec_resource_hdr` as a plain value. */
 export interface IpsecResourceHdrValue {
@@ -3709,675 +4378,6 @@ export class VirtioNetDevPartCvqSelector extends Struct {
   $set(value: Partial<VirtioNetDevPartCvqSelectorValue>): this {
     if (value.class !== undefined) this.class = value.class
     if (value.command !== undefined) this.command = value.command
-    return this
-  }
-}
-
-/** A `virtio_net_ff_cap_data` as a plain value. */
-export interface VirtioNetFfCapDataValue {
-  /** Most groups. */
-  groups_limit: number
-  /** Most classifiers. */
-  classifiers_limit: number
-  /** Most rules in all groups together. */
-  rules_limit: number
-  /** Most rules in one group. */
-  rules_per_group_limit: number
-  /** Bounds the priority of a rule. */
-  last_rule_priority: number
-  /** Most selectors in one classifier. */
-  selectors_per_classifier_limit: number
-}
-
-/**
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Flow filter / Device and driver capabilities /
- * VIRTIO-NET-FF-RESOURCE-CAP
- */
-export class VirtioNetFfCapData extends Struct {
-  /** Length in bytes. */
-  static readonly size = 20
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { groups_limit: 0, classifiers_limit: 4, rules_limit: 8, rules_per_group_limit: 12, last_rule_priority: 16, selectors_per_classifier_limit: 17, reserved: 18 } as const
-
-  get $minimum(): number {
-    return 20
-  }
-
-  get $size(): number {
-    return 20
-  }
-
-  /** Most groups. */
-  get groups_limit(): number {
-    return this.$view.getUint32(this.$offset, true)
-  }
-
-  set groups_limit(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioNetFfCapData.groups_limit')
-  }
-
-  /** Most classifiers. */
-  get classifiers_limit(): number {
-    return this.$view.getUint32(this.$offset + 4, true)
-  }
-
-  set classifiers_limit(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioNetFfCapData.classifiers_limit')
-  }
-
-  /** Most rules in all groups together. */
-  get rules_limit(): number {
-    return this.$view.getUint32(this.$offset + 8, true)
-  }
-
-  set rules_limit(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioNetFfCapData.rules_limit')
-  }
-
-  /** Most rules in one group. */
-  get rules_per_group_limit(): number {
-    return this.$view.getUint32(this.$offset + 12, true)
-  }
-
-  set rules_per_group_limit(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'VirtioNetFfCapData.rules_per_group_limit')
-  }
-
-  /** Bounds the priority of a rule. */
-  get last_rule_priority(): number {
-    return this.$view.getUint8(this.$offset + 16)
-  }
-
-  set last_rule_priority(value: number) {
-    set8(this.$view, this.$offset + 16, value, 'VirtioNetFfCapData.last_rule_priority')
-  }
-
-  /** Most selectors in one classifier. */
-  get selectors_per_classifier_limit(): number {
-    return this.$view.getUint8(this.$offset + 17)
-  }
-
-  set selectors_per_classifier_limit(value: number) {
-    set8(this.$view, this.$offset + 17, value, 'VirtioNetFfCapData.selectors_per_classifier_limit')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetFfCapDataValue {
-    return new VirtioNetFfCapData().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetFfCapDataValue>): Uint8Array {
-    const struct = new VirtioNetFfCapData()
-    const bytes = new Uint8Array(20)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetFfCapDataValue {
-    return {
-      groups_limit: this.groups_limit,
-      classifiers_limit: this.classifiers_limit,
-      rules_limit: this.rules_limit,
-      rules_per_group_limit: this.rules_per_group_limit,
-      last_rule_priority: this.last_rule_priority,
-      selectors_per_classifier_limit: this.selectors_per_classifier_limit,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetFfCapDataValue>): this {
-    if (value.groups_limit !== undefined) this.groups_limit = value.groups_limit
-    if (value.classifiers_limit !== undefined) this.classifiers_limit = value.classifiers_limit
-    if (value.rules_limit !== undefined) this.rules_limit = value.rules_limit
-    if (value.rules_per_group_limit !== undefined) this.rules_per_group_limit = value.rules_per_group_limit
-    if (value.last_rule_priority !== undefined) this.last_rule_priority = value.last_rule_priority
-    if (value.selectors_per_classifier_limit !== undefined) this.selectors_per_classifier_limit = value.selectors_per_classifier_limit
-    return this
-  }
-}
-
-/** A `virtio_net_ff_selector` as a plain value. */
-export interface VirtioNetFfSelectorValue {
-  /** One of {@link virtio_net_ff_mask_type}. */
-  type: number
-  /** Bits of {@link virtio_net_ff_mask_f}. */
-  flags: number
-  /** In bytes. */
-  length: number
-  /** The header with ones in the bits that count. */
-  mask: Uint8Array
-}
-
-/**
- * Some bits of one header of a packet.
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Flow filter / Device and driver capabilities /
- * VIRTIO-NET-FF-SELECTOR-CAP
- */
-export class VirtioNetFfSelector extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { type: 0, flags: 1, reserved: 2, length: 4, reserved1: 5, mask: 8 } as const
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8 + this.length
-  }
-
-  /** One of {@link virtio_net_ff_mask_type}. */
-  get type(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set type(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetFfSelector.type')
-  }
-
-  /** Bits of {@link virtio_net_ff_mask_f}. */
-  get flags(): number {
-    return this.$view.getUint8(this.$offset + 1)
-  }
-
-  set flags(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioNetFfSelector.flags')
-  }
-
-  /** In bytes. */
-  get length(): number {
-    return this.$view.getUint8(this.$offset + 4)
-  }
-
-  set length(value: number) {
-    set8(this.$view, this.$offset + 4, value, 'VirtioNetFfSelector.length')
-  }
-
-  /** The header with ones in the bits that count. */
-  get mask(): Uint8Array {
-    return bytesAt(this, this.$offset + 8, this.length)
-  }
-
-  set mask(value: Uint8Array) {
-    putBytes(this, this.$offset + 8, this.length, value, 'VirtioNetFfSelector.mask')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetFfSelectorValue {
-    return new VirtioNetFfSelector().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetFfSelectorValue>): Uint8Array {
-    const struct = new VirtioNetFfSelector()
-    const bytes = new Uint8Array(VirtioNetFfSelector.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioNetFfSelectorValue>): number {
-    return 8 + (value.mask?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetFfSelectorValue {
-    return {
-      type: this.type,
-      flags: this.flags,
-      length: this.length,
-      mask: this.mask.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetFfSelectorValue>): this {
-    if (value.type !== undefined) this.type = value.type
-    if (value.flags !== undefined) this.flags = value.flags
-    if (value.length !== undefined) this.length = value.length
-    if (value.mask !== undefined) this.mask = value.mask
-    return this
-  }
-}
-
-/** A `virtio_net_ff_cap_mask_data` as a plain value. */
-export interface VirtioNetFfCapMaskDataValue {
-  count: number
-  /** At most one of each type, in ascending order of the types. */
-  selectors: VirtioNetFfSelectorValue[]
-}
-
-/**
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Flow filter / Device and driver capabilities /
- * VIRTIO-NET-FF-SELECTOR-CAP
- */
-export class VirtioNetFfCapMaskData extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { count: 0, reserved: 1, selectors: 8 } as const
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8 + this.selectors.reduce((sum, element) => sum + element.$length, 0)
-  }
-
-  get count(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set count(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetFfCapMaskData.count')
-  }
-
-  /** At most one of each type, in ascending order of the types. */
-  get selectors(): VirtioNetFfSelector[] {
-    return elementsOf(this, this.$offset + 8, this.$offset + this.$length - (this.$offset + 8), this.count, new VirtioNetFfSelector()).map(({ offset, size }) => new VirtioNetFfSelector().$inside(this, offset, size))
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetFfCapMaskDataValue {
-    return new VirtioNetFfCapMaskData().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetFfCapMaskDataValue>): Uint8Array {
-    const struct = new VirtioNetFfCapMaskData()
-    const bytes = new Uint8Array(VirtioNetFfCapMaskData.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioNetFfCapMaskDataValue>): number {
-    return 8 + (value.selectors ?? []).reduce((sum, element) => sum + VirtioNetFfSelector.sizeOf(element), 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetFfCapMaskDataValue {
-    return {
-      count: this.count,
-      selectors: this.selectors.map((element) => element.$get()),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetFfCapMaskDataValue>): this {
-    if (value.count !== undefined) this.count = value.count
-    if (value.selectors !== undefined) {
-      let selectors_at = this.$offset + 8
-      putArray(value.selectors, this.count, (element) => {
-        const bytes = VirtioNetFfSelector.encode(element)
-        putBytes(this, selectors_at, bytes.length, bytes, 'VirtioNetFfCapMaskData.selectors')
-        selectors_at += bytes.length
-      }, 'VirtioNetFfCapMaskData.selectors')
-    }
-    return this
-  }
-}
-
-/** A `virtio_net_ff_actions` as a plain value. */
-export interface VirtioNetFfActionsValue {
-  count: number
-  /**
-   * Each once, in ascending order.
-   * One of {@link virtio_net_ff_action}.
-   */
-  actions: Uint8Array
-}
-
-/**
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Flow filter / Device and driver capabilities /
- * VIRTIO-NET-FF-ACTION-CAP
- */
-export class VirtioNetFfActions extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { count: 0, reserved: 1, actions: 8 } as const
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8 + this.count
-  }
-
-  get count(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set count(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetFfActions.count')
-  }
-
-  /**
-   * Each once, in ascending order.
-   * One of {@link virtio_net_ff_action}.
-   */
-  get actions(): Uint8Array {
-    return bytesAt(this, this.$offset + 8, this.count)
-  }
-
-  set actions(value: Uint8Array) {
-    putBytes(this, this.$offset + 8, this.count, value, 'VirtioNetFfActions.actions')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetFfActionsValue {
-    return new VirtioNetFfActions().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetFfActionsValue>): Uint8Array {
-    const struct = new VirtioNetFfActions()
-    const bytes = new Uint8Array(VirtioNetFfActions.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioNetFfActionsValue>): number {
-    return 8 + (value.actions?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetFfActionsValue {
-    return {
-      count: this.count,
-      actions: this.actions.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetFfActionsValue>): this {
-    if (value.count !== undefined) this.count = value.count
-    if (value.actions !== undefined) this.actions = value.actions
-    return this
-  }
-}
-
-/** A `virtio_net_resource_obj_ff_group` as a plain value. */
-export interface VirtioNetResourceObjFfGroupValue {
-  /** The group with the highest number comes first; no two have the same. */
-  group_priority: number
-}
-
-/**
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Flow filter / Resource objects /
- * VIRTIO-NET-RESOURCE-OBJ-FF-GROUP
- */
-export class VirtioNetResourceObjFfGroup extends Struct {
-  /** Length in bytes. */
-  static readonly size = 2
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { group_priority: 0 } as const
-
-  get $minimum(): number {
-    return 2
-  }
-
-  get $size(): number {
-    return 2
-  }
-
-  /** The group with the highest number comes first; no two have the same. */
-  get group_priority(): number {
-    return this.$view.getUint16(this.$offset, true)
-  }
-
-  set group_priority(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtioNetResourceObjFfGroup.group_priority')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetResourceObjFfGroupValue {
-    return new VirtioNetResourceObjFfGroup().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetResourceObjFfGroupValue>): Uint8Array {
-    const struct = new VirtioNetResourceObjFfGroup()
-    const bytes = new Uint8Array(2)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetResourceObjFfGroupValue {
-    return {
-      group_priority: this.group_priority,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetResourceObjFfGroupValue>): this {
-    if (value.group_priority !== undefined) this.group_priority = value.group_priority
-    return this
-  }
-}
-
-/** A `virtio_net_resource_obj_ff_classifier` as a plain value. */
-export interface VirtioNetResourceObjFfClassifierValue {
-  count: number
-  /** Ethernet, then IPv4 or IPv6, then TCP, UDP or ESP. */
-  selectors: VirtioNetFfSelectorValue[]
-}
-
-/**
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Flow filter / Resource objects /
- * VIRTIO-NET-RESOURCE-OBJ-FF-CLASSIFIER
- */
-export class VirtioNetResourceObjFfClassifier extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { count: 0, reserved: 1, selectors: 8 } as const
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8 + this.selectors.reduce((sum, element) => sum + element.$length, 0)
-  }
-
-  get count(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set count(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetResourceObjFfClassifier.count')
-  }
-
-  /** Ethernet, then IPv4 or IPv6, then TCP, UDP or ESP. */
-  get selectors(): VirtioNetFfSelector[] {
-    return elementsOf(this, this.$offset + 8, this.$offset + this.$length - (this.$offset + 8), this.count, new VirtioNetFfSelector()).map(({ offset, size }) => new VirtioNetFfSelector().$inside(this, offset, size))
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetResourceObjFfClassifierValue {
-    return new VirtioNetResourceObjFfClassifier().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetResourceObjFfClassifierValue>): Uint8Array {
-    const struct = new VirtioNetResourceObjFfClassifier()
-    const bytes = new Uint8Array(VirtioNetResourceObjFfClassifier.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioNetResourceObjFfClassifierValue>): number {
-    return 8 + (value.selectors ?? []).reduce((sum, element) => sum + VirtioNetFfSelector.sizeOf(element), 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetResourceObjFfClassifierValue {
-    return {
-      count: this.count,
-      selectors: this.selectors.map((element) => element.$get()),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetResourceObjFfClassifierValue>): this {
-    if (value.count !== undefined) this.count = value.count
-    if (value.selectors !== undefined) {
-      let selectors_at = this.$offset + 8
-      putArray(value.selectors, this.count, (element) => {
-        const bytes = VirtioNetFfSelector.encode(element)
-        putBytes(this, selectors_at, bytes.length, bytes, 'VirtioNetResourceObjFfClassifier.selectors')
-        selectors_at += bytes.length
-      }, 'VirtioNetResourceObjFfClassifier.selectors')
-    }
-    return this
-  }
-}
-
-/** A `virtio_net_resource_obj_ff_rule` as a plain value. */
-export interface VirtioNetResourceObjFfRuleValue {
-  /** Id of the resource object of the group. */
-  group_id: number
-  /** Id of the resource object of the classifier. */
-  classifier_id: number
-  /** The rule with the highest number comes first. */
-  rule_priority: number
-  /**
-   * Sum of the lengths of all selectors.
-   * In bytes.
-   */
-  key_length: number
-  /** One of {@link virtio_net_ff_action}. */
-  action: number
-  /** Index of the receive queue for VIRTIO_NET_FF_ACTION_DIRECT_RX_VQ. */
-  vq_index: number
-  /** What the masked headers must be, one key per selector, as long as its mask. */
-  keys: Uint8Array
-}
-
-/**
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Flow filter / Resource objects /
- * VIRTIO-NET-RESOURCE-OBJ-FF-RULE
- */
-export class VirtioNetResourceObjFfRule extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { group_id: 0, classifier_id: 4, rule_priority: 8, key_length: 9, action: 10, reserved: 11, vq_index: 12, reserved1: 14, keys: 16 } as const
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16 + this.key_length
-  }
-
-  /** Id of the resource object of the group. */
-  get group_id(): number {
-    return this.$view.getUint32(this.$offset, true)
-  }
-
-  set group_id(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioNetResourceObjFfRule.group_id')
-  }
-
-  /** Id of the resource object of the classifier. */
-  get classifier_id(): number {
-    return this.$view.getUint32(this.$offset + 4, true)
-  }
-
-  set classifier_id(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioNetResourceObjFfRule.classifier_id')
-  }
-
-  /** The rule with the highest number comes first. */
-  get rule_priority(): number {
-    return this.$view.getUint8(this.$offset + 8)
-  }
-
-  set rule_priority(value: number) {
-    set8(this.$view, this.$offset + 8, value, 'VirtioNetResourceObjFfRule.rule_priority')
-  }
-
-  /**
-   * Sum of the lengths of all selectors.
-   * In bytes.
-   */
-  get key_length(): number {
-    return this.$view.getUint8(this.$offset + 9)
-  }
-
-  set key_length(value: number) {
-    set8(this.$view, this.$offset + 9, value, 'VirtioNetResourceObjFfRule.key_length')
-  }
-
-  /** One of {@link virtio_net_ff_action}. */
-  get action(): number {
-    return this.$view.getUint8(this.$offset + 10)
-  }
-
-  set action(value: number) {
-    set8(this.$view, this.$offset + 10, value, 'VirtioNetResourceObjFfRule.action')
-  }
-
-  /** Index of the receive queue for VIRTIO_NET_FF_ACTION_DIRECT_RX_VQ. */
-  get vq_index(): number {
-    return this.$view.getUint16(this.$offset + 12, true)
-  }
-
-  set vq_index(value: number) {
-    set16(this.$view, this.$offset + 12, value, true, 'VirtioNetResourceObjFfRule.vq_index')
-  }
-
-  /** What the masked headers must be, one key per selector, as long as its mask. */
-  get keys(): Uint8Array {
-    return bytesAt(this, this.$offset + 16, this.key_length)
-  }
-
-  set keys(value: Uint8Array) {
-    putBytes(this, this.$offset + 16, this.key_length, value, 'VirtioNetResourceObjFfRule.keys')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetResourceObjFfRuleValue {
-    return new VirtioNetResourceObjFfRule().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetResourceObjFfRuleValue>): Uint8Array {
-    const struct = new VirtioNetResourceObjFfRule()
-    const bytes = new Uint8Array(VirtioNetResourceObjFfRule.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioNetResourceObjFfRuleValue>): number {
-    return 16 + (value.keys?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetResourceObjFfRuleValue {
-    return {
-      group_id: this.group_id,
-      classifier_id: this.classifier_id,
-      rule_priority: this.rule_priority,
-      key_length: this.key_length,
-      action: this.action,
-      vq_index: this.vq_index,
-      keys: this.keys.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetResourceObjFfRuleValue>): this {
-    if (value.group_id !== undefined) this.group_id = value.group_id
-    if (value.classifier_id !== undefined) this.classifier_id = value.classifier_id
-    if (value.rule_priority !== undefined) this.rule_priority = value.rule_priority
-    if (value.key_length !== undefined) this.key_length = value.key_length
-    if (value.action !== undefined) this.action = value.action
-    if (value.vq_index !== undefined) this.vq_index = value.vq_index
-    if (value.keys !== undefined) this.keys = value.keys
     return this
   }
 }

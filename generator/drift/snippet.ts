@@ -52,14 +52,9 @@ export function chapterSnippet(scope: string, facts: Facts): string {
     if (body.length > 0) lines.push('', `${title}:`, ...body.map((line) => `  ${line}`))
   }
   section('features', own(facts.features).map(featureLine))
-  const groups = new Map<string, string[]>()
-  for (const constant of own(facts.constants)) groups.set(constant.group, [...(groups.get(constant.group) ?? []), constantLine(constant)])
   section(
     'constants',
-    [...groups].flatMap(([name, constants]) => [
-      `${name === '' ? `${scope}_constants` : name.toLowerCase()}:`,
-      ...constants.map((line) => `  ${line}`),
-    ]),
+    groupsOf(own(facts.constants)).flatMap(({ name, constants }) => [`${name}:`, ...constants.map((constant) => `  ${constantLine(constant)}`)]),
   )
   const structs = own(facts.structs)
   const config = structs.filter(({ name }) => name === `virtio_${scope}_config`)
@@ -67,6 +62,25 @@ export function chapterSnippet(scope: string, facts: Facts): string {
   section('structs', structs.filter((struct) => !config.includes(struct)).flatMap(structLines))
   section('queues', own(facts.queues).map(queueLine))
   return lines.join('\n')
+}
+
+interface Group {
+  name: string
+  constants: Of<'constants'>[]
+}
+
+/** By enumeration, otherwise by the first words of their names; a value stands in a group once. */
+function groupsOf(constants: readonly Of<'constants'>[]): Group[] {
+  const groups: Group[] = []
+  for (const constant of constants) {
+    const name = (constant.group || constant.name.split('_').slice(0, 3).join('_')).toLowerCase()
+    const isIts = (group: Group): boolean => group.name.replace(/__\d+$/, '') === name
+    const group = groups.findLast((each) => isIts(each) && !each.constants.some(({ value }) => value === constant.value))
+    const count = groups.filter(isIts).length
+    if (group) group.constants.push(constant)
+    else groups.push({ name: count === 0 ? name : `${name}__${count + 1}`, constants: [constant] })
+  }
+  return groups
 }
 
 type Of<K extends keyof Facts> = Facts[K] extends (infer T)[] ? T : never
@@ -122,15 +136,34 @@ interface Node {
 
 function treeOf(fields: readonly FieldFact[]): Node[] {
   const roots: Node[] = []
-  const open: { path: string; inner: Node[] }[] = []
+  const names = new Set(fields.map(({ name }) => name))
+  const open: { path: string; inner: Node[]; when: string | undefined }[] = []
   for (const field of fields) {
     while (open.length > 0 && !field.name.startsWith(`${open.at(-1)?.path}.`)) open.pop()
     const parent = open.at(-1)
-    const node: Node = { field, name: parent ? field.name.slice(parent.path.length + 1) : field.name, inner: [] }
+    const name = parent ? field.name.slice(parent.path.length + 1) : field.name
+    const node: Node = { field: withLengths(withoutCondition(field, parent?.when), names), name, inner: [] }
     ;(parent?.inner ?? roots).push(node)
-    open.push({ path: field.name, inner: node.inner })
+    open.push({ path: field.name, inner: node.inner, when: field.when })
   }
   return roots
+}
+
+/** The condition of what it stands in is its own as well; that is written once. */
+function withoutCondition(field: FieldFact, outer: string | undefined): FieldFact {
+  const { when, ...rest } = field
+  if (when === undefined || outer === undefined) return field
+  if (when === outer) return rest
+  return when.startsWith(`${outer} and `) ? { ...rest, when: when.slice(outer.length + 5) } : field
+}
+
+/** Lengths that are neither a field nor a constant have to be looked up in the text: they are marked. */
+function withLengths(field: FieldFact, names: ReadonlySet<string>): FieldFact {
+  if (field.count === undefined) return field
+  const counts = [field.count]
+    .flat()
+    .map((count) => (typeof count === 'number' || count === '' || names.has(count) || /^VIRT/.test(count) ? count : `? ${count}`))
+  return { ...field, count: counts }
 }
 
 function members(nodes: readonly Node[], indent: number): string[] {
@@ -154,9 +187,9 @@ function member({ field, name, inner }: Node, indent: number): string[] {
   const pad = ' '.repeat(indent)
   const dims = field.count === undefined ? [] : [field.count].flat()
   const isOpenBytes = field.type === 'u8' && dims.length === 1 && dims[0] === ''
-  const unclear = dims.filter((dim) => typeof dim === 'string' && dim !== '' && !/^\w+$/.test(dim))
+  const unclear = dims.filter((dim) => typeof dim === 'string' && dim.startsWith('? '))
   const key = name + (isOpenBytes ? '' : dims.map((dim) => `[${unclear.includes(dim) ? '' : dim}]`).join(''))
-  const note = unclear.length > 0 ? ` # the text: [${unclear.join('][')}]` : ''
+  const note = unclear.length > 0 ? ` # the text: ${unclear.map((dim) => `[${String(dim).slice(2)}]`).join('')}` : ''
   const isReserved = /^(?:reserved|padding|unused|pad)\d*$/.test(name) && inner.length === 0
   const type = isOpenBytes ? 'bytes' : `${isReserved ? 'reserved ' : ''}${field.type}`
   const when = field.when === undefined ? [] : [`when: ${field.when}`]

@@ -133,6 +133,8 @@ function addNumbers(
   for (const { name, value, group, line, parameters } of declarations.constants) {
     if (parameters !== undefined) continue
     const number = values.number(value)
+    // A macro of Linux as an example.
+    if (number === undefined && !name.includes('VIRT') && /^\w+\s*\(.*['"]/.test(value)) continue
     if (number === undefined && !/^[A-Z]\w*(?:\s*\([\w\s,]*\))?[;\s]*$/.test(value)) {
       unread.push({ file: file.path, line, text: `${name} ${value}`, why: 'the value is no number' })
       continue
