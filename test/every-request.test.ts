@@ -154,7 +154,8 @@ function keepsRange(member: Member, value: Plain, context: CodecContext, mend: b
   const { type, range, dims } = member
   const name = identifier(member.name)
   if (member.reserved) return true
-  if (type.kind === 'group' && dims.length === 0) return keepsRanges(type.members, name === '' ? value : ((value[name] ?? {}) as Plain), context, mend)
+  if (type.kind === 'group' && dims.length === 0)
+    return keepsRanges(type.members, name === '' ? value : ((value[name] ?? {}) as Plain), context, mend)
   if (type.kind === 'union') return keepsRangesOfArm(type, name === '' ? value : ((value[name] ?? {}) as Plain), value, context, mend)
   const held = value[name]
   if (mend) value[name] = cut(held, numberOf(dims[0]?.length, (context.config ?? {}) as Plain, value, context.features))
@@ -170,7 +171,13 @@ function keepsRange(member: Member, value: Plain, context: CodecContext, mend: b
   return mend || elements.every((one: number) => one >= least && one <= most)
 }
 
-function keepsRangesOfArm(type: Extract<Member['type'], { kind: 'union' }>, here: Plain, around: Plain, context: CodecContext, mend: boolean): boolean {
+function keepsRangesOfArm(
+  type: Extract<Member['type'], { kind: 'union' }>,
+  here: Plain,
+  around: Plain,
+  context: CodecContext,
+  mend: boolean,
+): boolean {
   if (type.by?.from !== 'own') return true
   const deciding = Number(type.by.path.reduce<unknown>((value, step) => (value as Plain)?.[step], around) ?? 0)
   const arm = type.arms.find(({ is }) => is?.some(({ value }) => Number(value) === deciding))
@@ -435,7 +442,7 @@ async function sendUnknown(trial: Trial, random: Random): Promise<void> {
   if (queues.length === 0) expect(error).toBeInstanceOf(RangeError)
   else {
     expect(error).toBeInstanceOf(RequestError)
-    const unknown = message.status?.unknown
+    const unknown = trial.request.status?.unknown ?? message.status?.unknown
     expect((error as RequestError).status).toBe(unknown === 'none' ? -1 : unknown?.value)
   }
   expect(line.violations).toEqual([])

@@ -12,7 +12,7 @@ import { EventSender } from './event-sender.ts'
 import type { DeviceInfo, MessageInfo, QueueInfo, RequestContext, RequestInfo } from './message.ts'
 import { type Outcome, PARKED, UNKNOWN } from './outcome.ts'
 import { type RequestOwner, RequestSlot } from './request-slot.ts'
-import { requestOf } from './select.ts'
+import { refusedBy, requestOf } from './select.ts'
 
 export interface RequestDeviceOptions {
   /** Features of the device type to offer; none by default. A set, or bit numbers. */
@@ -186,7 +186,7 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
     }
     const info = requestOf(message, frame, slot, context)
     if (info === undefined) {
-      this.#unknown(slot, message, undefined)
+      this.#unknown(slot, message, refusedBy(message, frame))
       return
     }
     slot.info = info

@@ -21,6 +21,11 @@ export function requestOf(message: MessageInfo, frame: Struct | undefined, parts
   return undefined
 }
 
+/** The request that the deciding fields select although its condition does not hold, where it has a status of its own for that. */
+export function refusedBy(message: MessageInfo, frame: Struct | undefined): RequestInfo | undefined {
+  return message.requests.find((info) => info.status !== undefined && info.is.length > 0 && isSelected(info, message, frame))
+}
+
 function isSelected({ is }: RequestInfo, { by }: MessageInfo, frame: Struct | undefined): boolean {
   if (frame === undefined) return false
   for (const values of is) {

@@ -1,0 +1,115 @@
+/** What a device on its skeleton answers to requests that are unknown, not negotiated, malformed, or that fail: bytes by hand, against RTC, SCMI and file system. */
+import { MmioDevice } from 'virtgen/mmio'
+import { GuestMemory, type Outcome, type RequestDevice, type Violation } from 'virtgen/runtime'
+import { FsDevice } from 'virtgen/skeleton/fs'
+import { RtcDevice, type RtcReadRequest } from 'virtgen/skeleton/rtc'
+import { ScmiDevice } from 'virtgen/skeleton/scmi'
+import { ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK } from 'virtgen/wire/content'
+import { virtio_mmio } from 'virtgen/wire/transport-mmio'
+import { describe, expect, test } from 'vitest'
+import { RawRing } from './support/raw-ring.ts'
+
+const request = 0x1_0000
+const reply = 0x2_0000
+
+/** A driver that sends bytes to one queue and shows what comes back. */
+function connect(device: RequestDevice, queue = 0): (readable: string, room: number) => string | Violation {
+  const memory = GuestMemory.of(new Uint8Array(0x3_0000))
+  const ring = new RawRing(memory, 16)
+  const violations: Violation[] = []
+  const slot = new MmioDevice(device, { memory, interrupt: () => {}, onViolation: (violation) => violations.push(violation) })
+  const set = (register: keyof typeof virtio_mmio, value: number): void => slot.write(virtio_mmio[register].offset, 4, value)
+  set('Status', ACKNOWLEDGE | DRIVER)
+  set('DriverFeaturesSel', 1)
+  set('DriverFeatures', 1)
+  set('Status', ACKNOWLEDGE | DRIVER | FEATURES_OK)
+  set('QueueSel', queue)
+  set('QueueSize', 16)
+  set('QueueDescLow', ring.setup.descriptorArea)
+  set('QueueDriverLow', ring.setup.driverArea)
+  set('QueueDeviceLow', ring.setup.deviceArea)
+  set('QueueReady', 1)
+  set('Status', ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK)
+  return (readable, room) => {
+    const bytes = Uint8Array.from(Buffer.from(readable.replaceAll(' ', ''), 'hex'))
+    memory.write(request, bytes)
+    memory.write(reply, new Uint8Array(room).fill(0xee))
+    ring.chain(
+      [0, 1],
+      [
+        { address: request, length: bytes.length },
+        { address: reply, length: room, writable: true },
+      ],
+    )
+    const { usedIndex } = ring
+    ring.offer(0)
+    set('QueueNotify', queue)
+    const [violation] = violations
+    if (violation) return violation
+    expect(ring.usedIndex).toBe(usedIndex + 1)
+    return Buffer.from(memory.resolve(reply, ring.used(usedIndex).len) as Uint8Array).toString('hex')
+  }
+}
+
+class Clock extends RtcDevice {
+  protected override cfg(): Outcome {}
+  protected override clockCap(): Outcome {
+    throw new Error('the battery is empty')
+  }
+  protected override crossCap(): Outcome {}
+  protected override read({ reply }: RtcReadRequest): Outcome {
+    reply.clock_reading = 5n
+  }
+  protected override readCross(): Outcome {}
+}
+
+describe('the clock', () => {
+  const send = connect(new Clock())
+
+  test.each([
+    ['a read', '0100 000000000000 0000 000000000000', 16, '00 00000000000000 0500000000000000'],
+    ['bytes behind a request, which it ignores', '0100 000000000000 0000 000000000000 ffff', 16, '00 00000000000000 0500000000000000'],
+    ['more room than the response needs', '0100 000000000000 0000 000000000000', 20, '00 00000000000000 0500000000000000'],
+    ['a request that is too short: EINVAL', '0100 000000000000 0000', 16, '04 00000000000000'],
+    ['too little room: EINVAL', '0100 000000000000 0000 000000000000', 8, '04 00000000000000'],
+    ['a request that fails: EIO', '0110 000000000000 0000 000000000000', 16, '05 00000000000000'],
+    ['an unknown request: EOPNOTSUPP', 'ff0f 000000000000', 8, '02 00000000000000'],
+    ['an alarm that is not negotiated: ENODEV', '0310 000000000000 0000 000000000000', 24, '03 00000000000000'],
+  ])('answers %s', (_, bytes, room, expected) => {
+    expect(send(bytes, room)).toBe(expected.replaceAll(' ', ''))
+  })
+
+  test('gives up where there is no room for the status', () => {
+    expect(send('0100 000000000000 0000', 7)).toMatchObject({ kind: 'request-size' })
+  })
+})
+
+class Platform extends ScmiDevice {
+  protected override command({ header }: { header: { hdr_message_id: number } }): Outcome {
+    if (header.hdr_message_id !== 0) throw new Error('no such message')
+  }
+}
+
+describe('what a reply repeats of its request', () => {
+  test('stands in it before the handler runs', () => {
+    expect(connect(new Platform())('00400400', 16)).toBe(`00400400${'00000000'}`)
+  })
+
+  test('stands in refusals too', () => {
+    expect(connect(new Platform())('03400400', 16)).toBe(`03400400${'f8ffffff'}`)
+  })
+
+  test('may lie in structs inside', () => {
+    class Files extends FsDevice {
+      protected override request(): Outcome {
+        throw new Error('the disk is full')
+      }
+      protected override forget(): Outcome {}
+      protected override batchForget(): Outcome {}
+      protected override interrupt(): Outcome {}
+    }
+    const send = connect(new Files({ config: { num_request_queues: 1 } }), 1)
+    const header = '28000000 26000000 0a0b0c0d00000000 0100000000000000 00000000 00000000 00000000 0000 0000'
+    expect(send(header, 16)).toBe('00000000fbffffff0a0b0c0d00000000')
+  })
+})
