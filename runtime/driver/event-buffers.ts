@@ -15,12 +15,20 @@ export type EventHandler = (event: object) => void
 /** Buffers per queue. */
 const mostBuffers = 64
 
+/** An event of which some buffers have come. */
+interface BegunEvent {
+  readonly parts: Uint8Array[]
+  /** Buffers that are still to come. */
+  left: number
+}
+
 /** The events of one message. */
 export class EventBuffers {
   readonly #message: MessageInfo
   readonly #openSize: number
   readonly #guard: (run: () => void) => void
   readonly #handlers = new Map<RequestInfo, EventHandler[]>()
+  readonly #begun = new Map<ServedQueue, BegunEvent>()
 
   /**
    * @param openSize - bytes of a buffer where the length of an event is open
@@ -56,16 +64,28 @@ export class EventBuffers {
     }
   }
 
-  /** Says what the device did wrong; otherwise `again` is called, then the handlers. */
-  received(served: ServedQueue, bytes: Uint8Array, again: () => void): Violation | undefined {
+  /** Says what the device did wrong; otherwise `again` is called, then, where the event is complete, the handlers. */
+  received(served: ServedQueue, part: Uint8Array, again: () => void): Violation | undefined {
     const { context } = served
+    const begun = this.#begun.get(served)
+    begun?.parts.push(part)
+    if (begun !== undefined && --begun.left > 0) {
+      again()
+      return undefined
+    }
+    this.#begun.delete(served)
+    const bytes = begun === undefined ? part : joined(begun.parts)
     const frame = this.#message.frame?.create(context, 0, undefined)
     if (frame !== undefined && bytes.length < frame.$minimum) return tooShort(served, this.#message.name, bytes.length, frame.$minimum)
     frame?.at(viewOf(bytes))
     const info = requestOf(this.#message, frame, { readable: { length: 0 }, writable: bytes }, context)
-    const event = info === undefined ? undefined : eventOf(served, info, bytes)
+    const event = info === undefined ? undefined : eventOf(served, info, bytes, begun !== undefined)
     if (typeof event === 'object' && 'violation' in event) return event.violation
     again()
+    if (begun === undefined && event !== undefined && event.buffers > 1) {
+      this.#begun.set(served, { parts: [part], left: event.buffers - 1 })
+      return undefined
+    }
     if (info !== undefined && event !== undefined)
       for (const handler of this.#handlers.get(info) ?? []) this.#guard(() => handler({ ...event.value, queue: served.info.index }))
     return undefined
@@ -111,23 +131,27 @@ class EventBuffer implements ClientBuffer {
   }
 }
 
-type Event = { readonly value: object } | { readonly violation: Violation }
+type Event = { readonly value: object; readonly buffers: number } | { readonly violation: Violation }
 
-function eventOf(served: ServedQueue, info: RequestInfo, bytes: Uint8Array): Event {
-  const struct = info.reply?.create(served.context, 0, undefined)
+/** @param isWhole - the bytes are those of all buffers of the event */
+function eventOf(served: ServedQueue, info: RequestInfo, bytes: Uint8Array, isWhole: boolean): Event {
+  const { context } = served
+  const struct = info.reply?.create(context, 0, undefined)
   const least = struct?.$minimum ?? 0
   if (bytes.length < least) return { violation: tooShort(served, info.name, bytes.length, least) }
   const payload = info.writable
-  if (payload === undefined) return { value: struct === undefined ? {} : membersOf(struct, bytes) }
-  const mistake = payloadMistake(payload, bytes.length - least, served.context)
-  if (mistake !== undefined) return { violation: { kind: 'used-length', queue: served.info.index, detail: `${info.name}: ${mistake}` } }
+  if (payload === undefined) return { value: struct === undefined ? {} : membersOf(struct, bytes), buffers: 1 }
   const suffix = info.reply?.suffix ?? 0
   const prefix = least - suffix
   const members = new Uint8Array(least)
   members.set(bytes.subarray(0, prefix))
   members.set(bytes.subarray(bytes.length - suffix), prefix)
   const value = struct === undefined ? {} : membersOf(struct, members)
-  return { value: { ...value, [payload.name]: bytes.subarray(prefix, bytes.length - suffix) } }
+  const buffers = isWhole || !info.spans || !struct ? 1 : info.spans.count(struct, context)
+  if (buffers < 1 || buffers > served.queue.size) return { violation: wrong(served, `${info.name}: ${buffers} buffers of ${served.queue.size}`) }
+  const mistake = buffers > 1 ? undefined : payloadMistake(payload, bytes.length - least, context)
+  if (mistake !== undefined) return { violation: wrong(served, `${info.name}: ${mistake}`) }
+  return { value: { ...value, [payload.name]: bytes.subarray(prefix, bytes.length - suffix) }, buffers }
 }
 
 function membersOf(struct: Struct, bytes: Uint8Array): object {
@@ -135,5 +159,19 @@ function membersOf(struct: Struct, bytes: Uint8Array): object {
 }
 
 function tooShort(served: ServedQueue, name: string, written: number, needs: number): Violation {
-  return { kind: 'used-length', queue: served.info.index, detail: `${name}: the device wrote ${written} bytes, the event has ${needs}` }
+  return wrong(served, `${name}: the device wrote ${written} bytes, the event has ${needs}`)
+}
+
+function wrong({ info }: ServedQueue, detail: string): Violation {
+  return { kind: 'used-length', queue: info.index, detail }
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0))
+  let at = 0
+  for (const part of parts) {
+    whole.set(part, at)
+    at += part.length
+  }
+  return whole
 }

@@ -1,17 +1,20 @@
 /** Puts events of the device into buffers that the driver has given. */
 import type { Struct } from 'virtgen/codegen/v1/wire'
+import type { Chain } from '../chain.ts'
 import type { DeviceQueue } from '../queue.ts'
 import type { Violation } from '../violation.ts'
-import type { LayoutInfo, MessageInfo, RequestContext, RequestInfo } from './message.ts'
+import type { LayoutInfo, MessageInfo, RequestContext, RequestInfo, SpansInfo } from './message.ts'
 import { Storage } from './storage.ts'
 
 export class EventSender {
   readonly #storage = new Storage(64)
+  /** Buffers that were taken for an event which needs more than there were. */
+  readonly #held = new WeakMap<DeviceQueue, Chain[]>()
 
   /**
-   * Fills the next available buffer.
+   * Fills the next available buffer, or several.
    *
-   * @returns bytes of the payload that were sent, undefined where there is no buffer, or what is wrong with the buffer
+   * @returns bytes of the payload that were sent, undefined where there are too few buffers, or what is wrong with the buffer
    * @throws RangeError for a value that does not fit; no buffer is taken then
    */
   send(
@@ -23,14 +26,13 @@ export class EventSender {
     payload: Uint8Array | undefined,
   ): number | Violation | undefined {
     const length = event.reply === undefined ? 0 : this.#encode(event.reply, message, event, context, value)
-    const chain = queue.next()
+    if (event.spans && event.reply && payload) return this.#spread(event, event.spans, event.reply, context, queue, length, payload)
+    const chain = this.#held.get(queue)?.shift() ?? queue.next()
     if (chain === undefined) return undefined
-    const { readable, writable } = chain
+    const { writable } = chain
     const room = writable.length - length
-    if (readable.length > 0 || room < 0) {
-      const detail = `a buffer of ${readable.length} device-readable and ${writable.length} device-writable bytes for ${event.name}, which has ${length} bytes`
-      return { kind: 'event-size', queue: queue.index, head: chain.head, detail }
-    }
+    const mistake = mistakeOf(event, queue, chain, length)
+    if (mistake !== undefined) return mistake
     const suffix = event.reply?.suffix ?? 0
     const sent = payload === undefined ? 0 : Math.min(payload.length, room)
     writable.copyFrom(this.#storage.bytes, 0, length - suffix)
@@ -38,6 +40,45 @@ export class EventSender {
     // Members behind the payload end with it: the used length is all that the driver learns of its length.
     writable.copyFrom(this.#storage.bytes, length - suffix, length)
     chain.complete(length + sent)
+    return sent
+  }
+
+  /** The members go into the first buffer, the payload into as many as it takes, which become used together. */
+  #spread(
+    event: RequestInfo,
+    spans: SpansInfo,
+    layout: LayoutInfo,
+    context: RequestContext,
+    queue: DeviceQueue,
+    length: number,
+    payload: Uint8Array,
+  ): number | Violation | undefined {
+    const struct = layout.create(context, 0, undefined).at(this.#storage.view, 0, length)
+    spans.set(struct, 2)
+    const mayBeMany = spans.count(struct, context) === 2
+    const chains = this.#held.get(queue) ?? []
+    this.#held.set(queue, chains)
+    let count = 0
+    for (let room = 0; count === 0 || (mayBeMany && room < length + payload.length); count++) {
+      const chain = chains[count] ?? queue.next()
+      if (chain === undefined) return undefined
+      const mistake = mistakeOf(event, queue, chain, length)
+      if (mistake !== undefined) return mistake
+      chains[count] = chain
+      room += chain.writable.length
+    }
+    spans.set(struct, count)
+    let sent = 0
+    queue.cork()
+    for (const [index, chain] of chains.splice(0, count).entries()) {
+      const before = index === 0 ? length : 0
+      const end = Math.min(payload.length, sent + chain.writable.length - before)
+      chain.writable.copyFrom(this.#storage.bytes, 0, before)
+      chain.writable.copyFrom(payload, sent, end)
+      chain.complete(before + end - sent)
+      sent = end
+    }
+    queue.uncork()
     return sent
   }
 
@@ -56,4 +97,10 @@ export class EventSender {
     else struct.$set(event.values)
     return length
   }
+}
+
+function mistakeOf(event: RequestInfo, queue: DeviceQueue, { head, readable, writable }: Chain, length: number): Violation | undefined {
+  if (readable.length === 0 && writable.length >= length) return undefined
+  const detail = `a buffer of ${readable.length} device-readable and ${writable.length} device-writable bytes for ${event.name}, which has ${length} bytes`
+  return { kind: 'event-size', queue: queue.index, head, detail }
 }

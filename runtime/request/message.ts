@@ -63,6 +63,14 @@ export interface StatusInfo {
   readonly names: Readonly<Record<number, string>>
 }
 
+/** An event that may take several buffers: its members stand in the first, the payload goes on in the others, each filled to its end but the last. */
+export interface SpansInfo {
+  /** How many buffers the event takes. */
+  count(reply: Struct, context: RequestContext): number
+  /** Writes how many; nothing where the member for it is absent. */
+  set(reply: Struct, count: number): void
+}
+
 /** A request of the driver, or an event of the device. */
 export interface RequestInfo {
   /** Name in the description. */
@@ -91,6 +99,8 @@ export interface RequestInfo {
   readonly readable?: PayloadInfo
   /** Payload in the device-writable part. */
   readonly writable?: PayloadInfo
+  /** Absent: one buffer. */
+  readonly spans?: SpansInfo
   /** The driver may leave out the device-writable part: the request is handled all the same, and nothing is answered. */
   readonly replyOptional?: true
   /** Bytes behind the members of the device-readable part are ignored. */

@@ -24,6 +24,8 @@ export interface LoopbackOptions<T> {
   cuts?: (length: number, isReadable: boolean, index: number) => readonly number[]
   memoryBytes?: number
   queueSize?: number
+  /** Of the driver. */
+  eventBufferSize?: number
 }
 
 export interface Loopback<T> {
@@ -36,7 +38,7 @@ export interface Loopback<T> {
 
 /** Connects; the memory lies in two regions without a gap, so that buffers may cross from one into the other. */
 export async function loopback<T extends DeviceDriver>(options: LoopbackOptions<T>): Promise<Loopback<T>> {
-  const { device, type, accepts, believes, cuts, memoryBytes = 1 << 20, queueSize = 128 } = options
+  const { device, type, accepts, believes, cuts, memoryBytes = 1 << 20, queueSize = 128, eventBufferSize } = options
   const memory = GuestMemory.of(new Uint8Array(memoryBytes), 0x4000_0000)
   const violations: Violation[] = []
   const errors: unknown[] = []
@@ -49,7 +51,7 @@ export async function loopback<T extends DeviceDriver>(options: LoopbackOptions<
   })
   // A class that cuts buffers and believes what it is told; to the transport it is the client.
   const wrapped = new Proxy(type, {
-    construct: (target, [host]: [DriverHost]) => new target(wrap(host, believes, cuts)),
+    construct: (target, [host]: [DriverHost]) => new target(wrap(host, believes, cuts), eventBufferSize ? { eventBufferSize } : {}),
     get: (target, name) => (name === 'features' ? FeatureSet.fromWords([~0 >>> 0, ~0 >>> 0, ~0 >>> 0, ~0 >>> 0]) : Reflect.get(target, name)),
   })
   const memoryOfDriver = new DriverMemory(memory, 0x4000_0000, memoryBytes)

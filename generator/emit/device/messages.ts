@@ -1,5 +1,6 @@
 /** The tables of a device chapter: its requests and events, its queues, and what is known of the configuration space. */
 import { familyOf } from '../../codec/choice.ts'
+import { nodes } from '../../evaluate.ts'
 import type { ConstantValue, Member, Message, Part, Status, Tree } from '../../model.ts'
 import { className, identifier } from '../../names.ts'
 import { commentLines, docs, numberCode, propertyName, quote } from '../code.ts'
@@ -106,6 +107,7 @@ export class MessagesEmitter {
       ['reply', this.#layout(writable)],
       ['readable', this.#payload(readable)],
       ['writable', this.#payload(writable)],
+      ['spans', this.#spans(named)],
       ['replyOptional', request.replyOptional && 'true'],
       ['restIgnored', request.restIgnored && 'true'],
       ['check', message.kind === 'requests' ? this.#check(readable.class) : undefined],
@@ -270,6 +272,20 @@ export class MessagesEmitter {
       ['name', quote(identifier(payload.name) || 'body')],
       ['multiple', factor && made(factor)],
       ['count', bounds && made(bounds)],
+    ])
+  }
+
+  /** How many buffers an event takes, and the member that says so. */
+  #spans({ request: { spans }, writable: { class: class_ } }: NamedRequest): string | undefined {
+    const field = spans && [...nodes(spans.tree)].find((node) => node.op === 'field')
+    if (spans === undefined || field?.op !== 'field' || class_ === undefined) return undefined
+    const members = membersOf(class_)
+    const code = numeric(spans, this.#device.scope(this.#imports, class_.struct, members, 'reply'))
+    const place = ['reply', ...field.path.map(identifier)].join('.')
+    const reply = `reply: ${this.#type(class_)}`
+    return object([
+      ['count', closure([reply, ...(/\bcontext\./.test(code) ? [`context: ${this.#contextType()}`] : [])], code)],
+      ['set', arrow(`${reply}, count: number`, [`if (${place} !== undefined) ${place} = count`])],
     ])
   }
 

@@ -154,6 +154,7 @@ export class SkeletonEmitter {
   #sender(named: NamedRequest): string[] {
     const { model, needs } = this.#device
     const { message, writable } = named
+    const { spans } = named.request
     const several = this.#device.hasSeveralQueues(message)
     const value = writable.class && remainingType(this.#device, this.#imports, writable.class, decidingPaths(needs, named), membersOf(writable.class))
     const payload = writable.payload && (identifier(writable.payload.name) || 'body')
@@ -162,11 +163,13 @@ export class SkeletonEmitter {
       ...(value ? [`value: ${value}`] : []),
       ...(payload ? [`${payload === 'queue' || payload === 'value' ? 'payload' : payload}: Uint8Array`] : []),
     ]
+    const buffers = spans ? 'too few buffers' : 'no buffer'
     const result = payload
-      ? '@returns how many bytes of the payload were sent; undefined where the driver has given no buffer'
-      : '@returns false where the driver has given no buffer'
+      ? `@returns how many bytes of the payload were sent; undefined where the driver has given ${buffers}`
+      : `@returns false where the driver has given ${buffers}`
     const tags = [...(several ? ['@param queue - index of the queue'] : []), result]
-    const comment = requestComment(model, named, [this.#queueNote(message), payloadText(writable.payload)], tags)
+    const spansNote = spans && `It may take several buffers; their number is filled in: ${spans.text}.`
+    const comment = requestComment(model, named, [this.#queueNote(message), payloadText(writable.payload), spansNote], tags)
     const queue = several ? 'queue' : `this.queueOf(${this.#imports.from('messages', this.#device.chapter.name, identifier(message.name))}) ?? -1`
     const table = this.#imports.from('messages', this.#device.chapter.name, 'events')
     const payloadName = payload && (payload === 'queue' || payload === 'value' ? 'payload' : payload)
