@@ -300,5 +300,6 @@ function indexFact(index: Expression, i: Expression | undefined): number | strin
 
 /** `2 * (N - 1) + 1` → `2(N-1)+1`, as the text writes it. */
 function compact(text: string): string {
+  if (/[a-z]{2}/.test(text)) return text
   return text.replaceAll(' ', '').replaceAll(/(\d)\*(?=[A-Za-z(])/g, '$1')
 }

@@ -132,9 +132,10 @@ function withNumbers(fields: readonly FieldFact[], values: ReadonlyMap<string, n
 /** The same number of elements, or a length that varies on both sides. */
 function hasSameLength(own: FieldFact, other: FieldFact): boolean {
   const [one, two] = [lengthsOf(own), lengthsOf(other)]
-  return (
-    one.length === two.length && one.every((count, index) => count === two[index] || (typeof count === 'string' && typeof two[index] === 'string'))
-  )
+  // The size of a struct of another specification is no number there.
+  const isOpen = (count: number | string | undefined, instead: number | string | undefined): boolean =>
+    typeof count === 'string' && (typeof instead === 'string' || count.includes('sizeof'))
+  return one.length === two.length && one.every((count, index) => count === two[index] || isOpen(count, two[index]) || isOpen(two[index], count))
 }
 
 function lengthsOf({ count }: FieldFact): (number | string)[] {

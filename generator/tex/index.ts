@@ -172,7 +172,7 @@ function structSizes(chapters: readonly Chapter[], values: Values): (scope: stri
 }
 
 function addStructs(facts: Facts, { scope, file, outline, declarations }: Chapter, lay: ReturnType<typeof structSizes>, unread: Unread[]): void {
-  const conditions = sentencesOf(outline.prose).flatMap(({ text }) => conditionalFields(text) ?? [])
+  const conditions = sentencesOf(outline.prose).flatMap((sentence) => conditionalFields(sentence) ?? [])
   const own: Facts['structs'] = []
   for (const struct of declarations.structs) {
     const { size, fields } = lay(scope, struct)
@@ -186,11 +186,19 @@ function addStructs(facts: Facts, { scope, file, outline, declarations }: Chapte
     own.push({ scope, name: struct.name, size, fields: facts, file: file.path, line: struct.line })
   }
   // A sentence names fields, not structs: it is about the only struct that has all of them.
-  for (const { fields, when } of conditions) {
-    const about = own.filter((struct) => fields.every((name) => struct.fields.some((field) => field.name === name)))
+  const stated = new Map<FieldFact, string>()
+  for (const { fields, when, config } of conditions) {
+    const known = own.filter(({ name }) => !config || name.endsWith('_config'))
+    const about = known.filter((struct) => fields.some((name) => struct.fields.some((field) => field.name === name)))
     if (about.length !== 1) continue
-    for (const field of (about[0] as (typeof own)[number]).fields) if (fields.includes(field.name) && field.when === undefined) field.when = when
+    for (const field of (about[0] as (typeof own)[number]).fields) {
+      if (!fields.includes(field.name) || field.when !== undefined) continue
+      const before = stated.get(field)
+      // A bit that mentions the field says less than a sentence about the field.
+      if (before === undefined || !config) stated.set(field, when)
+    }
   }
+  for (const [field, when] of stated) field.when = when
   facts.structs.push(...own)
 }
 

@@ -159,6 +159,9 @@ function isAbout(sentence: string, queue: string): boolean {
 export interface Sentence {
   line: number
   text: string
+  /** Label of the item of a list that it stands in, and whether it is its first sentence. */
+  label?: string
+  isFirst: boolean
 }
 
 /** Sentences of prose without markup; an item, a blank line and a heading end one. */
@@ -169,7 +172,12 @@ export function sentencesOf(prose: readonly ProseLine[]): Sentence[] {
     if (paragraph.length === 0) return
     const line = (paragraph[0] as ProseLine).line
     const text = paragraph.map((each) => each.text).join(' ')
-    for (const sentence of text.split(/(?<=[.;])\s+(?=[A-Z\\])/)) sentences.push({ line, text: sentence.trim() })
+    const label = /^\s*\\item\s*\[((?:[^[\]{}]|\{[^{}]*\})*)\]/.exec(text)?.[1]
+    for (const [index, sentence] of text
+      .replaceAll(/\bi\.e\./g, 'ie')
+      .split(/(?<=[.;])\s+(?=[A-Z\\])/)
+      .entries())
+      sentences.push({ line, text: sentence.trim(), isFirst: index === 0, ...(label === undefined ? {} : { label }) })
     paragraph = []
   }
   let last = 0
@@ -182,30 +190,55 @@ export function sentencesOf(prose: readonly ProseLine[]): Sentence[] {
   return sentences
 }
 
-/** "… only exists if X is set": the features of a sentence that says when something exists. */
+const existence = /\b(?:(?:exists?|present|available|valid)(?:\s+only)?|only\s+(?:exists?|present|available|valid|defined|meaningful))(?=\s)/i
+const negation = /\bnot\b|\bneither\b|\bunless\b|\bMUST\b|\bSHOULD\b|\bMAY\b/
+
+/** "… only exists if X is set", "… is available if X": the features of a sentence that says when something is there. */
 export function conditionIn(sentence: string): string | undefined {
-  const found =
-    /\b(?:exists?\s+only|only\s+(?:exists?|present|available|valid|defined|meaningful)|(?:present|available|valid|exists?)\s+only)\b[^.]*?\b(?:if|when)\b([^.]*)/i.exec(
-      plainText(sentence),
-    )
-  const rest = found?.[1]
-  if (rest === undefined || /\bnot\b|\bneither\b|\bunless\b/i.test(rest)) return undefined
-  const names = [...new Set(rest.match(/VIRTIO_(?:[A-Z0-9]+_)?F_[A-Z0-9_]+/g) ?? [])]
-  if (names.length === 0) return undefined
-  return names.join(/\bor\b/.test(rest) ? ' or ' : ' and ')
+  if (!sentence.includes('VIRTIO_')) return undefined
+  const text = plainText(sentence)
+  const at = text.search(existence)
+  if (at < 0 || negation.test(text)) return undefined
+  const condition = /\b(?:if|when)\b([^.]*)/i.exec(text.slice(at))?.[1]
+  return condition === undefined ? undefined : featuresOf(condition)
 }
 
-/** Fields that a sentence says exist only under a condition, `The following field, \field{mtu} only exists if …`. */
-export function conditionalFields(sentence: string): { fields: string[]; when: string } | undefined {
-  const when = conditionIn(sentence)
-  if (when === undefined) return undefined
-  const at = sentence.search(
-    /\b(?:exists?\s+only|only\s+(?:exists?|present|available|valid|defined|meaningful)|(?:present|available|valid|exists?)\s+only)\b/i,
-  )
-  const fields = [...sentence.slice(0, Math.max(at, 0)).matchAll(/\\field\s*\{([\w\\.]+)\}/g)].map((found) =>
-    (found[1] as string).replaceAll('\\', ''),
-  )
-  return fields.length > 0 ? { fields, when } : undefined
+function featuresOf(text: string): string | undefined {
+  const names = [...new Set(text.match(/VIRTIO_(?:[A-Z0-9]+_)?F_[A-Z0-9_]+/g) ?? [])]
+  return names.length === 0 ? undefined : names.join(/\bor\b/.test(text) ? ' or ' : ' and ')
+}
+
+export interface FieldCondition {
+  fields: string[]
+  when: string
+  /** True: about fields of the configuration space only. */
+  config: boolean
+}
+
+/**
+ * Fields that a sentence says are there only under a condition: `The following field, \field{mtu} only exists if …`; `This field exists only if …` in the
+ * item of a field; the field that an item describes `if X has been negotiated`; and fields that the description of a feature bit names.
+ */
+export function conditionalFields({ text, label, isFirst }: Sentence): FieldCondition | undefined {
+  const feature = /^\s*(VIRTIO_(?:[A-Z0-9]+_)?F_[A-Z0-9_]+)/.exec(label ?? '')?.[1]
+  if (feature !== undefined) {
+    const fields = [...fieldsIn(text), ...[...text.matchAll(/\bfield ([a-z]\w+) is valid\b/g)].map((found) => found[1] as string)]
+    return fields.length > 0 ? { fields, when: feature, config: true } : undefined
+  }
+  const own = fieldsIn(label ?? '')
+  const when = conditionIn(text)
+  if (when !== undefined) {
+    const named = fieldsIn(text.slice(0, Math.max(text.search(existence), 0)).replace(/^\s*\\item\s*\[[^\]]*\]/, ''))
+    const fields = named.length > 0 ? named : own
+    return fields.length > 0 ? { fields, when, config: false } : undefined
+  }
+  if (own.length === 0 || !isFirst) return undefined
+  const late = /\bif (VIRTIO_(?:[A-Z0-9]+_)?F_[A-Z0-9_]+) (?:is|has been) negotiated\.?$/.exec(plainText(text))?.[1]
+  return late !== undefined && !negation.test(plainText(text)) ? { fields: own, when: late, config: true } : undefined
+}
+
+function fieldsIn(text: string): string[] {
+  return [...text.matchAll(/\\field\s*\{([\w\\.]+)\}/g)].map((found) => (found[1] as string).replaceAll('\\', ''))
 }
 
 /** `\mmioreg{Name}{Function}{Offset}{R}{…}` and the macro for a pair of registers. */

@@ -101,7 +101,8 @@ export function plainText(text: string): string {
 /** Letters and digits of a text: what is left of a quotation when markup, spaces and line ends are ignored. */
 export function wordsOf(text: string): string {
   return text
-    .replaceAll(/\\(?:field|textit|textbf|texttt|emph|hyperref|ref|nameref|ldots)\b/g, ' ')
+    .replaceAll(/\\(?:begin|end)\s*\{[^{}]*\}/g, ' ')
+    .replaceAll(/\\(?:field|textit|textbf|texttt|emph|hyperref|ref|nameref|ldots|item)\b/g, ' ')
     .replaceAll(/[^A-Za-z0-9]+/g, '')
     .toLowerCase()
 }
