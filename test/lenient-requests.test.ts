@@ -1,4 +1,4 @@
-/** What a driver may leave out of a request or add to it, and what of a reply an error leaves out. */
+/** What a driver may leave out of a request or add to it, what of a reply an error leaves out, and what a reply repeats. */
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { type DeviceHost, GuestMemory, type Outcome, type RequestDevice, type Violation } from 'virtgen/runtime'
 import { GpuDevice, type GpuGetCapsetRequest, type GpuGetDisplayInfoRequest, type GpuUpdateCursorRequest } from 'virtgen/skeleton/gpu'
@@ -8,7 +8,9 @@ import {
   VIRTIO_GPU_CMD_GET_DISPLAY_INFO,
   VIRTIO_GPU_CMD_MOVE_CURSOR,
   VIRTIO_GPU_FLAG_FENCE,
+  VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER,
   VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY,
+  VIRTIO_GPU_RESP_ERR_UNSPEC,
   VIRTIO_GPU_RESP_OK_DISPLAY_INFO,
   VirtioGpuCtrlHdr,
   VirtioGpuGetCapset,
@@ -24,9 +26,7 @@ class Gpu extends GpuDevice {
   answer: number | undefined
   readonly log: string[] = []
 
-  protected override getDisplayInfo({ header, reply }: GpuGetDisplayInfoRequest): Outcome {
-    reply.hdr.flags = header.hdr.flags
-    reply.hdr.fence_id = header.hdr.fence_id
+  protected override getDisplayInfo({ reply }: GpuGetDisplayInfoRequest): Outcome {
     reply.pmodes(0).enabled = 1
     return this.answer
   }
@@ -34,8 +34,7 @@ class Gpu extends GpuDevice {
     writable.fill(7, 3)
     return this.answer
   }
-  protected override moveCursor({ header, reply }: GpuUpdateCursorRequest): Outcome {
-    reply.hdr.flags = header.hdr.flags
+  protected override moveCursor({ header }: GpuUpdateCursorRequest): Outcome {
     this.log.push(`to ${header.pos.x}, ${header.pos.y}`)
   }
   protected override updateCursor(): Outcome {}
@@ -137,5 +136,25 @@ describe('an error', () => {
     const { length, reply } = serve(device, 0, get, 100)
     expect(length).toBe(VirtioGpuCtrlHdr.size + 3)
     expect(VirtioGpuRespCapset.decode(reply).capset_data).toEqual(Uint8Array.of(7, 7, 7))
+  })
+})
+
+describe('a fence', () => {
+  const fenced = (type: number): Uint8Array => VirtioGpuCtrlHdr.encode({ type, flags: VIRTIO_GPU_FLAG_FENCE, fence_id: 9n, ctx_id: 2 })
+  const answered = (request: Uint8Array, room: number) => VirtioGpuCtrlHdr.decode(serve(gpu(), 0, request, room).reply)
+  const fence = { flags: VIRTIO_GPU_FLAG_FENCE, fence_id: 9n, ctx_id: 2 }
+
+  it('is repeated by the response', () => {
+    expect(answered(fenced(VIRTIO_GPU_CMD_GET_DISPLAY_INFO), 1000)).toMatchObject({ ...fence, type: VIRTIO_GPU_RESP_OK_DISPLAY_INFO })
+  })
+
+  it('also where nobody knows the command', () => {
+    expect(answered(fenced(0x4711), 24)).toMatchObject({ ...fence, type: VIRTIO_GPU_RESP_ERR_UNSPEC })
+  })
+
+  it('also where the command is malformed, or its reply has too little room', () => {
+    const malformed = { ...fence, type: VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER }
+    expect(answered(fenced(VIRTIO_GPU_CMD_GET_CAPSET), 24)).toMatchObject(malformed)
+    expect(answered(fenced(VIRTIO_GPU_CMD_GET_DISPLAY_INFO), 24)).toMatchObject(malformed)
   })
 })

@@ -77,7 +77,7 @@ export class Messages {
     if (head) message.head = { chapter: head.chapter.name, name: head.name }
     const deciding = this.#deciding(task, frame, head && shapeOfStruct(this.#layouts.workspace, head))
     const requests = this.#requestTasks(task)
-    const echo = this.#echo(task, frame)
+    const echo = this.#echo(task, frame, head && shapeOfStruct(this.#layouts.workspace, head), requests)
     if (echo.length > 0) message.echo = echo
     const status = this.#status.ofMessage(task, frame, requests)
     if (status) message.status = status
@@ -130,13 +130,22 @@ export class Messages {
     })
   }
 
-  /** Members of the frame, as wide on one side as on the other. */
-  #echo({ chapter, ast, path, kind }: MessageTask, frame: Frame): NonNullable<Message['echo']> {
+  /** Members of the frame, or of the head and of what every reply begins with; as wide on one side as on the other. */
+  #echo(
+    { chapter, ast, path, kind }: MessageTask,
+    frame: Frame,
+    head: Shape | undefined,
+    requests: readonly RequestTask[],
+  ): NonNullable<Message['echo']> {
+    const answered = requests.filter(({ entries }) => entries.writable.length > 0).map(({ own }) => own.writable)
+    const bring = (to: string): boolean => ast.status?.error !== undefined && ast.status.field?.split('.')[0] === to.split('.')[0]
     if (ast.echo && kind === 'events')
       chapter.report('misplaced-attribute', [...path, 'echo'], '`echo` repeats a request, and these are events', undefined, 'key')
     return Object.entries(ast.echo ?? {}).map(([to, from]) => {
       const at = [...path, 'echo', to]
-      const [target, source] = [this.#echoed(chapter, frame.writable, to, at, 'key'), this.#echoed(chapter, frame.readable, from, at)]
+      const replies = bring(to) && !fieldAt(frame.writable, to.split('.')) ? answered : [frame.writable]
+      const [target] = replies.map((reply) => this.#echoed(chapter, reply, to, at, 'key'))
+      const source = this.#echoed(chapter, head ?? frame.readable, from, at)
       if (target && source && target.bits !== source.bits) chapter.report('wrong-operand', at, `"${to}" and "${from}" have different widths`)
       return { to: to.split('.'), from: from.split('.') }
     })

@@ -128,7 +128,7 @@ export interface MessageInfo {
   select?(header: Struct, values: readonly number[]): void
   readonly status?: StatusInfo
   /** Copies what every reply repeats of its request. */
-  echo?(reply: Struct, header: Struct): void
+  echo?(reply: Struct, frame: Struct): void
   readonly requests: readonly RequestInfo[]
 }
 

@@ -195,7 +195,7 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
       this.#refuse(slot, message, info, mistake)
       return
     }
-    if (slot.reply && slot.header) message.echo?.(slot.reply, slot.header)
+    this.#echo(slot, message)
     this.#handle(slot, message)
   }
 
@@ -207,6 +207,12 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
     if (!fits(info.readable, slot.readable.length, context) || !fits(info.writable, slot.writable.length, context))
       return `the payload of ${info.name} has another length`
     return undefined
+  }
+
+  /** Copies what the reply repeats of the request. */
+  #echo({ reply, frame, header }: RequestSlot, message: MessageInfo): void {
+    const from = frame ?? header
+    if (reply && from) message.echo?.(reply, from)
   }
 
   /** Answers a request that is not as the specification says. */
@@ -274,7 +280,7 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
     const info = known?.status ?? message.status
     const layout = message.reply ?? known?.reply
     if (info && status !== undefined && layout && slot.prepareRefusal(layout) && slot.reply) {
-      if (slot.header) message.echo?.(slot.reply, slot.header)
+      this.#echo(slot, message)
       info.set(slot.reply, status)
       slot.chain.complete(slot.writeReply())
     } else this.#giveUp(slot, 'request-size', `${slot.readableLength} device-readable and ${slot.writableLength} device-writable bytes: ${detail}`)

@@ -14,6 +14,8 @@ export interface RequestOwner {
 export class RequestSlot implements RequestParts {
   info!: RequestInfo
   queue!: QueueInfo
+  /** What every request of the message begins with, where something in it decides. */
+  frame: Struct | undefined
   header: Struct | undefined
   reply: Struct | undefined
   replyLength = 0
@@ -64,6 +66,7 @@ export class RequestSlot implements RequestParts {
   /** Begins with a chain that was just taken. */
   begin(queue: QueueInfo): void {
     this.queue = queue
+    this.frame = undefined
     this.header = undefined
     this.reply = undefined
     this.replyLength = 0
@@ -87,9 +90,8 @@ export class RequestSlot implements RequestParts {
     const length = frame.$minimum
     if (this.#readableLength < length) return undefined
     this.#copyHeader(length)
-    // Until more of the request is known.
-    this.header = frame.at(this.#headerStorage.view, 0, length)
-    return this.header
+    this.frame = frame.at(this.#headerStorage.view, 0, length)
+    return this.frame
   }
 
   /** Continues the copy up to `length` bytes: no byte of the guest's is read twice. */

@@ -348,14 +348,16 @@ export class MessagesEmitter {
   /** Copies what the reply repeats of the request. */
   #echo({ echo, ...message }: Message): string | undefined {
     const frame = this.#device.messages.find((each) => each.message.name === message.name)?.frame
-    if (echo === undefined || frame?.writable.class === undefined || frame.readable.class === undefined) return undefined
-    const { writable, readable } = frame
-    const place = (class_: PartClass, name: string, path: readonly string[]): string =>
-      fieldCode(this.#device.needs, membersOf(class_), name, path).replace(/^Number\((.*)\)$/, '$1')
-    const lines = echo.map(
-      ({ to, from }) => `${place(writable.class as PartClass, 'reply', to)} = ${place(readable.class as PartClass, 'header', from)}`,
-    )
-    return arrow(`reply: ${this.#type(frame.writable.class)}, header: ${this.#type(frame.readable.class)}`, lines)
+    const source = message.head ?? frame?.readable.class
+    if (echo === undefined || frame?.writable.class === undefined || source === undefined) return undefined
+    const { needs } = this.#device
+    const target = membersOf(frame.writable.class)
+    const members = message.head ? needs.struct(message.head).members : membersOf(frame.readable.class)
+    const place = (of: readonly Member[], name: string, path: readonly string[]): string =>
+      fieldCode(needs, of, name, path).replace(/^Number\((.*)\)$/, '$1')
+    const lines = echo.map(({ to, from }) => `${place(target, 'reply', to)} = ${place(members, 'frame', from)}`)
+    const type = message.head ? this.#imports.class(message.head, '', true) : this.#type(source)
+    return arrow(`reply: ${this.#type(frame.writable.class)}, frame: ${type}`, lines)
   }
 
   #names(group: string, names: ReadonlyMap<number, string>): string {
