@@ -13,6 +13,11 @@ export interface OriginAst {
   doc?: string
 }
 
+/** A name whose value the program may say. */
+export interface LetAst extends OriginAst {
+  default: number
+}
+
 export type LinuxAst = string | { name?: string; value?: Value; size?: number; why?: string }
 export type Legacy = 'native' | 'same'
 
@@ -177,7 +182,7 @@ export interface FileAst extends OriginAst {
   legacy?: Legacy
   header?: Names
   left_out?: Record<string, string>
-  let?: Record<string, Value | boolean>
+  let?: Record<string, Value | boolean | LetAst>
   devices?: Record<string, { id: number; title: string; linux?: LinuxAst }>
   features?: Record<string, number | FeatureAttributes>
   rules?: string[]

@@ -6,7 +6,8 @@ export interface Environment {
   feature?(name: string, bit: number): boolean | undefined
   field?(path: FieldPath): bigint | undefined
   queueSize?: bigint | undefined
-  caller?(name: string): bigint | undefined
+  /** `byDefault`: what counts where the program says nothing. */
+  caller?(name: string, byDefault?: number): bigint | undefined
   index?: bigint | undefined
 }
 
@@ -24,7 +25,7 @@ export function evaluate(tree: Tree, environment: Environment = {}): bigint | un
     case 'queue':
       return environment.queueSize
     case 'caller':
-      return environment.caller?.(tree.name)
+      return environment.caller?.(tree.name, tree.default)
     case 'index':
       return environment.index
     case 'not': {
@@ -100,6 +101,11 @@ export function holds(condition: Expression | undefined, environment: Environmen
   if (condition === undefined) return true
   const value = evaluate(condition.tree, environment)
   return value === undefined ? undefined : value !== 0n
+}
+
+/** True for what is there only if the program says so: the text does not have it. */
+export function isOffByDefault(condition: Expression | undefined): boolean {
+  return holds(condition, { caller: (_, byDefault) => (byDefault === undefined ? undefined : BigInt(byDefault)) }) === false
 }
 
 /** The value of an expression that depends on nothing, as a number. */

@@ -5,7 +5,7 @@
  */
 import { conditionText } from './condition-text.ts'
 import { type Erratum, errataOf } from './errata.ts'
-import { evaluate, nodes } from './evaluate.ts'
+import { evaluate, isOffByDefault, nodes } from './evaluate.ts'
 import type { Chapter, Dim, Expression, Feature, Member, Message, Model, Queue, Struct, Type } from './model.ts'
 
 /** Where a fact stands, if it was read from a file, and where it comes from, if not from the specification. */
@@ -172,6 +172,8 @@ interface Place {
 }
 
 function addFields(model: Model, fields: FieldFact[], member: Member, place: Place): void {
+  // The text does not have it.
+  if (isOffByDefault(member.when)) return
   const { type } = member
   const when = [place.when, member.when && conditionText(member.when)].filter((text) => text !== undefined).join(' and ') || undefined
   if (type.kind === 'group') {

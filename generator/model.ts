@@ -85,6 +85,8 @@ export interface Let extends Origin {
   name: string
   /** Absent: the program that uses the layout knows the value (`caller`). */
   value?: Expression
+  /** The program may say another value than this one. */
+  default?: number
 }
 
 export interface Feature extends Origin {
@@ -283,7 +285,7 @@ export type Tree =
   | { op: 'feature'; chapter: string; name: string; bit: number }
   | ({ op: 'field' } & FieldPath)
   | { op: 'queue'; property: 'size' }
-  | { op: 'caller'; name: string }
+  | { op: 'caller'; name: string; default?: number }
   | { op: 'index'; name: 'i' }
   | { op: 'constant'; chapter: string; group: string; name: string; value: number | bigint }
   | { op: 'sizeof'; struct: Reference; value: number }

@@ -230,7 +230,10 @@ export const fileSchema = z.strictObject({
     .record(z.string().regex(/^\w+\*?$/, 'a name, or the beginning of names and "*"'), text)
     .optional()
     .describe('names of Linux headers that are not described, each with the reason'),
-  let: z.record(name, z.union([z.literal('caller'), expression])).optional(),
+  let: z
+    .record(name, z.union([z.literal('caller'), expression, z.strictObject({ default: z.int().min(0), ...origin })]))
+    .optional()
+    .describe('names for expressions; caller, or {default, doc}: the program says'),
   devices: z.record(name, z.strictObject({ id: z.int().min(1).max(0xffff), title: text, linux })).optional(),
   features: z.record(name, feature).optional(),
   rules: z.array(text).optional(),

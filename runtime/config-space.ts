@@ -11,6 +11,8 @@ export interface ConfigField {
   readonly width: number
   /** What the driver may do: `rc` clears by reading. */
   readonly access: 'r' | 'w' | 'rw' | 'rc'
+  /** What a reset of the device puts there. Absent: what was there stays. */
+  readonly reset?: number
   /** Condition under which the driver may write the field. Absent: always, where `access` lets it. */
   writable?(features: FeatureSet): boolean
 }
@@ -137,6 +139,18 @@ export class ConfigSpace<T extends Struct = Struct> {
       written.push(field.name)
     }
     return written ?? nothing
+  }
+
+  /** The driver has reset the device: fields with a value after reset get it. The driver is not told. */
+  reset(): void {
+    let changes = false
+    for (const { offset, width, reset } of this.#described) {
+      if (reset === undefined) continue
+      const before = this.bytes.slice(offset, offset + width)
+      for (let at = 0; at < width; at++) this.bytes[offset + at] = Math.floor(reset / 2 ** (8 * at))
+      changes ||= before.some((byte, at) => byte !== this.bytes[offset + at])
+    }
+    if (changes) this.#generation = (this.#generation + 1) >>> 0
   }
 
   /** The bytes as hexadecimal digits. */

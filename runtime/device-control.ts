@@ -122,6 +122,7 @@ export class DeviceControl {
   #clear(): void {
     this.#status = 0
     this.#driverFeatures = FeatureSet.empty
+    this.device.config.reset()
     for (const queue of this.#queues) queue?.clear()
     this.#resetting = undefined
     this.#busy = false

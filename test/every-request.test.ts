@@ -24,6 +24,7 @@ import { arbitraryValue, type Fixed, hasViews } from './support/values.ts'
 type Plain = Record<string, unknown>
 type Random = fc.GeneratorValue
 type Methods = Record<string, (...args: unknown[]) => unknown>
+type Settable = { $set(value: object): void }
 
 const model = loadEverything()
 const session = new Session(model, {})
@@ -321,7 +322,9 @@ async function connected(trial: Trial, wanted: boolean, random: Random, answer: 
   const conditions = conditionsOf(trial)
   const features = featuresOf(device, wanted ? conditions : conditions.slice(0, 1), wanted, random)
   const Scripted = scripted(Device, device, answer)
-  const made = new Scripted({ features: features.without(32), config })
+  const options = chapter.lets.filter((name) => name.default !== undefined)
+  const caller = Object.fromEntries(options.map(({ name }) => [identifier(name), random(fc.nat, 1)]))
+  const made = new Scripted({ features: features.without(32), config, caller })
   const framedIndex = info.header?.framedAt === undefined ? undefined : 1
   const ring = FeatureSet.of(32, ...(random(fc.boolean) ? [28] : []), ...(random(fc.boolean) ? [29] : []))
   const line = await loopback<DeviceDriver>({
@@ -330,12 +333,15 @@ async function connected(trial: Trial, wanted: boolean, random: Random, answer: 
     accepts: features.union(ring),
     ...(believes ? { believes: FeatureSet.of(32, ...device.features.map(({ bit }) => bit)) } : {}),
     cuts: cutter(random, framedIndex),
+    options: { caller },
   })
+  // Some fields have other values after the reset that the driver began with.
+  if (device.configFields.some(({ reset }) => reset !== undefined)) made.config.update((fields) => (fields as unknown as Settable).$set(config))
   const context: CodecContext = {
     features: namesOf(chapter, features),
     config,
     queueSize: 128,
-    caller: { cmd_length: random(fc.integer, { min: 1, max: 32 }) },
+    caller: { ...caller, cmd_length: random(fc.integer, { min: 1, max: 32 }) },
   }
   return { line, made, features, config, context, queues: line.driver.host.queues.filter((queue) => queue.message?.name === message.name) }
 }

@@ -32,7 +32,7 @@ async function connected(eventBufferSize: number, mergeable = true, cuts?: (leng
     type: NetDriver,
     accepts: features.with(32),
     queueSize: 8,
-    eventBufferSize,
+    options: { eventBufferSize },
     ...(cuts ? { cuts } : {}),
   })
   const received: NetReceiveEvent[] = []

@@ -140,8 +140,8 @@ function environment(scope: Scope, missing: string[]): Environment {
       if (context.queueSize === undefined) missing.push('queueSize')
       return integerOf(context.queueSize)
     },
-    caller: (name) => {
-      const value = walk(context.caller, [name])
+    caller: (name, byDefault) => {
+      const value = walk(context.caller, [name]) ?? byDefault
       if (value === undefined) missing.push(`caller.${identifier(name)}`)
       return integerOf(value)
     },

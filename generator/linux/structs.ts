@@ -19,8 +19,8 @@ export interface HeaderStruct {
   none: NotExpected[]
 }
 
-/** Every feature is negotiated: each conditional member is there, save those that stand in for another one. */
-export const everyFeature = { feature: () => true }
+/** Every feature is negotiated and every layout of Linux's asked for: each conditional member is there, save those that stand in for another one. */
+export const everyFeature = { feature: () => true, caller: (_: string, byDefault?: number) => (byDefault === undefined ? undefined : 1n) }
 
 export function headerStructs(model: Model): HeaderStruct[] {
   return model.chapters.flatMap((chapter) => [...chapter.structs, ...chapter.registers].flatMap((struct) => views(model, chapter, struct)))
@@ -91,7 +91,8 @@ class View {
   /** True for a member that is there only when a feature is not negotiated. */
   #stepsAside(member: Member): boolean {
     const absent = holds(member.when, everyFeature) === false
-    if (absent) this.#complete = false
+    // Where the program chose so, the header has what is left.
+    if (absent && holds(member.when, { feature: () => true }) === false) this.#complete = false
     return absent
   }
 

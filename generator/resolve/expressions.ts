@@ -1,5 +1,5 @@
 /** Expressions of the YAML as trees of the model: syntax, names and kinds are checked, and `let` names and constants get their values. */
-import type { Value } from '../ast.ts'
+import type { LetAst, Value } from '../ast.ts'
 import { type DiagnosticCode, didYouMean } from '../diagnostic.ts'
 import { evaluate } from '../evaluate.ts'
 import { ExpressionError, parseExpression, parseRange, type Syntax, toNumber } from '../expression.ts'
@@ -157,7 +157,12 @@ export class Expressions {
     }
     if (!this.#lets.has(key)) {
       this.#resolvingLets.add(key)
-      const value = chapter.ast.let?.[name] as Value | boolean
+      const value = chapter.ast.let?.[name] as Value | boolean | LetAst
+      if (typeof value === 'object') {
+        this.#lets.set(key, { op: 'caller', name, default: value.default })
+        this.#resolvingLets.delete(key)
+        return this.#lets.get(key)
+      }
       const isText = typeof value === 'string' && value !== 'caller'
       const expression = isText ? this.#resolve(value, { scope: { chapter }, path: ['let', name], offset: 0, in: 'value' }, 'any') : literal(value)
       this.#lets.set(key, value === 'caller' ? { op: 'caller', name } : expression?.tree)

@@ -11,6 +11,7 @@ import { checkRequirements, isOverFeatures, resolveFeatures } from './features.t
 import { checkOwnName, Layouts } from './layouts.ts'
 import { Messages } from './messages.ts'
 import { Names } from './names.ts'
+import { originOf } from './origin.ts'
 import { resolveQueues } from './queues.ts'
 import { resolveSharedMemory } from './shared-memory.ts'
 import { resolveErrata, resolveVectors } from './vectors.ts'
@@ -116,6 +117,7 @@ function resolveLets(scope: ChapterScope, expressions: Expressions): Let[] {
   return Object.entries(scope.ast.let ?? {}).map(([name, value]) => {
     checkOwnName(name, ['let', name], scope)
     const tree = expressions.letTree(scope, name)
+    if (typeof value === 'object') return { ...originOf(scope.origin, value), name, default: value.default }
     return value !== 'caller' && tree ? { ...scope.origin, name, value: { text: String(value), tree } } : { ...scope.origin, name }
   })
 }

@@ -1,5 +1,5 @@
 /** What the names of expressions stand for: fields, `given` and `let` names, features and constants in reach. */
-import type { FeatureAttributes, Value } from '../ast.ts'
+import type { FeatureAttributes } from '../ast.ts'
 import type { FieldPath } from '../model.ts'
 import { ownValue } from '../own.ts'
 import { type FieldInfo, type Shape, shapeOfStruct } from './shape.ts'
@@ -95,10 +95,10 @@ export class Names {
     return undefined
   }
 
-  let(name: string, chapter: ChapterScope): { chapter: ChapterScope; value: Value | boolean } | undefined {
+  let(name: string, chapter: ChapterScope): { chapter: ChapterScope } | undefined {
     for (const reach of chapter.reach) {
       const value = ownValue(reach.ast.let, name)
-      if (value !== undefined) return { chapter: reach, value }
+      if (value !== undefined) return { chapter: reach }
     }
     return undefined
   }

@@ -1,5 +1,5 @@
-/** Offsets and sizes: packed, with every conditional member present. Null stands for what varies. */
-import { evaluate } from '../evaluate.ts'
+/** Offsets and sizes: packed, with every conditional member present save those that the program must ask for. Null stands for what varies. */
+import { evaluate, isOffByDefault } from '../evaluate.ts'
 import type { Dim, Member, Part, Type } from '../model.ts'
 
 /** Offsets that are written in the description; null where such an offset depends on something. */
@@ -22,6 +22,7 @@ function placeMember(member: Member, offset: number | null, fixed: FixedOffsets 
   member.offset = offset
   const one = placeType(member.type, offset, fixed)
   member.size = areaSize(member, elements(member.dims, one))
+  if (isOffByDefault(member.when)) return offset
   return offset === null || member.size === null ? null : offset + member.size
 }
 

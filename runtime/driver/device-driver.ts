@@ -1,5 +1,6 @@
 /** Base of the generated driver clients: it owns the protocol of requests and events, the client's methods only name them. */
 import { type FeatureSet, padTo, type Struct, viewOf } from 'virtgen/codegen/v1/wire'
+import type { ConfigField } from '../config-space.ts'
 import type { MessageInfo, QueueInfo, RequestContext, RequestInfo } from '../request/message.ts'
 import type { Violation } from '../violation.ts'
 import { BufferPool } from './buffer-pool.ts'
@@ -138,6 +139,21 @@ export abstract class DeviceDriver {
     for (const queue of this.#queuesOf(message)) events.post(this.#serve(queue))
   }
 
+  /** Writes a field of the configuration space and reads the space again. */
+  protected writeField(fields: readonly ConfigField[], name: string, value: number | bigint | Uint8Array): void {
+    if (this.#failure !== undefined) throw this.#failure
+    const field = fields.find((each) => each.name === name)
+    if (field === undefined || (field.access !== 'w' && field.access !== 'rw') || field.writable?.(this.features) === false)
+      throw new RangeError(`${name} may not be written with the features ${this.features}`)
+    const { offset, width } = field
+    const bytes = value instanceof Uint8Array ? value : littleEndian(value, width)
+    if (bytes?.length !== width)
+      throw new RangeError(`${name} has ${width} bytes, ${value instanceof Uint8Array ? `not ${value.length}` : `${value} does not fit`}`)
+    if (value instanceof Uint8Array) for (let at = 0; at < width; at++) this.host.config.write(offset + at, bytes.subarray(at, at + 1))
+    else this.host.config.write(offset, bytes)
+    this.#readConfig()
+  }
+
   #queuesOf(message: MessageInfo): QueueInfo[] {
     const queues = this.host.queues.filter((queue) => queue.message === message)
     if (queues.length === 0) throw new RangeError(`no queue carries ${message.name} with the features ${this.features}`)
@@ -206,4 +222,12 @@ export abstract class DeviceDriver {
     for (const queue of this.#queues.values()) queue.detach()
     this.#pool.free()
   }
+}
+
+/** The bytes of a number; undefined where it does not fit. */
+function littleEndian(value: number | bigint, width: number): Uint8Array | undefined {
+  if (width > 8 || (typeof value === 'number' && !Number.isSafeInteger(value))) return undefined
+  const number = BigInt(value)
+  if (BigInt.asUintN(8 * width, number) !== number) return undefined
+  return Uint8Array.from({ length: width }, (_, at) => Number((number >> BigInt(8 * at)) & 0xffn))
 }

@@ -27,6 +27,8 @@ export interface LayoutInfo {
    * @param header - the accessor of the readable part, where `usesHeader`
    */
   create(context: RequestContext, framed: number, header: Struct | undefined): Struct
+  /** Says whether the configuration that an accessor was made with is another one now. Absent: its layout does not depend on it. */
+  outdated?(made: Struct, context: RequestContext): boolean
   /** Bytes of members that stand behind the payload, or behind another open member: they lie at the end of the part. 0 where there are none. */
   readonly suffix: number
   /** A writable part whose layout depends on members of the readable one. */

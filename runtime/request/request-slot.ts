@@ -78,7 +78,7 @@ export class RequestSlot implements RequestParts {
   #accessor(layout: LayoutInfo, framed: number, header: Struct | undefined): Struct {
     if (layout.framedAt !== undefined || header !== undefined) return layout.create(this.#context, framed, header)
     const known = this.#accessors.get(layout)
-    if (known !== undefined) return known
+    if (known !== undefined && layout.outdated?.(known, this.#context) !== true) return known
     const made = layout.create(this.#context, framed, header)
     this.#accessors.set(layout, made)
     return made

@@ -6,6 +6,7 @@ import { Session } from '../../generator/codec/session.ts'
 import { nodes } from '../../generator/evaluate.ts'
 import type { Expression, FieldPath, Member, Model, Struct, Tree, Type } from '../../generator/index.ts'
 import { requestStruct } from '../../generator/index.ts'
+import { identifier } from '../../generator/names.ts'
 
 export interface Hint {
   /** Range in which a length makes sense. */
@@ -36,9 +37,10 @@ class Collector {
   readonly #hints = new Map<object, Hint>()
 
   constructor(model: Model) {
-    // Every feature counts as negotiated: an element has its full size.
+    // Every feature counts as negotiated, and everything as asked for that need not be: an element has its full size.
     const features = new Set(model.chapters.flatMap((chapter) => chapter.features.map(({ name }) => name)))
-    this.#session = new Session(model, { features })
+    const options = model.chapters.flatMap(({ lets }) => lets.filter((name) => name.default !== undefined).map(({ name }) => identifier(name)))
+    this.#session = new Session(model, { features, caller: Object.fromEntries(options.map((name) => [name, 1])) })
   }
 
   collect(): Hints {

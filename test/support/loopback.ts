@@ -4,6 +4,7 @@ import { connectMmio, MmioDevice } from 'virtgen/mmio'
 import {
   type DeviceAddress,
   type DeviceDriver,
+  type DeviceDriverOptions,
   type DriverHost,
   DriverMemory,
   type DriverQueue,
@@ -12,6 +13,8 @@ import {
   type RequestDevice,
   type Violation,
 } from 'virtgen/runtime'
+
+type Client<T> = new (host: DriverHost, options?: DeviceDriverOptions) => T
 
 export interface LoopbackOptions<T> {
   device: RequestDevice
@@ -22,10 +25,10 @@ export interface LoopbackOptions<T> {
   believes?: FeatureSet
   /** Where to cut a piece of that many bytes: ascending offsets inside it. */
   cuts?: (length: number, isReadable: boolean, index: number) => readonly number[]
+  /** Of the driver client. */
+  options?: DeviceDriverOptions
   memoryBytes?: number
   queueSize?: number
-  /** Of the driver. */
-  eventBufferSize?: number
 }
 
 export interface Loopback<T> {
@@ -38,7 +41,7 @@ export interface Loopback<T> {
 
 /** Connects; the memory lies in two regions without a gap, so that buffers may cross from one into the other. */
 export async function loopback<T extends DeviceDriver>(options: LoopbackOptions<T>): Promise<Loopback<T>> {
-  const { device, type, accepts, believes, cuts, memoryBytes = 1 << 20, queueSize = 128, eventBufferSize } = options
+  const { device, type, accepts, believes, cuts, options: driverOptions, memoryBytes = 1 << 20, queueSize = 128 } = options
   const memory = GuestMemory.of(new Uint8Array(memoryBytes), 0x4000_0000)
   const violations: Violation[] = []
   const errors: unknown[] = []
@@ -51,7 +54,7 @@ export async function loopback<T extends DeviceDriver>(options: LoopbackOptions<
   })
   // A class that cuts buffers and believes what it is told; to the transport it is the client.
   const wrapped = new Proxy(type, {
-    construct: (target, [host]: [DriverHost]) => new target(wrap(host, believes, cuts), eventBufferSize ? { eventBufferSize } : {}),
+    construct: (target, [host]: [DriverHost]) => new (target as Client<T>)(wrap(host, believes, cuts), driverOptions),
     get: (target, name) => (name === 'features' ? FeatureSet.fromWords([~0 >>> 0, ~0 >>> 0, ~0 >>> 0, ~0 >>> 0]) : Reflect.get(target, name)),
   })
   const memoryOfDriver = new DriverMemory(memory, 0x4000_0000, memoryBytes)

@@ -2,32 +2,49 @@
 import { nodes } from '../../evaluate.ts'
 import type { Member } from '../../model.ts'
 import { identifier } from '../../names.ts'
-import { quote } from '../code.ts'
+import { numberCode, quote } from '../code.ts'
 import { condition } from '../wire/expression.ts'
 import type { Imports } from '../wire/imports.ts'
 import type { DeviceChapter } from './device-chapter.ts'
 import { object } from './text.ts'
 
-/** One entry per field; those of nested structs are dotted. */
-export function configFieldEntries(device: DeviceChapter, imports: Imports): string[] {
-  return device.config === undefined ? [] : entries(device, imports, device.config.members, '', 0, undefined)
-}
-
 type Access = Member['access']
 
-function entries(device: DeviceChapter, imports: Imports, members: readonly Member[], prefix: string, start: number, around: Access): string[] {
+interface Field {
+  name: string
+  offset: number
+  width: number
+  access: Access
+  reset: Member['reset']
+}
+
+/** One entry per field; those of nested structs are dotted. */
+export function configFieldEntries(device: DeviceChapter, imports: Imports): string[] {
+  return fieldsOf(device).map((field) => fieldEntry(device, imports, field))
+}
+
+/** Names of the fields that a driver may write. */
+export function writableFields(device: DeviceChapter): string[] {
+  return fieldsOf(device).flatMap(({ name, access }) => (access?.mode === 'w' || access?.mode === 'rw' ? [name] : []))
+}
+
+function fieldsOf(device: DeviceChapter): Field[] {
+  return device.config === undefined ? [] : fields(device, device.config.members, '', 0, undefined)
+}
+
+function fields(device: DeviceChapter, members: readonly Member[], prefix: string, start: number, around: Access): Field[] {
   return members.flatMap((member) => {
-    const { type, offset, size } = member
+    const { type, offset, size, reset } = member
     const access = member.access ?? around
-    if (type.kind === 'group') return entries(device, imports, type.members, prefix, start, access)
+    if (type.kind === 'group') return fields(device, type.members, prefix, start, access)
     if (member.reserved || offset === null || size === null || size === 0) return []
-    if (type.kind === 'union' && member.name === '') return entries(device, imports, type.arms, prefix, start, access)
+    if (type.kind === 'union' && member.name === '') return fields(device, type.arms, prefix, start, access)
     const name = member.name === '' ? bitsName(member) : identifier(member.name)
     if (type.kind === 'struct' && member.dims.length === 0) {
       const inner = device.needs.struct(type)
-      if (inner.role !== 'foreign') return entries(device, imports, inner.members, `${prefix}${name}.`, start + offset, access)
+      if (inner.role !== 'foreign') return fields(device, inner.members, `${prefix}${name}.`, start + offset, access)
     }
-    return [fieldEntry(device, imports, `${prefix}${name}`, start + offset, size, access)]
+    return [{ name: `${prefix}${name}`, offset: start + offset, width: size, access, reset }]
   })
 }
 
@@ -36,13 +53,14 @@ function bitsName({ type }: Member): string {
   return type.kind === 'bits' ? identifier(type.fields.find(({ name }) => name !== '')?.name ?? 'bits') : 'bytes'
 }
 
-function fieldEntry(device: DeviceChapter, imports: Imports, name: string, offset: number, width: number, access: Access): string {
+function fieldEntry(device: DeviceChapter, imports: Imports, { name, offset, width, access, reset }: Field): string {
   const { mode, when } = access ?? { mode: 'r' }
   return object([
     ['name', quote(name)],
     ['offset', String(offset)],
     ['width', String(width)],
     ['access', quote(mode)],
+    ['reset', reset === undefined ? undefined : numberCode(Number(reset))],
     ['writable', when && mode !== 'r' ? writable(device, imports, when) : undefined],
   ])
 }

@@ -1,6 +1,7 @@
 /** What the modules of one device chapter have in common: its messages with their parts, the names, and the scope of expressions. */
 import type { Chapter, Member, Message, Model, Queue, Struct } from '../../model.ts'
 import { className, identifier } from '../../names.ts'
+import { commentLines, docs } from '../code.ts'
 import { type MessageShape, messageShape } from '../parts.ts'
 import type { ExpressionScope } from '../wire/expression.ts'
 import type { Imports } from '../wire/imports.ts'
@@ -57,6 +58,21 @@ export class DeviceChapter {
     const empty = { name: '', chapter: this.chapter.name, given: [], members: [] } as unknown as Struct
     const scope: ExpressionScope = { needs: this.needs, imports, struct: struct ?? empty, members, context: 'context', own }
     return this.config ? { ...scope, config: this.config.members } : scope
+  }
+
+  /** What the program says, as members of a type. */
+  callerNames(): string[] {
+    return this.chapter.lets
+      .filter(({ value }) => value === undefined)
+      .map(({ name, default: byDefault }) => `readonly ${identifier(name)}${byDefault === undefined ? '' : '?'}: number`)
+  }
+
+  /** The option `caller`, documented; nothing where the program has nothing to say. */
+  callerMember(): string[] {
+    const names = this.callerNames()
+    if (names.length === 0) return []
+    const notes = this.chapter.lets.filter(({ value }) => value === undefined).map(({ name, doc }) => doc && `\`${identifier(name)}\`: ${doc}`)
+    return [...commentLines(docs('Values that only the program knows.', ...notes)), `readonly caller?: { ${names.join('; ')} }`]
   }
 
   /** Name of the table of a message. */

@@ -1,8 +1,9 @@
 /** The driver client: a method per request that returns a promise, and one per event that takes a handler. */
 import { identifier } from '../../names.ts'
-import { commentLines, docs } from '../code.ts'
+import { commentLines, docs, quote } from '../code.ts'
 import { citation } from '../wire/constants.ts'
 import type { Imports } from '../wire/imports.ts'
+import { writableFields } from './config-fields.ts'
 import type { DeviceChapter } from './device-chapter.ts'
 import { decidingPaths, membersOf } from './fields.ts'
 import type { NamedRequest } from './names.ts'
@@ -101,7 +102,10 @@ export class DriverEmitter {
   #make(): string[] {
     const { chapter, config } = this.#device
     const host = this.#imports.deviceType('DriverHost')
-    const options = this.#imports.deviceType('DeviceDriverOptions')
+    const caller = this.#device.callerMember()
+    const base = this.#imports.deviceType('DeviceDriverOptions')
+    const options = caller.length === 0 ? base : `${base} & { ${caller.at(-1)} }`
+    const written = writableFields(this.#device).map(quote)
     const name = config && this.#imports.class({ chapter: chapter.name, name: config.name }, '')
     return [
       '',
@@ -110,6 +114,19 @@ export class DriverEmitter {
       '}',
       ...(name
         ? ['', '/** The configuration space as it was read last. */', `override get config(): ${name} {`, `  return super.config as ${name}`, '}']
+        : []),
+      ...(written.length > 0
+        ? [
+            '',
+            '/**',
+            ' * Writes a field of the configuration space and reads the space again.',
+            ' *',
+            ' * @throws RangeError for a value that does not fit, or a field that may not be written with these features',
+            ' */',
+            `writeConfig(field: ${written.join(' | ')}, value: number | bigint | Uint8Array): void {`,
+            `  this.writeField(${this.#messages('configFields')}, field, value)`,
+            '}',
+          ]
         : []),
     ]
   }

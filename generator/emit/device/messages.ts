@@ -65,7 +65,7 @@ export class MessagesEmitter {
     if (!this.#usesContext) return []
     const { chapter, config } = this.#device
     this.#imports.deviceType('RequestContext')
-    const caller = chapter.lets.filter(({ value }) => value === undefined).map(({ name }) => `readonly ${identifier(name)}: number`)
+    const caller = this.#device.callerNames()
     const lines = [
       ...(config ? [`readonly config: ${this.#imports.class({ chapter: chapter.name, name: config.name }, '', true)}`] : []),
       ...(caller.length > 0 ? [`readonly caller: { ${caller.join('; ')} }`] : []),
@@ -220,6 +220,7 @@ export class MessagesEmitter {
     const text = object([
       ['create', closure(parameters, made)],
       ['suffix', String(suffix)],
+      ['outdated', looks || framed ? undefined : this.#outdated(class_)],
       ['usesHeader', looks ? 'true' : undefined],
       ['framedAt', framed && String(framed.offset)],
       ['sizeOf', (isVariable || framed) && !looks ? this.#sizeOf(class_, framed?.member, layout) : undefined],
@@ -233,6 +234,14 @@ export class MessagesEmitter {
     if (framed === undefined) return 'context'
     const name = `${identifier(framed.name)}_length`
     return `{ ...context, caller: { ${[...(caller.size > 1 ? ['...context.caller'] : []), `${name}: ${length}`].join(', ')} } }`
+  }
+
+  /** Says whether a layout was computed with another configuration. */
+  #outdated({ name, part, struct }: PartClass): string | undefined {
+    const paths = [...this.#device.needs.context(struct, part).config].map((path) => path.split('.').map(identifier).join('.'))
+    if (paths.length === 0) return undefined
+    const code = paths.map((path) => `$context.config.${path} !== context.config.${path}`).join(' || ')
+    return closure([`{ $layout: { $context } }: ${this.#type({ name })}`, `context: ${this.#contextType()}`], code)
   }
 
   #sizeOf(class_: PartClass, framed: Member | undefined, layout: (length: string) => string): string {

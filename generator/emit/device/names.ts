@@ -47,6 +47,7 @@ export const baseMembers: ReadonlySet<string> = new Set([
   'configLength',
   'request',
   'listen',
+  'writeConfig',
   'onConfigChange',
   'failure',
   'close',

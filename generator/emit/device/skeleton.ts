@@ -3,7 +3,7 @@
 import { nodes } from '../../evaluate.ts'
 import type { Message } from '../../model.ts'
 import { identifier } from '../../names.ts'
-import { commentLines, docs } from '../code.ts'
+import { commentLines, docs, numberCode, propertyName } from '../code.ts'
 import { citation } from '../wire/constants.ts'
 import type { Imports } from '../wire/imports.ts'
 import { dependence } from '../wire/needs.ts'
@@ -74,12 +74,19 @@ export class SkeletonEmitter {
     const { prefix, config, chapter } = this.#device
     const base = this.#imports.deviceType('RequestDeviceOptions')
     const comment = commentLines(docs(`Options of {@link ${prefix}Device}.`))
-    if (config === undefined) return [...comment, `export type ${prefix}DeviceOptions = ${base}`].join('\n')
-    const value = this.#imports.class({ chapter: chapter.name, name: config.name }, 'Value', true)
+    const caller = this.#device.callerNames()
+    if (config === undefined && caller.length === 0) return [...comment, `export type ${prefix}DeviceOptions = ${base}`].join('\n')
+    const value = config && this.#imports.class({ chapter: chapter.name, name: config.name }, 'Value', true)
+    const rest = config?.members.some(({ reset }) => reset !== undefined) ? 'have their values after reset or are zero' : 'are zero'
     return [
       ...comment,
       `export interface ${prefix}DeviceOptions extends ${base} {`,
-      ...indent(['/** What the configuration space holds at first; members that are not given are zero. */', `readonly config?: Partial<${value}>`]),
+      ...indent([
+        ...(value
+          ? [`/** What the configuration space holds at first; members that are not given ${rest}. */`, `readonly config?: Partial<${value}>`]
+          : []),
+        ...this.#device.callerMember(),
+      ]),
       '}',
     ].join('\n')
   }
@@ -120,9 +127,17 @@ export class SkeletonEmitter {
     const info = this.#imports.from('messages', this.#device.chapter.name, 'device')
     const space = this.#imports.device('ConfigSpace')
     const made = config
-      ? `new ${space}(${config}.encode(options.config ?? {}), ${this.#imports.from('messages', this.#device.chapter.name, 'configFields')}, new ${config}())`
+      ? `new ${space}(${config}.encode(${this.#firstConfig()}), ${this.#imports.from('messages', this.#device.chapter.name, 'configFields')}, new ${config}())`
       : `new ${space}(new Uint8Array(0))`
     return [`constructor(options: ${prefix}DeviceOptions = {}) {`, ...indent([`super(${info}, options, ${made})`]), '}']
+  }
+
+  /** The bytes of the configuration space at first, as a value. */
+  #firstConfig(): string {
+    const values = (this.#device.config?.members ?? []).flatMap(({ name, reset }) =>
+      reset === undefined ? [] : [`${propertyName(identifier(name))}: ${numberCode(reset)}`],
+    )
+    return values.length === 0 ? 'options.config ?? {}' : `{ ${values.join(', ')}, ...options.config }`
   }
 
   #method(named: NamedRequest): string[] {

@@ -93,7 +93,9 @@ function code(tree: Tree, scope: ExpressionScope): string {
     case 'queue':
       return `${scope.context}.queueSize`
     case 'caller':
-      return `${scope.context}.caller.${identifier(tree.name)}`
+      return tree.default === undefined
+        ? `${scope.context}.caller.${identifier(tree.name)}`
+        : `(${scope.context}.caller?.${identifier(tree.name)} ?? ${tree.default})`
     case 'index':
       return 'i'
     case 'field':

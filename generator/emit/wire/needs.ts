@@ -12,6 +12,8 @@ export interface ContextNeeds {
   queueSize: boolean
   /** Names of `let … caller` and lengths of framed members. */
   caller: Set<string>
+  /** Names that the program may say: those with a default. */
+  options: Set<string>
 }
 
 /** The loosest thing an expression depends on. */
@@ -58,7 +60,7 @@ export class Needs {
     const parts = entryOf(this.#context, struct)
     const known = parts.get(part)
     if (known) return known
-    const needs: ContextNeeds = { features: false, config: new Set(), queueSize: false, caller: new Set() }
+    const needs: ContextNeeds = { features: false, config: new Set(), queueSize: false, caller: new Set(), options: new Set() }
     parts.set(part, needs)
     const fixed = struct.role === 'config' || struct.role === 'registers'
     for (const member of this.members(struct, part)) this.#memberContext(member, needs, fixed)
@@ -85,6 +87,7 @@ export class Needs {
       needs.queueSize ||= nested.queueSize
       for (const path of nested.config) needs.config.add(path)
       for (const name of nested.caller) needs.caller.add(name)
+      for (const name of nested.options) needs.options.add(name)
     }
   }
 
@@ -95,13 +98,13 @@ export class Needs {
   #treeContext(node: Tree, needs: ContextNeeds): void {
     if (node.op === 'feature') needs.features = true
     if (node.op === 'queue') needs.queueSize = true
-    if (node.op === 'caller') needs.caller.add(node.name)
+    if (node.op === 'caller') (node.default === undefined ? needs.caller : needs.options).add(node.name)
     if (node.op === 'field' && node.from === 'config') needs.config.add(node.path.join('.'))
   }
 
   hasContext(struct: Struct, part: Part | undefined): boolean {
-    const { features, config, queueSize, caller } = this.context(struct, part)
-    return features || queueSize || config.size > 0 || caller.size > 0
+    const { features, config, queueSize, caller, options } = this.context(struct, part)
+    return features || queueSize || config.size > 0 || caller.size > 0 || options.size > 0
   }
 
   /** Of two-part structs only the part in which they stand counts. */

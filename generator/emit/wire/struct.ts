@@ -34,17 +34,27 @@ export class StructEmitter extends SizeOf {
   }
 
   protected contextType(withGiven: boolean): string | undefined {
-    const { features, config, queueSize, caller } = this.needs.context(this.struct, this.part)
+    const { features, config, queueSize, caller, options } = this.needs.context(this.struct, this.part)
     const parts: string[] = []
     if (this.hasLayout) {
       if (features) parts.push(`features: ${this.imports.runtimeType('FeatureSet')}`)
       if (config.size > 0) parts.push(`config: ${configType([...config])}`)
       if (queueSize) parts.push('queueSize: number')
-      if (caller.size > 0) parts.push(`caller: { ${[...caller].map((name) => `${identifier(name)}: number`).join('; ')} }`)
+      const names = [
+        ...[...caller].map((name) => `readonly ${identifier(name)}: number`),
+        ...[...options].map((name) => `readonly ${identifier(name)}?: number`),
+      ]
+      if (names.length > 0) parts.push(`caller${caller.size === 0 ? '?' : ''}: { ${names.join('; ')} }`)
     }
     if (withGiven && this.given.length === 0 && parts.length > 0) return `${this.name}Context`
     if (withGiven && this.given.length > 0) parts.push(`given: ${this.name}Given`)
     return parts.length === 0 ? undefined : `{ ${parts.map((part) => `readonly ${part}`).join('; ')} }`
+  }
+
+  /** True where nothing must be said for a layout. */
+  protected hasOnlyOptions(): boolean {
+    const { features, config, queueSize, caller, options } = this.needs.context(this.struct, this.part)
+    return !features && !queueSize && config.size === 0 && caller.size === 0 && options.size > 0
   }
 
   protected layoutSlots(): Slot[] {
@@ -160,8 +170,14 @@ export class StructEmitter extends SizeOf {
     const least = this.variable ? this.leastOfVariable() : 0
     return [
       ...compactStart(lines),
-      `return { $context: context, ${this.total()}: size${least === 0 ? '' : ` + ${least}`}${names.map((name) => `, ${name}`).join('')} }`,
+      `return { $context: ${this.frozenContext()}, ${this.total()}: size${least === 0 ? '' : ` + ${least}`}${names.map((name) => `, ${name}`).join('')} }`,
     ]
+  }
+
+  /** A layout keeps the configuration that it was computed with: places and lengths must agree, whatever is written there meanwhile. */
+  protected frozenContext(): string {
+    const { config } = this.needs.context(this.struct, this.part)
+    return config.size === 0 ? 'context' : `{ ...context, config: ${configCopy([...config])} }`
   }
 
   /** Under which name the layout has its length. */
@@ -280,7 +296,8 @@ export class StructEmitter extends SizeOf {
 
   protected staticMethods(context: string | undefined) {
     const name = this.name
-    const contextParameter = context === undefined ? [] : [{ name: 'context', type: context }]
+    const isOptional = context !== undefined && this.given.length === 0 && this.hasOnlyOptions()
+    const contextParameter = context === undefined ? [] : [{ name: 'context', type: context, ...(isOptional ? { initializer: '{}' } : {}) }]
     const cursor = `new ${name}(${[...(this.hasLayout ? [`${name}.layout(context)`] : []), ...(this.given.length > 0 ? ['context.given'] : [])].join(', ')})`
     const viewOf = this.imports.runtime('viewOf')
     const usesContext = cursor.includes('context')
@@ -299,7 +316,7 @@ export class StructEmitter extends SizeOf {
             {
               name: 'layout',
               isStatic: true,
-              parameters: [{ name: 'context', type: `${name}Context` }],
+              parameters: [{ name: 'context', type: `${name}Context`, ...(this.hasOnlyOptions() ? { initializer: '{}' } : {}) }],
               returnType: `${name}Layout`,
               statements: this.layoutStatements().join('\n'),
               ...docs('Computes the layout, once per negotiation.'),
@@ -485,20 +502,33 @@ export class StructEmitter extends SizeOf {
   }
 }
 
-function configType(paths: readonly string[]): string {
-  interface Node {
-    [name: string]: Node
-  }
-  const root: Node = {}
+interface ConfigNode {
+  [name: string]: ConfigNode
+}
+
+function configTree(paths: readonly string[]): ConfigNode {
+  const root: ConfigNode = {}
   for (const path of paths) {
     let node = root
     for (const step of path.split('.')) node = node[identifier(step)] ??= {}
   }
-  const print = (node: Node): string => {
+  return root
+}
+
+function configType(paths: readonly string[]): string {
+  const print = (node: ConfigNode): string => {
     const names = Object.keys(node)
-    return names.length === 0 ? 'number' : `{ ${names.map((name) => `readonly ${name}: ${print(node[name] as Node)}`).join('; ')} }`
+    return names.length === 0 ? 'number' : `{ ${names.map((name) => `readonly ${name}: ${print(node[name] as ConfigNode)}`).join('; ')} }`
   }
-  return print(root)
+  return print(configTree(paths))
+}
+
+function configCopy(paths: readonly string[]): string {
+  const print = (node: ConfigNode, from: string): string => {
+    const names = Object.keys(node)
+    return names.length === 0 ? from : `{ ${names.map((name) => `${name}: ${print(node[name] as ConfigNode, `${from}.${name}`)}`).join(', ')} }`
+  }
+  return print(configTree(paths), 'context.config')
 }
 
 function compactStart(lines: string[]): string[] {
