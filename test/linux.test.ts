@@ -311,6 +311,8 @@ structs:
     - table[mask + 1]: {type: le16, linux: {size: 2, why: One entry.}}
     - behind: be16
     - list[]: {linux: {size: 4, why: One element.}, struct: [a: le16, b: be16]}
+  sample_view:
+    - number: {union: [odd: {type: le16, linux: _, bits: [_: {width: 1, const: 1}, half: 15]}]}
   sample:
     - big: be32
     - bits: {type: le16, linux: packed_bits, bits: [low: 3, _: {width: 5, const: 9}, high: 7, reserved: reserved 1]}
@@ -335,6 +337,7 @@ const sampleHeader = `
 enum { SAMPLE_TWO = 2 };
 struct sample_choice { __le32 always; __le16 with_it; __be16 without_it; };
 struct sample_inner { __le16 a; __u8 b[2]; };
+struct sample_view { __le16 number; };
 struct sample {
   __be32 big;
   __le16 packed_bits;
@@ -364,7 +367,7 @@ describeWithHeaders('bytes', () => {
   async function compareSample(header: string): Promise<string[]> {
     writeFileSync(join(folder, 'linux/virtio_sample.h'), header)
     const report = await compareWithLinux(model, { headers: folder, seed, rounds: 6 })
-    expect(report.compared).toMatchObject({ structs: 4, rounds: 24 })
+    expect(report.compared).toMatchObject({ structs: 5, rounds: 30 })
     return report.mismatches.map(({ name, property }) => `${name} ${property}`)
   }
 

@@ -213,7 +213,7 @@ class Builder {
     const { type } = member
     if (type.kind !== 'union') return
     const c = this.#cName(member, place)
-    if (type.by || type.arms.some((arm) => arm.when)) this.#sample.steered = true
+    if (type.by || type.arms.some((arm) => arm.when || hasFixedBits(arm))) this.#sample.steered = true
     const arms = type.arms.filter((arm) => c !== null && arm.linux.name !== null)
     for (let attempt = 0; attempt < arms.length; attempt++) {
       const arm = arms[(this.#round + attempt) % arms.length] as Member
@@ -246,6 +246,11 @@ class Builder {
 
 function elementSize({ type }: Member): number | undefined {
   return type.kind === 'integer' ? type.bytes : type.kind === 'struct' ? (type.size ?? undefined) : undefined
+}
+
+/** True of a view that other bytes do not have. */
+function hasFixedBits({ type }: Member): boolean {
+  return type.kind === 'bits' && type.fields.some((field) => field.const !== undefined)
 }
 
 /** `zones[1].z_cap` */
