@@ -10,6 +10,7 @@ import {
   areaOf,
   declarationAt,
   evaluated,
+  evaluatedIfKnown,
   findField,
   groupScope,
   holds,
@@ -46,9 +47,21 @@ export interface Fixed {
   bits?: bigint
 }
 
-/** Values of a struct in a context, of one part of it where it has two; some fields of it may be given. */
-export function arbitraryValue(model: Model, struct: Struct, context: CodecContext, part?: Part, fixed: readonly Fixed[] = []): fc.Arbitrary<Plain> {
-  return fc.gen().map((random) => new Maker(model, context, random, fixed).whole(struct, part))
+/**
+ * Values of a struct in a context, of one part of it where it has two.
+ *
+ * @param fixed - fields that are given
+ * @param isInRange - numbers keep the ranges that the description gives, as far as lengths allow
+ */
+export function arbitraryValue(
+  model: Model,
+  struct: Struct,
+  context: CodecContext,
+  part?: Part,
+  fixed: readonly Fixed[] = [],
+  isInRange = false,
+): fc.Arbitrary<Plain> {
+  return fc.gen().map((random) => new Maker(model, context, random, fixed, isInRange).whole(struct, part))
 }
 
 /** Contexts in which a struct can be read and written: some of the features, values of the configuration space, what is given and what the program knows. */
@@ -144,14 +157,16 @@ class Maker {
   readonly #hints: Hints
   readonly #made = new Set<Leaf>()
   readonly #wanted: readonly Fixed[]
+  readonly #isInRange: boolean
   /** What is given, by the member or bit-field. */
   readonly #fixed = new Map<object, Fixed>()
 
-  constructor(model: Model, context: CodecContext, random: Random, fixed: readonly Fixed[] = []) {
+  constructor(model: Model, context: CodecContext, random: Random, fixed: readonly Fixed[] = [], isInRange = false) {
     this.#session = new Session(model, context)
     this.#random = random
     this.#hints = hintsOf(model)
     this.#wanted = fixed
+    this.#isInRange = isInRange
   }
 
   whole(struct: Struct, part: Part | undefined): Plain {
@@ -254,7 +269,7 @@ class Maker {
     const { type } = member
     switch (type.kind) {
       case 'integer':
-        return this.#integer(member, type)
+        return this.#integer(member, type, scope)
       case 'struct': {
         const struct = this.#session.struct(type)
         return this.#struct(struct, outerOf(member, struct, scope), room)
@@ -276,14 +291,20 @@ class Maker {
 
   // --- numbers ------------------------------------------------------------------------------------------------------------------------------
 
-  #integer(member: Member, type: IntegerType): number | bigint {
+  #integer(member: Member, type: IntegerType, scope: MakerScope): number | bigint {
     const isBig = isBigint(member)
     const most = type.bytes === 8 && !isBig ? BigInt(Number.MAX_SAFE_INTEGER) : (1n << BigInt(type.bytes * 8)) - 1n
     const value =
       member.const === undefined
-        ? this.#number(most, this.#hints.get(member), enumBits(this.#session.model, { member }), this.#fixed.get(member))
+        ? this.#ranged(member, this.#number(most, this.#hints.get(member), enumBits(this.#session.model, { member }), this.#fixed.get(member)), scope)
         : BigInt(member.const)
     return isBig ? value : Number(value)
+  }
+
+  #ranged({ range }: Member, value: bigint, scope: MakerScope): bigint {
+    if (!this.#isInRange || range === undefined) return value
+    const [least = 0n, most = 0n] = range.map((bound) => evaluatedIfKnown(bound, scope))
+    return value < least ? least : value > most ? most : value
   }
 
   #bits(member: Member, scope: MakerScope): void {
