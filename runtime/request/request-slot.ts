@@ -157,10 +157,12 @@ export class RequestSlot implements RequestParts {
     }
     if (total < reply.$minimum) return false
     const least = this.#place(reply, reply.$minimum).$size
+    // The header says how long it is: nothing is reserved that the buffer has no room for.
+    if (total < least || least > Math.max(limit, reply.$minimum)) return false
     const isOpen = !payload && this.#place(reply, Math.max(least, Math.min(total, limit))).$size !== least
     const length = isOpen ? Math.min(total, Math.max(limit, least)) : least
     // Members at the end of the part leave no bytes between that nobody has a name for.
-    if (total < length || (!payload && !isOpen && layout.suffix > 0 && total !== length)) return false
+    if (!payload && !isOpen && layout.suffix > 0 && total !== length) return false
     this.reply = this.#place(reply, length)
     this.#suffix = layout.suffix
     this.replyLength = length
