@@ -5,6 +5,7 @@
 import { MmioDevice } from 'virtgen/mmio'
 import { type DeviceRequest, GuestMemory, type Outcome, PARKED, type Violation, type ViolationKind, type VirtioDevice } from 'virtgen/runtime'
 import { BlkDevice, type BlkGetIdRequest, type BlkReadRequest, type BlkWriteRequest } from 'virtgen/skeleton/blk'
+import { CryptoDevice } from 'virtgen/skeleton/crypto'
 import { EntropyDevice, type EntropyReadRequest } from 'virtgen/skeleton/entropy'
 import {
   VIRTIO_BLK_F_DISCARD,
@@ -18,6 +19,13 @@ import {
   VirtioBlkReqHeader,
 } from 'virtgen/wire/blk'
 import { ACKNOWLEDGE, DEVICE_NEEDS_RESET, DRIVER, DRIVER_OK, FEATURES_OK, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_VERSION_1 } from 'virtgen/wire/content'
+import {
+  VIRTIO_CRYPTO_ERR,
+  VIRTIO_CRYPTO_HASH,
+  VIRTIO_CRYPTO_HASH_DESTROY_SESSION,
+  VIRTIO_CRYPTO_OK,
+  VIRTIO_CRYPTO_SERVICE_HASH,
+} from 'virtgen/wire/crypto'
 import { VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_NEXT, VIRTQ_DESC_F_WRITE, VirtqDesc } from 'virtgen/wire/split-ring'
 import { virtio_mmio } from 'virtgen/wire/transport-mmio'
 import { beforeEach, describe, expect, it } from 'vitest'
@@ -85,7 +93,7 @@ class Guest {
     return this.slot.read(virtio_mmio.Status.offset, 4)
   }
 
-  start(features: readonly number[] = [], size = queueSize): void {
+  start(features: readonly number[] = [], size = queueSize, queue = 0): void {
     this.set('Status', 0)
     this.set('Status', ACKNOWLEDGE | DRIVER)
     for (const word of [0, 1]) {
@@ -95,7 +103,7 @@ class Guest {
     }
     this.set('Status', ACKNOWLEDGE | DRIVER | FEATURES_OK)
     const { descriptorArea, driverArea, deviceArea } = this.ring.setup
-    this.set('QueueSel', 0)
+    this.set('QueueSel', queue)
     this.set('QueueSize', size)
     this.set('QueueDescLow', descriptorArea)
     this.set('QueueDriverLow', driverArea)
@@ -104,8 +112,8 @@ class Guest {
     this.set('Status', ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK)
   }
 
-  notify(): void {
-    this.set('QueueNotify', 0)
+  notify(queue = 0): void {
+    this.set('QueueNotify', queue)
   }
 
   /** Puts a request header at a place of its own; gives its address. */
@@ -391,5 +399,69 @@ describe('three hundred parked requests', () => {
     }
     expect(memory.resolve(0, 1 << 20)).toEqual(before)
     expect([guest.violations, guest.errors]).toEqual([[], []])
+  })
+})
+
+describe('replies whose length or layout the driver chooses', () => {
+  class Hasher extends CryptoDevice {
+    calls = 0
+    protected override hash(): Outcome {
+      this.calls++
+    }
+    protected override createHashSession(): Outcome {}
+    protected override destroyHashSession(): Outcome {
+      this.calls++
+    }
+  }
+
+  let hasher: Hasher
+
+  function start(queue: number): void {
+    hasher = new Hasher({ config: { max_dataqueues: 1, crypto_services: 1 << VIRTIO_CRYPTO_SERVICE_HASH }, queueSize })
+    guest = new Guest(memory, hasher, areas.blk)
+    guest.start([], queueSize, queue)
+  }
+
+  /** Sends little-endian words; 0xee is what the device leaves alone. */
+  function send(queue: number, words: readonly number[], length: number, room: number): void {
+    const bytes = new Uint8Array(length)
+    const view = new DataView(bytes.buffer)
+    for (const [index, word] of words.entries()) view.setUint32(index * 4, word, true)
+    memory.write(headers, bytes)
+    memory.write(payloads, new Uint8Array(room).fill(0xee))
+    guest.ring.chain(
+      [0, 1],
+      [
+        { address: headers, length },
+        { address: payloads, length: room, writable: true },
+      ],
+    )
+    guest.ring.offer(0)
+    guest.notify(queue)
+    expect([guest.violations, guest.errors, guest.ring.usedIndex]).toEqual([[], [], 1])
+  }
+
+  it.each([
+    [16, 17, VIRTIO_CRYPTO_OK],
+    [17, 17, VIRTIO_CRYPTO_ERR],
+    [0xffff_ffff, 17, VIRTIO_CRYPTO_ERR],
+    [0xf000_0000, 0x1_0000, VIRTIO_CRYPTO_ERR],
+    [0x1_0001, 0x1_0002, VIRTIO_CRYPTO_ERR],
+  ])('%i bytes are asked for in room for %i', (length, room, status) => {
+    start(0)
+    const before = process.memoryUsage().arrayBuffers
+    send(0, [VIRTIO_CRYPTO_HASH, 0, 0, 0, 0, 0, 0, length], 72, room)
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(1 << 20)
+    expect([guest.byte(payloads + room - 1), hasher.calls]).toEqual([status, status === VIRTIO_CRYPTO_OK ? 1 : 0])
+  })
+
+  it.each([
+    [72, VIRTIO_CRYPTO_OK],
+    [71, VIRTIO_CRYPTO_ERR],
+    [73, VIRTIO_CRYPTO_ERR],
+  ])('a request of %i bytes has a shorter reply than others of its queue, also when it is refused', (length, status) => {
+    start(1)
+    send(1, [VIRTIO_CRYPTO_HASH_DESTROY_SESSION], length, 1)
+    expect([guest.byte(payloads), hasher.calls]).toEqual([status, status === VIRTIO_CRYPTO_OK ? 1 : 0])
   })
 })

@@ -1,7 +1,7 @@
 /** Where the result of a request is written, and its values for success and failure. */
 import type { StatusAst } from '../ast.ts'
 import { didYouMean } from '../diagnostic.ts'
-import type { Status } from '../model.ts'
+import type { Reference, Status } from '../model.ts'
 import type { Path } from '../source.ts'
 import type { Layouts } from './layouts.ts'
 import type { Frame, MessageTask, RequestTask } from './messages.ts'
@@ -40,7 +40,8 @@ export class StatusResolver {
   }
 
   /** What a request says of its own status, in place of that of its message. */
-  ofRequest({ ast, path }: RequestTask, { chapter, ast: message }: MessageTask, writable: Shape): Partial<Status> | undefined {
+  ofRequest(task: RequestTask, { chapter, ast: message }: MessageTask, writable: Shape): Partial<Status> | undefined {
+    const { ast, path } = task
     if (ast.status === undefined && ast.ok === undefined) return undefined
     const text = ast.status?.field ?? message.status?.field
     if (text === undefined) {
@@ -53,10 +54,21 @@ export class StatusResolver {
     const status: Partial<Status> = ast.status ? this.#values(ast.status, [...path, 'status'], chapter, field) : {}
     const ok = ast.ok === undefined ? undefined : this.#layouts.expressions.selector(ast.ok, [...path, 'ok'], chapter, field)
     if (ok) status.ok = ok
+    if (status.error) this.#checkOwnError(text.split('.'), status.error, task, chapter)
     if (ast.ok === undefined && ast.status?.ok === undefined && message.status === undefined) {
       chapter.report('missing-key', [...path, 'status'], '`status` needs `ok`, the value for success', undefined, 'key')
     }
     return status
+  }
+
+  /** A refusal is the whole reply of such a request: nothing else is known of where its status stands. */
+  #checkOwnError([first = '']: readonly string[], error: Reference, { entries: { writable }, path }: RequestTask, chapter: ChapterScope): void {
+    const [only, ...others] = writable
+    const member = only?.[first]
+    const type = typeof member === 'string' ? member : member?.type
+    if (type === error.name && others.length === 0) return
+    const hint = 'an `error` of a request is the struct of its only device-writable member'
+    chapter.report('wrong-operand', [...path, 'status', 'error'], `"${error.name}" is not the reply of this request`, hint)
   }
 
   #checkField(text: string, field: FieldInfo | undefined, path: Path, chapter: ChapterScope, writable: Shape): boolean {

@@ -110,7 +110,7 @@ export class PendingRequest implements ClientBuffer {
       this.release(served)
       return undefined
     }
-    const layout = this.#message.reply ?? this.#info.reply
+    const layout = this.#info.refusal ?? this.#message.reply ?? this.#info.reply
     if (status !== undefined && layout !== undefined && layout.usesHeader === undefined) {
       const least = layout.create(this.#context, 0, undefined).$minimum
       const reply = written < least ? undefined : this.#copyReply(layout, least)

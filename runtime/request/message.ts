@@ -97,6 +97,8 @@ export interface RequestInfo {
   readonly header?: LayoutInfo
   /** Device-writable part; absent likewise. */
   readonly reply?: LayoutInfo
+  /** What a refusal has in place of the reply of the message. */
+  readonly refusal?: LayoutInfo
   /** Payload in the device-readable part. */
   readonly readable?: PayloadInfo
   /** Payload in the device-writable part. */

@@ -244,7 +244,8 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
     const info = slot.info.status ?? message?.status
     if (info && slot.reply) {
       const value = status ?? info.ok
-      if (info.shrinks && message?.reply && value !== info.ok) slot.shrink(message.reply)
+      const refusal = slot.info.refusal ?? message?.reply
+      if (info.shrinks && refusal && value !== info.ok) slot.shrink(refusal)
       info.set(slot.reply, value)
     }
     slot.chain.complete(slot.writeReply())
@@ -278,7 +279,7 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
       return
     }
     const info = known?.status ?? message.status
-    const layout = message.reply ?? known?.reply
+    const layout = known?.refusal ?? message.reply ?? known?.reply
     if (info && status !== undefined && layout && slot.prepareRefusal(layout) && slot.reply) {
       this.#echo(slot, message)
       info.set(slot.reply, status)

@@ -108,6 +108,7 @@ export class MessagesEmitter {
       ['readable', this.#payload(readable)],
       ['writable', this.#payload(writable)],
       ['spans', this.#spans(named)],
+      ['refusal', request.status?.error && this.#layout(writable)],
       ['replyOptional', request.replyOptional && 'true'],
       ['restIgnored', request.restIgnored && 'true'],
       ['check', message.kind === 'requests' ? this.#check(readable.class) : undefined],
