@@ -2,7 +2,7 @@
 import * as fc from 'fast-check'
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { describe, expect, test } from 'vitest'
-import { NetDriver, type NetReceiveEvent } from '../generated/driver/net.ts'
+import { NetDriver, type NetPacketEvent } from '../generated/driver/net.ts'
 import { NetDevice } from '../generated/skeleton/net.ts'
 import { VIRTIO_NET_F_MRG_RXBUF } from '../generated/wire/net.ts'
 import type { DeviceQueue, QueueState } from '../runtime/queue.ts'
@@ -15,7 +15,7 @@ class Card extends NetDevice {
   override transmit(): void {}
   receive(packet: Uint8Array, flags = 0): number | undefined {
     // What the author says of num_buffers does not count.
-    return this.sendReceive(receiveq1, { hdr: { flags, num_buffers: 77 } as never }, packet)
+    return this.sendPacket(receiveq1, { hdr: { flags, num_buffers: 77 } as never }, packet)
   }
   get queue(): DeviceQueue {
     return this.host?.queue(receiveq1) as DeviceQueue
@@ -35,8 +35,8 @@ async function connected(eventBufferSize: number, mergeable = true, cuts?: (leng
     options: { eventBufferSize },
     ...(cuts ? { cuts } : {}),
   })
-  const received: NetReceiveEvent[] = []
-  line.driver.onReceive((event) => received.push(event))
+  const received: NetPacketEvent[] = []
+  line.driver.onPacket((event) => received.push(event))
   const posted = async (): Promise<void> => {
     for (let i = 0; i < 4; i++) await Promise.resolve()
   }
@@ -127,13 +127,13 @@ describe('a device that lies about the number of buffers is given up', () => {
     chain?.complete(bytes.length)
     await posted()
     expect(received).toEqual([])
-    expect(line.driver.failure?.message).toBe(`the device broke the rules: receive: ${count} buffers of 8`)
+    expect(line.driver.failure?.message).toBe(`the device broke the rules: packet: ${count} buffers of 8`)
   })
 
   test('and one that uses a buffer without a header', async () => {
     const { card, line, posted } = await connected(64)
     card.queue.next()?.complete(0)
     await posted()
-    expect(line.driver.failure?.message).toBe('the device broke the rules: receive: the device wrote 0 bytes, the event has 12')
+    expect(line.driver.failure?.message).toBe('the device broke the rules: packet: the device wrote 0 bytes, the event has 12')
   })
 })
