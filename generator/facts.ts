@@ -222,7 +222,7 @@ function addFields(model: Model, fields: FieldFact[], member: Member, place: Pla
 }
 
 function fieldFact(member: Member, name: string, offset: number | null, part: string | undefined, when: string | undefined): FieldFact {
-  const declared = /^(\w+)\s+[\w-]+((?:\[[^\]]*\])*)$/.exec(member.spec ?? '')
+  const declared = /^(?:struct\s+)?(\w+)\s+[\w-]+((?:\[[^\]]*\])*)$/.exec(member.spec ?? '')
   const fact: FieldFact = { name, type: declared?.[1] ?? typeName(member.type), offset, size: member.size }
   const dims = member.dims.map(dimFact)
   if (declared?.[2]) dims.splice(0, dims.length, ...[...declared[2].matchAll(/\[([^\]]*)\]/g)].map((match) => numberOrText(match[1] as string)))

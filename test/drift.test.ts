@@ -56,6 +56,26 @@ describe('a text that was doctored', () => {
       ['~ field virtio_lamp_config.colours: offset 4 → 0'],
     ],
     ['a longer array', [replaced('lamp', 'colours[4]', 'colours[8]')], ['~ field virtio_lamp_config.colours: length [4] → [8]']],
+    [
+      'an array with another length',
+      [replaced('lamp', 'name[length]', 'name[length - 2]')],
+      ['~ field virtio_lamp_name.name: length [length] → [length - 2]'],
+    ],
+    [
+      'a condition of two features',
+      [replaced('lamp', 'Only if VIRTIO_LAMP_F_COLOUR negotiated', 'Only if VIRTIO_LAMP_F_COLOUR or VIRTIO_LAMP_F_SENSOR negotiated')],
+      ['~ field virtio_lamp_config.colours: condition VIRTIO_LAMP_F_COLOUR → VIRTIO_LAMP_F_COLOUR or VIRTIO_LAMP_F_SENSOR'],
+    ],
+    [
+      'a sentence about a field',
+      [replaced('lamp', 'The field \\field{mode} takes', 'The field \\field{mode} only exists if VIRTIO_LAMP_F_SENSOR is set.\nIt takes')],
+      ['~ field virtio_lamp_config.mode: condition none → VIRTIO_LAMP_F_SENSOR'],
+    ],
+    [
+      'a feature that is about a field',
+      [replaced('lamp', 'The colour can be set.', 'The colour can be set. Configuration field \\field{mode} is valid.')],
+      ['~ field virtio_lamp_config.mode: condition none → VIRTIO_LAMP_F_COLOUR'],
+    ],
     ['an array that became open', [replaced('lamp', 'colours[4]', 'colours[]')], ['~ field virtio_lamp_config.colours: length [4] → []']],
     [
       'other bits',
@@ -202,7 +222,7 @@ describe('a text that was doctored', () => {
     expect(Object.fromEntries(countsOf(report.differences))).toEqual({
       'missing feature': 2,
       'missing constant': 7,
-      'missing struct': 2,
+      'missing struct': 3,
       'missing queue': 2,
     })
     const text = report.chapters.missing[0]?.snippet as string

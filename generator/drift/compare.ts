@@ -1,7 +1,7 @@
 /** Compares two sets of facts: ours, which the YAML says, and those of another source. */
 import type { Facts } from '../facts.ts'
 import { constantDifferences } from './constants.ts'
-import { type Difference, Findings, featuresOf, isExpected, namesOtherFeatures } from './findings.ts'
+import { type Difference, Findings, featuresOf, isExpected, isOtherCondition } from './findings.ts'
 import { byScopeAndName, paired, renamed } from './pairs.ts'
 import { structDifferences } from './structs.ts'
 
@@ -51,7 +51,7 @@ function featureDifferences({ ours, theirs }: Sources): Difference[] {
   for (const [own, other] of pairs) {
     found.compare(own, other, 'value', `bit ${own.bit}`, `bit ${other.bit}`)
     found.compare(own, other, 'legacy', String(own.legacy ?? false), String(other.legacy ?? false))
-    if (other.requires !== undefined && namesOtherFeatures(own.requires, other.requires))
+    if (other.requires !== undefined && isOtherCondition(own.requires, other.requires))
       found.changed(own, other, 'requires', own.requires ?? 'nothing', other.requires)
   }
   const names = renamed(missing, extra, (one, two) => one.scope === two.scope && one.bit === two.bit)
@@ -68,7 +68,7 @@ function queueDifferences({ ours, theirs, together }: Sources): Difference[] {
     found.compare(own, other, 'value', `index ${own.index}`, `index ${other.index}`)
     // "Other queues only exist if …" names none of them.
     const isStated = (feature: string): boolean => !together || together(own.scope, feature, 'queues') || together(own.scope, feature, own.name)
-    if (other.when === undefined ? !featuresOf(own.when).every(isStated) : namesOtherFeatures(own.when, other.when))
+    if (other.when === undefined ? !featuresOf(own.when).every(isStated) : isOtherCondition(own.when, other.when))
       found.changed(own, other, 'condition', own.when ?? 'none', other.when ?? 'none')
   }
   const names = renamed(missing, extra, (one, two) => one.scope === two.scope && one.index === two.index)

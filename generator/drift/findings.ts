@@ -72,10 +72,14 @@ export function isExpected(fact: FactOrigin & { name: string }): boolean {
   return fact.source === undefined && !/^[a-z]/.test(fact.name)
 }
 
-/** Whether two conditions name other features. */
-export function namesOtherFeatures(one: string | undefined, other: string | undefined): boolean {
+/** Whether two conditions name other features, one of them denies what the other says, or one says `and` where the other says `or`. */
+export function isOtherCondition(one: string | undefined, other: string | undefined): boolean {
   const names = (text: string | undefined): string => [...new Set(featuresOf(text))].sort().join(' ')
-  return names(one) !== names(other)
+  const words = (text: string | undefined): string => [...new Set(text?.match(/\b(?:and|or)\b/g) ?? [])].join(' ')
+  const denies = (text: string | undefined): boolean => /\bnot\b/.test(text ?? '')
+  // Which of several words binds what is more than a sentence says.
+  const areSimple = [one, other].every((text) => !words(text).includes(' '))
+  return names(one) !== names(other) || denies(one) !== denies(other) || (areSimple && words(one) !== words(other))
 }
 
 export function featuresOf(condition: string | undefined): string[] {

@@ -1,7 +1,7 @@
 /** Structs and their fields. */
 import type { Facts, FieldFact } from '../facts.ts'
 import type { Sources } from './compare.ts'
-import { type Difference, Findings, featuresOf, namesOtherFeatures } from './findings.ts'
+import { type Difference, Findings, featuresOf, isOtherCondition } from './findings.ts'
 import { byScopeAndName, paired, renamed } from './pairs.ts'
 
 type Struct = Facts['structs'][number]
@@ -83,7 +83,7 @@ function fieldDifferences(own: Struct, other: Struct, { values, together }: Know
     if (!hasSameLength(here, there)) found.changed(here, there, 'length', shownLength(here), shownLength(there))
     found.compare(here, there, 'bits', shownBits(here), shownBits(there))
     if (there.part !== undefined) found.compare(here, there, 'direction', here.part ?? 'either', there.part)
-    if (there.when === undefined ? !isStated(here, own.name, together) : namesOtherFeatures(here.when, there.when))
+    if (there.when === undefined ? !isStated(here, own.name, together) : isOtherCondition(here.when, there.when))
       found.changed(here, there, 'condition', here.when ?? 'none', there.when ?? 'none')
   }
   // What is inserted or has another size moves the rest: a place is only worth a word where nothing else explains it.
@@ -129,13 +129,25 @@ function withNumbers(fields: readonly FieldFact[], values: ReadonlyMap<string, n
   })
 }
 
-/** The same number of elements, or a length that varies on both sides. */
+/** The same lengths; an array that is open in the text may have a length in the description. */
 function hasSameLength(own: FieldFact, other: FieldFact): boolean {
   const [one, two] = [lengthsOf(own), lengthsOf(other)]
-  // The size of a struct of another specification is no number there.
-  const isOpen = (count: number | string | undefined, instead: number | string | undefined): boolean =>
-    typeof count === 'string' && (typeof instead === 'string' || count.includes('sizeof'))
-  return one.length === two.length && one.every((count, index) => count === two[index] || isOpen(count, two[index]) || isOpen(two[index], count))
+  return one.length === two.length && one.every((count, index) => isSameCount(count, two[index] as number | string))
+}
+
+function isSameCount(own: number | string, other: number | string): boolean {
+  if (typeof other === 'number') return own === other
+  // The size of a struct of another specification has no number in this one.
+  if (typeof own === 'number') return other.includes('sizeof')
+  return other === '' || simplified(own) === simplified(other)
+}
+
+/** `config.x` is `x` in the text, `queue.size` the "Queue Size". */
+function simplified(length: string): string {
+  return length
+    .replaceAll(/\bstruct\s+|\bconfig\./g, '')
+    .replaceAll(/queue\.size|Queue Size/g, 'queue_size')
+    .replaceAll(/\s+/g, '')
 }
 
 function lengthsOf({ count }: FieldFact): (number | string)[] {

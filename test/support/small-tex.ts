@@ -76,6 +76,11 @@ struct virtio_lamp_request {
         /* Device-writable part */
         u8 status;
 };
+
+struct virtio_lamp_name {
+        le16 length;
+        char name[length];
+};
 \end{lstlisting}
 
 \begin{tabularx}{\textwidth}{ |l||l|X| }
@@ -130,6 +135,10 @@ structs:
       - deadline: {type: le64, unit: ns}
     writable:
       - status: {type: u8, enum: virtio_lamp_status}
+  virtio_lamp_name:
+    fields:
+      - length: le16
+      - name[length]: char
 queues:
   - lightq: {index: 0}
   - sensorq: {index: 1, when: VIRTIO_LAMP_F_SENSOR}
