@@ -9,6 +9,7 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const floors: Readonly<Record<string, number>> = {
   wire: 1,
   'generated/wire': 2,
+  'generated/parts': 3,
   runtime: 3,
   'generated/messages': 4,
   'generated/skeleton': 4,
@@ -25,7 +26,7 @@ const entries: readonly [RegExp, string][] = [
   [/^virtgen\/codegen\/v1\/wire$/, 'wire'],
   [/^virtgen\/codegen\/v1\/device$/, 'runtime'],
   [/^virtgen\/(?:runtime|mmio)$/, 'runtime'],
-  [/^virtgen\/(wire|messages|skeleton|driver)\//, 'generated/$1'],
+  [/^virtgen\/(wire|parts|messages|skeleton|driver)\//, 'generated/$1'],
 ]
 
 interface Import {
@@ -105,7 +106,7 @@ describe('floors', () => {
 
   test('generated code imports the contract and other generated code, nothing else', () => {
     const others = imports.filter(
-      (each) => each.file.startsWith('generated/') && !/^virtgen\/(codegen\/v1|wire|messages|skeleton|driver)\//.test(each.specifier),
+      (each) => each.file.startsWith('generated/') && !/^virtgen\/(codegen\/v1|wire|parts|messages|skeleton|driver)\//.test(each.specifier),
     )
     expect(others.map(describeImport)).toEqual([])
   })

@@ -8,18 +8,13 @@ import * as blk from 'virtgen/messages/blk'
 import * as console_ from 'virtgen/messages/console'
 import * as entropy from 'virtgen/messages/entropy'
 import {
-  VIRTIO_BLK_F_MQ,
-  VIRTIO_BLK_F_ZONED,
-  VIRTIO_BLK_T_BARRIER,
-  VIRTIO_BLK_T_IN,
-  VIRTIO_BLK_T_OUT,
-  VirtioBlkConfig,
   VirtioBlkReqDiscardHeader,
   VirtioBlkReqHeader,
   VirtioBlkReqReply,
   VirtioBlkReqScsiCmdHeader,
   VirtioBlkReqZoneReportReply,
-} from 'virtgen/wire/blk'
+} from 'virtgen/parts/blk'
+import { VIRTIO_BLK_F_MQ, VIRTIO_BLK_F_ZONED, VIRTIO_BLK_T_BARRIER, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT, VirtioBlkConfig } from 'virtgen/wire/blk'
 import { VIRTIO_CONSOLE_F_MULTIPORT, VirtioConsoleConfig } from 'virtgen/wire/console'
 import { describe, expect, test } from 'vitest'
 import { DeviceChapter } from '../generator/emit/device/device-chapter.ts'
@@ -450,6 +445,7 @@ const strictProject = {
       'virtgen/codegen/v1/wire': ['../../wire/index.ts'],
       'virtgen/codegen/v1/device': ['../../runtime/codegen.ts'],
       'virtgen/wire/*': ['../../generated/wire/*.ts'],
+      'virtgen/parts/*': ['../../generated/parts/*.ts'],
       'virtgen/messages/*': ['../../generated/messages/*.ts'],
     },
   },

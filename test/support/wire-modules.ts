@@ -1,5 +1,5 @@
 /** The generated classes of a model by struct, and their contexts: how tests call generated code for any struct. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { type CodecContext, encodeStruct } from '../../generator/codec.ts'
@@ -26,8 +26,10 @@ export async function loadWire(model: Model): Promise<WireModules> {
   for (const { path, text } of emitAll(model, { chapters: 'extension' })) writeIfChanged(`test/generated/${path}`, text)
   const modules = new Map<string, Module>()
   for (const { name, builtin } of model.chapters) {
-    const folder = builtin ? '../../generated/wire' : '../generated/wire'
-    modules.set(name, (await import(/* @vite-ignore */ `${folder}/${name}.ts`)) as Module)
+    const root = builtin ? 'generated' : 'test/generated'
+    const files = ['wire', 'parts'].map((folder) => `${root}/${folder}/${name}.ts`).filter((file) => existsSync(file))
+    const loaded = await Promise.all(files.map((file) => import(/* @vite-ignore */ `../../${file}`) as Promise<Module>))
+    modules.set(name, Object.assign({}, ...loaded))
   }
   return new WireModules(model, modules)
 }

@@ -167,12 +167,12 @@ export class MessagesEmitter {
 
   /** Name of a class, to make one. */
   #class({ name }: PartClass): string {
-    return this.#imports.from('wire', this.#device.chapter.name, name)
+    return this.#imports.part(this.#device.chapter.name, name)
   }
 
   /** Name of a class as a type. */
   #type({ name }: { name: string }): string {
-    return this.#imports.from('wire', this.#device.chapter.name, name, true)
+    return this.#imports.part(this.#device.chapter.name, name, true)
   }
 
   /** A condition may ask for members of the frame; without one it does not hold. */

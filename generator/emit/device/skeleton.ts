@@ -67,7 +67,7 @@ export class SkeletonEmitter {
   }
 
   #wire(name: string): string {
-    return this.#imports.from('wire', this.#device.chapter.name, name, true)
+    return this.#imports.part(this.#device.chapter.name, name, true)
   }
 
   #options(): string {

@@ -21,7 +21,7 @@ export function remainingType(
 ): string | undefined {
   const { model, needs, chapter } = device
   const settled = decided.filter((path) => flagBits(model, needs, members, path) === undefined)
-  return remaining(device, imports, () => imports.from('wire', chapter.name, `${name}Value`, true), settled, members)
+  return remaining(device, imports, () => imports.part(chapter.name, `${name}Value`, true), settled, members)
 }
 
 function remaining(
@@ -63,7 +63,7 @@ export function replyType(
   const only = struct && second !== undefined && valueNames(struct.members).every((each) => each === identifier(second))
   if (first !== undefined && (second === undefined || only)) omitted.add(identifier(first))
   const rest = valueNames(members).filter((each) => !omitted.has(each))
-  return rest.length === 0 ? undefined : omit(imports.from('wire', device.chapter.name, `${name}Value`, true), omitted, undefined)
+  return rest.length === 0 ? undefined : omit(imports.part(device.chapter.name, `${name}Value`, true), omitted, undefined)
 }
 
 function omit(type: string, names: ReadonlySet<string>, around: string | undefined): string {

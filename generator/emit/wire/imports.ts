@@ -8,7 +8,7 @@ export const contract = 'virtgen/codegen/v1/wire'
 export const deviceContract = 'virtgen/codegen/v1/device'
 
 /** Folders of generated modules, one module per chapter in each. */
-export type Folder = 'wire' | 'messages' | 'skeleton' | 'driver'
+export type Folder = 'wire' | 'parts' | 'messages' | 'skeleton' | 'driver'
 
 export class Imports {
   readonly #model: Model
@@ -73,6 +73,11 @@ export class Imports {
   /** A class of a struct, or a name that goes with it (`Value`, `Layout`). */
   class(reference: Reference, suffix: string, type = false): string {
     return this.from('wire', reference.chapter, className(reference.name) + suffix, type)
+  }
+
+  /** A class of the part of a request, or a name that goes with it. */
+  part(chapter: string, name: string, type = false): string {
+    return this.from('parts', chapter, name, type)
   }
 
   /** Every name that is imported. */

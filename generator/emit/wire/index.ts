@@ -17,17 +17,28 @@ export function emitWire(model: Model, chapters: readonly Chapter[]): EmittedFil
 
 function emitChapter(model: Model, chapter: Chapter, needs: Needs): string {
   const imports = new Imports(model, chapter.name)
-  checkNames(model, needs, chapter)
   const body: Statement[] = [
     ...deviceStatements(model, chapter),
     ...featureStatements(model, chapter, imports),
     ...constantStatements(model, chapter),
     ...chapter.registers.map((block) => registerStatement(model, block, imports)),
     ...chapter.structs.filter((struct) => struct.role !== 'foreign').flatMap((struct) => structStatements(model, struct, imports, needs)),
-    ...chapter.messages.flatMap((message) => partStatements(model, message, imports, needs)),
   ]
   // A chapter of words alone is a module all the same.
   return printFile(`${chapter.name}.ts`, header(model, chapter), [...imports.statements(), ...(body.length > 0 ? body : ['export {}'])])
+}
+
+/** The parts of requests, without payloads: what skeletons and drivers work with. */
+export function emitParts(model: Model, chapters: readonly Chapter[]): EmittedFile[] {
+  const needs = new Needs(model)
+  return chapters.flatMap((chapter) => {
+    const imports = new Imports(model, chapter.name, 'parts')
+    checkNames(model, needs, chapter)
+    const body = chapter.messages.flatMap((message) => partStatements(model, message, imports, needs))
+    if (body.length === 0) return []
+    const path = `parts/${chapter.name}.ts`
+    return [{ path, text: printFile(path, header(model, chapter), [...imports.statements(), ...body]) }]
+  })
 }
 
 export function header(model: Model, chapter: Chapter): string {
@@ -85,7 +96,6 @@ function structStatements(model: Model, struct: Struct, imports: Imports, needs:
   return parts.flatMap((part) => new StructEmitter(model, imports, needs, struct, part).statements())
 }
 
-/** The parts of requests, without payloads: what skeletons and drivers work with. */
 function partStatements(model: Model, message: Message, imports: Imports, needs: Needs): Statement[] {
   return messageShape(model, needs, message).classes.flatMap(({ name, part, struct, readable }) =>
     new StructEmitter(model, imports, needs, struct, part, { name, ...(readable === undefined ? {} : { readable }) }).statements(),

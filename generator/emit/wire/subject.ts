@@ -113,7 +113,8 @@ export class Subject {
 
   protected constantCode(name: string, value: number | bigint): string {
     const chapter = this.model.chapters.find((candidate) => candidate.name === this.struct.chapter)
-    return chapter && exportedConstants(chapter).get(name)?.value === value && typeof value === 'number' ? name : numberCode(Number(value))
+    const isExported = chapter !== undefined && typeof value === 'number' && exportedConstants(chapter).get(name)?.value === value
+    return isExported ? this.imports.from('wire', chapter.name, name) : numberCode(Number(value))
   }
 }
 
