@@ -14,6 +14,8 @@ export interface DriverType<T> {
   readonly features: FeatureSet
   /** Length of the configuration space in bytes, as far as the client looks at it. */
   readonly configLength: number
+  /** Length of one that varies, by its first `configLength` bytes. Absent: `configLength`. */
+  configSize?(start: Uint8Array): number
   /** Fields of the configuration space, so that each is read by its own width. Absent: it is read in words of 32 bits. */
   readonly configFields?: readonly ConfigField[]
   /** The requirements among the features that a set breaks. Absent: there are none. */

@@ -1,7 +1,7 @@
 /** The configuration space behind MMIO registers. VIRTIO 1.4, Basic Facilities of a Virtio Device / Device Configuration Space. */
 import { virtio_mmio } from 'virtgen/wire/transport-mmio'
 import type { ConfigField } from '../config-space.ts'
-import { type DriverConfig, DriverError } from '../driver/host.ts'
+import { type DriverConfig, DriverError, type DriverType } from '../driver/host.ts'
 import type { MmioRegisters } from './registers.ts'
 
 /** How often the space is read before the driver gives up. */
@@ -10,13 +10,15 @@ const mostReads = 100
 export class MmioConfig implements DriverConfig {
   readonly #registers: MmioRegisters
   readonly #length: number
+  readonly #size: ((start: Uint8Array) => number) | undefined
   readonly #fields: readonly ConfigField[]
 
-  /** @param fields - absent: one field of words */
-  constructor(registers: MmioRegisters, length: number, fields: readonly ConfigField[] | undefined) {
+  /** @param type - without fields: one field of words */
+  constructor(registers: MmioRegisters, type: Pick<DriverType<unknown>, 'configLength' | 'configSize' | 'configFields'>) {
     this.#registers = registers
-    this.#length = length
-    this.#fields = fields ?? []
+    this.#length = type.configLength
+    this.#size = type.configSize?.bind(type)
+    this.#fields = type.configFields ?? []
   }
 
   /** Changes when the space may have changed. */
@@ -30,7 +32,8 @@ export class MmioConfig implements DriverConfig {
     for (let i = 0; i < mostReads; i++) {
       const before = this.generation
       this.#readAll(bytes)
-      if (this.generation === before) return bytes
+      const all = this.#readRest(bytes)
+      if (this.generation === before) return all
     }
     throw new DriverError('config', `the configuration changed during each of ${mostReads} attempts to read it`)
   }
@@ -50,6 +53,16 @@ export class MmioConfig implements DriverConfig {
   #readAll(bytes: Uint8Array): void {
     if (this.#fields.length === 0) this.#readField(bytes, 0, bytes.length)
     for (const { offset, width, access } of this.#fields) if (access !== 'w') this.#readField(bytes, offset, width)
+  }
+
+  /** What follows the fields, as long as they say. */
+  #readRest(start: Uint8Array): Uint8Array {
+    const size = this.#size?.(start) ?? 0
+    if (size <= start.length) return start
+    const bytes = new Uint8Array(size)
+    bytes.set(start)
+    this.#readField(bytes, start.length, size - start.length)
+    return bytes
   }
 
   /**

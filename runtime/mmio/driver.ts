@@ -113,7 +113,7 @@ async function initialise<T>(
   registers.setStatus(ACKNOWLEDGE)
   registers.setStatus(DRIVER)
   const features = negotiate(registers, type, options)
-  const config = new MmioConfig(registers, type.configLength, type.configFields)
+  const config = new MmioConfig(registers, type)
   const host = new MmioHost(registers, features, memory, config, reset)
   for (const info of type.queues(features, config.read())) {
     const queue = new MmioQueue(registers, memory, info, features, queueSize, (violation) => host.fail(violation))

@@ -29,6 +29,12 @@ export class DeviceChapter {
     this.prefix = className(chapter.name)
   }
 
+  /** Bytes of the configuration space; of one that varies those that are always there. */
+  get configLength(): number {
+    if (this.config === undefined) return 0
+    return this.config.size ?? Math.max(0, ...this.config.members.map(({ offset, size }) => (offset ?? 0) + (size ?? 0)))
+  }
+
   ofKind(kind: Message['kind']): NamedRequest[] {
     return this.requests.filter(({ message }) => message.kind === kind)
   }

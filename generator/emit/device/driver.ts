@@ -87,7 +87,15 @@ export class DriverEmitter {
         ? [`static readonly features = ${set}.empty`]
         : `static readonly features = ${set}.of(${features.slice(1, -1)})`.split('\n')),
       '/** Length of the configuration space in bytes. */',
-      `static readonly configLength = ${config?.size ?? 0}`,
+      `static readonly configLength = ${this.#device.configLength}`,
+      ...(config && config.size === null
+        ? [
+            '/** Its length, as its first members say it. */',
+            'static configSize(start: Uint8Array): number {',
+            `  return new ${this.#imports.class({ chapter: chapter.name, name: config.name }, '')}().at(${this.#imports.runtime('viewOf')}(start)).$size`,
+            '}',
+          ]
+        : []),
       ...(config
         ? ['/** Its fields, which are read by their own widths. */', `static readonly configFields = ${this.#messages('configFields')}`]
         : []),

@@ -432,14 +432,14 @@ export class MessagesEmitter {
   }
 
   #deviceInfo(): string {
-    const { chapter, messages, config, model } = this.#device
+    const { chapter, messages, model } = this.#device
     this.#imports.deviceType('DeviceInfo')
     const wire = (name: string): string => this.#imports.from('wire', chapter.name, name)
     const hasFeatures = chapter.features.length > 0
     const entries: Entries = [
       ['id', chapter.id === undefined ? '0' : wire('DEVICE_ID')],
       ['name', quote(chapter.name)],
-      ['configLength', String(config?.size ?? 0)],
+      ['configLength', String(this.#device.configLength)],
       ['configFields', 'configFields'],
       ['features', hasFeatures ? wire('features') : '[]'],
       ['checkFeatures', hasFeatures ? wire('checkFeatures') : '() => []'],

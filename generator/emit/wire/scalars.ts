@@ -99,7 +99,7 @@ export class Scalars extends Places {
 
   /** The condition of a bit-field, that of its container included; in config space and registers it says only what the bits mean. */
   protected bitCondition(when: Expression | undefined, present: string | undefined): string | undefined {
-    if (when === undefined || this.struct.role === 'config' || this.struct.role === 'registers') return present
+    if (when === undefined || this.isFixedLayout) return present
     const own = condition(when, this.scope())
     return present === undefined ? own : `${parenthesise(present)} && ${parenthesise(own)}`
   }

@@ -57,6 +57,11 @@ export class Subject {
     return given
   }
 
+  /** In configuration space and registers a condition says only whether a member means something: it is there all the same. */
+  protected get isFixedLayout(): boolean {
+    return this.struct.role === 'config' || this.struct.role === 'registers'
+  }
+
   protected partOf(reference: { chapter: string; name: string }): string {
     return findStruct(this.model, reference)?.twoPart ? partSuffix(this.part ?? 'readable') : ''
   }

@@ -89,7 +89,7 @@ export class Unions extends Arrays {
     present: string | undefined,
     chosen: ((arm: Member) => string | undefined) | undefined,
   ): ArmCode[] {
-    const ownWhen = arm.when && parenthesise(condition(arm.when, this.scope()))
+    const ownWhen = arm.when && !this.isFixedLayout ? parenthesise(condition(arm.when, this.scope())) : undefined
     const declared = all(present, ownWhen)
     const own = all(ownWhen, this.room(slot, arm, at))
     const when = all(present, own, chosen?.(arm))
