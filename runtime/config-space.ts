@@ -15,6 +15,8 @@ export interface ConfigField {
   readonly reset?: number
   /** Condition under which the driver may write the field. Absent: always, where `access` lets it. */
   writable?(features: FeatureSet): boolean
+  /** Where the field stands whose bits a written one clears, in bytes from the start; this field itself keeps nothing. */
+  readonly clears?: number
 }
 
 /** A place without members, for a configuration space that no struct describes. */
@@ -134,7 +136,11 @@ export class ConfigSpace<T extends Struct = Struct> {
       const start = Math.max(offset, field.offset)
       const end = Math.min(offset + width, field.offset + field.width)
       if (start >= end || !mayWrite(field, features)) continue
-      for (let at = start; at < end; at++) this.bytes[at] = value >>> (8 * (at - offset))
+      for (let at = start; at < end; at++) {
+        const byte = (value >>> (8 * (at - offset))) & 0xff
+        if (field.clears === undefined) this.bytes[at] = byte
+        else this.bytes[field.clears + at - field.offset]! &= ~byte
+      }
       written ??= []
       written.push(field.name)
     }

@@ -80,6 +80,15 @@ describe('the driver writes a configuration space', () => {
     expect(config.bytes).toEqual(filled(10))
   })
 
+  it('to clear bits of another field with ones', () => {
+    const clear = { name: 'clear', offset: 4, width: 4, access: 'rw', clears: 0 } as const
+    const config = new ConfigSpace(Uint8Array.of(0xff, 0x0f, 0, 0x80, 0, 0, 0, 0), [{ name: 'pending', offset: 0, width: 4, access: 'r' }, clear])
+    expect(config.write(4, 4, 0x8000_0101, none)).toEqual(['clear'])
+    expect([...config.bytes]).toEqual([0xfe, 0x0e, 0, 0, 0, 0, 0, 0])
+    expect(config.write(5, 1, 0x06, none)).toEqual(['clear'])
+    expect([...config.bytes]).toEqual([0xfe, 0x08, 0, 0, 0, 0, 0, 0])
+  })
+
   it('without any effect outside of writable fields, whatever it does', () => {
     const places = fc.record({
       offset: fc.integer({ min: -6, max: 14 }),

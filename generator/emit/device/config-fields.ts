@@ -16,6 +16,7 @@ interface Field {
   width: number
   access: Access
   reset: Member['reset']
+  clears: number | undefined
 }
 
 /** One entry per field; those of nested structs are dotted. */
@@ -44,7 +45,9 @@ function fields(device: DeviceChapter, members: readonly Member[], prefix: strin
       const inner = device.needs.struct(type)
       if (inner.role !== 'foreign') return fields(device, inner.members, `${prefix}${name}.`, start + offset, access)
     }
-    return [{ name: `${prefix}${name}`, offset: start + offset, width: size, access, reset }]
+    const cleared = member.clears === undefined ? undefined : members.find((each) => each.name === member.clears)
+    const clears = typeof cleared?.offset === 'number' ? start + cleared.offset : undefined
+    return [{ name: `${prefix}${name}`, offset: start + offset, width: size, access, reset, clears }]
   })
 }
 
@@ -53,7 +56,7 @@ function bitsName({ type }: Member): string {
   return type.kind === 'bits' ? identifier(type.fields.find(({ name }) => name !== '')?.name ?? 'bits') : 'bytes'
 }
 
-function fieldEntry(device: DeviceChapter, imports: Imports, { name, offset, width, access, reset }: Field): string {
+function fieldEntry(device: DeviceChapter, imports: Imports, { name, offset, width, access, reset, clears }: Field): string {
   const { mode, when } = access ?? { mode: 'r' }
   return object([
     ['name', quote(name)],
@@ -61,6 +64,7 @@ function fieldEntry(device: DeviceChapter, imports: Imports, { name, offset, wid
     ['width', String(width)],
     ['access', quote(mode)],
     ['reset', reset === undefined ? undefined : numberCode(Number(reset))],
+    ['clears', clears === undefined ? undefined : String(clears)],
     ['writable', when && mode !== 'r' ? writable(device, imports, when) : undefined],
   ])
 }
