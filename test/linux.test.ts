@@ -273,6 +273,13 @@ describeWithHeaders('older headers', () => {
     ])
   })
 
+  it('may have other end markers', async () => {
+    writeFileSync(join(folder, 'linux/virtio_balloon.h'), '#define VIRTIO_BALLOON_S_SWAP_IN 0\n#define VIRTIO_BALLOON_S_NR 6\n')
+    const { mismatches } = await compare(described(), { headers: folder })
+    expect(mismatches.filter(({ chapter }) => chapter === 'balloon')).toEqual([])
+    rmSync(join(folder, 'linux/virtio_balloon.h'))
+  })
+
   it('that do not compile are an error of theirs', async () => {
     const broken = mkdtempSync(join(tmpdir(), 'virtgen-test-'))
     mkdirSync(join(broken, 'linux'))

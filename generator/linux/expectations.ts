@@ -43,15 +43,16 @@ function add(
   about: LinuxItem,
   linux: Linux,
   expected: boolean,
-  ours: number | bigint,
+  ours: number | bigint | undefined,
   candidate: string | undefined,
 ): void {
   if (!expected || linux.name === null) {
     expectations.none.push({ item: { ...about, linux: candidate ?? about.name }, ...(candidate === undefined ? {} : { probe: candidate }) })
     return
   }
-  const check: Check = { expression: linux.name, property: 'value', ours: BigInt(ours), expected: BigInt(linux.value ?? ours) }
-  expectations.numbers.push({ item: about, probe: linux.name, checks: [check] })
+  const checks: Check[] =
+    ours === undefined ? [] : [{ expression: linux.name, property: 'value', ours: BigInt(ours), expected: BigInt(linux.value ?? ours) }]
+  expectations.numbers.push({ item: about, probe: linux.name, checks })
 }
 
 function addDevices(model: Model, expectations: Expectations): void {
@@ -73,7 +74,8 @@ function addConstants(chapter: Chapter, expectations: Expectations): void {
         item(chapter, 'constant', constant.name, constant),
         constant.linux,
         expected,
-        constant.value,
+        // An end marker is another one in other versions of the headers.
+        constant.marker ? undefined : constant.value,
         isOfTheText(constant.name) ? constant.name : undefined,
       )
     }
