@@ -1,12 +1,12 @@
 /** Buffers that a client gives the device for its events, and who hears of them. */
 import { type Struct, viewOf } from 'virtgen/codegen/v1/wire'
 import type { MessageInfo, RequestContext, RequestInfo } from '../request/message.ts'
-import { requestOf } from '../request/select.ts'
+import { requestOf, type ValueStruct } from '../request/select.ts'
 import type { Violation } from '../violation.ts'
 import { DriverError } from './host.ts'
 import type { DmaBuffer } from './memory.ts'
 import { payloadMistake } from './payload.ts'
-import type { ValueStruct } from './reply-value.ts'
+
 import type { ClientBuffer, ServedQueue } from './served-queue.ts'
 
 /** Gets the members of the event, the payload under its name, and `queue`. */

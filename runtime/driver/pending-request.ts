@@ -2,12 +2,13 @@
 import { type Struct, viewOf } from 'virtgen/codegen/v1/wire'
 import type { DeviceAddress } from '../queue.ts'
 import type { LayoutInfo, MessageInfo, PayloadInfo, RequestContext, RequestInfo, StatusInfo } from '../request/message.ts'
+import { type ValueStruct, writeSelected } from '../request/select.ts'
 import type { Violation } from '../violation.ts'
 import type { BufferPool } from './buffer-pool.ts'
 import { type DriverError, RequestError } from './host.ts'
 import type { DmaBuffer } from './memory.ts'
 import { Payload, payloadMistake } from './payload.ts'
-import { replyValue, type ValueStruct } from './reply-value.ts'
+import { replyValue } from './reply-value.ts'
 import type { ClientBuffer, ServedQueue } from './served-queue.ts'
 
 /** What our user gives with a request. */
@@ -32,6 +33,8 @@ export class PendingRequest implements ClientBuffer {
   readonly #header: Struct | undefined
   /** Length of the header's framed member. */
   readonly #framed: number
+  /** Of the configuration as it was when the request was sent. */
+  readonly #reply: Struct | undefined
   /** Bytes of the reply's members, and how many of them the device must write. */
   readonly #replyLength: number
   readonly #replyNeeds: number
@@ -52,7 +55,8 @@ export class PendingRequest implements ClientBuffer {
     this.#headerBytes = this.#header === undefined ? nothing : bytesOf(this.#header)
     this.#readable = payloadOf(info, info.readable, readable, 'device-readable', context)
     const open = info.writable === undefined && typeof writable === 'number'
-    this.#replyNeeds = replyLength(info, context, this.#header)
+    this.#reply = info.reply?.create(context, 0, info.reply.usesHeader ? this.#header : undefined)
+    this.#replyNeeds = this.#reply === undefined ? 0 : leastLength(this.#reply)
     this.#replyLength = open ? writable : this.#replyNeeds
     if (open && !(Number.isSafeInteger(writable) && writable >= this.#replyNeeds))
       throw new RangeError(`the reply of ${info.name} has ${this.#replyNeeds} bytes or more, not ${writable}`)
@@ -155,7 +159,8 @@ export class PendingRequest implements ClientBuffer {
       copy.set(shared.subarray(start, start + prefix))
       copy.set(shared.subarray(start + this.#replyLength - layout.suffix, start + this.#replyLength), prefix)
     }
-    return layout.create(this.#context, 0, layout.usesHeader ? this.#header : undefined).at(viewOf(copy))
+    const reply = layout === this.#info.reply ? this.#reply : undefined
+    return (reply ?? layout.create(this.#context, 0, undefined)).at(viewOf(copy))
   }
 
   /** Where the reply begins in the memory of the members; words of it are aligned as in the struct. */
@@ -213,13 +218,7 @@ function headerOf(message: MessageInfo, info: RequestInfo, context: RequestConte
   const header = info.header.create(context, framed, undefined) as ValueStruct
   const length = info.header.sizeOf?.({ ...info.values, ...fields }, context) ?? header.$minimum
   header.at(viewOf(new Uint8Array(length)))
-  // First, as other members may depend on what selects the request; and last, as nothing else may select it.
-  header.$set(info.values)
-  if (fields !== undefined) header.$set(fields)
-  const [values] = info.is
-  // Flags may stand beside the value that selects.
-  if (message.select !== undefined && values !== undefined) message.select(header, values)
-  else header.$set(info.values)
+  writeSelected(message, info, header, fields)
   if (info.when?.(context, header) === false) info.mark?.(header)
   requireNegotiated(info, context, header)
   if (info.check?.(header, context) === false)
@@ -239,9 +238,7 @@ function framedLength({ header, values }: RequestInfo, context: RequestContext, 
 }
 
 /** Bytes of a reply as far as the header decides; one that is open has the least. */
-function replyLength({ reply: layout }: RequestInfo, context: RequestContext, header: Struct | undefined): number {
-  if (layout === undefined) return 0
-  const reply = layout.create(context, 0, layout.usesHeader ? header : undefined)
+function leastLength(reply: Struct): number {
   const least = reply.$minimum
   return Math.max(least, reply.at(viewOf(new Uint8Array(least))).$size)
 }

@@ -1,9 +1,7 @@
 /** The value of a reply as our user gets it: its members without the status. */
 import type { Struct } from 'virtgen/codegen/v1/wire'
 import type { RequestInfo, StatusInfo } from '../request/message.ts'
-
-/** What all generated accessors have besides the cursor. */
-export type ValueStruct = Struct & { $get(): object; $set(value: object): unknown }
+import type { ValueStruct } from '../request/select.ts'
 
 type Members = Record<string, unknown>
 

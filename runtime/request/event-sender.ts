@@ -1,9 +1,9 @@
 /** Puts events of the device into buffers that the driver has given. */
-import type { Struct } from 'virtgen/codegen/v1/wire'
 import type { Chain } from '../chain.ts'
 import type { DeviceQueue } from '../queue.ts'
 import type { Violation } from '../violation.ts'
 import type { LayoutInfo, MessageInfo, RequestContext, RequestInfo, SpansInfo } from './message.ts'
+import { type ValueStruct, writeSelected } from './select.ts'
 import { Storage } from './storage.ts'
 
 export class EventSender {
@@ -83,18 +83,12 @@ export class EventSender {
   }
 
   #encode(layout: LayoutInfo, message: MessageInfo, event: RequestInfo, context: RequestContext, value: object | undefined): number {
-    const struct = layout.create(context, 0, undefined) as Struct & { $set(value: object): unknown }
+    const struct = layout.create(context, 0, undefined) as ValueStruct
     const length = layout.sizeOf?.(value ?? {}, context) ?? struct.$minimum
     this.#storage.reserve(length)
     this.#storage.bytes.fill(0, 0, length)
     struct.at(this.#storage.view, 0, length)
-    // First, as other members may depend on what selects the event; and last, as nothing else may select it.
-    struct.$set(event.values)
-    if (value) struct.$set(value)
-    const [values] = event.is
-    // Flags may stand beside the value that selects.
-    if (message.select !== undefined && values !== undefined) message.select(struct, values)
-    else struct.$set(event.values)
+    writeSelected(message, event, struct, value)
     return length
   }
 }

@@ -2,6 +2,9 @@
 import type { Struct } from 'virtgen/codegen/v1/wire'
 import type { MessageInfo, RequestContext, RequestInfo } from './message.ts'
 
+/** What all generated accessors have besides the cursor. */
+export type ValueStruct = Struct & { $get(): object; $set(value: object): unknown }
+
 /** What of a buffer may decide besides the frame. */
 interface Parts {
   readonly readable: { readonly length: number }
@@ -24,6 +27,21 @@ export function requestOf(message: MessageInfo, frame: Struct | undefined, parts
 /** The request that the deciding fields select although its condition does not hold, where it has a status of its own for that. */
 export function refusedBy(message: MessageInfo, frame: Struct | undefined): RequestInfo | undefined {
   return message.requests.find((info) => info.status !== undefined && info.is.length > 0 && isSelected(info, message, frame))
+}
+
+/** Writes a value together with what selects the request or event: nothing else may select it. */
+export function writeSelected(message: MessageInfo, info: RequestInfo, struct: ValueStruct, value: object = {}): void {
+  // First, as other members may depend on it.
+  struct.$set(info.values)
+  const deciding: Record<string, unknown> = {}
+  const rest: Record<string, unknown> = {}
+  for (const [name, member] of Object.entries(value)) (name in info.values ? deciding : rest)[name] = member
+  struct.$set(deciding)
+  const [values] = info.is
+  // Flags may stand beside the value that selects.
+  if (message.select !== undefined && values !== undefined) message.select(struct, values)
+  else struct.$set(info.values)
+  struct.$set(rest)
 }
 
 function isSelected({ is }: RequestInfo, { by }: MessageInfo, frame: Struct | undefined): boolean {
