@@ -1,7 +1,8 @@
-/** What a device on its skeleton answers to requests that are unknown, not negotiated, malformed, or that fail: bytes by hand, against RTC, SCMI and file system. */
+/** What a device on its skeleton answers to requests that are unknown, not negotiated, malformed, or that fail: bytes by hand, against RTC, IOMMU, SCMI and file system. */
 import { MmioDevice } from 'virtgen/mmio'
 import { GuestMemory, type Outcome, type RequestDevice, type Violation } from 'virtgen/runtime'
 import { FsDevice } from 'virtgen/skeleton/fs'
+import { type IommuAttachRequest, IommuDevice } from 'virtgen/skeleton/iommu'
 import { RtcDevice, type RtcReadRequest } from 'virtgen/skeleton/rtc'
 import { ScmiDevice } from 'virtgen/skeleton/scmi'
 import { ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK } from 'virtgen/wire/content'
@@ -81,6 +82,29 @@ describe('the clock', () => {
 
   test('gives up where there is no room for the status', () => {
     expect(send('0100 000000000000 0000', 7)).toMatchObject({ kind: 'request-size' })
+  })
+})
+
+class Iommu extends IommuDevice {
+  protected override attach({ header }: IommuAttachRequest): Outcome {
+    if (header.endpoint !== 8) throw new Error('no such endpoint')
+  }
+  protected override detach(): Outcome {}
+}
+
+describe('the IOMMU', () => {
+  const send = connect(new Iommu())
+
+  test.each([
+    ['an attach request', '01000000 01000000 08000000 00000000 00000000', 4, '00000000'],
+    ['one that fails: DEVERR', '01000000 01000000 09000000 00000000 00000000', 4, '03000000'],
+    ['one whose reserved field is not zero: INVAL', '01000000 01000000 08000000 00000000 00010000', 4, '04000000'],
+    ['one that is too short: INVAL', '01000000 01000000 08000000', 4, '04000000'],
+    ['a type that is not known with nothing', '06000000', 4, ''],
+    ['a map request that is not negotiated with nothing', `03000000 01000000 ${'00'.repeat(28)}`, 4, ''],
+    ['a request without room for the tail with nothing', '01000000 01000000 08000000 00000000 00000000', 3, ''],
+  ])('answers %s', (_, bytes, room, expected) => {
+    expect(send(bytes, room)).toBe(expected)
   })
 })
 

@@ -272,7 +272,9 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
     else this.#answer(slot, message, known, status.unknown ?? status.failed, 'the request is not known')
   }
 
-  /** Answers with nothing but a status; where there is none, or no room for it, the driver has broken the rules. */
+  /**
+   * Answers with nothing but a status. Where there is none, or no room for it, the driver has broken the rules, unless a used length of 0 tells it of failures.
+   */
   #answer(slot: RequestSlot, message: MessageInfo, known: RequestInfo | undefined, status: number | undefined, detail: string): void {
     if (known?.replyOptional && slot.writableLength === 0) {
       slot.chain.complete(0)
@@ -284,7 +286,8 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
       this.#echo(slot, message)
       info.set(slot.reply, status)
       slot.chain.complete(slot.writeReply())
-    } else this.#giveUp(slot, 'request-size', `${slot.readableLength} device-readable and ${slot.writableLength} device-writable bytes: ${detail}`)
+    } else if (info?.unknown === 'none') slot.chain.complete(0)
+    else this.#giveUp(slot, 'request-size', `${slot.readableLength} device-readable and ${slot.writableLength} device-writable bytes: ${detail}`)
   }
 
   /** The buffer stays with the device, which goes no further before it is reset. */
