@@ -23,6 +23,7 @@ import {
   VIRTIO_CRYPTO_ERR,
   VIRTIO_CRYPTO_HASH,
   VIRTIO_CRYPTO_HASH_DESTROY_SESSION,
+  VIRTIO_CRYPTO_MAC_DESTROY_SESSION,
   VIRTIO_CRYPTO_OK,
   VIRTIO_CRYPTO_SERVICE_HASH,
 } from 'virtgen/wire/crypto'
@@ -456,12 +457,13 @@ describe('replies whose length or layout the driver chooses', () => {
   })
 
   it.each([
-    [72, VIRTIO_CRYPTO_OK],
-    [71, VIRTIO_CRYPTO_ERR],
-    [73, VIRTIO_CRYPTO_ERR],
-  ])('a request of %i bytes has a shorter reply than others of its queue, also when it is refused', (length, status) => {
+    [72, VIRTIO_CRYPTO_HASH_DESTROY_SESSION, VIRTIO_CRYPTO_OK],
+    [71, VIRTIO_CRYPTO_HASH_DESTROY_SESSION, VIRTIO_CRYPTO_ERR],
+    [73, VIRTIO_CRYPTO_HASH_DESTROY_SESSION, VIRTIO_CRYPTO_ERR],
+    [72, VIRTIO_CRYPTO_MAC_DESTROY_SESSION, VIRTIO_CRYPTO_ERR],
+  ])('a request of %i bytes, %i, has a shorter reply than others of its queue, also when it is refused', (length, opcode, status) => {
     start(1)
-    send(1, [VIRTIO_CRYPTO_HASH_DESTROY_SESSION], length, 1)
+    send(1, [opcode], length, 1)
     expect([guest.byte(payloads), hasher.calls]).toEqual([status, status === VIRTIO_CRYPTO_OK ? 1 : 0])
   })
 })
