@@ -139,6 +139,7 @@ function requestLines(request: Request, message: Message, paint: Paint): string[
     request.struct && `struct ${request.struct}`,
     count('spans', request.spans),
     count('descriptors', request.fds),
+    count('descriptors in the reply', request.replyFds),
     status,
     request.doc,
   )

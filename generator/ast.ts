@@ -137,6 +137,7 @@ export interface RequestAst extends OriginAst {
   struct?: string
   spans?: Value | boolean
   fds?: Value | boolean
+  reply_fds?: Value | boolean
 }
 export interface MessageAst extends OriginAst {
   by?: string | string[]

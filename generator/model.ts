@@ -341,7 +341,9 @@ export interface Request extends Origin {
   /** Name under which the text lists frame and request together. */
   struct?: string
   spans?: Expression
+  /** File descriptors that go with the readable part, and with the writable one. */
   fds?: Expression
+  replyFds?: Expression
 }
 
 export interface SharedMemory extends Origin {

@@ -187,6 +187,7 @@ const request = z.strictObject({
   struct: name.optional().describe('name under which the text lists frame and request together'),
   spans: expression.optional(),
   fds: expression.optional(),
+  reply_fds: expression.optional(),
   ...origin,
 })
 const requests = z.array(oneKey(z.union([z.null(), request]))).min(1)
@@ -267,7 +268,7 @@ export const fileSchema = z.strictObject({
         of: z.string().regex(/^[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)?$/, 'a struct, a message, or message.request'),
         cites: text.optional(),
         part: z.enum(['readable', 'writable']).optional(),
-        bytes: value,
+        bytes: z.union([value, z.literal('')]),
         value: z.unknown(),
         features: z.array(name).optional(),
         config: z.record(z.string(), z.unknown()).optional(),

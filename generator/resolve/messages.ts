@@ -215,8 +215,12 @@ export class Messages {
     if (spans) request.spans = spans
     const fds = expressions.number(ast.fds, [...path, 'fds'], scopes.readable)
     if (fds) request.fds = fds
-    if (ast.fds === undefined || message.chapter.ast.kind === 'protocol') return
-    message.chapter.report('misplaced-attribute', [...path, 'fds'], 'descriptors are passed in protocols only', undefined, 'key')
+    const replyFds = expressions.number(ast.reply_fds, [...path, 'reply_fds'], scopes.writable)
+    if (replyFds) request.replyFds = replyFds
+    for (const key of ['fds', 'reply_fds'] as const) {
+      if (ast[key] === undefined || message.chapter.ast.kind === 'protocol') continue
+      message.chapter.report('misplaced-attribute', [...path, key], 'descriptors are passed in protocols only', undefined, 'key')
+    }
   }
 
   /** What a driver may leave out or add. */

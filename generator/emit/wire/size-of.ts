@@ -33,7 +33,10 @@ export class SizeOf extends Unions {
         .filter(isOfValue)
         .map((part) => parenthesise(condition(part, plain)))
         .join(' && ')
-      terms.push(guard === '' ? term : `(${guard} ? ${term} : 0)`)
+      // What else decides is not known here: a member that is not given is taken to be absent.
+      const isGiven = slot.id !== '' && !slot.member.reserved && !slot.whens.every(isOfValue) ? `value.${slot.id} !== undefined` : ''
+      const present = [guard, isGiven].filter((text) => text !== '').join(' && ')
+      terms.push(present === '' ? term : `(${present} ? ${term} : 0)`)
     }
     return terms.filter((term) => term !== '0').join(' + ') || '0'
   }
