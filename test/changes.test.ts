@@ -14,7 +14,12 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 async function run(...words: string[]) {
   const written = { out: '', error: '' }
-  const output = (name: 'out' | 'error') => ({ write: (text: string) => void (written[name] += text), isTTY: false })
+  const output = (name: 'out' | 'error') => ({
+    write: (text: string) => {
+      written[name] += text
+    },
+    isTTY: false,
+  })
   const code = await main(words, { stdout: output('out'), stderr: output('error'), readInput: () => new Uint8Array(), environment: {}, folder })
   return { code, ...written }
 }

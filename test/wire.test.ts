@@ -1,6 +1,7 @@
 /** The generated accessors as their users see them, on structs of the block device and the rings. */
 import fc from 'fast-check'
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
+import { VirtioBlkReqReadable, VirtioBlkReqWritable } from 'virtgen/parts/blk'
 import * as blk from 'virtgen/wire/blk'
 import { VIRTIO_F_EVENT_IDX, VIRTIO_F_VERSION_1 } from 'virtgen/wire/content'
 import { PvirtqEventSuppress } from 'virtgen/wire/packed-ring'
@@ -111,16 +112,16 @@ describe('a struct whose layout depends on the negotiation', () => {
 
 describe('a struct with an open member', () => {
   it('takes all that is left, and finds what follows from the end', () => {
-    const writable = blk.VirtioBlkReqWritable.encode({ data: Uint8Array.of(1, 2, 3), status: blk.VIRTIO_BLK_S_UNSUPP })
+    const writable = VirtioBlkReqWritable.encode({ data: Uint8Array.of(1, 2, 3), status: blk.VIRTIO_BLK_S_UNSUPP })
     expect([...writable]).toEqual([1, 2, 3, 2])
-    expect(blk.VirtioBlkReqWritable.decode(writable)).toEqual({ data: Uint8Array.of(1, 2, 3), status: 2 })
-    expect(blk.VirtioBlkReqWritable.decode(Uint8Array.of(1))).toEqual({ data: new Uint8Array(0), status: 1 })
-    expect(() => blk.VirtioBlkReqWritable.decode(new Uint8Array(0))).toThrow(RangeError)
+    expect(VirtioBlkReqWritable.decode(writable)).toEqual({ data: Uint8Array.of(1, 2, 3), status: 2 })
+    expect(VirtioBlkReqWritable.decode(Uint8Array.of(1))).toEqual({ data: new Uint8Array(0), status: 1 })
+    expect(() => VirtioBlkReqWritable.decode(new Uint8Array(0))).toThrow(RangeError)
   })
 
   it('gives views of payload, not copies', () => {
     const bytes = view(20)
-    const request = new blk.VirtioBlkReqReadable().at(bytes)
+    const request = new VirtioBlkReqReadable().at(bytes)
     request.data[0] = 42
     expect(bytes.getUint8(16)).toBe(42)
   })

@@ -46,27 +46,39 @@ function fail(name: string, value: unknown, maximum: number | bigint): never {
 
 /** Checks a number against a maximum of at most 2^53 - 1. */
 export function checkUnsigned(value: number, maximum: number, name: string): number {
-  return Number.isInteger(value) && value >= 0 && value <= maximum ? value : fail(name, value, maximum)
+  return isUnsigned(value, maximum) ? value : fail(name, value, maximum)
 }
 
-export function set8(view: DataView, at: number, value: number, name: string): void {
-  view.setUint8(at, checkUnsigned(value, 0xff, name))
+/** The name of a member with that of its struct, for messages. */
+function qualified(struct: object, name: string): string {
+  return `${struct.constructor.name}.${name}`
 }
-export function set16(view: DataView, at: number, value: number, littleEndian: boolean, name: string): void {
-  view.setUint16(at, checkUnsigned(value, 0xffff, name), littleEndian)
+
+function isUnsigned(value: number, maximum: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value <= maximum
 }
-export function set32(view: DataView, at: number, value: number, littleEndian: boolean, name: string): void {
-  view.setUint32(at, checkUnsigned(value, 0xffff_ffff, name), littleEndian)
+
+export function set8(struct: Bounds, at: number, value: number, name: string): void {
+  if (!isUnsigned(value, 0xff)) fail(qualified(struct, name), value, 0xff)
+  struct.$view.setUint8(at, value)
 }
-export function set64(view: DataView, at: number, value: number, littleEndian: boolean, name: string): void {
-  checkUnsigned(value, Number.MAX_SAFE_INTEGER, name)
+export function set16(struct: Bounds, at: number, value: number, littleEndian: boolean, name: string): void {
+  if (!isUnsigned(value, 0xffff)) fail(qualified(struct, name), value, 0xffff)
+  struct.$view.setUint16(at, value, littleEndian)
+}
+export function set32(struct: Bounds, at: number, value: number, littleEndian: boolean, name: string): void {
+  if (!isUnsigned(value, 0xffff_ffff)) fail(qualified(struct, name), value, 0xffff_ffff)
+  struct.$view.setUint32(at, value, littleEndian)
+}
+export function set64(struct: Bounds, at: number, value: number, littleEndian: boolean, name: string): void {
+  if (!isUnsigned(value, Number.MAX_SAFE_INTEGER)) fail(qualified(struct, name), value, Number.MAX_SAFE_INTEGER)
   const high = Math.floor(value / 0x1_0000_0000)
-  view.setUint32(littleEndian ? at : at + 4, value >>> 0, littleEndian)
-  view.setUint32(littleEndian ? at + 4 : at, high, littleEndian)
+  struct.$view.setUint32(littleEndian ? at : at + 4, value >>> 0, littleEndian)
+  struct.$view.setUint32(littleEndian ? at + 4 : at, high, littleEndian)
 }
-export function setBig64(view: DataView, at: number, value: bigint, littleEndian: boolean, name: string): void {
-  if (typeof value !== 'bigint' || value < 0n || value > 0xffff_ffff_ffff_ffffn) fail(name, value, 0xffff_ffff_ffff_ffffn)
-  view.setBigUint64(at, value, littleEndian)
+export function setBig64(struct: Bounds, at: number, value: bigint, littleEndian: boolean, name: string): void {
+  if (typeof value !== 'bigint' || value < 0n || value > 0xffff_ffff_ffff_ffffn) fail(qualified(struct, name), value, 0xffff_ffff_ffff_ffffn)
+  struct.$view.setBigUint64(at, value, littleEndian)
 }
 
 /** Throws for a member whose condition does not hold. */

@@ -1,4 +1,5 @@
 /** What a generated module imports: from the contract, and from the modules of other chapters. */
+import { findStruct } from '../../facts.ts'
 import type { Model, Reference, Tree } from '../../model.ts'
 import { className, identifier } from '../../names.ts'
 import { importStatement } from '../code.ts'
@@ -72,7 +73,8 @@ export class Imports {
 
   /** A class of a struct, or a name that goes with it (`Value`, `Layout`). */
   class(reference: Reference, suffix: string, type = false): string {
-    return this.from('wire', reference.chapter, className(reference.name) + suffix, type)
+    const isFrame = findStruct(this.#model, reference)?.role === 'message'
+    return this.from(isFrame ? 'parts' : 'wire', reference.chapter, className(reference.name) + suffix, type)
   }
 
   /** A class of the part of a request, or a name that goes with it. */

@@ -22,19 +22,24 @@ function emitChapter(model: Model, chapter: Chapter, needs: Needs): string {
     ...featureStatements(model, chapter, imports),
     ...constantStatements(model, chapter),
     ...chapter.registers.map((block) => registerStatement(model, block, imports)),
-    ...chapter.structs.filter((struct) => struct.role !== 'foreign').flatMap((struct) => structStatements(model, struct, imports, needs)),
+    ...chapter.structs
+      .filter(({ role }) => role !== 'foreign' && role !== 'message')
+      .flatMap((struct) => structStatements(model, struct, imports, needs)),
   ]
   // A chapter of words alone is a module all the same.
   return printFile(`${chapter.name}.ts`, header(model, chapter), [...imports.statements(), ...(body.length > 0 ? body : ['export {}'])])
 }
 
-/** The parts of requests, without payloads: what skeletons and drivers work with. */
+/** What buffers hold: the frames of messages as the text lists them, and their parts without payloads, which skeletons and drivers work with. */
 export function emitParts(model: Model, chapters: readonly Chapter[]): EmittedFile[] {
   const needs = new Needs(model)
   return chapters.flatMap((chapter) => {
     const imports = new Imports(model, chapter.name, 'parts')
     checkNames(model, needs, chapter)
-    const body = chapter.messages.flatMap((message) => partStatements(model, message, imports, needs))
+    const body = [
+      ...chapter.structs.filter(({ role }) => role === 'message').flatMap((struct) => structStatements(model, struct, imports, needs)),
+      ...chapter.messages.flatMap((message) => partStatements(model, message, imports, needs)),
+    ]
     if (body.length === 0) return []
     const path = `parts/${chapter.name}.ts`
     return [{ path, text: printFile(path, header(model, chapter), [...imports.statements(), ...body]) }]

@@ -37,7 +37,9 @@ export class Scalars extends Places {
   protected write(integer: IntegerType, at: string, value: string, big: boolean, checked: boolean, name: string): string {
     const place = checked ? `${this.imports.runtime('room')}(this, ${at}, ${integer.bytes}, ${name})` : at
     const setter = this.imports.runtime(integer.bytes === 8 && big ? 'setBig64' : `set${integer.bytes * 8}`)
-    return `${setter}(this.$view, ${place}, ${value}${integer.bytes === 1 ? '' : `, ${integer.endian !== 'be'}`}, ${name})`
+    // The setter knows the class, and puts its name in front when it must.
+    const member = name.replace(`${this.name}.`, '')
+    return `${setter}(this, ${place}, ${value}${integer.bytes === 1 ? '' : `, ${integer.endian !== 'be'}`}, ${member})`
   }
 
   protected integer(slot: Slot, member: Member, id: string, at: string, present: string | undefined): ValueCode {
