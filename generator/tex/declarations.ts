@@ -125,14 +125,20 @@ class Reader {
   #enum(): void {
     const group = this.#word(1) ?? ''
     this.#at += group === '' ? 2 : 3
-    let last = '-1'
+    let base = '0'
+    let offset = 0
     let expression: string[] = []
     let current: Token | undefined
     const finish = (): void => {
       if (current === undefined) return
       const text = expression.join(' ').trim()
-      last = text === '' ? `(${last}) + 1` : text.replace(/^=\s*/, '')
-      this.#found.constants.push({ name: current.text, line: current.line, value: last, group })
+      if (text !== '') {
+        base = text.replace(/^=\s*/, '')
+        offset = 0
+      }
+      const value = offset === 0 ? base : `(${base}) + ${offset}`
+      this.#found.constants.push({ name: current.text, line: current.line, value, group })
+      offset++
       current = undefined
       expression = []
     }
@@ -179,11 +185,11 @@ class Reader {
   }
 
   /** `struct NAME { … }` from the word `struct` on; the name is `ahead` tokens further. */
-  #struct(ahead: number): DeclaredStruct {
+  #struct(ahead: number, depth = 0): DeclaredStruct {
     const token = this.#peek(ahead) as Token
     this.#at += ahead + 2
     this.#inside.push(token.text)
-    const members = this.#members(token.text, 0)
+    const members = this.#members(token.text, depth)
     this.#inside.pop()
     const struct = { name: token.text, line: token.line, members }
     this.#found.structs.push(struct)
@@ -323,7 +329,7 @@ class Reader {
   #nested(start: Token, named: boolean, depth: number): Declared[] {
     let type = start.text
     let members: Declared[] | undefined
-    if (named && start.text === 'struct') type = this.#struct(1).name
+    if (named && start.text === 'struct') type = this.#struct(1, depth + 1).name
     else {
       this.#at += named ? 3 : 2
       members = this.#members(`${this.#inside[0] ?? ''}, ${start.text} of line ${start.line}`, depth + 1)

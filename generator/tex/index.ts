@@ -81,9 +81,23 @@ export function factsOfTex(folder: string): TexFacts {
     const device = facts.devices.find((each) => each.id === id)
     if (device) device.scope = scope
   }
-  unread.sort((a, b) => (a.file === b.file ? a.line - b.line : a.file < b.file ? -1 : 1))
+  const told = first(unread)
+  told.sort((a, b) => (a.file === b.file ? a.line - b.line : a.file < b.file ? -1 : 1))
   const words = files.map(({ lines }) => wordsOf(lines.join('\n'))).join('\n')
-  return { facts, unread, files: files.length, words, together: togetherIn(chapters) }
+  return { facts, unread: told, files: files.length, words, together: togetherIn(chapters) }
+}
+
+/** Of each file only so many: a file that is not LaTeX at all is unreadable line by line. */
+const mostUnread = 50
+
+function first(unread: readonly Unread[]): Unread[] {
+  const counts = new Map<string, number>()
+  return unread.flatMap((each) => {
+    const count = (counts.get(each.file) ?? 0) + 1
+    counts.set(each.file, count)
+    if (count > mostUnread + 1) return []
+    return count <= mostUnread ? [each] : [{ ...each, text: '', why: 'more places like these are not listed' }]
+  })
 }
 
 function togetherIn(chapters: readonly Chapter[]): TexFacts['together'] {
@@ -149,7 +163,11 @@ function addNumbers(
 function structSizes(chapters: readonly Chapter[], values: Values): (scope: string, struct: DeclaredStruct) => Laid {
   const byName = new Map<string, { struct: DeclaredStruct; scope: string }[]>()
   for (const { scope, declarations } of chapters) {
-    for (const struct of declarations.structs) byName.set(struct.name, [...(byName.get(struct.name) ?? []), { struct, scope }])
+    for (const struct of declarations.structs) {
+      const same = byName.get(struct.name)
+      if (same) same.push({ struct, scope })
+      else byName.set(struct.name, [{ struct, scope }])
+    }
   }
   const laid = new Map<DeclaredStruct, Laid>()
   const running = new Set<DeclaredStruct>()

@@ -37,6 +37,14 @@ export function outlineOf(file: TexFile, unread: Unread[]): Outline {
   const titles: string[] = []
   let section = ''
   let escapeMark: string | undefined
+  /** Lines that end a kind of foreign text, the next one last. */
+  const ends = new Map<string, number[]>()
+  const foreignEnd = (kind: string, after: number): number | undefined => {
+    if (!ends.has(kind)) ends.set(kind, file.lines.flatMap((line, at) => (line.includes(`\\end{${kind}`) ? [at] : [])).reverse())
+    const left = ends.get(kind) as number[]
+    while (left.length > 0 && (left.at(-1) as number) <= after) left.pop()
+    return left.at(-1)
+  }
   for (let index = 0; index < file.lines.length; index++) {
     const text = withoutComment(file.lines[index] as string)
     const set = /\\lstset\s*\{[^{}]*escapechar\s*=\s*\\?(\S)/.exec(text)
@@ -59,8 +67,8 @@ export function outlineOf(file: TexFile, unread: Unread[]): Outline {
     }
     const other = foreign.exec(text)?.[1]
     if (other !== undefined) {
-      const end = file.lines.findIndex((line, at) => at > index && new RegExp(`\\\\end\\s*\\{${other}\\*?\\}`).test(line))
-      if (end >= 0) {
+      const end = foreignEnd(other, index)
+      if (end !== undefined) {
         index = end
         continue
       }

@@ -87,8 +87,8 @@ export function withoutComment(line: string): string {
 /** Words without markup: `\hyperref[..]{VIRTIO_X}` → `VIRTIO_X`, `\field{a}` → `a`. */
 export function plainText(text: string): string {
   return text
-    .replaceAll(/\\(?:ref|label|cite|footnote|index|phantomsection)\s*(?:\{[^{}]*\})?/g, ' ')
-    .replaceAll(/\\hyperref\s*\[[^\]]*\]/g, ' ')
+    .replaceAll(/\\(?:ref|label|cite|footnote|index|phantomsection)\s*(?:\{[^{}]{0,999}\})?/g, ' ')
+    .replaceAll(/\\hyperref\s*\[[^\]]{0,999}\]/g, ' ')
     .replaceAll(/\\(?:ldots|dots)\b\s*/g, '...')
     .replaceAll(/\\(?:newline|hline|textwidth|quad)\b/g, ' ')
     .replaceAll(/\\[a-zA-Z]+\*?/g, ' ')
@@ -101,7 +101,7 @@ export function plainText(text: string): string {
 /** Letters and digits of a text: what is left of a quotation when markup, spaces and line ends are ignored. */
 export function wordsOf(text: string): string {
   return text
-    .replaceAll(/\\(?:begin|end)\s*\{[^{}]*\}/g, ' ')
+    .replaceAll(/\\(?:begin|end)\s*\{[^{}]{0,99}\}/g, ' ')
     .replaceAll(/\\(?:field|textit|textbf|texttt|emph|hyperref|ref|nameref|ldots|item)\b/g, ' ')
     .replaceAll(/[^A-Za-z0-9]+/g, '')
     .toLowerCase()

@@ -26,11 +26,20 @@ export function tokensOf(lines: readonly string[], firstLine: number, escapeMark
     for (let i = at; i < end; i++) if (text[i] === '\n') line++
     at = end
   }
+  let close = 0
+  const endOfComment = (start: number): number => {
+    // Looked for once: there may be as many comments as there are lines.
+    if (close >= 0 && close < start + 2) close = text.indexOf('*/', start + 2)
+    const lineEnd = endOfLine(text, start)
+    if (close < 0) return lineEnd
+    const next = close < lineEnd ? -1 : text.slice(start + 2, close).indexOf('/*')
+    return next < 0 ? close + 2 : lineEnd
+  }
   while (at < text.length) {
     const char = text[at] as string
     const rest = text.slice(at, at + 2)
     if (/\s/.test(char)) skip(at + 1)
-    else if (rest === '/*') push('comment', endOfComment(text, at))
+    else if (rest === '/*') push('comment', endOfComment(at))
     else if (rest === '//') push('comment', endOfLine(text, at))
     else if (char === '#') push('define', endOfDefine(text, at))
     else if (char === escapeMark || text.startsWith('...', at)) {
@@ -60,15 +69,6 @@ function endOfLine(text: string, at: number): number {
   return end < 0 ? text.length : end
 }
 
-function endOfComment(text: string, at: number): number {
-  const end = text.indexOf('*/', at + 2)
-  const lineEnd = endOfLine(text, at)
-  if (end >= 0 && end < lineEnd) return end + 2
-  const next = text.indexOf('/*', at + 2)
-  const closed = end >= 0 && (next < 0 || end < next)
-  return closed ? end + 2 : lineEnd
-}
-
 /** A definition goes on over lines that end in a backslash. */
 function endOfDefine(text: string, at: number): number {
   let end = endOfLine(text, at)
@@ -76,13 +76,13 @@ function endOfDefine(text: string, at: number): number {
   return end
 }
 
-/** Behind the partner of a bracket; -1 where it is not on the same line or the two after it. */
+/** Behind the partner of a bracket; -1 where it is not near: on the same line or the two after it. */
 function endOfPair(text: string, at: number): number {
   const open = text[at]
   const close = open === '[' ? ']' : ')'
   let depth = 0
   let lines = 0
-  for (let i = at; i < text.length && lines < 3; i++) {
+  for (let i = at; i < Math.min(text.length, at + 1000) && lines < 3; i++) {
     const char = text[i]
     if (char === '\n') lines++
     if (char === open) depth++

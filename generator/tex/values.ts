@@ -3,9 +3,13 @@ import type { DeclaredConstant } from './declarations.ts'
 
 /** Nothing in a specification nests deeper. */
 const deepest = 64
+const mostSteps = 10_000
 
 export class Values {
   readonly #constants = new Map<string, DeclaredConstant>()
+  /** Values of names, as far as they are known; null: none. */
+  #steps = 0
+  readonly #known = new Map<string, bigint | null>()
 
   constructor(constants: Iterable<DeclaredConstant>) {
     for (const constant of constants) if (!this.#constants.has(constant.name)) this.#constants.set(constant.name, constant)
@@ -13,6 +17,7 @@ export class Values {
 
   /** Undefined where it is no number. */
   number(expression: string): bigint | undefined {
+    this.#steps = 0
     try {
       return this.#evaluate(expression, new Map(), 0)
     } catch (error) {
@@ -21,8 +26,20 @@ export class Values {
     }
   }
 
+  #named({ name, value }: DeclaredConstant, depth: number): bigint {
+    const known = this.#known.get(name)
+    if (known === null) throw new NoNumber()
+    if (known !== undefined) return known
+    // A name that leads back to itself has none.
+    this.#known.set(name, null)
+    const result = this.#evaluate(value, new Map(), depth)
+    this.#known.set(name, result)
+    return result
+  }
+
   #evaluate(expression: string, bound: ReadonlyMap<string, bigint>, depth: number): bigint {
-    if (depth > deepest || expression.length > 10_000) throw new NoNumber()
+    // Macros that use macros twice each would never end.
+    if (++this.#steps > mostSteps || depth > deepest || expression.length > 10_000) throw new NoNumber()
     const tokens = expression.match(/0[xX][0-9a-fA-F]+|\d+|\w+|<<|>>|[-+*/%|&^~(),]|\S/g) ?? []
     let at = 0
     const next = (): string => tokens[at++] ?? ''
@@ -48,7 +65,7 @@ export class Values {
       if (known !== undefined) return known
       const constant = this.#constants.get(token)
       if (constant === undefined) throw new NoNumber()
-      if (constant.parameters === undefined) return this.#evaluate(constant.value, new Map(), depth + 1)
+      if (constant.parameters === undefined) return this.#named(constant, depth + 1)
       need('(')
       const given = new Map<string, bigint>()
       for (const [index, parameter] of constant.parameters.entries()) {
