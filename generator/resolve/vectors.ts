@@ -7,11 +7,11 @@ import type { Layouts } from './layouts.ts'
 import { originOf } from './origin.ts'
 import type { ChapterScope } from './workspace.ts'
 
-/** What bytes can be of: a struct, or a request or event, which has two parts and needs nothing from outside. */
+/** What bytes can be of: a struct, or a request or event, which has two parts and needs what the program binds. */
 type Subject = Pick<Struct, 'name' | 'chapter' | 'twoPart' | 'given'>
 
 function resolveVector(scope: ChapterScope, layouts: Layouts, messages: readonly Message[], ast: VectorAst, path: Path): Vector | undefined {
-  const struct = findSubject(scope, layouts, messages, ast.of)
+  const struct = findSubject(scope, layouts, messages, ast)
   if (struct === undefined) {
     const requests = messages.flatMap((message) => message.requests.map(({ name }) => `${message.name}.${name}`))
     const names = [...layouts.workspace.structNames(scope), ...Object.keys(scope.messages), ...requests]
@@ -40,12 +40,21 @@ function resolveVector(scope: ChapterScope, layouts: Layouts, messages: readonly
   }
 }
 
-function findSubject(scope: ChapterScope, layouts: Layouts, messages: readonly Message[], name: string): Subject | undefined {
+function findSubject(scope: ChapterScope, layouts: Layouts, messages: readonly Message[], { of: name, part }: VectorAst): Subject | undefined {
   const [messageName, requestName] = name.split('.')
   if (requestName === undefined) return findStruct(scope, layouts, name)
   const message = messages.find((candidate) => candidate.name === messageName)
-  const isKnown = message?.requests.some((request) => request.name === requestName)
-  return message && isKnown ? { name, chapter: message.chapter, twoPart: true, given: [] } : undefined
+  const request = message?.requests.find((candidate) => candidate.name === requestName)
+  const given = request?.members.filter((member) => member.part === part).flatMap((member) => boundByProgram(member, layouts))
+  return message && given ? { name, chapter: message.chapter, twoPart: true, given } : undefined
+}
+
+/** The `given` names of a member that are bound to `caller`. */
+function boundByProgram({ type, with: bound }: Member, layouts: Layouts): Struct['given'] {
+  const inside = type.kind === 'group' ? type.members.flatMap((inner) => boundByProgram(inner, layouts)) : []
+  const reference = type.kind === 'group' ? type.struct : type.kind === 'struct' ? type : undefined
+  const names = (reference && layouts.find(reference)?.given) ?? []
+  return [...inside, ...names.filter(({ name }) => bound === 'caller' || bound?.[name] === 'caller')]
 }
 
 /** A struct that is declared, or the frame of a message or of one of its requests. */

@@ -51,8 +51,8 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 }
 
 function isBlank(value: unknown): boolean {
-  if (value instanceof Uint8Array) return value.length === 0
-  if (Array.isArray(value)) return value.length === 0
+  if (value instanceof Uint8Array) return value.every((byte) => byte === 0)
+  if (Array.isArray(value)) return value.every(isBlank)
   if (isRecord(value)) return Object.values(value).every(isBlank)
   return value === 0 || value === 0n || value === undefined
 }
