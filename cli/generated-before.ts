@@ -3,12 +3,14 @@
  * project; where it is missing or cannot be written, everything is done as if it had never been there. `generate --check` never asks it.
  */
 import { createHash } from 'node:crypto'
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join, resolve } from 'node:path'
 import { listGenerated } from '../generator/write.ts'
 import type { Call } from './command.ts'
 import { packageRoot } from './package-root.ts'
+
+const mostRemembered = 32
 
 interface Remembered<Read> {
   /** The sum of everything that decides what is generated. */
@@ -46,6 +48,7 @@ export class GeneratedBefore<Read> {
     const outputs = Object.fromEntries(paths.map((path) => [path, sumOfFile(path) ?? '']))
     try {
       mkdirSync(dirname(this.#file), { recursive: true })
+      forgetOldest(dirname(this.#file))
       writeFileSync(this.#file, JSON.stringify({ inputs: this.#inputs, outputs, read } satisfies Remembered<Read>))
     } catch {
       // The package may be installed where nothing can be written: the next call does everything again.
@@ -59,6 +62,14 @@ export class GeneratedBefore<Read> {
       return undefined
     }
   }
+}
+
+/** Output folders come and go; those of the last calls are enough. */
+function forgetOldest(folder: string): void {
+  const files = readdirSync(folder).map((name) => join(folder, name))
+  if (files.length < mostRemembered) return
+  const byAge = files.map((file) => ({ file, time: statSync(file).mtimeMs })).sort((a, b) => a.time - b.time)
+  for (const { file } of byAge.slice(0, files.length - mostRemembered + 1)) rmSync(file)
 }
 
 function sumOf(text: string | Uint8Array): string {

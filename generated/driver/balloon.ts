@@ -19,11 +19,13 @@ import {
   queues,
   requests,
 } from 'virtgen/messages/balloon'
+import type {
+  BalloonDeflateDeflateHeaderValue,
+  BalloonFreePageFreePageCommandHeaderValue,
+  BalloonInflateInflateHeaderValue,
+  BalloonStatsStatsHeaderValue,
+} from 'virtgen/parts/balloon'
 import {
-  type BalloonDeflateDeflateHeaderValue,
-  type BalloonFreePageFreePageCommandHeaderValue,
-  type BalloonInflateInflateHeaderValue,
-  type BalloonStatsStatsHeaderValue,
   DEVICE_ID,
   VIRTIO_BALLOON_F_DEFLATE_ON_OOM,
   VIRTIO_BALLOON_F_FREE_PAGE_HINT,
@@ -67,6 +69,15 @@ export class BalloonDriver extends DeviceDriver {
   /** The configuration space as it was read last. */
   override get config(): VirtioBalloonConfig {
     return super.config as VirtioBalloonConfig
+  }
+
+  /**
+   * Writes a field of the configuration space and reads the space again.
+   *
+   * @throws RangeError for a value that does not fit, or a field that may not be written with these features
+   */
+  writeConfig(field: 'actual' | 'poison_val', value: number | bigint | Uint8Array): void {
+    this.writeField(configFields, field, value)
   }
 
   /**

@@ -11,6 +11,18 @@ import {
 } from 'virtgen/codegen/v1/device'
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { configFields, queues, requests, virtio_blk_req } from 'virtgen/messages/blk'
+import type {
+  VirtioBlkReqDiscardHeaderValue,
+  VirtioBlkReqGetIdReplyValue,
+  VirtioBlkReqGetLifetimeReplyValue,
+  VirtioBlkReqHeaderValue,
+  VirtioBlkReqScsiCmdHeaderValue,
+  VirtioBlkReqScsiCmdReplyValue,
+  VirtioBlkReqSecureEraseHeaderValue,
+  VirtioBlkReqWriteZeroesHeaderValue,
+  VirtioBlkReqZoneAppendReplyValue,
+  VirtioBlkReqZoneReportReplyValue,
+} from 'virtgen/parts/blk'
 import {
   DEVICE_ID,
   VIRTIO_BLK_F_BLK_SIZE,
@@ -28,16 +40,6 @@ import {
   VIRTIO_BLK_F_WRITE_ZEROES,
   VIRTIO_BLK_F_ZONED,
   VirtioBlkConfig,
-  type VirtioBlkReqDiscardHeaderValue,
-  type VirtioBlkReqGetIdReplyValue,
-  type VirtioBlkReqGetLifetimeReplyValue,
-  type VirtioBlkReqHeaderValue,
-  type VirtioBlkReqScsiCmdHeaderValue,
-  type VirtioBlkReqScsiCmdReplyValue,
-  type VirtioBlkReqSecureEraseHeaderValue,
-  type VirtioBlkReqWriteZeroesHeaderValue,
-  type VirtioBlkReqZoneAppendReplyValue,
-  type VirtioBlkReqZoneReportReplyValue,
 } from 'virtgen/wire/blk'
 
 /**
@@ -81,6 +83,15 @@ export class BlkDriver extends DeviceDriver {
   /** The configuration space as it was read last. */
   override get config(): VirtioBlkConfig {
     return super.config as VirtioBlkConfig
+  }
+
+  /**
+   * Writes a field of the configuration space and reads the space again.
+   *
+   * @throws RangeError for a value that does not fit, or a field that may not be written with these features
+   */
+  writeConfig(field: 'writeback', value: number | bigint | Uint8Array): void {
+    this.writeField(configFields, field, value)
   }
 
   /**

@@ -12,9 +12,8 @@ import {
   queues,
   requests,
 } from 'virtgen/messages/can'
+import type { CanReceptionEventValue, CanTransmissionHeaderValue } from 'virtgen/parts/can'
 import {
-  type CanReceptionEventValue,
-  type CanTransmissionHeaderValue,
   DEVICE_ID,
   VIRTIO_CAN_F_CAN_CLASSIC,
   VIRTIO_CAN_F_CAN_FD,

@@ -19,10 +19,12 @@ import {
   queues,
   requests,
 } from 'virtgen/messages/console'
+import type {
+  ConsoleControlRxEventValue,
+  ConsoleControlRxResizeEventValue,
+  ConsoleControlTxHeaderValue,
+} from 'virtgen/parts/console'
 import {
-  type ConsoleControlRxEventValue,
-  type ConsoleControlRxResizeEventValue,
-  type ConsoleControlTxHeaderValue,
   DEVICE_ID,
   VIRTIO_CONSOLE_F_EMERG_WRITE,
   VIRTIO_CONSOLE_F_MULTIPORT,
@@ -121,6 +123,15 @@ export class ConsoleDriver extends DeviceDriver {
   /** The configuration space as it was read last. */
   override get config(): VirtioConsoleConfig {
     return super.config as VirtioConsoleConfig
+  }
+
+  /**
+   * Writes a field of the configuration space and reads the space again.
+   *
+   * @throws RangeError for a value that does not fit, or a field that may not be written with these features
+   */
+  writeConfig(field: 'emerg_wr', value: number | bigint | Uint8Array): void {
+    this.writeField(configFields, field, value)
   }
 
   /**

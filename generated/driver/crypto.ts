@@ -16,6 +16,59 @@ import {
   virtio_crypto_op_ctrl_req,
   virtio_crypto_op_data_req,
 } from 'virtgen/messages/crypto'
+import type {
+  VirtioCryptoOpCtrlReqCreateAeadSessionHeaderValue,
+  VirtioCryptoOpCtrlReqCreateAeadSessionReplyValue,
+  VirtioCryptoOpCtrlReqCreateAkcipherSessionHeaderValue,
+  VirtioCryptoOpCtrlReqCreateAkcipherSessionReplyValue,
+  VirtioCryptoOpCtrlReqCreateCipherSessionHeaderValue,
+  VirtioCryptoOpCtrlReqCreateCipherSessionReplyValue,
+  VirtioCryptoOpCtrlReqCreateHashSessionHeaderValue,
+  VirtioCryptoOpCtrlReqCreateHashSessionReplyValue,
+  VirtioCryptoOpCtrlReqCreateMacSessionHeaderValue,
+  VirtioCryptoOpCtrlReqCreateMacSessionReplyValue,
+  VirtioCryptoOpCtrlReqDestroyAeadSessionHeaderValue,
+  VirtioCryptoOpCtrlReqDestroyAkcipherSessionHeaderValue,
+  VirtioCryptoOpCtrlReqDestroyCipherSessionHeaderValue,
+  VirtioCryptoOpCtrlReqDestroyHashSessionHeaderValue,
+  VirtioCryptoOpCtrlReqDestroyMacSessionHeaderValue,
+  VirtioCryptoOpDataReqAeadDecryptHeaderValue,
+  VirtioCryptoOpDataReqAeadDecryptReplyValue,
+  VirtioCryptoOpDataReqAeadDecryptStatelessHeaderValue,
+  VirtioCryptoOpDataReqAeadDecryptStatelessReplyValue,
+  VirtioCryptoOpDataReqAeadEncryptHeaderValue,
+  VirtioCryptoOpDataReqAeadEncryptReplyValue,
+  VirtioCryptoOpDataReqAeadEncryptStatelessHeaderValue,
+  VirtioCryptoOpDataReqAeadEncryptStatelessReplyValue,
+  VirtioCryptoOpDataReqAkcipherDecryptHeaderValue,
+  VirtioCryptoOpDataReqAkcipherDecryptStatelessHeaderValue,
+  VirtioCryptoOpDataReqAkcipherEncryptHeaderValue,
+  VirtioCryptoOpDataReqAkcipherEncryptStatelessHeaderValue,
+  VirtioCryptoOpDataReqAkcipherSignHeaderValue,
+  VirtioCryptoOpDataReqAkcipherSignStatelessHeaderValue,
+  VirtioCryptoOpDataReqAkcipherVerifyHeaderValue,
+  VirtioCryptoOpDataReqAkcipherVerifyStatelessHeaderValue,
+  VirtioCryptoOpDataReqCipherDecryptHeaderValue,
+  VirtioCryptoOpDataReqCipherDecryptReplyValue,
+  VirtioCryptoOpDataReqCipherDecryptStatelessHeaderValue,
+  VirtioCryptoOpDataReqCipherDecryptStatelessReplyValue,
+  VirtioCryptoOpDataReqCipherEncryptHeaderValue,
+  VirtioCryptoOpDataReqCipherEncryptReplyValue,
+  VirtioCryptoOpDataReqCipherEncryptStatelessHeaderValue,
+  VirtioCryptoOpDataReqCipherEncryptStatelessReplyValue,
+  VirtioCryptoOpDataReqHashHeaderValue,
+  VirtioCryptoOpDataReqHashReplyValue,
+  VirtioCryptoOpDataReqHashStatelessHeaderValue,
+  VirtioCryptoOpDataReqHashStatelessReplyValue,
+  VirtioCryptoOpDataReqIpsecInboundHeaderValue,
+  VirtioCryptoOpDataReqIpsecInboundReplyValue,
+  VirtioCryptoOpDataReqIpsecOutboundHeaderValue,
+  VirtioCryptoOpDataReqIpsecOutboundReplyValue,
+  VirtioCryptoOpDataReqMacHeaderValue,
+  VirtioCryptoOpDataReqMacReplyValue,
+  VirtioCryptoOpDataReqMacStatelessHeaderValue,
+  VirtioCryptoOpDataReqMacStatelessReplyValue,
+} from 'virtgen/parts/crypto'
 import {
   DEVICE_ID,
   VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE,
@@ -26,57 +79,6 @@ import {
   VIRTIO_CRYPTO_F_REVISION_1,
   VirtioCryptoConfig,
   type VirtioCryptoCtrlHeaderValue,
-  type VirtioCryptoOpCtrlReqCreateAeadSessionHeaderValue,
-  type VirtioCryptoOpCtrlReqCreateAeadSessionReplyValue,
-  type VirtioCryptoOpCtrlReqCreateAkcipherSessionHeaderValue,
-  type VirtioCryptoOpCtrlReqCreateAkcipherSessionReplyValue,
-  type VirtioCryptoOpCtrlReqCreateCipherSessionHeaderValue,
-  type VirtioCryptoOpCtrlReqCreateCipherSessionReplyValue,
-  type VirtioCryptoOpCtrlReqCreateHashSessionHeaderValue,
-  type VirtioCryptoOpCtrlReqCreateHashSessionReplyValue,
-  type VirtioCryptoOpCtrlReqCreateMacSessionHeaderValue,
-  type VirtioCryptoOpCtrlReqCreateMacSessionReplyValue,
-  type VirtioCryptoOpCtrlReqDestroyAeadSessionHeaderValue,
-  type VirtioCryptoOpCtrlReqDestroyAkcipherSessionHeaderValue,
-  type VirtioCryptoOpCtrlReqDestroyCipherSessionHeaderValue,
-  type VirtioCryptoOpCtrlReqDestroyHashSessionHeaderValue,
-  type VirtioCryptoOpCtrlReqDestroyMacSessionHeaderValue,
-  type VirtioCryptoOpDataReqAeadDecryptHeaderValue,
-  type VirtioCryptoOpDataReqAeadDecryptReplyValue,
-  type VirtioCryptoOpDataReqAeadDecryptStatelessHeaderValue,
-  type VirtioCryptoOpDataReqAeadDecryptStatelessReplyValue,
-  type VirtioCryptoOpDataReqAeadEncryptHeaderValue,
-  type VirtioCryptoOpDataReqAeadEncryptReplyValue,
-  type VirtioCryptoOpDataReqAeadEncryptStatelessHeaderValue,
-  type VirtioCryptoOpDataReqAeadEncryptStatelessReplyValue,
-  type VirtioCryptoOpDataReqAkcipherDecryptHeaderValue,
-  type VirtioCryptoOpDataReqAkcipherDecryptStatelessHeaderValue,
-  type VirtioCryptoOpDataReqAkcipherEncryptHeaderValue,
-  type VirtioCryptoOpDataReqAkcipherEncryptStatelessHeaderValue,
-  type VirtioCryptoOpDataReqAkcipherSignHeaderValue,
-  type VirtioCryptoOpDataReqAkcipherSignStatelessHeaderValue,
-  type VirtioCryptoOpDataReqAkcipherVerifyHeaderValue,
-  type VirtioCryptoOpDataReqAkcipherVerifyStatelessHeaderValue,
-  type VirtioCryptoOpDataReqCipherDecryptHeaderValue,
-  type VirtioCryptoOpDataReqCipherDecryptReplyValue,
-  type VirtioCryptoOpDataReqCipherDecryptStatelessHeaderValue,
-  type VirtioCryptoOpDataReqCipherDecryptStatelessReplyValue,
-  type VirtioCryptoOpDataReqCipherEncryptHeaderValue,
-  type VirtioCryptoOpDataReqCipherEncryptReplyValue,
-  type VirtioCryptoOpDataReqCipherEncryptStatelessHeaderValue,
-  type VirtioCryptoOpDataReqCipherEncryptStatelessReplyValue,
-  type VirtioCryptoOpDataReqHashHeaderValue,
-  type VirtioCryptoOpDataReqHashReplyValue,
-  type VirtioCryptoOpDataReqHashStatelessHeaderValue,
-  type VirtioCryptoOpDataReqHashStatelessReplyValue,
-  type VirtioCryptoOpDataReqIpsecInboundHeaderValue,
-  type VirtioCryptoOpDataReqIpsecInboundReplyValue,
-  type VirtioCryptoOpDataReqIpsecOutboundHeaderValue,
-  type VirtioCryptoOpDataReqIpsecOutboundReplyValue,
-  type VirtioCryptoOpDataReqMacHeaderValue,
-  type VirtioCryptoOpDataReqMacReplyValue,
-  type VirtioCryptoOpDataReqMacStatelessHeaderValue,
-  type VirtioCryptoOpDataReqMacStatelessReplyValue,
   type VirtioCryptoOpHeaderValue,
 } from 'virtgen/wire/crypto'
 
@@ -223,8 +225,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Encrypts, or chains with a hash or MAC.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and (not VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE
-   * or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and (header.flag has
+   * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
    * @param queue - Index of the queue; by default they take turns.
    */
@@ -237,8 +239,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Decrypts, or chains with a hash or MAC.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and (not VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE
-   * or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and (header.flag has
+   * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
    * @param queue - Index of the queue; by default they take turns.
    */
@@ -251,8 +253,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Encrypts, or chains with a hash or MAC. Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE and
-   * not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
    * @param queue - Index of the queue; by default they take turns.
    */
@@ -265,8 +267,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Decrypts, or chains with a hash or MAC. Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE and
-   * not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
    * @param queue - Index of the queue; by default they take turns.
    */
@@ -278,8 +280,8 @@ export class CryptoDriver extends DeviceDriver {
   }
 
   /**
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH and (not VIRTIO_CRYPTO_F_HASH_STATELESS_MODE or
-   * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH and (header.flag has
+   * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / HASH Service Operation
    * @param queue - Index of the queue; by default they take turns.
    */
@@ -292,8 +294,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH and VIRTIO_CRYPTO_F_HASH_STATELESS_MODE and not
-   * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_HASH_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / HASH Service Operation
    * @param queue - Index of the queue; by default they take turns.
    */
@@ -305,8 +307,8 @@ export class CryptoDriver extends DeviceDriver {
   }
 
   /**
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC and (not VIRTIO_CRYPTO_F_MAC_STATELESS_MODE or
-   * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC and (header.flag has
+   * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / MAC Service Operation
    * @param queue - Index of the queue; by default they take turns.
    */
@@ -319,8 +321,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC and VIRTIO_CRYPTO_F_MAC_STATELESS_MODE and not
-   * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_MAC_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / MAC Service Operation
    * @param queue - Index of the queue; by default they take turns.
    */
@@ -333,8 +335,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Encrypts and adds the tag.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and (not VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE or
-   * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and (header.flag has
+   * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
    * @param queue - Index of the queue; by default they take turns.
    */
@@ -347,8 +349,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Decrypts what is authentic; VIRTIO_CRYPTO_BADMSG where it is not.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and (not VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE or
-   * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and (header.flag has
+   * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
    * @param queue - Index of the queue; by default they take turns.
    */
@@ -361,8 +363,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Encrypts and adds the tag. Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE and not
-   * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
    * @param queue - Index of the queue; by default they take turns.
    */
@@ -375,8 +377,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Decrypts what is authentic; VIRTIO_CRYPTO_BADMSG where it is not. Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE and not
-   * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
    * @param queue - Index of the queue; by default they take turns.
    */
@@ -388,8 +390,8 @@ export class CryptoDriver extends DeviceDriver {
   }
 
   /**
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (not
-   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
+   * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    * @param dst_data - The payload `dst_data`. The result, which may be shorter than its room. Verifying: empty. Where to,
    * or how many bytes.
@@ -404,8 +406,8 @@ export class CryptoDriver extends DeviceDriver {
   }
 
   /**
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (not
-   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
+   * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    * @param dst_data - The payload `dst_data`. The result, which may be shorter than its room. Verifying: empty. Where to,
    * or how many bytes.
@@ -421,8 +423,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Signs src_data, as a rule a digest.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (not
-   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
+   * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    * @param dst_data - The payload `dst_data`. The result, which may be shorter than its room. Verifying: empty. Where to,
    * or how many bytes.
@@ -438,8 +440,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Checks a signature; VIRTIO_CRYPTO_KEY_REJECTED where it is wrong.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (not
-   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
+   * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    * @param queue - Index of the queue; by default they take turns.
    */
@@ -452,8 +454,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE
-   * and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    * @param dst_data - The payload `dst_data`. The result, which may be shorter than its room. Verifying: empty. Where to,
    * or how many bytes.
@@ -469,8 +471,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE
-   * and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    * @param dst_data - The payload `dst_data`. The result, which may be shorter than its room. Verifying: empty. Where to,
    * or how many bytes.
@@ -486,8 +488,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Signs src_data, as a rule a digest. Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE
-   * and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    * @param dst_data - The payload `dst_data`. The result, which may be shorter than its room. Verifying: empty. Where to,
    * or how many bytes.
@@ -503,8 +505,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Checks a signature; VIRTIO_CRYPTO_KEY_REJECTED where it is wrong. Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE
-   * and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    * @param queue - Index of the queue; by default they take turns.
    */

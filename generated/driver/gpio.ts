@@ -4,20 +4,18 @@
 import { DeviceDriver, type DeviceDriverOptions, type DriverHost, type QueueInfo } from 'virtgen/codegen/v1/device'
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { configFields, gpio_irq, gpio_request, queues, requests } from 'virtgen/messages/gpio'
-import {
-  DEVICE_ID,
-  type GpioIrqUnmaskIrqHeaderValue,
-  type GpioRequestGetDirectionHeaderValue,
-  type GpioRequestGetDirectionReplyValue,
-  type GpioRequestGetLineNamesReplyValue,
-  type GpioRequestGetValueHeaderValue,
-  type GpioRequestGetValueReplyValue,
-  type GpioRequestSetDirectionHeaderValue,
-  type GpioRequestSetIrqTypeHeaderValue,
-  type GpioRequestSetValueHeaderValue,
-  VIRTIO_GPIO_F_IRQ,
-  VirtioGpioConfig,
-} from 'virtgen/wire/gpio'
+import type {
+  GpioIrqUnmaskIrqHeaderValue,
+  GpioRequestGetDirectionHeaderValue,
+  GpioRequestGetDirectionReplyValue,
+  GpioRequestGetLineNamesReplyValue,
+  GpioRequestGetValueHeaderValue,
+  GpioRequestGetValueReplyValue,
+  GpioRequestSetDirectionHeaderValue,
+  GpioRequestSetIrqTypeHeaderValue,
+  GpioRequestSetValueHeaderValue,
+} from 'virtgen/parts/gpio'
+import { DEVICE_ID, VIRTIO_GPIO_F_IRQ, VirtioGpioConfig } from 'virtgen/wire/gpio'
 
 /**
  * A driver of GPIO Device: a method for each request, which resolves when the device has answered.

@@ -11,7 +11,8 @@ import {
 } from 'virtgen/codegen/v1/device'
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { queues, requests, virtio_i2c_req } from 'virtgen/messages/i2c'
-import { DEVICE_ID, VIRTIO_I2C_F_ZERO_LENGTH_REQUEST, type VirtioI2cReqHeaderValue } from 'virtgen/wire/i2c'
+import type { VirtioI2cReqHeaderValue } from 'virtgen/parts/i2c'
+import { DEVICE_ID, VIRTIO_I2C_F_ZERO_LENGTH_REQUEST } from 'virtgen/wire/i2c'
 
 /**
  * A driver of I2C Adapter Device: a method for each request, which resolves when the device has answered.

@@ -4,12 +4,8 @@
 import { DeviceDriver, type DeviceDriverOptions, type DriverHost, type QueueInfo } from 'virtgen/codegen/v1/device'
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { configFields, events, input_event, input_status, queues, requests } from 'virtgen/messages/input'
-import {
-  DEVICE_ID,
-  type InputEventInputEventValue,
-  type InputStatusSetStatusHeaderValue,
-  VirtioInputConfig,
-} from 'virtgen/wire/input'
+import type { InputEventInputEventValue, InputStatusSetStatusHeaderValue } from 'virtgen/parts/input'
+import { DEVICE_ID, VirtioInputConfig } from 'virtgen/wire/input'
 
 /**
  * Something was pressed or moved. EV_SYN ends the events that belong together.
@@ -46,6 +42,15 @@ export class InputDriver extends DeviceDriver {
   /** The configuration space as it was read last. */
   override get config(): VirtioInputConfig {
     return super.config as VirtioInputConfig
+  }
+
+  /**
+   * Writes a field of the configuration space and reads the space again.
+   *
+   * @throws RangeError for a value that does not fit, or a field that may not be written with these features
+   */
+  writeConfig(field: 'select' | 'subsel', value: number | bigint | Uint8Array): void {
+    this.writeField(configFields, field, value)
   }
 
   /**

@@ -4,15 +4,17 @@
 import { DeviceDriver, type DeviceDriverOptions, type DriverHost, type QueueInfo } from 'virtgen/codegen/v1/device'
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { configFields, events, iommu_event, iommu_request, queues, requests } from 'virtgen/messages/iommu'
+import type {
+  IommuEventFaultEventValue,
+  IommuRequestAttachHeaderValue,
+  IommuRequestDetachHeaderValue,
+  IommuRequestMapHeaderValue,
+  IommuRequestProbeHeaderValue,
+  IommuRequestProbeReplyValue,
+  IommuRequestUnmapHeaderValue,
+} from 'virtgen/parts/iommu'
 import {
   DEVICE_ID,
-  type IommuEventFaultEventValue,
-  type IommuRequestAttachHeaderValue,
-  type IommuRequestDetachHeaderValue,
-  type IommuRequestMapHeaderValue,
-  type IommuRequestProbeHeaderValue,
-  type IommuRequestProbeReplyValue,
-  type IommuRequestUnmapHeaderValue,
   VIRTIO_IOMMU_F_BYPASS,
   VIRTIO_IOMMU_F_BYPASS_CONFIG,
   VIRTIO_IOMMU_F_DOMAIN_RANGE,
@@ -66,6 +68,15 @@ export class IommuDriver extends DeviceDriver {
   /** The configuration space as it was read last. */
   override get config(): VirtioIommuConfig {
     return super.config as VirtioIommuConfig
+  }
+
+  /**
+   * Writes a field of the configuration space and reads the space again.
+   *
+   * @throws RangeError for a value that does not fit, or a field that may not be written with these features
+   */
+  writeConfig(field: 'bypass', value: number | bigint | Uint8Array): void {
+    this.writeField(configFields, field, value)
   }
 
   /**

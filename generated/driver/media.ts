@@ -11,19 +11,18 @@ import {
 } from 'virtgen/codegen/v1/device'
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { configFields, events, media_command, media_event, queues, requests } from 'virtgen/messages/media'
-import {
-  DEVICE_ID,
-  type MediaCommandCloseSessionHeaderValue,
-  type MediaCommandIoctlHeaderValue,
-  type MediaCommandMmapHeaderValue,
-  type MediaCommandMmapReplyValue,
-  type MediaCommandMunmapHeaderValue,
-  type MediaCommandOpenSessionReplyValue,
-  type MediaEventDqbufEventValue,
-  type MediaEventSessionErrorEventValue,
-  type MediaEventV4l2EventEventValue,
-  VirtioMediaConfig,
-} from 'virtgen/wire/media'
+import type {
+  MediaCommandCloseSessionHeaderValue,
+  MediaCommandIoctlHeaderValue,
+  MediaCommandMmapHeaderValue,
+  MediaCommandMmapReplyValue,
+  MediaCommandMunmapHeaderValue,
+  MediaCommandOpenSessionReplyValue,
+  MediaEventDqbufEventValue,
+  MediaEventSessionErrorEventValue,
+  MediaEventV4l2EventEventValue,
+} from 'virtgen/parts/media'
+import { DEVICE_ID, VirtioMediaConfig } from 'virtgen/wire/media'
 
 /**
  * The session cannot go on; the driver must close it, and its number stays taken till then.
@@ -100,8 +99,8 @@ export class MediaDriver extends DeviceDriver {
    * Calls V4L2. The payload of code is in the part that its direction says, in the 64-bit layout and in little-endian byte
    * order; what its pointers point to follows it.
    * VIRTIO 1.4, Device Types / Media Device / V4L2 ioctls / Ioctls payload
-   * @param payload_in - The payload `payload`. For v4l2_ioctl_w and v4l2_ioctl_wr the struct, planes or controls, and
-   * lists of virtio_media_sg_entry.
+   * @param payload_in - The payload `payload`. For v4l2_ioctl_w and v4l2_ioctl_wr the struct, what its pointers point to,
+   * and lists of virtio_media_sg_entry or UUIDs of 16 bytes where memory is not of the device.
    * @param payload_out - The payload `payload`. For v4l2_ioctl_r and v4l2_ioctl_wr the same without the lists; nothing if
    * an error has not changed it. Where to, or how many bytes.
    */

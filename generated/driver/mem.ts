@@ -4,10 +4,9 @@
 import { DeviceDriver, type DeviceDriverOptions, type DriverHost, type QueueInfo } from 'virtgen/codegen/v1/device'
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { configFields, mem_request, queues, requests } from 'virtgen/messages/mem'
+import type { MemRequestHeaderValue, MemRequestReplyValue } from 'virtgen/parts/mem'
 import {
   DEVICE_ID,
-  type MemRequestHeaderValue,
-  type MemRequestReplyValue,
   VIRTIO_MEM_F_ACPI_PXM,
   VIRTIO_MEM_F_PERSISTENT_SUSPEND,
   VIRTIO_MEM_F_UNPLUGGED_INACCESSIBLE,

@@ -18,6 +18,37 @@ import {
   virtio_net_rx,
   virtio_net_tx,
 } from 'virtgen/messages/net'
+import type {
+  VirtioNetCtrlAddRssContextHeaderValue,
+  VirtioNetCtrlAddVlanHeaderValue,
+  VirtioNetCtrlDeleteRssContextHeaderValue,
+  VirtioNetCtrlDeleteVlanHeaderValue,
+  VirtioNetCtrlGetRssContextCapReplyValue,
+  VirtioNetCtrlGetStatsHeaderValue,
+  VirtioNetCtrlGetStatsReplyValue,
+  VirtioNetCtrlGetVqCoalescingHeaderValue,
+  VirtioNetCtrlGetVqCoalescingReplyValue,
+  VirtioNetCtrlModifyRssContextHeaderValue,
+  VirtioNetCtrlQueryStatsReplyValue,
+  VirtioNetCtrlSetAllmultiHeaderValue,
+  VirtioNetCtrlSetAlluniHeaderValue,
+  VirtioNetCtrlSetHashHeaderValue,
+  VirtioNetCtrlSetHashTunnelHeaderValue,
+  VirtioNetCtrlSetMacAddrHeaderValue,
+  VirtioNetCtrlSetMacTableHeaderValue,
+  VirtioNetCtrlSetNobcastHeaderValue,
+  VirtioNetCtrlSetNomultiHeaderValue,
+  VirtioNetCtrlSetNouniHeaderValue,
+  VirtioNetCtrlSetOffloadsHeaderValue,
+  VirtioNetCtrlSetPromiscHeaderValue,
+  VirtioNetCtrlSetRssHeaderValue,
+  VirtioNetCtrlSetRxCoalescingHeaderValue,
+  VirtioNetCtrlSetTxCoalescingHeaderValue,
+  VirtioNetCtrlSetVqCoalescingHeaderValue,
+  VirtioNetCtrlSetVqPairsHeaderValue,
+  VirtioNetRxPacketEventValue,
+  VirtioNetTxTransmitHeaderValue,
+} from 'virtgen/parts/net'
 import {
   DEVICE_ID,
   VIRTIO_NET_F_CSUM,
@@ -63,35 +94,6 @@ import {
   VIRTIO_NET_F_STATUS,
   VIRTIO_NET_F_VQ_NOTF_COAL,
   VirtioNetConfig,
-  type VirtioNetCtrlAddRssContextHeaderValue,
-  type VirtioNetCtrlAddVlanHeaderValue,
-  type VirtioNetCtrlDeleteRssContextHeaderValue,
-  type VirtioNetCtrlDeleteVlanHeaderValue,
-  type VirtioNetCtrlGetRssContextCapReplyValue,
-  type VirtioNetCtrlGetStatsHeaderValue,
-  type VirtioNetCtrlGetStatsReplyValue,
-  type VirtioNetCtrlGetVqCoalescingHeaderValue,
-  type VirtioNetCtrlGetVqCoalescingReplyValue,
-  type VirtioNetCtrlModifyRssContextHeaderValue,
-  type VirtioNetCtrlQueryStatsReplyValue,
-  type VirtioNetCtrlSetAllmultiHeaderValue,
-  type VirtioNetCtrlSetAlluniHeaderValue,
-  type VirtioNetCtrlSetHashHeaderValue,
-  type VirtioNetCtrlSetHashTunnelHeaderValue,
-  type VirtioNetCtrlSetMacAddrHeaderValue,
-  type VirtioNetCtrlSetMacTableHeaderValue,
-  type VirtioNetCtrlSetNobcastHeaderValue,
-  type VirtioNetCtrlSetNomultiHeaderValue,
-  type VirtioNetCtrlSetNouniHeaderValue,
-  type VirtioNetCtrlSetOffloadsHeaderValue,
-  type VirtioNetCtrlSetPromiscHeaderValue,
-  type VirtioNetCtrlSetRssHeaderValue,
-  type VirtioNetCtrlSetRxCoalescingHeaderValue,
-  type VirtioNetCtrlSetTxCoalescingHeaderValue,
-  type VirtioNetCtrlSetVqCoalescingHeaderValue,
-  type VirtioNetCtrlSetVqPairsHeaderValue,
-  type VirtioNetRxReceiveEventValue,
-  type VirtioNetTxTransmitHeaderValue,
 } from 'virtgen/wire/net'
 
 /**
@@ -99,7 +101,7 @@ import {
  * The payload `packet`. From the Ethernet header on.
  * VIRTIO 1.4, Device Types / Network Device / Device Operation / Processing of Incoming Packets
  */
-export type NetReceiveEvent = VirtioNetRxReceiveEventValue & {
+export type NetPacketEvent = VirtioNetRxPacketEventValue & {
   /** Index of the queue it came on. */
   readonly queue: number
   readonly packet: Uint8Array
@@ -174,6 +176,15 @@ export class NetDriver extends DeviceDriver {
   /** The configuration space as it was read last. */
   override get config(): VirtioNetConfig {
     return super.config as VirtioNetConfig
+  }
+
+  /**
+   * Writes a field of the configuration space and reads the space again.
+   *
+   * @throws RangeError for a value that does not fit, or a field that may not be written with these features
+   */
+  writeConfig(field: 'mac', value: number | bigint | Uint8Array): void {
+    this.writeField(configFields, field, value)
   }
 
   /**
@@ -436,7 +447,7 @@ export class NetDriver extends DeviceDriver {
    * A packet for the driver.
    * VIRTIO 1.4, Device Types / Network Device / Device Operation / Processing of Incoming Packets
    */
-  onReceive(handler: (event: NetReceiveEvent) => void): void {
-    this.listen(virtio_net_rx, events.receive, handler)
+  onPacket(handler: (event: NetPacketEvent) => void): void {
+    this.listen(virtio_net_rx, events.packet, handler)
   }
 }

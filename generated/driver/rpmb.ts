@@ -4,20 +4,19 @@
 import { DeviceDriver, type DeviceDriverOptions, type DriverHost, type QueueInfo } from 'virtgen/codegen/v1/device'
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { configFields, queues, requests, rpmb_request } from 'virtgen/messages/rpmb'
-import {
-  DEVICE_ID,
-  type RpmbRequestDataReadHeaderValue,
-  type RpmbRequestDataReadReplyValue,
-  type RpmbRequestDataWriteHeaderValue,
-  type RpmbRequestDataWriteReplyValue,
-  type RpmbRequestGetWriteCounterHeaderValue,
-  type RpmbRequestGetWriteCounterReplyValue,
-  type RpmbRequestProgramKeyHeaderValue,
-  type RpmbRequestProgramKeyReplyValue,
-  type RpmbRequestResultReadHeaderValue,
-  type RpmbRequestResultReadReplyValue,
-  VirtioRpmbConfig,
-} from 'virtgen/wire/rpmb'
+import type {
+  RpmbRequestDataReadHeaderValue,
+  RpmbRequestDataReadReplyValue,
+  RpmbRequestDataWriteHeaderValue,
+  RpmbRequestDataWriteReplyValue,
+  RpmbRequestGetWriteCounterHeaderValue,
+  RpmbRequestGetWriteCounterReplyValue,
+  RpmbRequestProgramKeyHeaderValue,
+  RpmbRequestProgramKeyReplyValue,
+  RpmbRequestResultReadHeaderValue,
+  RpmbRequestResultReadReplyValue,
+} from 'virtgen/parts/rpmb'
+import { DEVICE_ID, VirtioRpmbConfig } from 'virtgen/wire/rpmb'
 
 /**
  * A driver of RPMB Device: a method for each request, which resolves when the device has answered.

@@ -4,24 +4,23 @@
 import { DeviceDriver, type DeviceDriverOptions, type DriverHost, type QueueInfo } from 'virtgen/codegen/v1/device'
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { events, queues, requests, rtc_notification, rtc_request } from 'virtgen/messages/rtc'
-import {
-  DEVICE_ID,
-  type RtcNotificationAlarmEventValue,
-  type RtcRequestCfgReplyValue,
-  type RtcRequestClockCapHeaderValue,
-  type RtcRequestClockCapReplyValue,
-  type RtcRequestCrossCapHeaderValue,
-  type RtcRequestCrossCapReplyValue,
-  type RtcRequestReadAlarmHeaderValue,
-  type RtcRequestReadAlarmReplyValue,
-  type RtcRequestReadCrossHeaderValue,
-  type RtcRequestReadCrossReplyValue,
-  type RtcRequestReadHeaderValue,
-  type RtcRequestReadReplyValue,
-  type RtcRequestSetAlarmEnabledHeaderValue,
-  type RtcRequestSetAlarmHeaderValue,
-  VIRTIO_RTC_F_ALARM,
-} from 'virtgen/wire/rtc'
+import type {
+  RtcNotificationAlarmEventValue,
+  RtcRequestCfgReplyValue,
+  RtcRequestClockCapHeaderValue,
+  RtcRequestClockCapReplyValue,
+  RtcRequestCrossCapHeaderValue,
+  RtcRequestCrossCapReplyValue,
+  RtcRequestReadAlarmHeaderValue,
+  RtcRequestReadAlarmReplyValue,
+  RtcRequestReadCrossHeaderValue,
+  RtcRequestReadCrossReplyValue,
+  RtcRequestReadHeaderValue,
+  RtcRequestReadReplyValue,
+  RtcRequestSetAlarmEnabledHeaderValue,
+  RtcRequestSetAlarmHeaderValue,
+} from 'virtgen/parts/rtc'
+import { DEVICE_ID, VIRTIO_RTC_F_ALARM } from 'virtgen/wire/rtc'
 
 /**
  * The alarm of a clock has expired. The clock may have stepped since, so the driver reads it.

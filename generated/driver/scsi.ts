@@ -19,21 +19,23 @@ import {
   virtio_scsi_ctrl,
   virtio_scsi_req_cmd,
 } from 'virtgen/messages/scsi'
+import type {
+  ScsiEventEventValue,
+  VirtioScsiCtrlAsyncQueryHeaderValue,
+  VirtioScsiCtrlAsyncQueryReplyValue,
+  VirtioScsiCtrlAsyncSubscribeHeaderValue,
+  VirtioScsiCtrlAsyncSubscribeReplyValue,
+  VirtioScsiCtrlTaskManagementHeaderValue,
+  VirtioScsiReqCmdHeaderValue,
+  VirtioScsiReqCmdReplyValue,
+} from 'virtgen/parts/scsi'
 import {
   DEVICE_ID,
-  type ScsiEventEventValue,
   VIRTIO_SCSI_F_CHANGE,
   VIRTIO_SCSI_F_HOTPLUG,
   VIRTIO_SCSI_F_INOUT,
   VIRTIO_SCSI_F_T10_PI,
   VirtioScsiConfig,
-  type VirtioScsiCtrlAsyncQueryHeaderValue,
-  type VirtioScsiCtrlAsyncQueryReplyValue,
-  type VirtioScsiCtrlAsyncSubscribeHeaderValue,
-  type VirtioScsiCtrlAsyncSubscribeReplyValue,
-  type VirtioScsiCtrlTaskManagementHeaderValue,
-  type VirtioScsiReqCmdHeaderValue,
-  type VirtioScsiReqCmdReplyValue,
 } from 'virtgen/wire/scsi'
 
 /**
@@ -92,13 +94,22 @@ export class ScsiDriver extends DeviceDriver {
     return queues(features, config)
   }
 
-  constructor(host: DriverHost, options: DeviceDriverOptions = {}) {
+  constructor(host: DriverHost, options: DeviceDriverOptions & { readonly caller?: { readonly linux_pi?: number } } = {}) {
     super(host, new VirtioScsiConfig(), options)
   }
 
   /** The configuration space as it was read last. */
   override get config(): VirtioScsiConfig {
     return super.config as VirtioScsiConfig
+  }
+
+  /**
+   * Writes a field of the configuration space and reads the space again.
+   *
+   * @throws RangeError for a value that does not fit, or a field that may not be written with these features
+   */
+  writeConfig(field: 'sense_size' | 'cdb_size', value: number | bigint | Uint8Array): void {
+    this.writeField(configFields, field, value)
   }
 
   /**

@@ -11,40 +11,42 @@ import {
 } from 'virtgen/codegen/v1/device'
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { configFields, events, queues, requests, snd_control, snd_event, snd_rx, snd_tx } from 'virtgen/messages/sound'
+import type {
+  SndControlChmapInfoHeaderValue,
+  SndControlChmapInfoReplyValue,
+  SndControlCtlEnumItemsHeaderValue,
+  SndControlCtlEnumItemsReplyValue,
+  SndControlCtlInfoHeaderValue,
+  SndControlCtlInfoReplyValue,
+  SndControlCtlReadHeaderValue,
+  SndControlCtlReadReplyValue,
+  SndControlCtlTlvCommandHeaderValue,
+  SndControlCtlTlvReadHeaderValue,
+  SndControlCtlTlvReadReplyValue,
+  SndControlCtlTlvWriteHeaderValue,
+  SndControlCtlWriteHeaderValue,
+  SndControlJackInfoHeaderValue,
+  SndControlJackInfoReplyValue,
+  SndControlJackRemapHeaderValue,
+  SndControlPcmInfoHeaderValue,
+  SndControlPcmInfoReplyValue,
+  SndControlPcmPrepareHeaderValue,
+  SndControlPcmReleaseHeaderValue,
+  SndControlPcmSetParamsHeaderValue,
+  SndControlPcmStartHeaderValue,
+  SndControlPcmStopHeaderValue,
+  SndEventCtlNotifyEventValue,
+  SndEventJackConnectedEventValue,
+  SndEventJackDisconnectedEventValue,
+  SndEventPcmPeriodElapsedEventValue,
+  SndEventPcmXrunEventValue,
+  SndRxRecordHeaderValue,
+  SndRxRecordReplyValue,
+  SndTxPlayHeaderValue,
+  SndTxPlayReplyValue,
+} from 'virtgen/parts/sound'
 import {
   DEVICE_ID,
-  type SndControlChmapInfoHeaderValue,
-  type SndControlChmapInfoReplyValue,
-  type SndControlCtlEnumItemsHeaderValue,
-  type SndControlCtlEnumItemsReplyValue,
-  type SndControlCtlInfoHeaderValue,
-  type SndControlCtlInfoReplyValue,
-  type SndControlCtlReadHeaderValue,
-  type SndControlCtlReadReplyValue,
-  type SndControlCtlTlvCommandHeaderValue,
-  type SndControlCtlTlvReadHeaderValue,
-  type SndControlCtlTlvReadReplyValue,
-  type SndControlCtlTlvWriteHeaderValue,
-  type SndControlCtlWriteHeaderValue,
-  type SndControlJackInfoHeaderValue,
-  type SndControlJackInfoReplyValue,
-  type SndControlJackRemapHeaderValue,
-  type SndControlPcmInfoHeaderValue,
-  type SndControlPcmInfoReplyValue,
-  type SndControlPcmPrepareHeaderValue,
-  type SndControlPcmReleaseHeaderValue,
-  type SndControlPcmSetParamsHeaderValue,
-  type SndControlPcmStartHeaderValue,
-  type SndControlPcmStopHeaderValue,
-  type SndEventCtlNotifyEventValue,
-  type SndEventJackConnectedEventValue,
-  type SndEventJackDisconnectedEventValue,
-  type SndEventPcmPeriodElapsedEventValue,
-  type SndEventPcmXrunEventValue,
-  type SndRxRecordHeaderValue,
-  type SndRxRecordReplyValue,
-  type SndTxPlayHeaderValue,
-  type SndTxPlayReplyValue,
   VIRTIO_SND_F_CTLS,
   VirtioSndConfig,
   type VirtioSndJackHdrValue,
@@ -116,7 +118,7 @@ export class SoundDriver extends DeviceDriver {
     return queues(features, config)
   }
 
-  constructor(host: DriverHost, options: DeviceDriverOptions = {}) {
+  constructor(host: DriverHost, options: DeviceDriverOptions & { readonly caller?: { readonly linux_ctl_info?: number } } = {}) {
     super(host, new VirtioSndConfig(), options)
   }
 

@@ -11,7 +11,8 @@ import {
 } from 'virtgen/codegen/v1/device'
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { configFields, queues, requests, spi_request } from 'virtgen/messages/spi'
-import { DEVICE_ID, type SpiRequestTransferHeaderValue, VirtioSpiConfig } from 'virtgen/wire/spi'
+import type { SpiRequestTransferHeaderValue } from 'virtgen/parts/spi'
+import { DEVICE_ID, VirtioSpiConfig } from 'virtgen/wire/spi'
 
 /**
  * A driver of SPI Controller Device: a method for each request, which resolves when the device has answered.

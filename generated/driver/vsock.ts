@@ -10,6 +10,7 @@ import {
 } from 'virtgen/codegen/v1/device'
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { configFields, events, queues, requests, vsock_event, vsock_rx, vsock_tx } from 'virtgen/messages/vsock'
+import type { VsockEventEventValue, VsockRxEventValue } from 'virtgen/parts/vsock'
 import {
   DEVICE_ID,
   VIRTIO_VSOCK_F_NO_IMPLIED_STREAM,
@@ -17,8 +18,6 @@ import {
   VIRTIO_VSOCK_F_STREAM,
   VirtioVsockConfig,
   type VirtioVsockHdrValue,
-  type VsockEventEventValue,
-  type VsockRxEventValue,
 } from 'virtgen/wire/vsock'
 
 /**

@@ -18,6 +18,8 @@ import {
   type BalloonInflateInflateHeaderValue,
   BalloonStatsStatsHeader,
   type BalloonStatsStatsHeaderValue,
+} from 'virtgen/parts/balloon'
+import {
   DEVICE_ID,
   VIRTIO_BALLOON_F_FREE_PAGE_HINT,
   VIRTIO_BALLOON_F_PAGE_REPORTING,

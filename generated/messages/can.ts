@@ -20,6 +20,8 @@ import {
   CanTransmissionHeader,
   type CanTransmissionHeaderValue,
   CanTransmissionReply,
+} from 'virtgen/parts/can'
+import {
   DEVICE_ID,
   VIRTIO_CAN_FLAGS_EXTENDED,
   VIRTIO_CAN_F_CAN_FD,

@@ -10,10 +10,8 @@ import type {
   RequestInfo,
 } from 'virtgen/codegen/v1/device'
 import { type FeatureSet, viewOf } from 'virtgen/codegen/v1/wire'
+import { ConsoleControlRxEvent, ConsoleControlRxResizeEvent, ConsoleControlTxHeader } from 'virtgen/parts/console'
 import {
-  ConsoleControlRxEvent,
-  ConsoleControlRxResizeEvent,
-  ConsoleControlTxHeader,
   DEVICE_ID,
   VIRTIO_CONSOLE_CONSOLE_PORT,
   VIRTIO_CONSOLE_DEVICE_ADD,

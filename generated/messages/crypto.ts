@@ -13,45 +13,6 @@ import type {
 } from 'virtgen/codegen/v1/device'
 import { type FeatureSet, viewOf } from 'virtgen/codegen/v1/wire'
 import {
-  DEVICE_ID,
-  VIRTIO_CRYPTO_AEAD_CREATE_SESSION,
-  VIRTIO_CRYPTO_AEAD_DECRYPT,
-  VIRTIO_CRYPTO_AEAD_DESTROY_SESSION,
-  VIRTIO_CRYPTO_AEAD_ENCRYPT,
-  VIRTIO_CRYPTO_AKCIPHER_CREATE_SESSION,
-  VIRTIO_CRYPTO_AKCIPHER_DECRYPT,
-  VIRTIO_CRYPTO_AKCIPHER_DESTROY_SESSION,
-  VIRTIO_CRYPTO_AKCIPHER_ENCRYPT,
-  VIRTIO_CRYPTO_AKCIPHER_SIGN,
-  VIRTIO_CRYPTO_AKCIPHER_VERIFY,
-  VIRTIO_CRYPTO_CIPHER_CREATE_SESSION,
-  VIRTIO_CRYPTO_CIPHER_DECRYPT,
-  VIRTIO_CRYPTO_CIPHER_DESTROY_SESSION,
-  VIRTIO_CRYPTO_CIPHER_ENCRYPT,
-  VIRTIO_CRYPTO_ERR,
-  VIRTIO_CRYPTO_FLAG_SESSION_MODE,
-  VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE,
-  VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE,
-  VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE,
-  VIRTIO_CRYPTO_F_HASH_STATELESS_MODE,
-  VIRTIO_CRYPTO_F_MAC_STATELESS_MODE,
-  VIRTIO_CRYPTO_HASH,
-  VIRTIO_CRYPTO_HASH_CREATE_SESSION,
-  VIRTIO_CRYPTO_HASH_DESTROY_SESSION,
-  VIRTIO_CRYPTO_IPSEC_INBOUND,
-  VIRTIO_CRYPTO_IPSEC_OUTBOUND,
-  VIRTIO_CRYPTO_MAC,
-  VIRTIO_CRYPTO_MAC_CREATE_SESSION,
-  VIRTIO_CRYPTO_MAC_DESTROY_SESSION,
-  VIRTIO_CRYPTO_NOTSUPP,
-  VIRTIO_CRYPTO_OK,
-  VIRTIO_CRYPTO_SERVICE_AEAD,
-  VIRTIO_CRYPTO_SERVICE_AKCIPHER,
-  VIRTIO_CRYPTO_SERVICE_CIPHER,
-  VIRTIO_CRYPTO_SERVICE_HASH,
-  VIRTIO_CRYPTO_SERVICE_IPSEC,
-  VIRTIO_CRYPTO_SERVICE_MAC,
-  VirtioCryptoConfig,
   VirtioCryptoOpCtrlReqCreateAeadSessionHeader,
   type VirtioCryptoOpCtrlReqCreateAeadSessionHeaderValue,
   VirtioCryptoOpCtrlReqCreateAeadSessionReply,
@@ -138,6 +99,48 @@ import {
   type VirtioCryptoOpDataReqMacStatelessHeaderValue,
   VirtioCryptoOpDataReqMacStatelessReply,
   VirtioCryptoOpDataReqReply,
+} from 'virtgen/parts/crypto'
+import {
+  DEVICE_ID,
+  VIRTIO_CRYPTO_AEAD_CREATE_SESSION,
+  VIRTIO_CRYPTO_AEAD_DECRYPT,
+  VIRTIO_CRYPTO_AEAD_DESTROY_SESSION,
+  VIRTIO_CRYPTO_AEAD_ENCRYPT,
+  VIRTIO_CRYPTO_AKCIPHER_CREATE_SESSION,
+  VIRTIO_CRYPTO_AKCIPHER_DECRYPT,
+  VIRTIO_CRYPTO_AKCIPHER_DESTROY_SESSION,
+  VIRTIO_CRYPTO_AKCIPHER_ENCRYPT,
+  VIRTIO_CRYPTO_AKCIPHER_SIGN,
+  VIRTIO_CRYPTO_AKCIPHER_VERIFY,
+  VIRTIO_CRYPTO_CIPHER_CREATE_SESSION,
+  VIRTIO_CRYPTO_CIPHER_DECRYPT,
+  VIRTIO_CRYPTO_CIPHER_DESTROY_SESSION,
+  VIRTIO_CRYPTO_CIPHER_ENCRYPT,
+  VIRTIO_CRYPTO_ERR,
+  VIRTIO_CRYPTO_FLAG_SESSION_MODE,
+  VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE,
+  VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE,
+  VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE,
+  VIRTIO_CRYPTO_F_HASH_STATELESS_MODE,
+  VIRTIO_CRYPTO_F_MAC_STATELESS_MODE,
+  VIRTIO_CRYPTO_F_REVISION_1,
+  VIRTIO_CRYPTO_HASH,
+  VIRTIO_CRYPTO_HASH_CREATE_SESSION,
+  VIRTIO_CRYPTO_HASH_DESTROY_SESSION,
+  VIRTIO_CRYPTO_IPSEC_INBOUND,
+  VIRTIO_CRYPTO_IPSEC_OUTBOUND,
+  VIRTIO_CRYPTO_MAC,
+  VIRTIO_CRYPTO_MAC_CREATE_SESSION,
+  VIRTIO_CRYPTO_MAC_DESTROY_SESSION,
+  VIRTIO_CRYPTO_NOTSUPP,
+  VIRTIO_CRYPTO_OK,
+  VIRTIO_CRYPTO_SERVICE_AEAD,
+  VIRTIO_CRYPTO_SERVICE_AKCIPHER,
+  VIRTIO_CRYPTO_SERVICE_CIPHER,
+  VIRTIO_CRYPTO_SERVICE_HASH,
+  VIRTIO_CRYPTO_SERVICE_IPSEC,
+  VIRTIO_CRYPTO_SERVICE_MAC,
+  VirtioCryptoConfig,
   checkFeatures,
   features,
 } from 'virtgen/wire/crypto'
@@ -165,6 +168,30 @@ const virtioCryptoOpCtrlReqDestroyCipherSessionHeader: LayoutInfo = {
 
 const virtioCryptoOpCtrlReqDestroyCipherSessionReply: LayoutInfo = { create: () => new VirtioCryptoOpCtrlReqDestroyCipherSessionReply(), suffix: 0 }
 
+const virtioCryptoStatusNames = {
+  0: 'VIRTIO_CRYPTO_OK',
+  1: 'VIRTIO_CRYPTO_ERR',
+  2: 'VIRTIO_CRYPTO_BADMSG',
+  3: 'VIRTIO_CRYPTO_NOTSUPP',
+  4: 'VIRTIO_CRYPTO_INVSESS',
+  5: 'VIRTIO_CRYPTO_NOSPC',
+  6: 'VIRTIO_CRYPTO_KEY_REJECTED',
+  7: 'VIRTIO_CRYPTO_IPSEC_SA_SOFT_EXPIRY',
+  8: 'VIRTIO_CRYPTO_MAX',
+}
+
+const destroyCipherSessionStatus: StatusInfo = {
+  ok: VIRTIO_CRYPTO_OK,
+  failed: VIRTIO_CRYPTO_ERR,
+  unknown: VIRTIO_CRYPTO_ERR,
+  shrinks: true,
+  get: (reply: VirtioCryptoOpCtrlReqDestroyCipherSessionReply) => reply.op_outcome.status,
+  set: (reply: VirtioCryptoOpCtrlReqDestroyCipherSessionReply, value: number) => {
+    reply.op_outcome.status = value
+  },
+  names: virtioCryptoStatusNames,
+}
+
 const virtioCryptoOpCtrlReqCreateHashSessionHeader: LayoutInfo = {
   create: (context: Context) =>
     new VirtioCryptoOpCtrlReqCreateHashSessionHeader(VirtioCryptoOpCtrlReqCreateHashSessionHeader.layout(context)),
@@ -180,6 +207,18 @@ const virtioCryptoOpCtrlReqDestroyHashSessionHeader: LayoutInfo = {
 }
 
 const virtioCryptoOpCtrlReqDestroyHashSessionReply: LayoutInfo = { create: () => new VirtioCryptoOpCtrlReqDestroyHashSessionReply(), suffix: 0 }
+
+const destroyHashSessionStatus: StatusInfo = {
+  ok: VIRTIO_CRYPTO_OK,
+  failed: VIRTIO_CRYPTO_ERR,
+  unknown: VIRTIO_CRYPTO_ERR,
+  shrinks: true,
+  get: (reply: VirtioCryptoOpCtrlReqDestroyHashSessionReply) => reply.op_outcome.status,
+  set: (reply: VirtioCryptoOpCtrlReqDestroyHashSessionReply, value: number) => {
+    reply.op_outcome.status = value
+  },
+  names: virtioCryptoStatusNames,
+}
 
 const virtioCryptoOpCtrlReqCreateMacSessionHeader: LayoutInfo = {
   create: (context: Context) =>
@@ -199,6 +238,18 @@ const virtioCryptoOpCtrlReqDestroyMacSessionHeader: LayoutInfo = {
 
 const virtioCryptoOpCtrlReqDestroyMacSessionReply: LayoutInfo = { create: () => new VirtioCryptoOpCtrlReqDestroyMacSessionReply(), suffix: 0 }
 
+const destroyMacSessionStatus: StatusInfo = {
+  ok: VIRTIO_CRYPTO_OK,
+  failed: VIRTIO_CRYPTO_ERR,
+  unknown: VIRTIO_CRYPTO_ERR,
+  shrinks: true,
+  get: (reply: VirtioCryptoOpCtrlReqDestroyMacSessionReply) => reply.op_outcome.status,
+  set: (reply: VirtioCryptoOpCtrlReqDestroyMacSessionReply, value: number) => {
+    reply.op_outcome.status = value
+  },
+  names: virtioCryptoStatusNames,
+}
+
 const virtioCryptoOpCtrlReqCreateAeadSessionHeader: LayoutInfo = {
   create: (context: Context) =>
     new VirtioCryptoOpCtrlReqCreateAeadSessionHeader(VirtioCryptoOpCtrlReqCreateAeadSessionHeader.layout(context)),
@@ -217,6 +268,18 @@ const virtioCryptoOpCtrlReqDestroyAeadSessionHeader: LayoutInfo = {
 
 const virtioCryptoOpCtrlReqDestroyAeadSessionReply: LayoutInfo = { create: () => new VirtioCryptoOpCtrlReqDestroyAeadSessionReply(), suffix: 0 }
 
+const destroyAeadSessionStatus: StatusInfo = {
+  ok: VIRTIO_CRYPTO_OK,
+  failed: VIRTIO_CRYPTO_ERR,
+  unknown: VIRTIO_CRYPTO_ERR,
+  shrinks: true,
+  get: (reply: VirtioCryptoOpCtrlReqDestroyAeadSessionReply) => reply.op_outcome.status,
+  set: (reply: VirtioCryptoOpCtrlReqDestroyAeadSessionReply, value: number) => {
+    reply.op_outcome.status = value
+  },
+  names: virtioCryptoStatusNames,
+}
+
 const virtioCryptoOpCtrlReqCreateAkcipherSessionHeader: LayoutInfo = {
   create: (context: Context) =>
     new VirtioCryptoOpCtrlReqCreateAkcipherSessionHeader(VirtioCryptoOpCtrlReqCreateAkcipherSessionHeader.layout(context)),
@@ -234,6 +297,18 @@ const virtioCryptoOpCtrlReqDestroyAkcipherSessionHeader: LayoutInfo = {
 }
 
 const virtioCryptoOpCtrlReqDestroyAkcipherSessionReply: LayoutInfo = { create: () => new VirtioCryptoOpCtrlReqDestroyAkcipherSessionReply(), suffix: 0 }
+
+const destroyAkcipherSessionStatus: StatusInfo = {
+  ok: VIRTIO_CRYPTO_OK,
+  failed: VIRTIO_CRYPTO_ERR,
+  unknown: VIRTIO_CRYPTO_ERR,
+  shrinks: true,
+  get: (reply: VirtioCryptoOpCtrlReqDestroyAkcipherSessionReply) => reply.op_outcome.status,
+  set: (reply: VirtioCryptoOpCtrlReqDestroyAkcipherSessionReply, value: number) => {
+    reply.op_outcome.status = value
+  },
+  names: virtioCryptoStatusNames,
+}
 
 const virtioCryptoOpDataReqCipherEncryptHeader: LayoutInfo = {
   create: (context: Context) =>
@@ -501,18 +576,6 @@ const virtioCryptoOpCtrlReqHeader: LayoutInfo = { create: () => new VirtioCrypto
 
 const virtioCryptoOpCtrlReqReply: LayoutInfo = { create: () => new VirtioCryptoOpCtrlReqReply(), suffix: 0 }
 
-const virtioCryptoStatusNames = {
-  0: 'VIRTIO_CRYPTO_OK',
-  1: 'VIRTIO_CRYPTO_ERR',
-  2: 'VIRTIO_CRYPTO_BADMSG',
-  3: 'VIRTIO_CRYPTO_NOTSUPP',
-  4: 'VIRTIO_CRYPTO_INVSESS',
-  5: 'VIRTIO_CRYPTO_NOSPC',
-  6: 'VIRTIO_CRYPTO_KEY_REJECTED',
-  7: 'VIRTIO_CRYPTO_IPSEC_SA_SOFT_EXPIRY',
-  8: 'VIRTIO_CRYPTO_MAX',
-}
-
 const virtioCryptoOpCtrlReqStatus: StatusInfo = {
   ok: VIRTIO_CRYPTO_OK,
   failed: VIRTIO_CRYPTO_ERR,
@@ -620,6 +683,8 @@ export const requests: Readonly<
       ((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_CIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_CIPHER),
     header: virtioCryptoOpCtrlReqDestroyCipherSessionHeader,
     reply: virtioCryptoOpCtrlReqDestroyCipherSessionReply,
+    refusal: virtioCryptoOpCtrlReqDestroyCipherSessionReply,
+    status: destroyCipherSessionStatus,
   },
   /**
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
@@ -647,6 +712,8 @@ export const requests: Readonly<
       ((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_HASH)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_HASH),
     header: virtioCryptoOpCtrlReqDestroyHashSessionHeader,
     reply: virtioCryptoOpCtrlReqDestroyHashSessionReply,
+    refusal: virtioCryptoOpCtrlReqDestroyHashSessionReply,
+    status: destroyHashSessionStatus,
   },
   /**
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
@@ -679,6 +746,8 @@ export const requests: Readonly<
       ((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_MAC)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_MAC),
     header: virtioCryptoOpCtrlReqDestroyMacSessionHeader,
     reply: virtioCryptoOpCtrlReqDestroyMacSessionReply,
+    refusal: virtioCryptoOpCtrlReqDestroyMacSessionReply,
+    status: destroyMacSessionStatus,
   },
   /**
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
@@ -711,6 +780,8 @@ export const requests: Readonly<
       ((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AEAD)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AEAD),
     header: virtioCryptoOpCtrlReqDestroyAeadSessionHeader,
     reply: virtioCryptoOpCtrlReqDestroyAeadSessionReply,
+    refusal: virtioCryptoOpCtrlReqDestroyAeadSessionReply,
+    status: destroyAeadSessionStatus,
   },
   /**
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
@@ -738,6 +809,8 @@ export const requests: Readonly<
       ((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER),
     header: virtioCryptoOpCtrlReqDestroyAkcipherSessionHeader,
     reply: virtioCryptoOpCtrlReqDestroyAkcipherSessionReply,
+    refusal: virtioCryptoOpCtrlReqDestroyAkcipherSessionReply,
+    status: destroyAkcipherSessionStatus,
   },
   /**
    * Encrypts, or chains with a hash or MAC.
@@ -750,7 +823,7 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_CIPHER_ENCRYPT]],
     values: { header: { opcode: VIRTIO_CRYPTO_CIPHER_ENCRYPT } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && ((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_CIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_CIPHER)) && (!context.features.has(VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE) || (((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE))),
+      frame !== undefined && ((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_CIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_CIPHER)) && ((((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE) || !context.features.has(VIRTIO_CRYPTO_F_REVISION_1))),
     mark: (header: VirtioCryptoOpDataReqCipherEncryptHeader) => {
       header.header.flag = (header.header.flag | VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
     },
@@ -768,7 +841,7 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_CIPHER_DECRYPT]],
     values: { header: { opcode: VIRTIO_CRYPTO_CIPHER_DECRYPT } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && ((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_CIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_CIPHER)) && (!context.features.has(VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE) || (((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE))),
+      frame !== undefined && ((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_CIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_CIPHER)) && ((((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE) || !context.features.has(VIRTIO_CRYPTO_F_REVISION_1))),
     mark: (header: VirtioCryptoOpDataReqCipherDecryptHeader) => {
       header.header.flag = (header.header.flag | VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
     },
@@ -786,7 +859,7 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_CIPHER_ENCRYPT]],
     values: { header: { opcode: VIRTIO_CRYPTO_CIPHER_ENCRYPT } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && (((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_CIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_CIPHER)) && context.features.has(VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE)) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+      frame !== undefined && ((((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_CIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_CIPHER)) && context.features.has(VIRTIO_CRYPTO_F_REVISION_1)) && context.features.has(VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE)) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
     mark: (header: VirtioCryptoOpDataReqCipherEncryptStatelessHeader) => {
       header.header.flag = (header.header.flag & ~VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
     },
@@ -821,7 +894,7 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_CIPHER_DECRYPT]],
     values: { header: { opcode: VIRTIO_CRYPTO_CIPHER_DECRYPT } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && (((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_CIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_CIPHER)) && context.features.has(VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE)) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+      frame !== undefined && ((((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_CIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_CIPHER)) && context.features.has(VIRTIO_CRYPTO_F_REVISION_1)) && context.features.has(VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE)) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
     mark: (header: VirtioCryptoOpDataReqCipherDecryptStatelessHeader) => {
       header.header.flag = (header.header.flag & ~VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
     },
@@ -853,7 +926,7 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_HASH]],
     values: { header: { opcode: VIRTIO_CRYPTO_HASH } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && ((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_HASH)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_HASH)) && (!context.features.has(VIRTIO_CRYPTO_F_HASH_STATELESS_MODE) || (((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE))),
+      frame !== undefined && ((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_HASH)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_HASH)) && ((((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE) || !context.features.has(VIRTIO_CRYPTO_F_REVISION_1))),
     mark: (header: VirtioCryptoOpDataReqHashHeader) => {
       header.header.flag = (header.header.flag | VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
     },
@@ -871,7 +944,7 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_HASH]],
     values: { header: { opcode: VIRTIO_CRYPTO_HASH } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && (((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_HASH)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_HASH)) && context.features.has(VIRTIO_CRYPTO_F_HASH_STATELESS_MODE)) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+      frame !== undefined && ((((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_HASH)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_HASH)) && context.features.has(VIRTIO_CRYPTO_F_REVISION_1)) && context.features.has(VIRTIO_CRYPTO_F_HASH_STATELESS_MODE)) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
     mark: (header: VirtioCryptoOpDataReqHashStatelessHeader) => {
       header.header.flag = (header.header.flag & ~VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
     },
@@ -886,7 +959,7 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_MAC]],
     values: { header: { opcode: VIRTIO_CRYPTO_MAC } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && ((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_MAC)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_MAC)) && (!context.features.has(VIRTIO_CRYPTO_F_MAC_STATELESS_MODE) || (((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE))),
+      frame !== undefined && ((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_MAC)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_MAC)) && ((((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE) || !context.features.has(VIRTIO_CRYPTO_F_REVISION_1))),
     mark: (header: VirtioCryptoOpDataReqMacHeader) => {
       header.header.flag = (header.header.flag | VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
     },
@@ -904,7 +977,7 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_MAC]],
     values: { header: { opcode: VIRTIO_CRYPTO_MAC } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && (((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_MAC)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_MAC)) && context.features.has(VIRTIO_CRYPTO_F_MAC_STATELESS_MODE)) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+      frame !== undefined && ((((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_MAC)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_MAC)) && context.features.has(VIRTIO_CRYPTO_F_REVISION_1)) && context.features.has(VIRTIO_CRYPTO_F_MAC_STATELESS_MODE)) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
     mark: (header: VirtioCryptoOpDataReqMacStatelessHeader) => {
       header.header.flag = (header.header.flag & ~VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
     },
@@ -928,7 +1001,7 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_AEAD_ENCRYPT]],
     values: { header: { opcode: VIRTIO_CRYPTO_AEAD_ENCRYPT } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && ((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AEAD)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AEAD)) && (!context.features.has(VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE) || (((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE))),
+      frame !== undefined && ((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AEAD)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AEAD)) && ((((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE) || !context.features.has(VIRTIO_CRYPTO_F_REVISION_1))),
     mark: (header: VirtioCryptoOpDataReqAeadEncryptHeader) => {
       header.header.flag = (header.header.flag | VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
     },
@@ -946,7 +1019,7 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_AEAD_DECRYPT]],
     values: { header: { opcode: VIRTIO_CRYPTO_AEAD_DECRYPT } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && ((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AEAD)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AEAD)) && (!context.features.has(VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE) || (((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE))),
+      frame !== undefined && ((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AEAD)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AEAD)) && ((((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE) || !context.features.has(VIRTIO_CRYPTO_F_REVISION_1))),
     mark: (header: VirtioCryptoOpDataReqAeadDecryptHeader) => {
       header.header.flag = (header.header.flag | VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
     },
@@ -964,7 +1037,7 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_AEAD_ENCRYPT]],
     values: { header: { opcode: VIRTIO_CRYPTO_AEAD_ENCRYPT } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && (((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AEAD)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AEAD)) && context.features.has(VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE)) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+      frame !== undefined && ((((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AEAD)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AEAD)) && context.features.has(VIRTIO_CRYPTO_F_REVISION_1)) && context.features.has(VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE)) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
     mark: (header: VirtioCryptoOpDataReqAeadEncryptStatelessHeader) => {
       header.header.flag = (header.header.flag & ~VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
     },
@@ -988,7 +1061,7 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_AEAD_DECRYPT]],
     values: { header: { opcode: VIRTIO_CRYPTO_AEAD_DECRYPT } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && (((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AEAD)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AEAD)) && context.features.has(VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE)) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+      frame !== undefined && ((((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AEAD)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AEAD)) && context.features.has(VIRTIO_CRYPTO_F_REVISION_1)) && context.features.has(VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE)) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
     mark: (header: VirtioCryptoOpDataReqAeadDecryptStatelessHeader) => {
       header.header.flag = (header.header.flag & ~VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
     },
@@ -1009,7 +1082,7 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_AKCIPHER_ENCRYPT]],
     values: { header: { opcode: VIRTIO_CRYPTO_AKCIPHER_ENCRYPT } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && ((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) && (!context.features.has(VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE) || (((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE))),
+      frame !== undefined && ((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) && ((((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE) || !context.features.has(VIRTIO_CRYPTO_F_REVISION_1))),
     mark: (header: VirtioCryptoOpDataReqAkcipherEncryptHeader) => {
       header.header.flag = (header.header.flag | VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
     },
@@ -1025,7 +1098,7 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_AKCIPHER_DECRYPT]],
     values: { header: { opcode: VIRTIO_CRYPTO_AKCIPHER_DECRYPT } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && ((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) && (!context.features.has(VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE) || (((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE))),
+      frame !== undefined && ((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) && ((((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE) || !context.features.has(VIRTIO_CRYPTO_F_REVISION_1))),
     mark: (header: VirtioCryptoOpDataReqAkcipherDecryptHeader) => {
       header.header.flag = (header.header.flag | VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
     },
@@ -1044,7 +1117,7 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_AKCIPHER_SIGN]],
     values: { header: { opcode: VIRTIO_CRYPTO_AKCIPHER_SIGN } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && ((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) && (!context.features.has(VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE) || (((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE))),
+      frame !== undefined && ((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) && ((((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE) || !context.features.has(VIRTIO_CRYPTO_F_REVISION_1))),
     mark: (header: VirtioCryptoOpDataReqAkcipherSignHeader) => {
       header.header.flag = (header.header.flag | VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
     },
@@ -1063,7 +1136,7 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_AKCIPHER_VERIFY]],
     values: { header: { opcode: VIRTIO_CRYPTO_AKCIPHER_VERIFY } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && ((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) && (!context.features.has(VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE) || (((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE))),
+      frame !== undefined && ((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) && ((((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE) || !context.features.has(VIRTIO_CRYPTO_F_REVISION_1))),
     mark: (header: VirtioCryptoOpDataReqAkcipherVerifyHeader) => {
       header.header.flag = (header.header.flag | VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
     },
@@ -1081,7 +1154,7 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_AKCIPHER_ENCRYPT]],
     values: { header: { opcode: VIRTIO_CRYPTO_AKCIPHER_ENCRYPT } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && (((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) && context.features.has(VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE)) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+      frame !== undefined && ((((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) && context.features.has(VIRTIO_CRYPTO_F_REVISION_1)) && context.features.has(VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE)) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
     mark: (header: VirtioCryptoOpDataReqAkcipherEncryptStatelessHeader) => {
       header.header.flag = (header.header.flag & ~VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
     },
@@ -1100,7 +1173,7 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_AKCIPHER_DECRYPT]],
     values: { header: { opcode: VIRTIO_CRYPTO_AKCIPHER_DECRYPT } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && (((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) && context.features.has(VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE)) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+      frame !== undefined && ((((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) && context.features.has(VIRTIO_CRYPTO_F_REVISION_1)) && context.features.has(VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE)) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
     mark: (header: VirtioCryptoOpDataReqAkcipherDecryptStatelessHeader) => {
       header.header.flag = (header.header.flag & ~VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
     },
@@ -1119,7 +1192,7 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_AKCIPHER_SIGN]],
     values: { header: { opcode: VIRTIO_CRYPTO_AKCIPHER_SIGN } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && (((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) && context.features.has(VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE)) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+      frame !== undefined && ((((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) && context.features.has(VIRTIO_CRYPTO_F_REVISION_1)) && context.features.has(VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE)) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
     mark: (header: VirtioCryptoOpDataReqAkcipherSignStatelessHeader) => {
       header.header.flag = (header.header.flag & ~VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
     },
@@ -1138,7 +1211,7 @@ export const requests: Readonly<
     is: [[VIRTIO_CRYPTO_AKCIPHER_VERIFY]],
     values: { header: { opcode: VIRTIO_CRYPTO_AKCIPHER_VERIFY } },
     when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
-      frame !== undefined && (((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) && context.features.has(VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE)) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
+      frame !== undefined && ((((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_AKCIPHER)) && context.features.has(VIRTIO_CRYPTO_F_REVISION_1)) && context.features.has(VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE)) && !(((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE)),
     mark: (header: VirtioCryptoOpDataReqAkcipherVerifyStatelessHeader) => {
       header.header.flag = (header.header.flag & ~VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
     },

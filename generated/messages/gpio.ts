@@ -13,7 +13,6 @@ import type {
 } from 'virtgen/codegen/v1/device'
 import type { FeatureSet } from 'virtgen/codegen/v1/wire'
 import {
-  DEVICE_ID,
   GpioIrqUnmaskIrqHeader,
   GpioIrqUnmaskIrqReply,
   GpioRequestGetDirectionHeader,
@@ -30,6 +29,9 @@ import {
   GpioRequestSetIrqTypeReply,
   GpioRequestSetValueHeader,
   GpioRequestSetValueReply,
+} from 'virtgen/parts/gpio'
+import {
+  DEVICE_ID,
   VIRTIO_GPIO_F_IRQ,
   VIRTIO_GPIO_IRQ_STATUS_INVALID,
   VIRTIO_GPIO_IRQ_STATUS_VALID,
@@ -56,6 +58,8 @@ const gpioRequestGetLineNamesHeader: LayoutInfo = { create: () => new GpioReques
 const gpioRequestGetLineNamesReply: LayoutInfo = {
   create: (context: Context) => new GpioRequestGetLineNamesReply(GpioRequestGetLineNamesReply.layout(context)),
   suffix: 0,
+  outdated: ({ $layout: { $context } }: GpioRequestGetLineNamesReply, context: Context) =>
+    $context.config.gpio_names_size !== context.config.gpio_names_size,
 }
 
 const gpioRequestGetDirectionHeader: LayoutInfo = { create: () => new GpioRequestGetDirectionHeader(), suffix: 0 }

@@ -13,7 +13,6 @@ import type {
 } from 'virtgen/codegen/v1/device'
 import type { FeatureSet } from 'virtgen/codegen/v1/wire'
 import {
-  DEVICE_ID,
   GpuControlCtxAttachResourceHeader,
   GpuControlCtxAttachResourceReply,
   GpuControlCtxCreateHeader,
@@ -70,6 +69,9 @@ import {
   GpuCursorReply,
   GpuCursorUpdateCursorHeader,
   GpuCursorUpdateCursorReply,
+} from 'virtgen/parts/gpu'
+import {
+  DEVICE_ID,
   VIRTIO_GPU_CMD_CTX_ATTACH_RESOURCE,
   VIRTIO_GPU_CMD_CTX_CREATE,
   VIRTIO_GPU_CMD_CTX_DESTROY,
@@ -933,6 +935,12 @@ export const gpu_control: MessageInfo = {
   reply: gpuControlReply,
   by: [(frame) => (frame as VirtioGpuCtrlHdr).type],
   status: gpuControlStatus,
+  echo: (reply: GpuControlReply, frame: VirtioGpuCtrlHdr) => {
+    reply.hdr.flags = frame.flags
+    reply.hdr.fence_id = frame.fence_id
+    reply.hdr.ctx_id = frame.ctx_id
+    reply.hdr.ring_idx = frame.ring_idx
+  },
   requests: [
     requests.getDisplayInfo,
     requests.resourceCreate2d,
@@ -969,6 +977,12 @@ export const gpu_cursor: MessageInfo = {
   reply: gpuCursorReply,
   by: [(frame) => (frame as VirtioGpuCtrlHdr).type],
   status: gpuCursorStatus,
+  echo: (reply: GpuCursorReply, frame: VirtioGpuCtrlHdr) => {
+    reply.hdr.flags = frame.flags
+    reply.hdr.fence_id = frame.fence_id
+    reply.hdr.ctx_id = frame.ctx_id
+    reply.hdr.ring_idx = frame.ring_idx
+  },
   requests: [requests.updateCursor, requests.moveCursor],
 }
 
@@ -978,7 +992,7 @@ export const gpu_cursor: MessageInfo = {
  */
 export const configFields: readonly ConfigField[] = [
   { name: 'events_read', offset: 0, width: 4, access: 'r' },
-  { name: 'events_clear', offset: 4, width: 4, access: 'rw' },
+  { name: 'events_clear', offset: 4, width: 4, access: 'rw', clears: 0 },
   { name: 'num_scanouts', offset: 8, width: 4, access: 'r' },
   { name: 'num_capsets', offset: 12, width: 4, access: 'r' },
   { name: 'blob_alignment', offset: 16, width: 4, access: 'r' },

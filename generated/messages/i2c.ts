@@ -12,13 +12,12 @@ import type {
   StatusInfo,
 } from 'virtgen/codegen/v1/device'
 import type { FeatureSet } from 'virtgen/codegen/v1/wire'
+import { VirtioI2cReqHeader, VirtioI2cReqReply } from 'virtgen/parts/i2c'
 import {
   DEVICE_ID,
   VIRTIO_I2C_FLAGS_M_RD,
   VIRTIO_I2C_MSG_ERR,
   VIRTIO_I2C_MSG_OK,
-  VirtioI2cReqHeader,
-  VirtioI2cReqReply,
   checkFeatures,
   features,
 } from 'virtgen/wire/i2c'

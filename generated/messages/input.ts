@@ -10,7 +10,8 @@ import type {
   RequestInfo,
 } from 'virtgen/codegen/v1/device'
 import type { FeatureSet } from 'virtgen/codegen/v1/wire'
-import { DEVICE_ID, InputEventInputEvent, InputStatusSetStatusHeader } from 'virtgen/wire/input'
+import { InputEventInputEvent, InputStatusSetStatusHeader } from 'virtgen/parts/input'
+import { DEVICE_ID } from 'virtgen/wire/input'
 
 const inputStatusSetStatusHeader: LayoutInfo = { create: () => new InputStatusSetStatusHeader(), suffix: 0 }
 

@@ -13,7 +13,6 @@ import type {
 } from 'virtgen/codegen/v1/device'
 import type { FeatureSet } from 'virtgen/codegen/v1/wire'
 import {
-  DEVICE_ID,
   IommuEventFaultEvent,
   IommuRequestAttachHeader,
   IommuRequestDetachHeader,
@@ -23,6 +22,9 @@ import {
   IommuRequestProbeReply,
   IommuRequestReply,
   IommuRequestUnmapHeader,
+} from 'virtgen/parts/iommu'
+import {
+  DEVICE_ID,
   VIRTIO_IOMMU_F_BYPASS_CONFIG,
   VIRTIO_IOMMU_F_MAP_UNMAP,
   VIRTIO_IOMMU_F_PROBE,
@@ -59,6 +61,8 @@ const iommuRequestProbeHeader: LayoutInfo = { create: () => new IommuRequestProb
 const iommuRequestProbeReply: LayoutInfo = {
   create: (context: Context) => new IommuRequestProbeReply(IommuRequestProbeReply.layout(context)),
   suffix: 4,
+  outdated: ({ $layout: { $context } }: IommuRequestProbeReply, context: Context) =>
+    $context.config.probe_size !== context.config.probe_size,
 }
 
 const iommuEventFaultEvent: LayoutInfo = { create: () => new IommuEventFaultEvent(), suffix: 0 }

@@ -12,7 +12,6 @@ import type {
 } from 'virtgen/codegen/v1/device'
 import type { FeatureSet } from 'virtgen/codegen/v1/wire'
 import {
-  DEVICE_ID,
   MediaCommandCloseSessionHeader,
   MediaCommandIoctlHeader,
   MediaCommandIoctlReply,
@@ -26,6 +25,9 @@ import {
   MediaEventDqbufEvent,
   MediaEventSessionErrorEvent,
   MediaEventV4l2EventEvent,
+} from 'virtgen/parts/media'
+import {
+  DEVICE_ID,
   VIRTIO_MEDIA_CMD_CLOSE,
   VIRTIO_MEDIA_CMD_IOCTL,
   VIRTIO_MEDIA_CMD_MMAP,

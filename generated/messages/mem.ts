@@ -11,10 +11,9 @@ import type {
   StatusInfo,
 } from 'virtgen/codegen/v1/device'
 import type { FeatureSet } from 'virtgen/codegen/v1/wire'
+import { MemRequestHeader, MemRequestReply } from 'virtgen/parts/mem'
 import {
   DEVICE_ID,
-  MemRequestHeader,
-  MemRequestReply,
   VIRTIO_MEM_REQ_PLUG,
   VIRTIO_MEM_REQ_STATE,
   VIRTIO_MEM_REQ_UNPLUG,

@@ -12,6 +12,46 @@ import type {
   StatusInfo,
 } from 'virtgen/codegen/v1/device'
 import { type FeatureSet, viewOf } from 'virtgen/codegen/v1/wire'
+import {
+  VirtioNetCtrlAddRssContextHeader,
+  type VirtioNetCtrlAddRssContextHeaderValue,
+  VirtioNetCtrlAddVlanHeader,
+  VirtioNetCtrlDeleteRssContextHeader,
+  VirtioNetCtrlDeleteVlanHeader,
+  VirtioNetCtrlGetRssContextCapReply,
+  VirtioNetCtrlGetStatsHeader,
+  type VirtioNetCtrlGetStatsHeaderValue,
+  VirtioNetCtrlGetStatsReply,
+  type VirtioNetCtrlGetStatsReplyValue,
+  VirtioNetCtrlGetVqCoalescingHeader,
+  VirtioNetCtrlGetVqCoalescingReply,
+  VirtioNetCtrlHeader,
+  VirtioNetCtrlModifyRssContextHeader,
+  type VirtioNetCtrlModifyRssContextHeaderValue,
+  VirtioNetCtrlQueryStatsReply,
+  VirtioNetCtrlReply,
+  VirtioNetCtrlSetAllmultiHeader,
+  VirtioNetCtrlSetAlluniHeader,
+  VirtioNetCtrlSetHashHeader,
+  type VirtioNetCtrlSetHashHeaderValue,
+  VirtioNetCtrlSetHashTunnelHeader,
+  VirtioNetCtrlSetMacAddrHeader,
+  VirtioNetCtrlSetMacTableHeader,
+  type VirtioNetCtrlSetMacTableHeaderValue,
+  VirtioNetCtrlSetNobcastHeader,
+  VirtioNetCtrlSetNomultiHeader,
+  VirtioNetCtrlSetNouniHeader,
+  VirtioNetCtrlSetOffloadsHeader,
+  VirtioNetCtrlSetPromiscHeader,
+  VirtioNetCtrlSetRssHeader,
+  type VirtioNetCtrlSetRssHeaderValue,
+  VirtioNetCtrlSetRxCoalescingHeader,
+  VirtioNetCtrlSetTxCoalescingHeader,
+  VirtioNetCtrlSetVqCoalescingHeader,
+  VirtioNetCtrlSetVqPairsHeader,
+  VirtioNetRxPacketEvent,
+  VirtioNetTxTransmitHeader,
+} from 'virtgen/parts/net'
 import { VIRTIO_F_VERSION_1 } from 'virtgen/wire/content'
 import {
   DEVICE_ID,
@@ -59,6 +99,7 @@ import {
   VIRTIO_NET_F_HASH_REPORT,
   VIRTIO_NET_F_HASH_TUNNEL,
   VIRTIO_NET_F_MQ,
+  VIRTIO_NET_F_MRG_RXBUF,
   VIRTIO_NET_F_NOTF_COAL,
   VIRTIO_NET_F_RSS,
   VIRTIO_NET_F_RSS_CONTEXT,
@@ -70,44 +111,6 @@ import {
   VIRTNET_RSS_CTX_CTRL_DEL,
   VIRTNET_RSS_CTX_CTRL_MOD,
   VirtioNetConfig,
-  VirtioNetCtrlAddRssContextHeader,
-  type VirtioNetCtrlAddRssContextHeaderValue,
-  VirtioNetCtrlAddVlanHeader,
-  VirtioNetCtrlDeleteRssContextHeader,
-  VirtioNetCtrlDeleteVlanHeader,
-  VirtioNetCtrlGetRssContextCapReply,
-  VirtioNetCtrlGetStatsHeader,
-  type VirtioNetCtrlGetStatsHeaderValue,
-  VirtioNetCtrlGetStatsReply,
-  type VirtioNetCtrlGetStatsReplyValue,
-  VirtioNetCtrlGetVqCoalescingHeader,
-  VirtioNetCtrlGetVqCoalescingReply,
-  VirtioNetCtrlHeader,
-  VirtioNetCtrlModifyRssContextHeader,
-  type VirtioNetCtrlModifyRssContextHeaderValue,
-  VirtioNetCtrlQueryStatsReply,
-  VirtioNetCtrlReply,
-  VirtioNetCtrlSetAllmultiHeader,
-  VirtioNetCtrlSetAlluniHeader,
-  VirtioNetCtrlSetHashHeader,
-  type VirtioNetCtrlSetHashHeaderValue,
-  VirtioNetCtrlSetHashTunnelHeader,
-  VirtioNetCtrlSetMacAddrHeader,
-  VirtioNetCtrlSetMacTableHeader,
-  type VirtioNetCtrlSetMacTableHeaderValue,
-  VirtioNetCtrlSetNobcastHeader,
-  VirtioNetCtrlSetNomultiHeader,
-  VirtioNetCtrlSetNouniHeader,
-  VirtioNetCtrlSetOffloadsHeader,
-  VirtioNetCtrlSetPromiscHeader,
-  VirtioNetCtrlSetRssHeader,
-  type VirtioNetCtrlSetRssHeaderValue,
-  VirtioNetCtrlSetRxCoalescingHeader,
-  VirtioNetCtrlSetTxCoalescingHeader,
-  VirtioNetCtrlSetVqCoalescingHeader,
-  VirtioNetCtrlSetVqPairsHeader,
-  VirtioNetRxReceiveEvent,
-  VirtioNetTxTransmitHeader,
   checkFeatures,
   features,
 } from 'virtgen/wire/net'
@@ -209,8 +212,8 @@ const virtioNetCtrlModifyRssContextHeader: LayoutInfo = {
 
 const virtioNetCtrlDeleteRssContextHeader: LayoutInfo = { create: () => new VirtioNetCtrlDeleteRssContextHeader(), suffix: 0 }
 
-const virtioNetRxReceiveEvent: LayoutInfo = {
-  create: (context: Context) => new VirtioNetRxReceiveEvent(VirtioNetRxReceiveEvent.layout(context)),
+const virtioNetRxPacketEvent: LayoutInfo = {
+  create: (context: Context) => new VirtioNetRxPacketEvent(VirtioNetRxPacketEvent.layout(context)),
   suffix: 0,
 }
 
@@ -668,19 +671,26 @@ export const requests: Readonly<
 }
 
 /** The events of the device, by name. */
-export const events: Readonly<Record<'receive', RequestInfo>> = {
+export const events: Readonly<Record<'packet', RequestInfo>> = {
   /**
    * A packet for the driver.
    * VIRTIO 1.4, Device Types / Network Device / Device Operation / Processing of Incoming Packets
    */
-  receive: {
-    name: 'receive',
+  packet: {
+    name: 'packet',
     id: 0,
-    method: 'sendReceive',
+    method: 'sendPacket',
     is: [],
     values: {},
-    reply: virtioNetRxReceiveEvent,
+    reply: virtioNetRxPacketEvent,
     writable: { name: 'packet' },
+    spans: {
+      count: (reply: VirtioNetRxPacketEvent, context: Context) =>
+        context.features.has(VIRTIO_NET_F_MRG_RXBUF) ? (reply.hdr.num_buffers ?? 0) : 1,
+      set: (reply: VirtioNetRxPacketEvent, count: number) => {
+        if (reply.hdr.num_buffers !== undefined) reply.hdr.num_buffers = count
+      },
+    },
   },
 }
 
@@ -690,7 +700,7 @@ export const virtio_net_rx: MessageInfo = {
   kind: 'events',
   reply: undefined,
   by: [],
-  requests: [events.receive],
+  requests: [events.packet],
 }
 
 /** VIRTIO 1.4, Device Types / Network Device / Device Operation / Packet Transmission */

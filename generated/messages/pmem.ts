@@ -11,14 +11,8 @@ import type {
   StatusInfo,
 } from 'virtgen/codegen/v1/device'
 import type { FeatureSet } from 'virtgen/codegen/v1/wire'
-import {
-  DEVICE_ID,
-  PmemRequestHeader,
-  PmemRequestReply,
-  VIRTIO_PMEM_REQ_TYPE_FLUSH,
-  checkFeatures,
-  features,
-} from 'virtgen/wire/pmem'
+import { PmemRequestHeader, PmemRequestReply } from 'virtgen/parts/pmem'
+import { DEVICE_ID, VIRTIO_PMEM_REQ_TYPE_FLUSH, checkFeatures, features } from 'virtgen/wire/pmem'
 
 const pmemRequestHeader: LayoutInfo = { create: () => new PmemRequestHeader(), suffix: 0 }
 

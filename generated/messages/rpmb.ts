@@ -12,7 +12,6 @@ import type {
 } from 'virtgen/codegen/v1/device'
 import type { FeatureSet } from 'virtgen/codegen/v1/wire'
 import {
-  DEVICE_ID,
   RpmbRequestDataReadHeader,
   RpmbRequestDataReadReply,
   RpmbRequestDataWriteHeader,
@@ -27,6 +26,9 @@ import {
   type RpmbRequestProgramKeyReplyValue,
   RpmbRequestResultReadHeader,
   RpmbRequestResultReadReply,
+} from 'virtgen/parts/rpmb'
+import {
+  DEVICE_ID,
   VIRTIO_RPMB_REQ_DATA_READ,
   VIRTIO_RPMB_REQ_DATA_WRITE,
   VIRTIO_RPMB_REQ_GET_WRITE_COUNTER,

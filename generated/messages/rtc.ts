@@ -13,7 +13,6 @@ import type {
 } from 'virtgen/codegen/v1/device'
 import type { FeatureSet } from 'virtgen/codegen/v1/wire'
 import {
-  DEVICE_ID,
   RtcNotificationAlarmEvent,
   RtcRequestCfgHeader,
   RtcRequestCfgReply,
@@ -32,6 +31,9 @@ import {
   RtcRequestSetAlarmEnabledReply,
   RtcRequestSetAlarmHeader,
   RtcRequestSetAlarmReply,
+} from 'virtgen/parts/rtc'
+import {
+  DEVICE_ID,
   VIRTIO_RTC_F_ALARM,
   VIRTIO_RTC_NOTIF_ALARM,
   VIRTIO_RTC_REQ_CFG,
@@ -182,6 +184,7 @@ export const requests: Readonly<
     values: { head: { msg_type: VIRTIO_RTC_REQ_CFG } },
     header: rtcRequestCfgHeader,
     reply: rtcRequestCfgReply,
+    restIgnored: true,
   },
   /**
    * Asks what a clock counts and whether it has an alarm.
@@ -195,6 +198,7 @@ export const requests: Readonly<
     values: { head: { msg_type: VIRTIO_RTC_REQ_CLOCK_CAP } },
     header: rtcRequestClockCapHeader,
     reply: rtcRequestClockCapReply,
+    restIgnored: true,
   },
   /**
    * Asks whether a clock and a hardware counter can be read together.
@@ -208,6 +212,7 @@ export const requests: Readonly<
     values: { head: { msg_type: VIRTIO_RTC_REQ_CROSS_CAP } },
     header: rtcRequestCrossCapHeader,
     reply: rtcRequestCrossCapReply,
+    restIgnored: true,
   },
   /**
    * Reads a clock. Reads of one clock are answered in the order in which they were made available.
@@ -221,6 +226,7 @@ export const requests: Readonly<
     values: { head: { msg_type: VIRTIO_RTC_REQ_READ } },
     header: rtcRequestReadHeader,
     reply: rtcRequestReadReply,
+    restIgnored: true,
   },
   /**
    * Reads a clock and a hardware counter at the same moment.
@@ -234,6 +240,7 @@ export const requests: Readonly<
     values: { head: { msg_type: VIRTIO_RTC_REQ_READ_CROSS } },
     header: rtcRequestReadCrossHeader,
     reply: rtcRequestReadCrossReply,
+    restIgnored: true,
   },
   /**
    * Asks for the alarm of a clock. A clock without one answers VIRTIO_RTC_S_ENODEV.
@@ -248,6 +255,7 @@ export const requests: Readonly<
     when: (context: Context) => context.features.has(VIRTIO_RTC_F_ALARM),
     header: rtcRequestReadAlarmHeader,
     reply: rtcRequestReadAlarmReply,
+    restIgnored: true,
     status: readAlarmStatus,
   },
   /**
@@ -263,6 +271,7 @@ export const requests: Readonly<
     when: (context: Context) => context.features.has(VIRTIO_RTC_F_ALARM),
     header: rtcRequestSetAlarmHeader,
     reply: rtcRequestSetAlarmReply,
+    restIgnored: true,
     status: setAlarmStatus,
   },
   /**
@@ -278,6 +287,7 @@ export const requests: Readonly<
     when: (context: Context) => context.features.has(VIRTIO_RTC_F_ALARM),
     header: rtcRequestSetAlarmEnabledHeader,
     reply: rtcRequestSetAlarmEnabledReply,
+    restIgnored: true,
     status: setAlarmEnabledStatus,
   },
 }

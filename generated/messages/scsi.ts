@@ -13,8 +13,20 @@ import type {
 } from 'virtgen/codegen/v1/device'
 import { type FeatureSet, viewOf } from 'virtgen/codegen/v1/wire'
 import {
-  DEVICE_ID,
   ScsiEventEvent,
+  VirtioScsiCtrlAsyncQueryHeader,
+  VirtioScsiCtrlAsyncQueryReply,
+  VirtioScsiCtrlAsyncSubscribeHeader,
+  VirtioScsiCtrlAsyncSubscribeReply,
+  VirtioScsiCtrlHeader,
+  VirtioScsiCtrlReply,
+  VirtioScsiCtrlTaskManagementHeader,
+  VirtioScsiReqCmdHeader,
+  type VirtioScsiReqCmdHeaderValue,
+  VirtioScsiReqCmdReply,
+} from 'virtgen/parts/scsi'
+import {
+  DEVICE_ID,
   VIRTIO_SCSI_F_CHANGE,
   VIRTIO_SCSI_S_FAILURE,
   VIRTIO_SCSI_S_FUNCTION_COMPLETE,
@@ -28,16 +40,6 @@ import {
   VIRTIO_SCSI_T_TMF,
   VIRTIO_SCSI_T_TRANSPORT_RESET,
   VirtioScsiConfig,
-  VirtioScsiCtrlAsyncQueryHeader,
-  VirtioScsiCtrlAsyncQueryReply,
-  VirtioScsiCtrlAsyncSubscribeHeader,
-  VirtioScsiCtrlAsyncSubscribeReply,
-  VirtioScsiCtrlHeader,
-  VirtioScsiCtrlReply,
-  VirtioScsiCtrlTaskManagementHeader,
-  VirtioScsiReqCmdHeader,
-  type VirtioScsiReqCmdHeaderValue,
-  VirtioScsiReqCmdReply,
   checkFeatures,
   features,
 } from 'virtgen/wire/scsi'
@@ -45,6 +47,7 @@ import {
 /** What layouts and conditions of SCSI Host Device depend on. */
 interface Context extends RequestContext {
   readonly config: VirtioScsiConfig
+  readonly caller: { readonly linux_pi?: number }
 }
 
 const virtioScsiCtrlTaskManagementHeader: LayoutInfo = { create: () => new VirtioScsiCtrlTaskManagementHeader(), suffix: 0 }
@@ -86,6 +89,8 @@ const virtioScsiCtrlAsyncSubscribeReply: LayoutInfo = { create: () => new Virtio
 const virtioScsiReqCmdHeader: LayoutInfo = {
   create: (context: Context) => new VirtioScsiReqCmdHeader(VirtioScsiReqCmdHeader.layout(context)),
   suffix: 0,
+  outdated: ({ $layout: { $context } }: VirtioScsiReqCmdHeader, context: Context) =>
+    $context.config.cdb_size !== context.config.cdb_size,
   sizeOf: (value: Partial<VirtioScsiReqCmdHeaderValue>, context: Context) =>
     VirtioScsiReqCmdHeader.sizeOf(value, VirtioScsiReqCmdHeader.layout(context)),
 }
@@ -292,8 +297,8 @@ export const configFields: readonly ConfigField[] = [
   { name: 'max_sectors', offset: 8, width: 4, access: 'r' },
   { name: 'cmd_per_lun', offset: 12, width: 4, access: 'r' },
   { name: 'event_info_size', offset: 16, width: 4, access: 'r' },
-  { name: 'sense_size', offset: 20, width: 4, access: 'rw' },
-  { name: 'cdb_size', offset: 24, width: 4, access: 'rw' },
+  { name: 'sense_size', offset: 20, width: 4, access: 'rw', reset: 96 },
+  { name: 'cdb_size', offset: 24, width: 4, access: 'rw', reset: 32 },
   { name: 'max_channel', offset: 28, width: 2, access: 'r' },
   { name: 'max_target', offset: 30, width: 2, access: 'r' },
   { name: 'max_lun', offset: 32, width: 4, access: 'r' },

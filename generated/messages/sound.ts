@@ -13,7 +13,6 @@ import type {
 } from 'virtgen/codegen/v1/device'
 import type { FeatureSet } from 'virtgen/codegen/v1/wire'
 import {
-  DEVICE_ID,
   SndControlChmapInfoHeader,
   SndControlChmapInfoReply,
   SndControlCtlEnumItemsHeader,
@@ -51,6 +50,9 @@ import {
   SndRxRecordReply,
   SndTxPlayHeader,
   SndTxPlayReply,
+} from 'virtgen/parts/sound'
+import {
+  DEVICE_ID,
   VIRTIO_SND_EVT_CTL_NOTIFY,
   VIRTIO_SND_EVT_JACK_CONNECTED,
   VIRTIO_SND_EVT_JACK_DISCONNECTED,
@@ -86,6 +88,7 @@ import {
 /** What layouts and conditions of Sound Device depend on. */
 interface Context extends RequestContext {
   readonly config: VirtioSndConfig
+  readonly caller: { readonly linux_ctl_info?: number }
 }
 
 const sndControlJackInfoHeader: LayoutInfo = { create: () => new SndControlJackInfoHeader(), suffix: 0 }
@@ -132,8 +135,8 @@ const sndControlChmapInfoReply: LayoutInfo = {
 const sndControlCtlInfoHeader: LayoutInfo = { create: () => new SndControlCtlInfoHeader(), suffix: 0 }
 
 const sndControlCtlInfoReply: LayoutInfo = {
-  create: (_context: Context, _framed: number, header: SndControlCtlInfoHeader) =>
-    new SndControlCtlInfoReply({ readable: header }),
+  create: (context: Context, _framed: number, header: SndControlCtlInfoHeader) =>
+    new SndControlCtlInfoReply(SndControlCtlInfoReply.layout(context), { readable: header }),
   suffix: 0,
   usesHeader: true,
 }

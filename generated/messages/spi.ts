@@ -11,14 +11,8 @@ import type {
   StatusInfo,
 } from 'virtgen/codegen/v1/device'
 import type { FeatureSet } from 'virtgen/codegen/v1/wire'
-import {
-  DEVICE_ID,
-  SpiRequestTransferHeader,
-  SpiRequestTransferReply,
-  VIRTIO_SPI_PARAM_ERR,
-  VIRTIO_SPI_TRANS_ERR,
-  VIRTIO_SPI_TRANS_OK,
-} from 'virtgen/wire/spi'
+import { SpiRequestTransferHeader, SpiRequestTransferReply } from 'virtgen/parts/spi'
+import { DEVICE_ID, VIRTIO_SPI_PARAM_ERR, VIRTIO_SPI_TRANS_ERR, VIRTIO_SPI_TRANS_OK } from 'virtgen/wire/spi'
 
 const spiRequestTransferHeader: LayoutInfo = { create: () => new SpiRequestTransferHeader(), suffix: 0 }
 

@@ -10,6 +10,7 @@ import type {
   RequestInfo,
 } from 'virtgen/codegen/v1/device'
 import type { FeatureSet } from 'virtgen/codegen/v1/wire'
+import { VsockEventEvent, VsockRxEvent, VsockTxHeader } from 'virtgen/parts/vsock'
 import {
   DEVICE_ID,
   VIRTIO_VSOCK_EVENT_TRANSPORT_RESET,
@@ -20,9 +21,6 @@ import {
   VIRTIO_VSOCK_OP_RST,
   VIRTIO_VSOCK_OP_RW,
   VIRTIO_VSOCK_OP_SHUTDOWN,
-  VsockEventEvent,
-  VsockRxEvent,
-  VsockTxHeader,
   checkFeatures,
   features,
 } from 'virtgen/wire/vsock'

@@ -11,14 +11,13 @@ import {
   type WritableBytes,
 } from 'virtgen/codegen/v1/device'
 import { configFields, device } from 'virtgen/messages/balloon'
-import {
-  type BalloonDeflateDeflateHeader,
-  type BalloonFreePageFreePageCommandHeader,
-  type BalloonInflateInflateHeader,
-  type BalloonStatsStatsHeader,
-  VirtioBalloonConfig,
-  type VirtioBalloonConfigValue,
-} from 'virtgen/wire/balloon'
+import type {
+  BalloonDeflateDeflateHeader,
+  BalloonFreePageFreePageCommandHeader,
+  BalloonInflateInflateHeader,
+  BalloonStatsStatsHeader,
+} from 'virtgen/parts/balloon'
+import { VirtioBalloonConfig, type VirtioBalloonConfigValue } from 'virtgen/wire/balloon'
 
 /**
  * Puts pages into the balloon. The device may discard what they hold.

@@ -12,21 +12,20 @@ import {
   type WritableBytes,
 } from 'virtgen/codegen/v1/device'
 import { configFields, device } from 'virtgen/messages/blk'
-import {
-  VirtioBlkConfig,
-  type VirtioBlkConfigValue,
-  type VirtioBlkReqDiscardHeader,
-  type VirtioBlkReqGetIdReply,
-  type VirtioBlkReqGetLifetimeReply,
-  type VirtioBlkReqHeader,
-  type VirtioBlkReqReply,
-  type VirtioBlkReqScsiCmdHeader,
-  type VirtioBlkReqScsiCmdReply,
-  type VirtioBlkReqSecureEraseHeader,
-  type VirtioBlkReqWriteZeroesHeader,
-  type VirtioBlkReqZoneAppendReply,
-  type VirtioBlkReqZoneReportReply,
-} from 'virtgen/wire/blk'
+import type {
+  VirtioBlkReqDiscardHeader,
+  VirtioBlkReqGetIdReply,
+  VirtioBlkReqGetLifetimeReply,
+  VirtioBlkReqHeader,
+  VirtioBlkReqReply,
+  VirtioBlkReqScsiCmdHeader,
+  VirtioBlkReqScsiCmdReply,
+  VirtioBlkReqSecureEraseHeader,
+  VirtioBlkReqWriteZeroesHeader,
+  VirtioBlkReqZoneAppendReply,
+  VirtioBlkReqZoneReportReply,
+} from 'virtgen/parts/blk'
+import { VirtioBlkConfig, type VirtioBlkConfigValue } from 'virtgen/wire/blk'
 
 /** VIRTIO 1.4, Device Types / Block Device / Device Operation */
 export interface BlkReadRequest extends DeviceRequest {

@@ -10,15 +10,14 @@ import {
   UNKNOWN,
 } from 'virtgen/codegen/v1/device'
 import { can_reception, configFields, device, events } from 'virtgen/messages/can'
-import {
-  type CanControlHeader,
-  type CanControlReply,
-  type CanReceptionEventValue,
-  type CanTransmissionHeader,
-  type CanTransmissionReply,
-  VirtioCanConfig,
-  type VirtioCanConfigValue,
-} from 'virtgen/wire/can'
+import type {
+  CanControlHeader,
+  CanControlReply,
+  CanReceptionEventValue,
+  CanTransmissionHeader,
+  CanTransmissionReply,
+} from 'virtgen/parts/can'
+import { VirtioCanConfig, type VirtioCanConfigValue } from 'virtgen/wire/can'
 
 /**
  * Sends a frame. A stopped controller fails it.

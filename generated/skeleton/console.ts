@@ -11,13 +11,12 @@ import {
   UNKNOWN,
 } from 'virtgen/codegen/v1/device'
 import { configFields, console_control_rx, device, events } from 'virtgen/messages/console'
-import {
-  type ConsoleControlRxEventValue,
-  type ConsoleControlRxResizeEventValue,
-  type ConsoleControlTxHeader,
-  VirtioConsoleConfig,
-  type VirtioConsoleConfigValue,
-} from 'virtgen/wire/console'
+import type {
+  ConsoleControlRxEventValue,
+  ConsoleControlRxResizeEventValue,
+  ConsoleControlTxHeader,
+} from 'virtgen/parts/console'
+import { VirtioConsoleConfig, type VirtioConsoleConfigValue } from 'virtgen/wire/console'
 
 /** VIRTIO 1.4, Device Types / Console Device / Device Operation */
 export interface ConsoleOutputRequest extends DeviceRequest {

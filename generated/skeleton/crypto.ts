@@ -11,67 +11,66 @@ import {
   type WritableBytes,
 } from 'virtgen/codegen/v1/device'
 import { configFields, device } from 'virtgen/messages/crypto'
-import {
-  VirtioCryptoConfig,
-  type VirtioCryptoConfigValue,
-  type VirtioCryptoOpCtrlReqCreateAeadSessionHeader,
-  type VirtioCryptoOpCtrlReqCreateAeadSessionReply,
-  type VirtioCryptoOpCtrlReqCreateAkcipherSessionHeader,
-  type VirtioCryptoOpCtrlReqCreateAkcipherSessionReply,
-  type VirtioCryptoOpCtrlReqCreateCipherSessionHeader,
-  type VirtioCryptoOpCtrlReqCreateCipherSessionReply,
-  type VirtioCryptoOpCtrlReqCreateHashSessionHeader,
-  type VirtioCryptoOpCtrlReqCreateHashSessionReply,
-  type VirtioCryptoOpCtrlReqCreateMacSessionHeader,
-  type VirtioCryptoOpCtrlReqCreateMacSessionReply,
-  type VirtioCryptoOpCtrlReqDestroyAeadSessionHeader,
-  type VirtioCryptoOpCtrlReqDestroyAeadSessionReply,
-  type VirtioCryptoOpCtrlReqDestroyAkcipherSessionHeader,
-  type VirtioCryptoOpCtrlReqDestroyAkcipherSessionReply,
-  type VirtioCryptoOpCtrlReqDestroyCipherSessionHeader,
-  type VirtioCryptoOpCtrlReqDestroyCipherSessionReply,
-  type VirtioCryptoOpCtrlReqDestroyHashSessionHeader,
-  type VirtioCryptoOpCtrlReqDestroyHashSessionReply,
-  type VirtioCryptoOpCtrlReqDestroyMacSessionHeader,
-  type VirtioCryptoOpCtrlReqDestroyMacSessionReply,
-  type VirtioCryptoOpDataReqAeadDecryptHeader,
-  type VirtioCryptoOpDataReqAeadDecryptReply,
-  type VirtioCryptoOpDataReqAeadDecryptStatelessHeader,
-  type VirtioCryptoOpDataReqAeadDecryptStatelessReply,
-  type VirtioCryptoOpDataReqAeadEncryptHeader,
-  type VirtioCryptoOpDataReqAeadEncryptReply,
-  type VirtioCryptoOpDataReqAeadEncryptStatelessHeader,
-  type VirtioCryptoOpDataReqAeadEncryptStatelessReply,
-  type VirtioCryptoOpDataReqAkcipherDecryptHeader,
-  type VirtioCryptoOpDataReqAkcipherDecryptStatelessHeader,
-  type VirtioCryptoOpDataReqAkcipherEncryptHeader,
-  type VirtioCryptoOpDataReqAkcipherEncryptStatelessHeader,
-  type VirtioCryptoOpDataReqAkcipherSignHeader,
-  type VirtioCryptoOpDataReqAkcipherSignStatelessHeader,
-  type VirtioCryptoOpDataReqAkcipherVerifyHeader,
-  type VirtioCryptoOpDataReqAkcipherVerifyStatelessHeader,
-  type VirtioCryptoOpDataReqCipherDecryptHeader,
-  type VirtioCryptoOpDataReqCipherDecryptReply,
-  type VirtioCryptoOpDataReqCipherDecryptStatelessHeader,
-  type VirtioCryptoOpDataReqCipherDecryptStatelessReply,
-  type VirtioCryptoOpDataReqCipherEncryptHeader,
-  type VirtioCryptoOpDataReqCipherEncryptReply,
-  type VirtioCryptoOpDataReqCipherEncryptStatelessHeader,
-  type VirtioCryptoOpDataReqCipherEncryptStatelessReply,
-  type VirtioCryptoOpDataReqHashHeader,
-  type VirtioCryptoOpDataReqHashReply,
-  type VirtioCryptoOpDataReqHashStatelessHeader,
-  type VirtioCryptoOpDataReqHashStatelessReply,
-  type VirtioCryptoOpDataReqIpsecInboundHeader,
-  type VirtioCryptoOpDataReqIpsecInboundReply,
-  type VirtioCryptoOpDataReqIpsecOutboundHeader,
-  type VirtioCryptoOpDataReqIpsecOutboundReply,
-  type VirtioCryptoOpDataReqMacHeader,
-  type VirtioCryptoOpDataReqMacReply,
-  type VirtioCryptoOpDataReqMacStatelessHeader,
-  type VirtioCryptoOpDataReqMacStatelessReply,
-  type VirtioCryptoOpDataReqReply,
-} from 'virtgen/wire/crypto'
+import type {
+  VirtioCryptoOpCtrlReqCreateAeadSessionHeader,
+  VirtioCryptoOpCtrlReqCreateAeadSessionReply,
+  VirtioCryptoOpCtrlReqCreateAkcipherSessionHeader,
+  VirtioCryptoOpCtrlReqCreateAkcipherSessionReply,
+  VirtioCryptoOpCtrlReqCreateCipherSessionHeader,
+  VirtioCryptoOpCtrlReqCreateCipherSessionReply,
+  VirtioCryptoOpCtrlReqCreateHashSessionHeader,
+  VirtioCryptoOpCtrlReqCreateHashSessionReply,
+  VirtioCryptoOpCtrlReqCreateMacSessionHeader,
+  VirtioCryptoOpCtrlReqCreateMacSessionReply,
+  VirtioCryptoOpCtrlReqDestroyAeadSessionHeader,
+  VirtioCryptoOpCtrlReqDestroyAeadSessionReply,
+  VirtioCryptoOpCtrlReqDestroyAkcipherSessionHeader,
+  VirtioCryptoOpCtrlReqDestroyAkcipherSessionReply,
+  VirtioCryptoOpCtrlReqDestroyCipherSessionHeader,
+  VirtioCryptoOpCtrlReqDestroyCipherSessionReply,
+  VirtioCryptoOpCtrlReqDestroyHashSessionHeader,
+  VirtioCryptoOpCtrlReqDestroyHashSessionReply,
+  VirtioCryptoOpCtrlReqDestroyMacSessionHeader,
+  VirtioCryptoOpCtrlReqDestroyMacSessionReply,
+  VirtioCryptoOpDataReqAeadDecryptHeader,
+  VirtioCryptoOpDataReqAeadDecryptReply,
+  VirtioCryptoOpDataReqAeadDecryptStatelessHeader,
+  VirtioCryptoOpDataReqAeadDecryptStatelessReply,
+  VirtioCryptoOpDataReqAeadEncryptHeader,
+  VirtioCryptoOpDataReqAeadEncryptReply,
+  VirtioCryptoOpDataReqAeadEncryptStatelessHeader,
+  VirtioCryptoOpDataReqAeadEncryptStatelessReply,
+  VirtioCryptoOpDataReqAkcipherDecryptHeader,
+  VirtioCryptoOpDataReqAkcipherDecryptStatelessHeader,
+  VirtioCryptoOpDataReqAkcipherEncryptHeader,
+  VirtioCryptoOpDataReqAkcipherEncryptStatelessHeader,
+  VirtioCryptoOpDataReqAkcipherSignHeader,
+  VirtioCryptoOpDataReqAkcipherSignStatelessHeader,
+  VirtioCryptoOpDataReqAkcipherVerifyHeader,
+  VirtioCryptoOpDataReqAkcipherVerifyStatelessHeader,
+  VirtioCryptoOpDataReqCipherDecryptHeader,
+  VirtioCryptoOpDataReqCipherDecryptReply,
+  VirtioCryptoOpDataReqCipherDecryptStatelessHeader,
+  VirtioCryptoOpDataReqCipherDecryptStatelessReply,
+  VirtioCryptoOpDataReqCipherEncryptHeader,
+  VirtioCryptoOpDataReqCipherEncryptReply,
+  VirtioCryptoOpDataReqCipherEncryptStatelessHeader,
+  VirtioCryptoOpDataReqCipherEncryptStatelessReply,
+  VirtioCryptoOpDataReqHashHeader,
+  VirtioCryptoOpDataReqHashReply,
+  VirtioCryptoOpDataReqHashStatelessHeader,
+  VirtioCryptoOpDataReqHashStatelessReply,
+  VirtioCryptoOpDataReqIpsecInboundHeader,
+  VirtioCryptoOpDataReqIpsecInboundReply,
+  VirtioCryptoOpDataReqIpsecOutboundHeader,
+  VirtioCryptoOpDataReqIpsecOutboundReply,
+  VirtioCryptoOpDataReqMacHeader,
+  VirtioCryptoOpDataReqMacReply,
+  VirtioCryptoOpDataReqMacStatelessHeader,
+  VirtioCryptoOpDataReqMacStatelessReply,
+  VirtioCryptoOpDataReqReply,
+} from 'virtgen/parts/crypto'
+import { VirtioCryptoConfig, type VirtioCryptoConfigValue } from 'virtgen/wire/crypto'
 
 /**
  * Begins a session of a cipher, or of a cipher chained with a hash or MAC.
@@ -191,8 +190,8 @@ export interface CryptoDestroyAkcipherSessionRequest extends DeviceRequest {
 
 /**
  * Encrypts, or chains with a hash or MAC.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and (not VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE
- * or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and (header.flag has
+ * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
  */
 export interface CryptoCipherEncryptRequest extends DeviceRequest {
@@ -204,8 +203,8 @@ export interface CryptoCipherEncryptRequest extends DeviceRequest {
 
 /**
  * Decrypts, or chains with a hash or MAC.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and (not VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE
- * or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and (header.flag has
+ * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
  */
 export interface CryptoCipherDecryptRequest extends DeviceRequest {
@@ -217,8 +216,8 @@ export interface CryptoCipherDecryptRequest extends DeviceRequest {
 
 /**
  * Encrypts, or chains with a hash or MAC. Without a session.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE and
- * not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
+ * VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
  */
 export interface CryptoCipherEncryptStatelessRequest extends DeviceRequest {
@@ -230,8 +229,8 @@ export interface CryptoCipherEncryptStatelessRequest extends DeviceRequest {
 
 /**
  * Decrypts, or chains with a hash or MAC. Without a session.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE and
- * not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
+ * VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
  */
 export interface CryptoCipherDecryptStatelessRequest extends DeviceRequest {
@@ -242,8 +241,8 @@ export interface CryptoCipherDecryptStatelessRequest extends DeviceRequest {
 }
 
 /**
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH and (not VIRTIO_CRYPTO_F_HASH_STATELESS_MODE or
- * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH and (header.flag has
+ * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / HASH Service Operation
  */
 export interface CryptoHashRequest extends DeviceRequest {
@@ -255,8 +254,8 @@ export interface CryptoHashRequest extends DeviceRequest {
 
 /**
  * Without a session.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH and VIRTIO_CRYPTO_F_HASH_STATELESS_MODE and not
- * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH and VIRTIO_CRYPTO_F_REVISION_1 and
+ * VIRTIO_CRYPTO_F_HASH_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / HASH Service Operation
  */
 export interface CryptoHashStatelessRequest extends DeviceRequest {
@@ -267,8 +266,8 @@ export interface CryptoHashStatelessRequest extends DeviceRequest {
 }
 
 /**
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC and (not VIRTIO_CRYPTO_F_MAC_STATELESS_MODE or
- * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC and (header.flag has
+ * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / MAC Service Operation
  */
 export interface CryptoMacRequest extends DeviceRequest {
@@ -280,8 +279,8 @@ export interface CryptoMacRequest extends DeviceRequest {
 
 /**
  * Without a session.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC and VIRTIO_CRYPTO_F_MAC_STATELESS_MODE and not
- * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC and VIRTIO_CRYPTO_F_REVISION_1 and
+ * VIRTIO_CRYPTO_F_MAC_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / MAC Service Operation
  */
 export interface CryptoMacStatelessRequest extends DeviceRequest {
@@ -293,8 +292,8 @@ export interface CryptoMacStatelessRequest extends DeviceRequest {
 
 /**
  * Encrypts and adds the tag.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and (not VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE or
- * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and (header.flag has
+ * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
  */
 export interface CryptoAeadEncryptRequest extends DeviceRequest {
@@ -306,8 +305,8 @@ export interface CryptoAeadEncryptRequest extends DeviceRequest {
 
 /**
  * Decrypts what is authentic; VIRTIO_CRYPTO_BADMSG where it is not.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and (not VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE or
- * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and (header.flag has
+ * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
  */
 export interface CryptoAeadDecryptRequest extends DeviceRequest {
@@ -319,8 +318,8 @@ export interface CryptoAeadDecryptRequest extends DeviceRequest {
 
 /**
  * Encrypts and adds the tag. Without a session.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE and not
- * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and VIRTIO_CRYPTO_F_REVISION_1 and
+ * VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
  */
 export interface CryptoAeadEncryptStatelessRequest extends DeviceRequest {
@@ -332,8 +331,8 @@ export interface CryptoAeadEncryptStatelessRequest extends DeviceRequest {
 
 /**
  * Decrypts what is authentic; VIRTIO_CRYPTO_BADMSG where it is not. Without a session.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE and not
- * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and VIRTIO_CRYPTO_F_REVISION_1 and
+ * VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
  */
 export interface CryptoAeadDecryptStatelessRequest extends DeviceRequest {
@@ -344,8 +343,8 @@ export interface CryptoAeadDecryptStatelessRequest extends DeviceRequest {
 }
 
 /**
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (not
- * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
+ * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
  */
 export interface CryptoAkcipherEncryptRequest extends DeviceRequest {
@@ -358,8 +357,8 @@ export interface CryptoAkcipherEncryptRequest extends DeviceRequest {
 }
 
 /**
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (not
- * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
+ * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
  */
 export interface CryptoAkcipherDecryptRequest extends DeviceRequest {
@@ -373,8 +372,8 @@ export interface CryptoAkcipherDecryptRequest extends DeviceRequest {
 
 /**
  * Signs src_data, as a rule a digest.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (not
- * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
+ * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
  */
 export interface CryptoAkcipherSignRequest extends DeviceRequest {
@@ -388,8 +387,8 @@ export interface CryptoAkcipherSignRequest extends DeviceRequest {
 
 /**
  * Checks a signature; VIRTIO_CRYPTO_KEY_REJECTED where it is wrong.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (not
- * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
+ * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
  */
 export interface CryptoAkcipherVerifyRequest extends DeviceRequest {
@@ -401,8 +400,8 @@ export interface CryptoAkcipherVerifyRequest extends DeviceRequest {
 
 /**
  * Without a session.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE
- * and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
+ * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
  */
 export interface CryptoAkcipherEncryptStatelessRequest extends DeviceRequest {
@@ -416,8 +415,8 @@ export interface CryptoAkcipherEncryptStatelessRequest extends DeviceRequest {
 
 /**
  * Without a session.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE
- * and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
+ * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
  */
 export interface CryptoAkcipherDecryptStatelessRequest extends DeviceRequest {
@@ -431,8 +430,8 @@ export interface CryptoAkcipherDecryptStatelessRequest extends DeviceRequest {
 
 /**
  * Signs src_data, as a rule a digest. Without a session.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE
- * and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
+ * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
  */
 export interface CryptoAkcipherSignStatelessRequest extends DeviceRequest {
@@ -446,8 +445,8 @@ export interface CryptoAkcipherSignStatelessRequest extends DeviceRequest {
 
 /**
  * Checks a signature; VIRTIO_CRYPTO_KEY_REJECTED where it is wrong. Without a session.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE
- * and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
+ * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
  */
 export interface CryptoAkcipherVerifyStatelessRequest extends DeviceRequest {
@@ -566,156 +565,156 @@ export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
 
   /**
    * Encrypts, or chains with a hash or MAC.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and (not VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE
-   * or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and (header.flag has
+   * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
    */
   protected cipherEncrypt?(request: CryptoCipherEncryptRequest): Outcome
 
   /**
    * Decrypts, or chains with a hash or MAC.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and (not VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE
-   * or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and (header.flag has
+   * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
    */
   protected cipherDecrypt?(request: CryptoCipherDecryptRequest): Outcome
 
   /**
    * Encrypts, or chains with a hash or MAC. Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE and
-   * not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
    */
   protected cipherEncryptStateless?(request: CryptoCipherEncryptStatelessRequest): Outcome
 
   /**
    * Decrypts, or chains with a hash or MAC. Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE and
-   * not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
    */
   protected cipherDecryptStateless?(request: CryptoCipherDecryptStatelessRequest): Outcome
 
   /**
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH and (not VIRTIO_CRYPTO_F_HASH_STATELESS_MODE or
-   * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH and (header.flag has
+   * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / HASH Service Operation
    */
   protected hash?(request: CryptoHashRequest): Outcome
 
   /**
    * Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH and VIRTIO_CRYPTO_F_HASH_STATELESS_MODE and not
-   * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_HASH_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / HASH Service Operation
    */
   protected hashStateless?(request: CryptoHashStatelessRequest): Outcome
 
   /**
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC and (not VIRTIO_CRYPTO_F_MAC_STATELESS_MODE or
-   * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC and (header.flag has
+   * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / MAC Service Operation
    */
   protected mac?(request: CryptoMacRequest): Outcome
 
   /**
    * Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC and VIRTIO_CRYPTO_F_MAC_STATELESS_MODE and not
-   * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_MAC_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / MAC Service Operation
    */
   protected macStateless?(request: CryptoMacStatelessRequest): Outcome
 
   /**
    * Encrypts and adds the tag.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and (not VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE or
-   * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and (header.flag has
+   * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
    */
   protected aeadEncrypt?(request: CryptoAeadEncryptRequest): Outcome
 
   /**
    * Decrypts what is authentic; VIRTIO_CRYPTO_BADMSG where it is not.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and (not VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE or
-   * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and (header.flag has
+   * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
    */
   protected aeadDecrypt?(request: CryptoAeadDecryptRequest): Outcome
 
   /**
    * Encrypts and adds the tag. Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE and not
-   * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
    */
   protected aeadEncryptStateless?(request: CryptoAeadEncryptStatelessRequest): Outcome
 
   /**
    * Decrypts what is authentic; VIRTIO_CRYPTO_BADMSG where it is not. Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE and not
-   * header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
    */
   protected aeadDecryptStateless?(request: CryptoAeadDecryptStatelessRequest): Outcome
 
   /**
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (not
-   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
+   * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    */
   protected akcipherEncrypt?(request: CryptoAkcipherEncryptRequest): Outcome
 
   /**
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (not
-   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
+   * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    */
   protected akcipherDecrypt?(request: CryptoAkcipherDecryptRequest): Outcome
 
   /**
    * Signs src_data, as a rule a digest.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (not
-   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
+   * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    */
   protected akcipherSign?(request: CryptoAkcipherSignRequest): Outcome
 
   /**
    * Checks a signature; VIRTIO_CRYPTO_KEY_REJECTED where it is wrong.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (not
-   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE or header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE).
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
+   * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    */
   protected akcipherVerify?(request: CryptoAkcipherVerifyRequest): Outcome
 
   /**
    * Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE
-   * and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    */
   protected akcipherEncryptStateless?(request: CryptoAkcipherEncryptStatelessRequest): Outcome
 
   /**
    * Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE
-   * and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    */
   protected akcipherDecryptStateless?(request: CryptoAkcipherDecryptStatelessRequest): Outcome
 
   /**
    * Signs src_data, as a rule a digest. Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE
-   * and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    */
   protected akcipherSignStateless?(request: CryptoAkcipherSignStatelessRequest): Outcome
 
   /**
    * Checks a signature; VIRTIO_CRYPTO_KEY_REJECTED where it is wrong. Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE
-   * and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    */
   protected akcipherVerifyStateless?(request: CryptoAkcipherVerifyStatelessRequest): Outcome

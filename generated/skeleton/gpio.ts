@@ -10,24 +10,23 @@ import {
   UNKNOWN,
 } from 'virtgen/codegen/v1/device'
 import { configFields, device } from 'virtgen/messages/gpio'
-import {
-  type GpioIrqUnmaskIrqHeader,
-  type GpioIrqUnmaskIrqReply,
-  type GpioRequestGetDirectionHeader,
-  type GpioRequestGetDirectionReply,
-  type GpioRequestGetLineNamesHeader,
-  type GpioRequestGetLineNamesReply,
-  type GpioRequestGetValueHeader,
-  type GpioRequestGetValueReply,
-  type GpioRequestSetDirectionHeader,
-  type GpioRequestSetDirectionReply,
-  type GpioRequestSetIrqTypeHeader,
-  type GpioRequestSetIrqTypeReply,
-  type GpioRequestSetValueHeader,
-  type GpioRequestSetValueReply,
-  VirtioGpioConfig,
-  type VirtioGpioConfigValue,
-} from 'virtgen/wire/gpio'
+import type {
+  GpioIrqUnmaskIrqHeader,
+  GpioIrqUnmaskIrqReply,
+  GpioRequestGetDirectionHeader,
+  GpioRequestGetDirectionReply,
+  GpioRequestGetLineNamesHeader,
+  GpioRequestGetLineNamesReply,
+  GpioRequestGetValueHeader,
+  GpioRequestGetValueReply,
+  GpioRequestSetDirectionHeader,
+  GpioRequestSetDirectionReply,
+  GpioRequestSetIrqTypeHeader,
+  GpioRequestSetIrqTypeReply,
+  GpioRequestSetValueHeader,
+  GpioRequestSetValueReply,
+} from 'virtgen/parts/gpio'
+import { VirtioGpioConfig, type VirtioGpioConfigValue } from 'virtgen/wire/gpio'
 
 /**
  * Asks for the names of all lines.

@@ -12,7 +12,7 @@ import {
   type WritableBytes,
 } from 'virtgen/codegen/v1/device'
 import { device } from 'virtgen/messages/i2c'
-import type { VirtioI2cReqHeader, VirtioI2cReqReply } from 'virtgen/wire/i2c'
+import type { VirtioI2cReqHeader, VirtioI2cReqReply } from 'virtgen/parts/i2c'
 
 /**
  * Reads a segment; the driver says how long it is. It may be empty.

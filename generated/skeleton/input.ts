@@ -10,12 +10,8 @@ import {
   UNKNOWN,
 } from 'virtgen/codegen/v1/device'
 import { configFields, device, events, input_event } from 'virtgen/messages/input'
-import {
-  type InputEventInputEventValue,
-  type InputStatusSetStatusHeader,
-  VirtioInputConfig,
-  type VirtioInputConfigValue,
-} from 'virtgen/wire/input'
+import type { InputEventInputEventValue, InputStatusSetStatusHeader } from 'virtgen/parts/input'
+import { VirtioInputConfig, type VirtioInputConfigValue } from 'virtgen/wire/input'
 
 /**
  * Feedback for the device, such as the state of a light.

@@ -10,18 +10,17 @@ import {
   UNKNOWN,
 } from 'virtgen/codegen/v1/device'
 import { configFields, device, events, iommu_event } from 'virtgen/messages/iommu'
-import {
-  type IommuEventFaultEventValue,
-  type IommuRequestAttachHeader,
-  type IommuRequestDetachHeader,
-  type IommuRequestMapHeader,
-  type IommuRequestProbeHeader,
-  type IommuRequestProbeReply,
-  type IommuRequestReply,
-  type IommuRequestUnmapHeader,
-  VirtioIommuConfig,
-  type VirtioIommuConfigValue,
-} from 'virtgen/wire/iommu'
+import type {
+  IommuEventFaultEventValue,
+  IommuRequestAttachHeader,
+  IommuRequestDetachHeader,
+  IommuRequestMapHeader,
+  IommuRequestProbeHeader,
+  IommuRequestProbeReply,
+  IommuRequestReply,
+  IommuRequestUnmapHeader,
+} from 'virtgen/parts/iommu'
+import { VirtioIommuConfig, type VirtioIommuConfigValue } from 'virtgen/wire/iommu'
 
 /**
  * Attaches an endpoint to a domain, which is made if it does not exist. An endpoint has one domain at most.

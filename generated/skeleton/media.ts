@@ -12,23 +12,21 @@ import {
   type WritableBytes,
 } from 'virtgen/codegen/v1/device'
 import { configFields, device, events, media_event } from 'virtgen/messages/media'
-import {
-  type MediaCommandCloseSessionHeader,
-  type MediaCommandIoctlHeader,
-  type MediaCommandIoctlReply,
-  type MediaCommandMmapHeader,
-  type MediaCommandMmapReply,
-  type MediaCommandMunmapHeader,
-  type MediaCommandMunmapReply,
-  type MediaCommandOpenSessionHeader,
-  type MediaCommandOpenSessionReply,
-  type MediaEventDqbufEventValue,
-  type MediaEventSessionErrorEventValue,
-  type MediaEventV4l2EventEventValue,
-  VirtioMediaConfig,
-  type VirtioMediaConfigValue,
-  type VirtioMediaEventHeaderValue,
-} from 'virtgen/wire/media'
+import type {
+  MediaCommandCloseSessionHeader,
+  MediaCommandIoctlHeader,
+  MediaCommandIoctlReply,
+  MediaCommandMmapHeader,
+  MediaCommandMmapReply,
+  MediaCommandMunmapHeader,
+  MediaCommandMunmapReply,
+  MediaCommandOpenSessionHeader,
+  MediaCommandOpenSessionReply,
+  MediaEventDqbufEventValue,
+  MediaEventSessionErrorEventValue,
+  MediaEventV4l2EventEventValue,
+} from 'virtgen/parts/media'
+import { VirtioMediaConfig, type VirtioMediaConfigValue, type VirtioMediaEventHeaderValue } from 'virtgen/wire/media'
 
 /**
  * Begins a session, as opening a device node does.
@@ -61,8 +59,8 @@ export interface MediaIoctlRequest extends DeviceRequest {
   /** The device-writable members; the status is written when the request is complete. */
   readonly reply: MediaCommandIoctlReply
   /**
-   * The payload `payload`. For v4l2_ioctl_w and v4l2_ioctl_wr the struct, planes or controls, and lists of
-   * virtio_media_sg_entry.
+   * The payload `payload`. For v4l2_ioctl_w and v4l2_ioctl_wr the struct, what its pointers point to, and lists of
+   * virtio_media_sg_entry or UUIDs of 16 bytes where memory is not of the device.
    */
   readonly readable: ReadableBytes
   /**

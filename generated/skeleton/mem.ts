@@ -10,12 +10,8 @@ import {
   UNKNOWN,
 } from 'virtgen/codegen/v1/device'
 import { configFields, device } from 'virtgen/messages/mem'
-import {
-  type MemRequestHeader,
-  type MemRequestReply,
-  VirtioMemConfig,
-  type VirtioMemConfigValue,
-} from 'virtgen/wire/mem'
+import type { MemRequestHeader, MemRequestReply } from 'virtgen/parts/mem'
+import { VirtioMemConfig, type VirtioMemConfigValue } from 'virtgen/wire/mem'
 
 /**
  * Plugs blocks that are all unplugged.

@@ -11,41 +11,40 @@ import {
   UNKNOWN,
 } from 'virtgen/codegen/v1/device'
 import { configFields, device, events } from 'virtgen/messages/net'
-import {
-  VirtioNetConfig,
-  type VirtioNetConfigValue,
-  type VirtioNetCtrlAddRssContextHeader,
-  type VirtioNetCtrlAddVlanHeader,
-  type VirtioNetCtrlDeleteRssContextHeader,
-  type VirtioNetCtrlDeleteVlanHeader,
-  type VirtioNetCtrlGetRssContextCapReply,
-  type VirtioNetCtrlGetStatsHeader,
-  type VirtioNetCtrlGetStatsReply,
-  type VirtioNetCtrlGetVqCoalescingHeader,
-  type VirtioNetCtrlGetVqCoalescingReply,
-  type VirtioNetCtrlHeader,
-  type VirtioNetCtrlModifyRssContextHeader,
-  type VirtioNetCtrlQueryStatsReply,
-  type VirtioNetCtrlReply,
-  type VirtioNetCtrlSetAllmultiHeader,
-  type VirtioNetCtrlSetAlluniHeader,
-  type VirtioNetCtrlSetHashHeader,
-  type VirtioNetCtrlSetHashTunnelHeader,
-  type VirtioNetCtrlSetMacAddrHeader,
-  type VirtioNetCtrlSetMacTableHeader,
-  type VirtioNetCtrlSetNobcastHeader,
-  type VirtioNetCtrlSetNomultiHeader,
-  type VirtioNetCtrlSetNouniHeader,
-  type VirtioNetCtrlSetOffloadsHeader,
-  type VirtioNetCtrlSetPromiscHeader,
-  type VirtioNetCtrlSetRssHeader,
-  type VirtioNetCtrlSetRxCoalescingHeader,
-  type VirtioNetCtrlSetTxCoalescingHeader,
-  type VirtioNetCtrlSetVqCoalescingHeader,
-  type VirtioNetCtrlSetVqPairsHeader,
-  type VirtioNetRxReceiveEventValue,
-  type VirtioNetTxTransmitHeader,
-} from 'virtgen/wire/net'
+import type {
+  VirtioNetCtrlAddRssContextHeader,
+  VirtioNetCtrlAddVlanHeader,
+  VirtioNetCtrlDeleteRssContextHeader,
+  VirtioNetCtrlDeleteVlanHeader,
+  VirtioNetCtrlGetRssContextCapReply,
+  VirtioNetCtrlGetStatsHeader,
+  VirtioNetCtrlGetStatsReply,
+  VirtioNetCtrlGetVqCoalescingHeader,
+  VirtioNetCtrlGetVqCoalescingReply,
+  VirtioNetCtrlHeader,
+  VirtioNetCtrlModifyRssContextHeader,
+  VirtioNetCtrlQueryStatsReply,
+  VirtioNetCtrlReply,
+  VirtioNetCtrlSetAllmultiHeader,
+  VirtioNetCtrlSetAlluniHeader,
+  VirtioNetCtrlSetHashHeader,
+  VirtioNetCtrlSetHashTunnelHeader,
+  VirtioNetCtrlSetMacAddrHeader,
+  VirtioNetCtrlSetMacTableHeader,
+  VirtioNetCtrlSetNobcastHeader,
+  VirtioNetCtrlSetNomultiHeader,
+  VirtioNetCtrlSetNouniHeader,
+  VirtioNetCtrlSetOffloadsHeader,
+  VirtioNetCtrlSetPromiscHeader,
+  VirtioNetCtrlSetRssHeader,
+  VirtioNetCtrlSetRxCoalescingHeader,
+  VirtioNetCtrlSetTxCoalescingHeader,
+  VirtioNetCtrlSetVqCoalescingHeader,
+  VirtioNetCtrlSetVqPairsHeader,
+  VirtioNetRxPacketEventValue,
+  VirtioNetTxTransmitHeader,
+} from 'virtgen/parts/net'
+import { VirtioNetConfig, type VirtioNetConfigValue } from 'virtgen/wire/net'
 
 /**
  * A packet to send. num_buffers is 0.
@@ -619,12 +618,13 @@ export abstract class NetDevice extends RequestDevice<VirtioNetConfig> {
   /**
    * A packet for the driver.
    * The payload `packet`. From the Ethernet header on.
+   * It may take several buffers; their number is filled in: hdr.num_buffers if VIRTIO_NET_F_MRG_RXBUF else 1.
    * VIRTIO 1.4, Device Types / Network Device / Device Operation / Processing of Incoming Packets
    * @param queue - index of the queue
-   * @returns how many bytes of the payload were sent; undefined where the driver has given no buffer
+   * @returns how many bytes of the payload were sent; undefined where the driver has given too few buffers
    */
-  protected sendReceive(queue: number, value: Partial<VirtioNetRxReceiveEventValue>, packet: Uint8Array): number | undefined {
-    return this.sendEvent(events.receive, queue, value, packet)
+  protected sendPacket(queue: number, value: Partial<VirtioNetRxPacketEventValue>, packet: Uint8Array): number | undefined {
+    return this.sendEvent(events.packet, queue, value, packet)
   }
 
   protected override dispatch(request: DeviceRequest): Outcome {

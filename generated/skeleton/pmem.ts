@@ -10,12 +10,8 @@ import {
   UNKNOWN,
 } from 'virtgen/codegen/v1/device'
 import { configFields, device } from 'virtgen/messages/pmem'
-import {
-  type PmemRequestHeader,
-  type PmemRequestReply,
-  VirtioPmemConfig,
-  type VirtioPmemConfigValue,
-} from 'virtgen/wire/pmem'
+import type { PmemRequestHeader, PmemRequestReply } from 'virtgen/parts/pmem'
+import { VirtioPmemConfig, type VirtioPmemConfigValue } from 'virtgen/wire/pmem'
 
 /**
  * All writes completed before stay in spite of a reset or a power failure.

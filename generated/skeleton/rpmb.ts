@@ -10,20 +10,19 @@ import {
   UNKNOWN,
 } from 'virtgen/codegen/v1/device'
 import { configFields, device } from 'virtgen/messages/rpmb'
-import {
-  type RpmbRequestDataReadHeader,
-  type RpmbRequestDataReadReply,
-  type RpmbRequestDataWriteHeader,
-  type RpmbRequestDataWriteReply,
-  type RpmbRequestGetWriteCounterHeader,
-  type RpmbRequestGetWriteCounterReply,
-  type RpmbRequestProgramKeyHeader,
-  type RpmbRequestProgramKeyReply,
-  type RpmbRequestResultReadHeader,
-  type RpmbRequestResultReadReply,
-  VirtioRpmbConfig,
-  type VirtioRpmbConfigValue,
-} from 'virtgen/wire/rpmb'
+import type {
+  RpmbRequestDataReadHeader,
+  RpmbRequestDataReadReply,
+  RpmbRequestDataWriteHeader,
+  RpmbRequestDataWriteReply,
+  RpmbRequestGetWriteCounterHeader,
+  RpmbRequestGetWriteCounterReply,
+  RpmbRequestProgramKeyHeader,
+  RpmbRequestProgramKeyReply,
+  RpmbRequestResultReadHeader,
+  RpmbRequestResultReadReply,
+} from 'virtgen/parts/rpmb'
+import { VirtioRpmbConfig, type VirtioRpmbConfigValue } from 'virtgen/wire/rpmb'
 
 /**
  * Programs the key, once for ever. Where the driver wants the result, it adds a result_read frame, and room for the

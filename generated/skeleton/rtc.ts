@@ -28,7 +28,7 @@ import type {
   RtcRequestSetAlarmEnabledReply,
   RtcRequestSetAlarmHeader,
   RtcRequestSetAlarmReply,
-} from 'virtgen/wire/rtc'
+} from 'virtgen/parts/rtc'
 
 /**
  * Asks how many clocks there are.

@@ -12,19 +12,18 @@ import {
   type WritableBytes,
 } from 'virtgen/codegen/v1/device'
 import { configFields, device, events, scsi_event } from 'virtgen/messages/scsi'
-import {
-  type ScsiEventEventValue,
-  VirtioScsiConfig,
-  type VirtioScsiConfigValue,
-  type VirtioScsiCtrlAsyncQueryHeader,
-  type VirtioScsiCtrlAsyncQueryReply,
-  type VirtioScsiCtrlAsyncSubscribeHeader,
-  type VirtioScsiCtrlAsyncSubscribeReply,
-  type VirtioScsiCtrlReply,
-  type VirtioScsiCtrlTaskManagementHeader,
-  type VirtioScsiReqCmdHeader,
-  type VirtioScsiReqCmdReply,
-} from 'virtgen/wire/scsi'
+import type {
+  ScsiEventEventValue,
+  VirtioScsiCtrlAsyncQueryHeader,
+  VirtioScsiCtrlAsyncQueryReply,
+  VirtioScsiCtrlAsyncSubscribeHeader,
+  VirtioScsiCtrlAsyncSubscribeReply,
+  VirtioScsiCtrlReply,
+  VirtioScsiCtrlTaskManagementHeader,
+  VirtioScsiReqCmdHeader,
+  VirtioScsiReqCmdReply,
+} from 'virtgen/parts/scsi'
+import { VirtioScsiConfig, type VirtioScsiConfigValue } from 'virtgen/wire/scsi'
 
 /**
  * Commands that the function ends are completed before it. What a function does not need of lun and id is there and
@@ -77,8 +76,13 @@ export interface ScsiCommandRequest extends DeviceRequest {
 
 /** Options of {@link ScsiDevice}. */
 export interface ScsiDeviceOptions extends RequestDeviceOptions {
-  /** What the configuration space holds at first; members that are not given are zero. */
+  /** What the configuration space holds at first; members that are not given have their values after reset or are zero. */
   readonly config?: Partial<VirtioScsiConfigValue>
+  /**
+   * Values that only the program knows.
+   * `linux_pi`: 1: the lengths of protection information stand in front of the CDB, where Linux has them.
+   */
+  readonly caller?: { readonly linux_pi?: number }
 }
 
 /**
@@ -89,7 +93,7 @@ export interface ScsiDeviceOptions extends RequestDeviceOptions {
  */
 export abstract class ScsiDevice extends RequestDevice<VirtioScsiConfig> {
   constructor(options: ScsiDeviceOptions = {}) {
-    super(device, options, new ConfigSpace(VirtioScsiConfig.encode(options.config ?? {}), configFields, new VirtioScsiConfig()))
+    super(device, options, new ConfigSpace(VirtioScsiConfig.encode({ sense_size: 96, cdb_size: 32, ...options.config }), configFields, new VirtioScsiConfig()))
   }
 
   /**

@@ -12,43 +12,42 @@ import {
   type WritableBytes,
 } from 'virtgen/codegen/v1/device'
 import { configFields, device, events, snd_event } from 'virtgen/messages/sound'
-import {
-  type SndControlChmapInfoHeader,
-  type SndControlChmapInfoReply,
-  type SndControlCtlEnumItemsHeader,
-  type SndControlCtlEnumItemsReply,
-  type SndControlCtlInfoHeader,
-  type SndControlCtlInfoReply,
-  type SndControlCtlReadHeader,
-  type SndControlCtlReadReply,
-  type SndControlCtlTlvCommandHeader,
-  type SndControlCtlTlvReadHeader,
-  type SndControlCtlTlvReadReply,
-  type SndControlCtlTlvWriteHeader,
-  type SndControlCtlWriteHeader,
-  type SndControlJackInfoHeader,
-  type SndControlJackInfoReply,
-  type SndControlJackRemapHeader,
-  type SndControlPcmInfoHeader,
-  type SndControlPcmInfoReply,
-  type SndControlPcmPrepareHeader,
-  type SndControlPcmReleaseHeader,
-  type SndControlPcmSetParamsHeader,
-  type SndControlPcmStartHeader,
-  type SndControlPcmStopHeader,
-  type SndControlReply,
-  type SndEventCtlNotifyEventValue,
-  type SndEventJackConnectedEventValue,
-  type SndEventJackDisconnectedEventValue,
-  type SndEventPcmPeriodElapsedEventValue,
-  type SndEventPcmXrunEventValue,
-  type SndRxRecordHeader,
-  type SndRxRecordReply,
-  type SndTxPlayHeader,
-  type SndTxPlayReply,
-  VirtioSndConfig,
-  type VirtioSndConfigValue,
-} from 'virtgen/wire/sound'
+import type {
+  SndControlChmapInfoHeader,
+  SndControlChmapInfoReply,
+  SndControlCtlEnumItemsHeader,
+  SndControlCtlEnumItemsReply,
+  SndControlCtlInfoHeader,
+  SndControlCtlInfoReply,
+  SndControlCtlReadHeader,
+  SndControlCtlReadReply,
+  SndControlCtlTlvCommandHeader,
+  SndControlCtlTlvReadHeader,
+  SndControlCtlTlvReadReply,
+  SndControlCtlTlvWriteHeader,
+  SndControlCtlWriteHeader,
+  SndControlJackInfoHeader,
+  SndControlJackInfoReply,
+  SndControlJackRemapHeader,
+  SndControlPcmInfoHeader,
+  SndControlPcmInfoReply,
+  SndControlPcmPrepareHeader,
+  SndControlPcmReleaseHeader,
+  SndControlPcmSetParamsHeader,
+  SndControlPcmStartHeader,
+  SndControlPcmStopHeader,
+  SndControlReply,
+  SndEventCtlNotifyEventValue,
+  SndEventJackConnectedEventValue,
+  SndEventJackDisconnectedEventValue,
+  SndEventPcmPeriodElapsedEventValue,
+  SndEventPcmXrunEventValue,
+  SndRxRecordHeader,
+  SndRxRecordReply,
+  SndTxPlayHeader,
+  SndTxPlayReply,
+} from 'virtgen/parts/sound'
+import { VirtioSndConfig, type VirtioSndConfigValue } from 'virtgen/wire/sound'
 
 /**
  * Asks what the jacks are.
@@ -270,6 +269,11 @@ export interface SoundRecordRequest extends DeviceRequest {
 export interface SoundDeviceOptions extends RequestDeviceOptions {
   /** What the configuration space holds at first; members that are not given are zero. */
   readonly config?: Partial<VirtioSndConfigValue>
+  /**
+   * Values that only the program knows.
+   * `linux_ctl_info`: 1: virtio_snd_ctl_info as 64-bit Linux has it, with 4 bytes in front of value.
+   */
+  readonly caller?: { readonly linux_ctl_info?: number }
 }
 
 /**

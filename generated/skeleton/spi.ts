@@ -12,12 +12,8 @@ import {
   type WritableBytes,
 } from 'virtgen/codegen/v1/device'
 import { configFields, device } from 'virtgen/messages/spi'
-import {
-  type SpiRequestTransferHeader,
-  type SpiRequestTransferReply,
-  VirtioSpiConfig,
-  type VirtioSpiConfigValue,
-} from 'virtgen/wire/spi'
+import type { SpiRequestTransferHeader, SpiRequestTransferReply } from 'virtgen/parts/spi'
+import { VirtioSpiConfig, type VirtioSpiConfigValue } from 'virtgen/wire/spi'
 
 /**
  * Sends, receives, or both at the same time; then the two buffers have the same length, and the device answers

@@ -11,12 +11,8 @@ import {
   UNKNOWN,
 } from 'virtgen/codegen/v1/device'
 import { configFields, device, events, vsock_event, vsock_rx } from 'virtgen/messages/vsock'
-import {
-  VirtioVsockConfig,
-  type VirtioVsockConfigValue,
-  type VirtioVsockHdrValue,
-  type VsockTxHeader,
-} from 'virtgen/wire/vsock'
+import type { VsockTxHeader } from 'virtgen/parts/vsock'
+import { VirtioVsockConfig, type VirtioVsockConfigValue, type VirtioVsockHdrValue } from 'virtgen/wire/vsock'
 
 /**
  * Asks for a connection: response or rst answers it.

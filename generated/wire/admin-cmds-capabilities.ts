@@ -111,7 +111,7 @@ export class VirtioAdminCmdQueryCapIdResult extends Struct {
   }
 
   set_supported_caps(i: number, value: bigint): void {
-    setBig64(this.$view, room(this, this.$offset + checkIndex(i, Math.floor(Math.max(0, this.$length) / 8), 'VirtioAdminCmdQueryCapIdResult.supported_caps') * 8, 8, 'VirtioAdminCmdQueryCapIdResult.supported_caps'), value, true, 'VirtioAdminCmdQueryCapIdResult.supported_caps')
+    setBig64(this, room(this, this.$offset + checkIndex(i, Math.floor(Math.max(0, this.$length) / 8), 'VirtioAdminCmdQueryCapIdResult.supported_caps') * 8, 8, 'VirtioAdminCmdQueryCapIdResult.supported_caps'), value, true, 'supported_caps')
   }
 
   /** Reads all members into a plain value. */
@@ -158,7 +158,7 @@ export class VirtioAdminCmdCapGetData extends Struct {
   }
 
   set id(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtioAdminCmdCapGetData.id')
+    set16(this, this.$offset, value, true, 'id')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -194,7 +194,7 @@ export interface VirtioAdminCmdCapGetResultValue {
 }
 
 /** What the layout of `virtio_admin_cmd_cap_get_result` depends on. */
-export type VirtioAdminCmdCapGetResultContext = { readonly caller: { device_id: number } }
+export type VirtioAdminCmdCapGetResultContext = { readonly caller: { readonly device_id: number } }
 
 /** Where the members of `virtio_admin_cmd_cap_get_result` stand after a negotiation; -1: absent. */
 export interface VirtioAdminCmdCapGetResultLayout {
@@ -287,12 +287,12 @@ export class VirtioAdminCmdCapGetResult extends Struct {
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: { readonly caller: { device_id: number }; readonly given: VirtioAdminCmdCapGetResultGiven }): VirtioAdminCmdCapGetResultValue {
+  static decode(bytes: Uint8Array, context: { readonly caller: { readonly device_id: number }; readonly given: VirtioAdminCmdCapGetResultGiven }): VirtioAdminCmdCapGetResultValue {
     return new VirtioAdminCmdCapGetResult(VirtioAdminCmdCapGetResult.layout(context), context.given).at(viewOf(bytes)).$get()
   }
 
   /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioAdminCmdCapGetResultValue>, context: { readonly caller: { device_id: number }; readonly given: VirtioAdminCmdCapGetResultGiven }): Uint8Array {
+  static encode(value: Partial<VirtioAdminCmdCapGetResultValue>, context: { readonly caller: { readonly device_id: number }; readonly given: VirtioAdminCmdCapGetResultGiven }): Uint8Array {
     const struct = new VirtioAdminCmdCapGetResult(VirtioAdminCmdCapGetResult.layout(context), context.given)
     const bytes = new Uint8Array(VirtioAdminCmdCapGetResult.sizeOf(value, struct.$layout))
     struct.at(viewOf(bytes)).$set(value)
@@ -361,7 +361,7 @@ export interface VirtioAdminCmdCapSetDataValue {
 }
 
 /** What the layout of `virtio_admin_cmd_cap_set_data` depends on. */
-export type VirtioAdminCmdCapSetDataContext = { readonly caller: { device_id: number } }
+export type VirtioAdminCmdCapSetDataContext = { readonly caller: { readonly device_id: number } }
 
 /** Where the members of `virtio_admin_cmd_cap_set_data` stand after a negotiation; -1: absent. */
 export interface VirtioAdminCmdCapSetDataLayout {
@@ -405,7 +405,7 @@ export class VirtioAdminCmdCapSetData extends Struct {
   }
 
   set id(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtioAdminCmdCapSetData.id')
+    set16(this, this.$offset, value, true, 'id')
   }
 
   get cap_specific_data_virtio_dev_parts_cap(): VirtioDevPartsCap {

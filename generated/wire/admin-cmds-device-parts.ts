@@ -123,7 +123,7 @@ export class VirtioDevPartsCap extends Struct {
   }
 
   set get_parts_resource_objects_limit(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioDevPartsCap.get_parts_resource_objects_limit')
+    set8(this, this.$offset, value, 'get_parts_resource_objects_limit')
   }
 
   /** How many objects that restore parts there can be. */
@@ -132,7 +132,7 @@ export class VirtioDevPartsCap extends Struct {
   }
 
   set set_parts_resource_objects_limit(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioDevPartsCap.set_parts_resource_objects_limit')
+    set8(this, this.$offset + 1, value, 'set_parts_resource_objects_limit')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -194,7 +194,7 @@ export class VirtioResourceObjDevParts extends Struct {
   }
 
   set type(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioResourceObjDevParts.type')
+    set8(this, this.$offset, value, 'type')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -262,7 +262,7 @@ export class VirtioAdminCmdDevPartsMetadataData extends Struct {
   }
 
   set type(value: number) {
-    set8(this.$view, this.$offset + 8, value, 'VirtioAdminCmdDevPartsMetadataData.type')
+    set8(this, this.$offset + 8, value, 'type')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -331,7 +331,7 @@ export class VirtioAdminCmdDevPartsMetadataResultPartsSize extends Struct {
   }
 
   set size(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioAdminCmdDevPartsMetadataResultPartsSize.size')
+    set32(this, this.$offset, value, true, 'size')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -392,7 +392,7 @@ export class VirtioAdminCmdDevPartsMetadataResultHdrListCount extends Struct {
   }
 
   set count(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioAdminCmdDevPartsMetadataResultHdrListCount.count')
+    set32(this, this.$offset, value, true, 'count')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -453,7 +453,7 @@ export class VirtioAdminCmdDevPartsMetadataResultHdrList extends Struct {
   }
 
   set count(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioAdminCmdDevPartsMetadataResultHdrList.count')
+    set32(this, this.$offset, value, true, 'count')
   }
 
   /** Elements of `hdrs` that are there. */
@@ -622,7 +622,7 @@ export class VirtioAdminCmdDevPartsGetData extends Struct {
   }
 
   set type(value: number) {
-    set8(this.$view, this.$offset + 8, value, 'VirtioAdminCmdDevPartsGetData.type')
+    set8(this, this.$offset + 8, value, 'type')
   }
 
   /** Elements of `hdr_list` that are there. */
@@ -848,7 +848,7 @@ export class VirtioAdminCmdDevModeSetData extends Struct {
   }
 
   set flags(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioAdminCmdDevModeSetData.flags')
+    set8(this, this.$offset, value, 'flags')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */

@@ -74,7 +74,7 @@ export class VirtioAdminCmdLegacyCommonCfgWrData extends Struct {
   }
 
   set offset(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioAdminCmdLegacyCommonCfgWrData.offset')
+    set8(this, this.$offset, value, 'offset')
   }
 
   /** What to write. It is exactly one field. */
@@ -156,7 +156,7 @@ export class VirtioAdminCmdLegacyCommonCfgRdData extends Struct {
   }
 
   set offset(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioAdminCmdLegacyCommonCfgRdData.offset')
+    set8(this, this.$offset, value, 'offset')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -285,7 +285,7 @@ export class VirtioAdminCmdLegacyDevRegWrData extends Struct {
   }
 
   set offset(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioAdminCmdLegacyDevRegWrData.offset')
+    set8(this, this.$offset, value, 'offset')
   }
 
   /** What to write. It is exactly one field. */
@@ -367,7 +367,7 @@ export class VirtioAdminCmdLegacyDevCfgRdData extends Struct {
   }
 
   set offset(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioAdminCmdLegacyDevCfgRdData.offset')
+    set8(this, this.$offset, value, 'offset')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -497,7 +497,7 @@ export class VirtioPciLegacyNotifyInfo extends Struct {
   }
 
   set flags(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioPciLegacyNotifyInfo.flags')
+    set8(this, this.$offset, value, 'flags')
   }
 
   /** 1 to 5 for BAR1 to BAR5 of the device, of a member: VF BAR1 to VF BAR5. */
@@ -506,7 +506,7 @@ export class VirtioPciLegacyNotifyInfo extends Struct {
   }
 
   set bar(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioPciLegacyNotifyInfo.bar')
+    set8(this, this.$offset + 1, value, 'bar')
   }
 
   /**
@@ -518,7 +518,7 @@ export class VirtioPciLegacyNotifyInfo extends Struct {
   }
 
   set offset(value: number) {
-    set64(this.$view, this.$offset + 8, value, true, 'VirtioPciLegacyNotifyInfo.offset')
+    set64(this, this.$offset + 8, value, true, 'offset')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */

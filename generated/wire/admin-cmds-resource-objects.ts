@@ -73,7 +73,7 @@ export class VirtioAdminCmdResourceObjCmdHdr extends Struct {
   }
 
   set type(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtioAdminCmdResourceObjCmdHdr.type')
+    set16(this, this.$offset, value, true, 'type')
   }
 
   /** The driver chooses it, below the limit that it has set for the type. */
@@ -82,7 +82,7 @@ export class VirtioAdminCmdResourceObjCmdHdr extends Struct {
   }
 
   set id(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioAdminCmdResourceObjCmdHdr.id')
+    set32(this, this.$offset + 4, value, true, 'id')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -123,7 +123,7 @@ export interface VirtioAdminCmdResourceObjCreateDataValue {
 }
 
 /** What the layout of `virtio_admin_cmd_resource_obj_create_data` depends on. */
-export type VirtioAdminCmdResourceObjCreateDataContext = { readonly caller: { device_id: number } }
+export type VirtioAdminCmdResourceObjCreateDataContext = { readonly caller: { readonly device_id: number } }
 
 /** Where the members of `virtio_admin_cmd_resource_obj_create_data` stand after a negotiation; -1: absent. */
 export interface VirtioAdminCmdResourceObjCreateDataLayout {
@@ -171,7 +171,7 @@ export class VirtioAdminCmdResourceObjCreateData extends Struct {
   }
 
   set flags(value: bigint) {
-    setBig64(this.$view, this.$offset + 8, value, true, 'VirtioAdminCmdResourceObjCreateData.flags')
+    setBig64(this, this.$offset + 8, value, true, 'flags')
   }
 
   get resource_obj_specific_data_virtio_resource_obj_dev_parts(): VirtioResourceObjDevParts {
@@ -287,7 +287,7 @@ export interface VirtioAdminCmdResourceModifyDataValue {
 }
 
 /** What the layout of `virtio_admin_cmd_resource_modify_data` depends on. */
-export type VirtioAdminCmdResourceModifyDataContext = { readonly caller: { device_id: number } }
+export type VirtioAdminCmdResourceModifyDataContext = { readonly caller: { readonly device_id: number } }
 
 /** Where the members of `virtio_admin_cmd_resource_modify_data` stand after a negotiation; -1: absent. */
 export interface VirtioAdminCmdResourceModifyDataLayout {
@@ -335,7 +335,7 @@ export class VirtioAdminCmdResourceModifyData extends Struct {
   }
 
   set flags(value: bigint) {
-    setBig64(this.$view, this.$offset + 8, value, true, 'VirtioAdminCmdResourceModifyData.flags')
+    setBig64(this, this.$offset + 8, value, true, 'flags')
   }
 
   get resource_obj_specific_data_virtio_resource_obj_dev_parts(): VirtioResourceObjDevParts {
@@ -478,7 +478,7 @@ export class VirtioAdminCmdResourceObjQueryData extends Struct {
   }
 
   set flags(value: bigint) {
-    setBig64(this.$view, this.$offset + 8, value, true, 'VirtioAdminCmdResourceObjQueryData.flags')
+    setBig64(this, this.$offset + 8, value, true, 'flags')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -516,7 +516,7 @@ export interface VirtioAdminCmdResourceObjQueryResultValue {
 }
 
 /** What the layout of `virtio_admin_cmd_resource_obj_query_result` depends on. */
-export type VirtioAdminCmdResourceObjQueryResultContext = { readonly caller: { device_id: number } }
+export type VirtioAdminCmdResourceObjQueryResultContext = { readonly caller: { readonly device_id: number } }
 
 /** Where the members of `virtio_admin_cmd_resource_obj_query_result` stand after a negotiation; -1: absent. */
 export interface VirtioAdminCmdResourceObjQueryResultLayout {
@@ -600,12 +600,12 @@ export class VirtioAdminCmdResourceObjQueryResult extends Struct {
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: { readonly caller: { device_id: number }; readonly given: VirtioAdminCmdResourceObjQueryResultGiven }): VirtioAdminCmdResourceObjQueryResultValue {
+  static decode(bytes: Uint8Array, context: { readonly caller: { readonly device_id: number }; readonly given: VirtioAdminCmdResourceObjQueryResultGiven }): VirtioAdminCmdResourceObjQueryResultValue {
     return new VirtioAdminCmdResourceObjQueryResult(VirtioAdminCmdResourceObjQueryResult.layout(context), context.given).at(viewOf(bytes)).$get()
   }
 
   /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioAdminCmdResourceObjQueryResultValue>, context: { readonly caller: { device_id: number }; readonly given: VirtioAdminCmdResourceObjQueryResultGiven }): Uint8Array {
+  static encode(value: Partial<VirtioAdminCmdResourceObjQueryResultValue>, context: { readonly caller: { readonly device_id: number }; readonly given: VirtioAdminCmdResourceObjQueryResultGiven }): Uint8Array {
     const struct = new VirtioAdminCmdResourceObjQueryResult(VirtioAdminCmdResourceObjQueryResult.layout(context), context.given)
     const bytes = new Uint8Array(VirtioAdminCmdResourceObjQueryResult.sizeOf(value, struct.$layout))
     struct.at(viewOf(bytes)).$set(value)

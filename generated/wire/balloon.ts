@@ -6,12 +6,7 @@ import {
   type FeatureProblem,
   type FeatureSet,
   Struct,
-  attached,
-  checkIndex,
-  elementCount,
   get32,
-  putArray,
-  readArray,
   room,
   set16,
   set32,
@@ -229,7 +224,7 @@ export class VirtioBalloonStat extends Struct {
   }
 
   set tag(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtioBalloonStat.tag')
+    set16(this, this.$offset, value, true, 'tag')
   }
 
   /** Native byte order on the legacy interface. */
@@ -238,7 +233,7 @@ export class VirtioBalloonStat extends Struct {
   }
 
   set val(value: bigint) {
-    setBig64(this.$view, this.$offset + 2, value, true, 'VirtioBalloonStat.val')
+    setBig64(this, this.$offset + 2, value, true, 'val')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -318,7 +313,7 @@ export class VirtioBalloonConfig extends Struct {
   }
 
   set num_pages(value: number) {
-    set32(this.$view, room(this, this.$offset, 4, 'VirtioBalloonConfig.num_pages'), value, true, 'VirtioBalloonConfig.num_pages')
+    set32(this, room(this, this.$offset, 4, 'VirtioBalloonConfig.num_pages'), value, true, 'num_pages')
   }
 
   /**
@@ -330,7 +325,7 @@ export class VirtioBalloonConfig extends Struct {
   }
 
   set actual(value: number) {
-    set32(this.$view, room(this, this.$offset + 4, 4, 'VirtioBalloonConfig.actual'), value, true, 'VirtioBalloonConfig.actual')
+    set32(this, room(this, this.$offset + 4, 4, 'VirtioBalloonConfig.actual'), value, true, 'actual')
   }
 
   /**
@@ -342,7 +337,7 @@ export class VirtioBalloonConfig extends Struct {
   }
 
   set free_page_hint_cmd_id(value: number) {
-    set32(this.$view, room(this, this.$offset + 8, 4, 'VirtioBalloonConfig.free_page_hint_cmd_id'), value, true, 'VirtioBalloonConfig.free_page_hint_cmd_id')
+    set32(this, room(this, this.$offset + 8, 4, 'VirtioBalloonConfig.free_page_hint_cmd_id'), value, true, 'free_page_hint_cmd_id')
   }
 
   /**
@@ -354,7 +349,7 @@ export class VirtioBalloonConfig extends Struct {
   }
 
   set poison_val(value: number) {
-    set32(this.$view, room(this, this.$offset + 12, 4, 'VirtioBalloonConfig.poison_val'), value, true, 'VirtioBalloonConfig.poison_val')
+    set32(this, room(this, this.$offset + 12, 4, 'VirtioBalloonConfig.poison_val'), value, true, 'poison_val')
   }
 
   /** Reads a plain value. A device may have less than the whole configuration space: what is missing reads as zero. */
@@ -386,299 +381,6 @@ export class VirtioBalloonConfig extends Struct {
     if (value.actual !== undefined) this.actual = value.actual
     if (value.free_page_hint_cmd_id !== undefined) this.free_page_hint_cmd_id = value.free_page_hint_cmd_id
     if (value.poison_val !== undefined) this.poison_val = value.poison_val
-    return this
-  }
-}
-
-/** A `balloon_inflate.inflate` as a plain value. */
-export interface BalloonInflateInflateHeaderValue {
-  /**
-   * Addresses divided by 4096.
-   * In pages of 4096 bytes. 1 to 0x3fffffff elements. Native byte order on the legacy interface.
-   */
-  pages: number[]
-}
-
-/**
- * Puts pages into the balloon. The device may discard what they hold.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Memory Balloon Device / Device Operation
- */
-export class BalloonInflateInflateHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { pages: 0 } as const
-
-  get $minimum(): number {
-    return 0
-  }
-
-  get $size(): number {
-    return this.$length
-  }
-
-  /** Elements of `pages` that are there. */
-  get pages_length(): number {
-    return elementCount(this, this.$offset, Math.floor(Math.max(0, this.$length) / 4), 4)
-  }
-
-  /** True when the bytes of `pages` are whole elements. */
-  get $whole(): boolean {
-    return Math.max(0, this.$length) % 4 === 0
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): BalloonInflateInflateHeaderValue {
-    return new BalloonInflateInflateHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<BalloonInflateInflateHeaderValue>): Uint8Array {
-    const struct = new BalloonInflateInflateHeader()
-    const bytes = new Uint8Array(BalloonInflateInflateHeader.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<BalloonInflateInflateHeaderValue>): number {
-    return (value.pages?.length ?? 0) * 4
-  }
-
-  /**
-   * Addresses divided by 4096.
-   * In pages of 4096 bytes. 1 to 0x3fffffff elements. Native byte order on the legacy interface.
-   */
-  pages(i: number): number {
-    return get32(this, this.$offset + checkIndex(i, Math.floor(Math.max(0, this.$length) / 4), 'BalloonInflateInflateHeader.pages') * 4, true)
-  }
-
-  set_pages(i: number, value: number): void {
-    set32(this.$view, room(this, this.$offset + checkIndex(i, Math.floor(Math.max(0, this.$length) / 4), 'BalloonInflateInflateHeader.pages') * 4, 4, 'BalloonInflateInflateHeader.pages'), value, true, 'BalloonInflateInflateHeader.pages')
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): BalloonInflateInflateHeaderValue {
-    return {
-      pages: readArray(this.pages_length, (i) => this.pages(i)),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<BalloonInflateInflateHeaderValue>): this {
-    if (value.pages !== undefined) putArray(value.pages, Math.floor(Math.max(0, this.$length) / 4), (element, i) => this.set_pages(i, element), 'BalloonInflateInflateHeader.pages')
-    return this
-  }
-}
-
-/** A `balloon_deflate.deflate` as a plain value. */
-export interface BalloonDeflateDeflateHeaderValue {
-  /**
-   * Addresses divided by 4096.
-   * In pages of 4096 bytes. 1 to 0x3fffffff elements. Native byte order on the legacy interface.
-   */
-  pages: number[]
-}
-
-/**
- * Takes pages out of the balloon.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Memory Balloon Device / Device Operation
- */
-export class BalloonDeflateDeflateHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { pages: 0 } as const
-
-  get $minimum(): number {
-    return 0
-  }
-
-  get $size(): number {
-    return this.$length
-  }
-
-  /** Elements of `pages` that are there. */
-  get pages_length(): number {
-    return elementCount(this, this.$offset, Math.floor(Math.max(0, this.$length) / 4), 4)
-  }
-
-  /** True when the bytes of `pages` are whole elements. */
-  get $whole(): boolean {
-    return Math.max(0, this.$length) % 4 === 0
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): BalloonDeflateDeflateHeaderValue {
-    return new BalloonDeflateDeflateHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<BalloonDeflateDeflateHeaderValue>): Uint8Array {
-    const struct = new BalloonDeflateDeflateHeader()
-    const bytes = new Uint8Array(BalloonDeflateDeflateHeader.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<BalloonDeflateDeflateHeaderValue>): number {
-    return (value.pages?.length ?? 0) * 4
-  }
-
-  /**
-   * Addresses divided by 4096.
-   * In pages of 4096 bytes. 1 to 0x3fffffff elements. Native byte order on the legacy interface.
-   */
-  pages(i: number): number {
-    return get32(this, this.$offset + checkIndex(i, Math.floor(Math.max(0, this.$length) / 4), 'BalloonDeflateDeflateHeader.pages') * 4, true)
-  }
-
-  set_pages(i: number, value: number): void {
-    set32(this.$view, room(this, this.$offset + checkIndex(i, Math.floor(Math.max(0, this.$length) / 4), 'BalloonDeflateDeflateHeader.pages') * 4, 4, 'BalloonDeflateDeflateHeader.pages'), value, true, 'BalloonDeflateDeflateHeader.pages')
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): BalloonDeflateDeflateHeaderValue {
-    return {
-      pages: readArray(this.pages_length, (i) => this.pages(i)),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<BalloonDeflateDeflateHeaderValue>): this {
-    if (value.pages !== undefined) putArray(value.pages, Math.floor(Math.max(0, this.$length) / 4), (element, i) => this.set_pages(i, element), 'BalloonDeflateDeflateHeader.pages')
-    return this
-  }
-}
-
-/** A `balloon_stats.stats` as a plain value. */
-export interface BalloonStatsStatsHeaderValue {
-  /** 1 to 0xffff elements. */
-  stats: VirtioBalloonStatValue[]
-}
-
-/**
- * Statistics of the guest's memory, in any order. The device keeps the request and completes it when it wants new ones
- * the driver then sends them. There is one request at a time. On the legacy interface the first one may hold anything.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Memory Balloon Device / Device Operation / Memory Statistics
- */
-export class BalloonStatsStatsHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { stats: 0 } as const
-  #stats: VirtioBalloonStat | undefined
-
-  get $minimum(): number {
-    return 0
-  }
-
-  get $size(): number {
-    return this.$length
-  }
-
-  /** Elements of `stats` that are there. */
-  get stats_length(): number {
-    return elementCount(this, this.$offset, Math.floor(Math.max(0, this.$length) / 10), 10)
-  }
-
-  /** True when the bytes of `stats` are whole elements. */
-  get $whole(): boolean {
-    return Math.max(0, this.$length) % 10 === 0
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): BalloonStatsStatsHeaderValue {
-    return new BalloonStatsStatsHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<BalloonStatsStatsHeaderValue>): Uint8Array {
-    const struct = new BalloonStatsStatsHeader()
-    const bytes = new Uint8Array(BalloonStatsStatsHeader.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<BalloonStatsStatsHeaderValue>): number {
-    return (value.stats?.length ?? 0) * 10
-  }
-
-  /** 1 to 0xffff elements. */
-  stats(i: number): VirtioBalloonStat {
-    return (this.#stats ??= new VirtioBalloonStat()).$inside(this, this.$offset + checkIndex(i, Math.floor(Math.max(0, this.$length) / 10), 'BalloonStatsStatsHeader.stats') * 10, 10)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): BalloonStatsStatsHeaderValue {
-    return {
-      stats: readArray(this.stats_length, (i) => this.stats(i).$get()),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<BalloonStatsStatsHeaderValue>): this {
-    if (value.stats !== undefined) putArray(value.stats, Math.floor(Math.max(0, this.$length) / 10), (element, i) => attached(this, this.stats(i), 'BalloonStatsStatsHeader.stats').$set(element), 'BalloonStatsStatsHeader.stats')
-    return this
-  }
-}
-
-/** A `balloon_free_page.free_page_command` as a plain value. */
-export interface BalloonFreePageFreePageCommandHeaderValue {
-  /** One of {@link virtio_balloon_cmd_id}. Native byte order on the legacy interface. */
-  cmd_id: number
-}
-
-/**
- * Begins a round of hints with the number from free_page_hint_cmd_id, or ends it with VIRTIO_BALLOON_CMD_ID_STOP.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Memory Balloon Device / Device Operation / Free Page Hinting
- */
-export class BalloonFreePageFreePageCommandHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 4
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { cmd_id: 0 } as const
-
-  get $minimum(): number {
-    return 4
-  }
-
-  get $size(): number {
-    return 4
-  }
-
-  /** One of {@link virtio_balloon_cmd_id}. Native byte order on the legacy interface. */
-  get cmd_id(): number {
-    return this.$view.getUint32(this.$offset, true)
-  }
-
-  set cmd_id(value: number) {
-    set32(this.$view, this.$offset, value, true, 'BalloonFreePageFreePageCommandHeader.cmd_id')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): BalloonFreePageFreePageCommandHeaderValue {
-    return new BalloonFreePageFreePageCommandHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<BalloonFreePageFreePageCommandHeaderValue>): Uint8Array {
-    const struct = new BalloonFreePageFreePageCommandHeader()
-    const bytes = new Uint8Array(4)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): BalloonFreePageFreePageCommandHeaderValue {
-    return {
-      cmd_id: this.cmd_id,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<BalloonFreePageFreePageCommandHeaderValue>): this {
-    if (value.cmd_id !== undefined) this.cmd_id = value.cmd_id
     return this
   }
 }

@@ -399,7 +399,7 @@ export class VirtioBlkGeometry extends Struct {
   }
 
   set cylinders(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtioBlkGeometry.cylinders')
+    set16(this, this.$offset, value, true, 'cylinders')
   }
 
   get heads(): number {
@@ -407,7 +407,7 @@ export class VirtioBlkGeometry extends Struct {
   }
 
   set heads(value: number) {
-    set8(this.$view, this.$offset + 2, value, 'VirtioBlkGeometry.heads')
+    set8(this, this.$offset + 2, value, 'heads')
   }
 
   /** Per track. */
@@ -416,7 +416,7 @@ export class VirtioBlkGeometry extends Struct {
   }
 
   set sectors(value: number) {
-    set8(this.$view, this.$offset + 3, value, 'VirtioBlkGeometry.sectors')
+    set8(this, this.$offset + 3, value, 'sectors')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -498,7 +498,7 @@ export class VirtioBlkTopology extends Struct {
   }
 
   set physical_block_exp(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioBlkTopology.physical_block_exp')
+    set8(this, this.$offset, value, 'physical_block_exp')
   }
 
   /**
@@ -510,7 +510,7 @@ export class VirtioBlkTopology extends Struct {
   }
 
   set alignment_offset(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioBlkTopology.alignment_offset')
+    set8(this, this.$offset + 1, value, 'alignment_offset')
   }
 
   /**
@@ -522,7 +522,7 @@ export class VirtioBlkTopology extends Struct {
   }
 
   set min_io_size(value: number) {
-    set16(this.$view, this.$offset + 2, value, true, 'VirtioBlkTopology.min_io_size')
+    set16(this, this.$offset + 2, value, true, 'min_io_size')
   }
 
   /**
@@ -534,7 +534,7 @@ export class VirtioBlkTopology extends Struct {
   }
 
   set opt_io_size(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioBlkTopology.opt_io_size')
+    set32(this, this.$offset + 4, value, true, 'opt_io_size')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -625,7 +625,7 @@ export class VirtioBlkZonedCharacteristics extends Struct {
   }
 
   set zone_sectors(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioBlkZonedCharacteristics.zone_sectors')
+    set32(this, this.$offset, value, true, 'zone_sectors')
   }
 
   /**
@@ -637,7 +637,7 @@ export class VirtioBlkZonedCharacteristics extends Struct {
   }
 
   set max_open_zones(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioBlkZonedCharacteristics.max_open_zones')
+    set32(this, this.$offset + 4, value, true, 'max_open_zones')
   }
 
   /**
@@ -649,7 +649,7 @@ export class VirtioBlkZonedCharacteristics extends Struct {
   }
 
   set max_active_zones(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioBlkZonedCharacteristics.max_active_zones')
+    set32(this, this.$offset + 8, value, true, 'max_active_zones')
   }
 
   /**
@@ -661,7 +661,7 @@ export class VirtioBlkZonedCharacteristics extends Struct {
   }
 
   set max_append_sectors(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'VirtioBlkZonedCharacteristics.max_append_sectors')
+    set32(this, this.$offset + 12, value, true, 'max_append_sectors')
   }
 
   /**
@@ -673,7 +673,7 @@ export class VirtioBlkZonedCharacteristics extends Struct {
   }
 
   set write_granularity(value: number) {
-    set32(this.$view, this.$offset + 16, value, true, 'VirtioBlkZonedCharacteristics.write_granularity')
+    set32(this, this.$offset + 16, value, true, 'write_granularity')
   }
 
   /** One of {@link virtio_blk_zone_model}. */
@@ -682,7 +682,7 @@ export class VirtioBlkZonedCharacteristics extends Struct {
   }
 
   set model(value: number) {
-    set8(this.$view, this.$offset + 20, value, 'VirtioBlkZonedCharacteristics.model')
+    set8(this, this.$offset + 20, value, 'model')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -755,7 +755,7 @@ export class VirtioBlkDiscardWriteZeroes extends Struct {
   }
 
   set sector(value: number) {
-    set64(this.$view, this.$offset, value, true, 'VirtioBlkDiscardWriteZeroes.sector')
+    set64(this, this.$offset, value, true, 'sector')
   }
 
   /** In sectors of 512 bytes. */
@@ -764,7 +764,7 @@ export class VirtioBlkDiscardWriteZeroes extends Struct {
   }
 
   set num_sectors(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioBlkDiscardWriteZeroes.num_sectors')
+    set32(this, this.$offset + 8, value, true, 'num_sectors')
   }
 
   get flags(): number {
@@ -772,7 +772,7 @@ export class VirtioBlkDiscardWriteZeroes extends Struct {
   }
 
   set flags(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'VirtioBlkDiscardWriteZeroes.flags')
+    set32(this, this.$offset + 12, value, true, 'flags')
   }
 
   /** Writing zeroes may deallocate the range. 0 for discard. */
@@ -782,7 +782,7 @@ export class VirtioBlkDiscardWriteZeroes extends Struct {
 
   set flags_unmap(value: number) {
     const bits = putNumberBits(this.$view.getUint32(this.$offset + 12, true), 0, 1, value, 'VirtioBlkDiscardWriteZeroes.flags_unmap')
-    set32(this.$view, this.$offset + 12, bits, true, 'VirtioBlkDiscardWriteZeroes.flags_unmap')
+    set32(this, this.$offset + 12, bits, true, 'flags_unmap')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -864,7 +864,7 @@ export class VirtioBlkLifetime extends Struct {
   }
 
   set pre_eol_info(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtioBlkLifetime.pre_eol_info')
+    set16(this, this.$offset, value, true, 'pre_eol_info')
   }
 
   /**
@@ -876,7 +876,7 @@ export class VirtioBlkLifetime extends Struct {
   }
 
   set device_lifetime_est_typ_a(value: number) {
-    set16(this.$view, this.$offset + 2, value, true, 'VirtioBlkLifetime.device_lifetime_est_typ_a')
+    set16(this, this.$offset + 2, value, true, 'device_lifetime_est_typ_a')
   }
 
   /**
@@ -888,7 +888,7 @@ export class VirtioBlkLifetime extends Struct {
   }
 
   set device_lifetime_est_typ_b(value: number) {
-    set16(this.$view, this.$offset + 4, value, true, 'VirtioBlkLifetime.device_lifetime_est_typ_b')
+    set16(this, this.$offset + 4, value, true, 'device_lifetime_est_typ_b')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -969,7 +969,7 @@ export class VirtioBlkZoneDescriptor extends Struct {
   }
 
   set z_cap(value: number) {
-    set64(this.$view, this.$offset, value, true, 'VirtioBlkZoneDescriptor.z_cap')
+    set64(this, this.$offset, value, true, 'z_cap')
   }
 
   /**
@@ -981,7 +981,7 @@ export class VirtioBlkZoneDescriptor extends Struct {
   }
 
   set z_start(value: number) {
-    set64(this.$view, this.$offset + 8, value, true, 'VirtioBlkZoneDescriptor.z_start')
+    set64(this, this.$offset + 8, value, true, 'z_start')
   }
 
   /**
@@ -993,7 +993,7 @@ export class VirtioBlkZoneDescriptor extends Struct {
   }
 
   set z_wp(value: number) {
-    set64(this.$view, this.$offset + 16, value, true, 'VirtioBlkZoneDescriptor.z_wp')
+    set64(this, this.$offset + 16, value, true, 'z_wp')
   }
 
   /** One of {@link virtio_blk_zone_type}. */
@@ -1002,7 +1002,7 @@ export class VirtioBlkZoneDescriptor extends Struct {
   }
 
   set z_type(value: number) {
-    set8(this.$view, this.$offset + 24, value, 'VirtioBlkZoneDescriptor.z_type')
+    set8(this, this.$offset + 24, value, 'z_type')
   }
 
   /** One of {@link virtio_blk_zone_state}. */
@@ -1011,7 +1011,7 @@ export class VirtioBlkZoneDescriptor extends Struct {
   }
 
   set z_state(value: number) {
-    set8(this.$view, this.$offset + 25, value, 'VirtioBlkZoneDescriptor.z_state')
+    set8(this, this.$offset + 25, value, 'z_state')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1082,7 +1082,7 @@ export class VirtioBlkZoneReport extends Struct {
   }
 
   set nr_zones(value: number) {
-    set64(this.$view, this.$offset, value, true, 'VirtioBlkZoneReport.nr_zones')
+    set64(this, this.$offset, value, true, 'nr_zones')
   }
 
   /** Elements of `zones` that are there. */
@@ -1148,7 +1148,7 @@ export interface VirtioScsiPcReqReadableValue {
 }
 
 /** What the layout of `virtio_scsi_pc_req` depends on. */
-export type VirtioScsiPcReqReadableContext = { readonly caller: { cmd_length: number } }
+export type VirtioScsiPcReqReadableContext = { readonly caller: { readonly cmd_length: number } }
 
 /** Where the members of `virtio_scsi_pc_req` stand after a negotiation; -1: absent. */
 export interface VirtioScsiPcReqReadableLayout {
@@ -1187,7 +1187,7 @@ export class VirtioScsiPcReqReadable extends Struct {
   }
 
   set type(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioScsiPcReqReadable.type')
+    set32(this, this.$offset, value, true, 'type')
   }
 
   /** Native byte order on the legacy interface. */
@@ -1196,7 +1196,7 @@ export class VirtioScsiPcReqReadable extends Struct {
   }
 
   set ioprio(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioScsiPcReqReadable.ioprio')
+    set32(this, this.$offset + 4, value, true, 'ioprio')
   }
 
   /** In sectors of 512 bytes. Native byte order on the legacy interface. */
@@ -1205,7 +1205,7 @@ export class VirtioScsiPcReqReadable extends Struct {
   }
 
   set sector(value: number) {
-    set64(this.$view, this.$offset + 8, value, true, 'VirtioScsiPcReqReadable.sector')
+    set64(this, this.$offset + 8, value, true, 'sector')
   }
 
   /** Native byte order on the legacy interface. */
@@ -1338,7 +1338,7 @@ export class VirtioScsiPcReqWritable extends Struct {
   }
 
   set errors(value: number) {
-    set32(this.$view, room(this, this.$offset + this.$length - 17, 4, 'VirtioScsiPcReqWritable.errors'), value, true, 'VirtioScsiPcReqWritable.errors')
+    set32(this, room(this, this.$offset + this.$length - 17, 4, 'VirtioScsiPcReqWritable.errors'), value, true, 'errors')
   }
 
   /** In bytes. Native byte order on the legacy interface. */
@@ -1347,7 +1347,7 @@ export class VirtioScsiPcReqWritable extends Struct {
   }
 
   set data_len(value: number) {
-    set32(this.$view, room(this, this.$offset + this.$length - 13, 4, 'VirtioScsiPcReqWritable.data_len'), value, true, 'VirtioScsiPcReqWritable.data_len')
+    set32(this, room(this, this.$offset + this.$length - 13, 4, 'VirtioScsiPcReqWritable.data_len'), value, true, 'data_len')
   }
 
   /** In bytes. Native byte order on the legacy interface. */
@@ -1356,7 +1356,7 @@ export class VirtioScsiPcReqWritable extends Struct {
   }
 
   set sense_len(value: number) {
-    set32(this.$view, room(this, this.$offset + this.$length - 9, 4, 'VirtioScsiPcReqWritable.sense_len'), value, true, 'VirtioScsiPcReqWritable.sense_len')
+    set32(this, room(this, this.$offset + this.$length - 9, 4, 'VirtioScsiPcReqWritable.sense_len'), value, true, 'sense_len')
   }
 
   /** In bytes. Native byte order on the legacy interface. */
@@ -1365,7 +1365,7 @@ export class VirtioScsiPcReqWritable extends Struct {
   }
 
   set residual(value: number) {
-    set32(this.$view, room(this, this.$offset + this.$length - 5, 4, 'VirtioScsiPcReqWritable.residual'), value, true, 'VirtioScsiPcReqWritable.residual')
+    set32(this, room(this, this.$offset + this.$length - 5, 4, 'VirtioScsiPcReqWritable.residual'), value, true, 'residual')
   }
 
   /** One of {@link virtio_blk_status}. */
@@ -1374,7 +1374,7 @@ export class VirtioScsiPcReqWritable extends Struct {
   }
 
   set status(value: number) {
-    set8(this.$view, room(this, this.$offset + this.$length - 1, 1, 'VirtioScsiPcReqWritable.status'), value, 'VirtioScsiPcReqWritable.status')
+    set8(this, room(this, this.$offset + this.$length - 1, 1, 'VirtioScsiPcReqWritable.status'), value, 'status')
   }
 
   /** True when the bytes of `data` are whole elements. */
@@ -1529,7 +1529,7 @@ export class VirtioBlkConfig extends Struct {
   }
 
   set capacity(value: number) {
-    set64(this.$view, room(this, this.$offset, 8, 'VirtioBlkConfig.capacity'), value, true, 'VirtioBlkConfig.capacity')
+    set64(this, room(this, this.$offset, 8, 'VirtioBlkConfig.capacity'), value, true, 'capacity')
   }
 
   /**
@@ -1541,7 +1541,7 @@ export class VirtioBlkConfig extends Struct {
   }
 
   set size_max(value: number) {
-    set32(this.$view, room(this, this.$offset + 8, 4, 'VirtioBlkConfig.size_max'), value, true, 'VirtioBlkConfig.size_max')
+    set32(this, room(this, this.$offset + 8, 4, 'VirtioBlkConfig.size_max'), value, true, 'size_max')
   }
 
   /**
@@ -1553,7 +1553,7 @@ export class VirtioBlkConfig extends Struct {
   }
 
   set seg_max(value: number) {
-    set32(this.$view, room(this, this.$offset + 12, 4, 'VirtioBlkConfig.seg_max'), value, true, 'VirtioBlkConfig.seg_max')
+    set32(this, room(this, this.$offset + 12, 4, 'VirtioBlkConfig.seg_max'), value, true, 'seg_max')
   }
 
   /** Valid only with VIRTIO_BLK_F_GEOMETRY. */
@@ -1570,7 +1570,7 @@ export class VirtioBlkConfig extends Struct {
   }
 
   set blk_size(value: number) {
-    set32(this.$view, room(this, this.$offset + 20, 4, 'VirtioBlkConfig.blk_size'), value, true, 'VirtioBlkConfig.blk_size')
+    set32(this, room(this, this.$offset + 20, 4, 'VirtioBlkConfig.blk_size'), value, true, 'blk_size')
   }
 
   /** Valid only with VIRTIO_BLK_F_TOPOLOGY. */
@@ -1587,7 +1587,7 @@ export class VirtioBlkConfig extends Struct {
   }
 
   set writeback(value: number) {
-    set8(this.$view, room(this, this.$offset + 32, 1, 'VirtioBlkConfig.writeback'), value, 'VirtioBlkConfig.writeback')
+    set8(this, room(this, this.$offset + 32, 1, 'VirtioBlkConfig.writeback'), value, 'writeback')
   }
 
   /** Valid only with VIRTIO_BLK_F_MQ. Native byte order on the legacy interface. */
@@ -1596,7 +1596,7 @@ export class VirtioBlkConfig extends Struct {
   }
 
   set num_queues(value: number) {
-    set16(this.$view, room(this, this.$offset + 34, 2, 'VirtioBlkConfig.num_queues'), value, true, 'VirtioBlkConfig.num_queues')
+    set16(this, room(this, this.$offset + 34, 2, 'VirtioBlkConfig.num_queues'), value, true, 'num_queues')
   }
 
   /** In sectors of 512 bytes. Valid only with VIRTIO_BLK_F_DISCARD. Native byte order on the legacy interface. */
@@ -1605,7 +1605,7 @@ export class VirtioBlkConfig extends Struct {
   }
 
   set max_discard_sectors(value: number) {
-    set32(this.$view, room(this, this.$offset + 36, 4, 'VirtioBlkConfig.max_discard_sectors'), value, true, 'VirtioBlkConfig.max_discard_sectors')
+    set32(this, room(this, this.$offset + 36, 4, 'VirtioBlkConfig.max_discard_sectors'), value, true, 'max_discard_sectors')
   }
 
   /**
@@ -1617,7 +1617,7 @@ export class VirtioBlkConfig extends Struct {
   }
 
   set max_discard_seg(value: number) {
-    set32(this.$view, room(this, this.$offset + 40, 4, 'VirtioBlkConfig.max_discard_seg'), value, true, 'VirtioBlkConfig.max_discard_seg')
+    set32(this, room(this, this.$offset + 40, 4, 'VirtioBlkConfig.max_discard_seg'), value, true, 'max_discard_seg')
   }
 
   /** In sectors of 512 bytes. Valid only with VIRTIO_BLK_F_DISCARD. Native byte order on the legacy interface. */
@@ -1626,7 +1626,7 @@ export class VirtioBlkConfig extends Struct {
   }
 
   set discard_sector_alignment(value: number) {
-    set32(this.$view, room(this, this.$offset + 44, 4, 'VirtioBlkConfig.discard_sector_alignment'), value, true, 'VirtioBlkConfig.discard_sector_alignment')
+    set32(this, room(this, this.$offset + 44, 4, 'VirtioBlkConfig.discard_sector_alignment'), value, true, 'discard_sector_alignment')
   }
 
   /** In sectors of 512 bytes. Valid only with VIRTIO_BLK_F_WRITE_ZEROES. Native byte order on the legacy interface. */
@@ -1635,7 +1635,7 @@ export class VirtioBlkConfig extends Struct {
   }
 
   set max_write_zeroes_sectors(value: number) {
-    set32(this.$view, room(this, this.$offset + 48, 4, 'VirtioBlkConfig.max_write_zeroes_sectors'), value, true, 'VirtioBlkConfig.max_write_zeroes_sectors')
+    set32(this, room(this, this.$offset + 48, 4, 'VirtioBlkConfig.max_write_zeroes_sectors'), value, true, 'max_write_zeroes_sectors')
   }
 
   /**
@@ -1647,7 +1647,7 @@ export class VirtioBlkConfig extends Struct {
   }
 
   set max_write_zeroes_seg(value: number) {
-    set32(this.$view, room(this, this.$offset + 52, 4, 'VirtioBlkConfig.max_write_zeroes_seg'), value, true, 'VirtioBlkConfig.max_write_zeroes_seg')
+    set32(this, room(this, this.$offset + 52, 4, 'VirtioBlkConfig.max_write_zeroes_seg'), value, true, 'max_write_zeroes_seg')
   }
 
   /**
@@ -1659,7 +1659,7 @@ export class VirtioBlkConfig extends Struct {
   }
 
   set write_zeroes_may_unmap(value: number) {
-    set8(this.$view, room(this, this.$offset + 56, 1, 'VirtioBlkConfig.write_zeroes_may_unmap'), value, 'VirtioBlkConfig.write_zeroes_may_unmap')
+    set8(this, room(this, this.$offset + 56, 1, 'VirtioBlkConfig.write_zeroes_may_unmap'), value, 'write_zeroes_may_unmap')
   }
 
   /** In sectors of 512 bytes. Valid only with VIRTIO_BLK_F_SECURE_ERASE. Native byte order on the legacy interface. */
@@ -1668,7 +1668,7 @@ export class VirtioBlkConfig extends Struct {
   }
 
   set max_secure_erase_sectors(value: number) {
-    set32(this.$view, room(this, this.$offset + 60, 4, 'VirtioBlkConfig.max_secure_erase_sectors'), value, true, 'VirtioBlkConfig.max_secure_erase_sectors')
+    set32(this, room(this, this.$offset + 60, 4, 'VirtioBlkConfig.max_secure_erase_sectors'), value, true, 'max_secure_erase_sectors')
   }
 
   /**
@@ -1680,7 +1680,7 @@ export class VirtioBlkConfig extends Struct {
   }
 
   set max_secure_erase_seg(value: number) {
-    set32(this.$view, room(this, this.$offset + 64, 4, 'VirtioBlkConfig.max_secure_erase_seg'), value, true, 'VirtioBlkConfig.max_secure_erase_seg')
+    set32(this, room(this, this.$offset + 64, 4, 'VirtioBlkConfig.max_secure_erase_seg'), value, true, 'max_secure_erase_seg')
   }
 
   /** In sectors of 512 bytes. Valid only with VIRTIO_BLK_F_SECURE_ERASE. Native byte order on the legacy interface. */
@@ -1689,7 +1689,7 @@ export class VirtioBlkConfig extends Struct {
   }
 
   set secure_erase_sector_alignment(value: number) {
-    set32(this.$view, room(this, this.$offset + 68, 4, 'VirtioBlkConfig.secure_erase_sector_alignment'), value, true, 'VirtioBlkConfig.secure_erase_sector_alignment')
+    set32(this, room(this, this.$offset + 68, 4, 'VirtioBlkConfig.secure_erase_sector_alignment'), value, true, 'secure_erase_sector_alignment')
   }
 
   /** Valid only with VIRTIO_BLK_F_ZONED. */
@@ -1754,1450 +1754,6 @@ export class VirtioBlkConfig extends Struct {
     if (value.max_secure_erase_seg !== undefined) this.max_secure_erase_seg = value.max_secure_erase_seg
     if (value.secure_erase_sector_alignment !== undefined) this.secure_erase_sector_alignment = value.secure_erase_sector_alignment
     if (value.zoned !== undefined) attached(this, this.zoned, 'VirtioBlkConfig.zoned').$set(value.zoned)
-    return this
-  }
-}
-
-/** A `virtio_blk_req` as a plain value. */
-export interface VirtioBlkReqReadableValue {
-  /** One of {@link virtio_blk_type}. Bits of {@link virtio_blk_type_flags}. Native byte order on the legacy interface. */
-  type: number
-  /**
-   * Where to read or write or which zone is meant; else 0.
-   * In sectors of 512 bytes. Native byte order on the legacy interface.
-   */
-  sector: number
-  data: Uint8Array
-}
-
-/**
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Block Device / Device Operation
- */
-export class VirtioBlkReqReadable extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { type: 0, reserved: 4, sector: 8, data: 16 } as const
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return this.$length
-  }
-
-  /** One of {@link virtio_blk_type}. Bits of {@link virtio_blk_type_flags}. Native byte order on the legacy interface. */
-  get type(): number {
-    return this.$view.getUint32(this.$offset, true)
-  }
-
-  set type(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioBlkReqReadable.type')
-  }
-
-  /**
-   * Where to read or write or which zone is meant; else 0.
-   * In sectors of 512 bytes. Native byte order on the legacy interface.
-   */
-  get sector(): number {
-    return getNumber64(this.$view, this.$offset + 8, true)
-  }
-
-  set sector(value: number) {
-    set64(this.$view, this.$offset + 8, value, true, 'VirtioBlkReqReadable.sector')
-  }
-
-  get data(): Uint8Array {
-    return bytesAt(this, this.$offset + 16, Math.max(0, this.$length - 16))
-  }
-
-  set data(value: Uint8Array) {
-    putBytes(this, this.$offset + 16, Math.max(0, this.$length - 16), value, 'VirtioBlkReqReadable.data')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioBlkReqReadableValue {
-    return new VirtioBlkReqReadable().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioBlkReqReadableValue>): Uint8Array {
-    const struct = new VirtioBlkReqReadable()
-    const bytes = new Uint8Array(VirtioBlkReqReadable.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioBlkReqReadableValue>): number {
-    return 16 + (value.data?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioBlkReqReadableValue {
-    return {
-      type: this.type,
-      sector: this.sector,
-      data: this.data.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioBlkReqReadableValue>): this {
-    if (value.type !== undefined) this.type = value.type
-    if (value.sector !== undefined) this.sector = value.sector
-    if (value.data !== undefined) this.data = value.data
-    return this
-  }
-}
-
-/** A `virtio_blk_req` as a plain value. */
-export interface VirtioBlkReqWritableValue {
-  data: Uint8Array
-  /** One of {@link virtio_blk_status}. */
-  status: number
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Block Device / Device Operation
- */
-export class VirtioBlkReqWritable extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { data: 0 } as const
-
-  get $minimum(): number {
-    return 1
-  }
-
-  get $size(): number {
-    return this.$length
-  }
-
-  get data(): Uint8Array {
-    return bytesAt(this, this.$offset, Math.max(0, this.$length - 1))
-  }
-
-  set data(value: Uint8Array) {
-    putBytes(this, this.$offset, Math.max(0, this.$length - 1), value, 'VirtioBlkReqWritable.data')
-  }
-
-  /** One of {@link virtio_blk_status}. */
-  get status(): number {
-    return get8(this, this.$offset + this.$length - 1)
-  }
-
-  set status(value: number) {
-    set8(this.$view, room(this, this.$offset + this.$length - 1, 1, 'VirtioBlkReqWritable.status'), value, 'VirtioBlkReqWritable.status')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioBlkReqWritableValue {
-    return new VirtioBlkReqWritable().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioBlkReqWritableValue>): Uint8Array {
-    const struct = new VirtioBlkReqWritable()
-    const bytes = new Uint8Array(VirtioBlkReqWritable.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioBlkReqWritableValue>): number {
-    return 1 + (value.data?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioBlkReqWritableValue {
-    return {
-      data: this.data.slice(),
-      status: this.status,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioBlkReqWritableValue>): this {
-    if (value.data !== undefined) this.data = value.data
-    if (value.status !== undefined) this.status = value.status
-    return this
-  }
-}
-
-/** A `virtio_blk_req_za` as a plain value. */
-export interface VirtioBlkReqZaReadableValue {
-  /** One of {@link virtio_blk_type}. Bits of {@link virtio_blk_type_flags}. Native byte order on the legacy interface. */
-  type: number
-  /**
-   * Where to read or write or which zone is meant; else 0.
-   * In sectors of 512 bytes. Native byte order on the legacy interface.
-   */
-  sector: number
-  /** A multiple of config.zoned.write_granularity bytes. */
-  data: Uint8Array
-}
-
-/**
- * Writes at the write pointer of the zone that begins at sector.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Block Device / Device Operation
- */
-export class VirtioBlkReqZaReadable extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { type: 0, reserved: 4, sector: 8, data: 16 } as const
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return this.$length
-  }
-
-  /** One of {@link virtio_blk_type}. Bits of {@link virtio_blk_type_flags}. Native byte order on the legacy interface. */
-  get type(): number {
-    return this.$view.getUint32(this.$offset, true)
-  }
-
-  set type(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioBlkReqZaReadable.type')
-  }
-
-  /**
-   * Where to read or write or which zone is meant; else 0.
-   * In sectors of 512 bytes. Native byte order on the legacy interface.
-   */
-  get sector(): number {
-    return getNumber64(this.$view, this.$offset + 8, true)
-  }
-
-  set sector(value: number) {
-    set64(this.$view, this.$offset + 8, value, true, 'VirtioBlkReqZaReadable.sector')
-  }
-
-  /** A multiple of config.zoned.write_granularity bytes. */
-  get data(): Uint8Array {
-    return bytesAt(this, this.$offset + 16, Math.max(0, this.$length - 16))
-  }
-
-  set data(value: Uint8Array) {
-    putBytes(this, this.$offset + 16, Math.max(0, this.$length - 16), value, 'VirtioBlkReqZaReadable.data')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioBlkReqZaReadableValue {
-    return new VirtioBlkReqZaReadable().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioBlkReqZaReadableValue>): Uint8Array {
-    const struct = new VirtioBlkReqZaReadable()
-    const bytes = new Uint8Array(VirtioBlkReqZaReadable.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioBlkReqZaReadableValue>): number {
-    return 16 + (value.data?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioBlkReqZaReadableValue {
-    return {
-      type: this.type,
-      sector: this.sector,
-      data: this.data.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioBlkReqZaReadableValue>): this {
-    if (value.type !== undefined) this.type = value.type
-    if (value.sector !== undefined) this.sector = value.sector
-    if (value.data !== undefined) this.data = value.data
-    return this
-  }
-}
-
-/** A `virtio_blk_req_za` as a plain value. */
-export interface VirtioBlkReqZaWritableValue {
-  /**
-   * Where the data went; undefined if the request fails.
-   * In sectors of 512 bytes. Native byte order on the legacy interface.
-   */
-  append_sector: number
-  /** One of {@link virtio_blk_status}. */
-  status: number
-}
-
-/**
- * Writes at the write pointer of the zone that begins at sector.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Block Device / Device Operation
- */
-export class VirtioBlkReqZaWritable extends Struct {
-  /** Length in bytes. */
-  static readonly size = 9
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { append_sector: 0, status: 8 } as const
-
-  get $minimum(): number {
-    return 9
-  }
-
-  get $size(): number {
-    return 9
-  }
-
-  /**
-   * Where the data went; undefined if the request fails.
-   * In sectors of 512 bytes. Native byte order on the legacy interface.
-   */
-  get append_sector(): number {
-    return getNumber64(this.$view, this.$offset, true)
-  }
-
-  set append_sector(value: number) {
-    set64(this.$view, this.$offset, value, true, 'VirtioBlkReqZaWritable.append_sector')
-  }
-
-  /** One of {@link virtio_blk_status}. */
-  get status(): number {
-    return this.$view.getUint8(this.$offset + 8)
-  }
-
-  set status(value: number) {
-    set8(this.$view, this.$offset + 8, value, 'VirtioBlkReqZaWritable.status')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioBlkReqZaWritableValue {
-    return new VirtioBlkReqZaWritable().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioBlkReqZaWritableValue>): Uint8Array {
-    const struct = new VirtioBlkReqZaWritable()
-    const bytes = new Uint8Array(9)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioBlkReqZaWritableValue {
-    return {
-      append_sector: this.append_sector,
-      status: this.status,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioBlkReqZaWritableValue>): this {
-    if (value.append_sector !== undefined) this.append_sector = value.append_sector
-    if (value.status !== undefined) this.status = value.status
-    return this
-  }
-}
-
-/** A `virtio_blk_req` as a plain value. */
-export interface VirtioBlkReqHeaderValue {
-  /** One of {@link virtio_blk_type}. Bits of {@link virtio_blk_type_flags}. Native byte order on the legacy interface. */
-  type: number
-  /**
-   * Where to read or write or which zone is meant; else 0.
-   * In sectors of 512 bytes. Native byte order on the legacy interface.
-   */
-  sector: number
-}
-
-/**
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Block Device / Device Operation
- */
-export class VirtioBlkReqHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 16
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { type: 0, reserved: 4, sector: 8 } as const
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16
-  }
-
-  /** One of {@link virtio_blk_type}. Bits of {@link virtio_blk_type_flags}. Native byte order on the legacy interface. */
-  get type(): number {
-    return this.$view.getUint32(this.$offset, true)
-  }
-
-  set type(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioBlkReqHeader.type')
-  }
-
-  /**
-   * Where to read or write or which zone is meant; else 0.
-   * In sectors of 512 bytes. Native byte order on the legacy interface.
-   */
-  get sector(): number {
-    return getNumber64(this.$view, this.$offset + 8, true)
-  }
-
-  set sector(value: number) {
-    set64(this.$view, this.$offset + 8, value, true, 'VirtioBlkReqHeader.sector')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioBlkReqHeaderValue {
-    return new VirtioBlkReqHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioBlkReqHeaderValue>): Uint8Array {
-    const struct = new VirtioBlkReqHeader()
-    const bytes = new Uint8Array(16)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioBlkReqHeaderValue {
-    return {
-      type: this.type,
-      sector: this.sector,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioBlkReqHeaderValue>): this {
-    if (value.type !== undefined) this.type = value.type
-    if (value.sector !== undefined) this.sector = value.sector
-    return this
-  }
-}
-
-/** A `virtio_blk_req` as a plain value. */
-export interface VirtioBlkReqReplyValue {
-  /** One of {@link virtio_blk_status}. */
-  status: number
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Block Device / Device Operation
- */
-export class VirtioBlkReqReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 1
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { status: 0 } as const
-
-  get $minimum(): number {
-    return 1
-  }
-
-  get $size(): number {
-    return 1
-  }
-
-  /** One of {@link virtio_blk_status}. */
-  get status(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set status(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioBlkReqReply.status')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioBlkReqReplyValue {
-    return new VirtioBlkReqReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioBlkReqReplyValue>): Uint8Array {
-    const struct = new VirtioBlkReqReply()
-    const bytes = new Uint8Array(1)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioBlkReqReplyValue {
-    return {
-      status: this.status,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioBlkReqReplyValue>): this {
-    if (value.status !== undefined) this.status = value.status
-    return this
-  }
-}
-
-/** A `virtio_blk_req.get_id` as a plain value. */
-export interface VirtioBlkReqGetIdReplyValue {
-  /**
-   * ASCII, padded with NUL; without a NUL when it is full.
-   * Native byte order on the legacy interface.
-   */
-  id: Uint8Array
-  /** One of {@link virtio_blk_status}. */
-  status: number
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Block Device / Device Operation
- */
-export class VirtioBlkReqGetIdReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 21
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { id: 0, status: 20 } as const
-
-  get $minimum(): number {
-    return 21
-  }
-
-  get $size(): number {
-    return 21
-  }
-
-  /**
-   * ASCII, padded with NUL; without a NUL when it is full.
-   * Native byte order on the legacy interface.
-   */
-  get id(): Uint8Array {
-    return bytesAt(this, this.$offset, 20)
-  }
-
-  set id(value: Uint8Array) {
-    putBytes(this, this.$offset, 20, value, 'VirtioBlkReqGetIdReply.id')
-  }
-
-  /** One of {@link virtio_blk_status}. */
-  get status(): number {
-    return this.$view.getUint8(this.$offset + 20)
-  }
-
-  set status(value: number) {
-    set8(this.$view, this.$offset + 20, value, 'VirtioBlkReqGetIdReply.status')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioBlkReqGetIdReplyValue {
-    return new VirtioBlkReqGetIdReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioBlkReqGetIdReplyValue>): Uint8Array {
-    const struct = new VirtioBlkReqGetIdReply()
-    const bytes = new Uint8Array(21)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioBlkReqGetIdReplyValue {
-    return {
-      id: this.id.slice(),
-      status: this.status,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioBlkReqGetIdReplyValue>): this {
-    if (value.id !== undefined) this.id = value.id
-    if (value.status !== undefined) this.status = value.status
-    return this
-  }
-}
-
-/** A `virtio_blk_req.get_lifetime` as a plain value. */
-export interface VirtioBlkReqGetLifetimeReplyValue {
-  /**
-   * How much of the reserved blocks is used up.
-   * One of {@link virtio_blk_pre_eol_info}.
-   */
-  pre_eol_info: number
-  /**
-   * Wear of SLC cells in steps of 10%. 0 is not known, 1 up to 10%, 11 beyond the estimated lifetime.
-   * 0 to 11.
-   */
-  device_lifetime_est_typ_a: number
-  /**
-   * Wear of MLC cells alike.
-   * 0 to 11.
-   */
-  device_lifetime_est_typ_b: number
-  /** One of {@link virtio_blk_status}. */
-  status: number
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Block Device / Device Operation
- */
-export class VirtioBlkReqGetLifetimeReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 7
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { pre_eol_info: 0, device_lifetime_est_typ_a: 2, device_lifetime_est_typ_b: 4, status: 6 } as const
-
-  get $minimum(): number {
-    return 7
-  }
-
-  get $size(): number {
-    return 7
-  }
-
-  /**
-   * How much of the reserved blocks is used up.
-   * One of {@link virtio_blk_pre_eol_info}.
-   */
-  get pre_eol_info(): number {
-    return this.$view.getUint16(this.$offset, true)
-  }
-
-  set pre_eol_info(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtioBlkReqGetLifetimeReply.pre_eol_info')
-  }
-
-  /**
-   * Wear of SLC cells in steps of 10%. 0 is not known, 1 up to 10%, 11 beyond the estimated lifetime.
-   * 0 to 11.
-   */
-  get device_lifetime_est_typ_a(): number {
-    return this.$view.getUint16(this.$offset + 2, true)
-  }
-
-  set device_lifetime_est_typ_a(value: number) {
-    set16(this.$view, this.$offset + 2, value, true, 'VirtioBlkReqGetLifetimeReply.device_lifetime_est_typ_a')
-  }
-
-  /**
-   * Wear of MLC cells alike.
-   * 0 to 11.
-   */
-  get device_lifetime_est_typ_b(): number {
-    return this.$view.getUint16(this.$offset + 4, true)
-  }
-
-  set device_lifetime_est_typ_b(value: number) {
-    set16(this.$view, this.$offset + 4, value, true, 'VirtioBlkReqGetLifetimeReply.device_lifetime_est_typ_b')
-  }
-
-  /** One of {@link virtio_blk_status}. */
-  get status(): number {
-    return this.$view.getUint8(this.$offset + 6)
-  }
-
-  set status(value: number) {
-    set8(this.$view, this.$offset + 6, value, 'VirtioBlkReqGetLifetimeReply.status')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioBlkReqGetLifetimeReplyValue {
-    return new VirtioBlkReqGetLifetimeReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioBlkReqGetLifetimeReplyValue>): Uint8Array {
-    const struct = new VirtioBlkReqGetLifetimeReply()
-    const bytes = new Uint8Array(7)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioBlkReqGetLifetimeReplyValue {
-    return {
-      pre_eol_info: this.pre_eol_info,
-      device_lifetime_est_typ_a: this.device_lifetime_est_typ_a,
-      device_lifetime_est_typ_b: this.device_lifetime_est_typ_b,
-      status: this.status,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioBlkReqGetLifetimeReplyValue>): this {
-    if (value.pre_eol_info !== undefined) this.pre_eol_info = value.pre_eol_info
-    if (value.device_lifetime_est_typ_a !== undefined) this.device_lifetime_est_typ_a = value.device_lifetime_est_typ_a
-    if (value.device_lifetime_est_typ_b !== undefined) this.device_lifetime_est_typ_b = value.device_lifetime_est_typ_b
-    if (value.status !== undefined) this.status = value.status
-    return this
-  }
-}
-
-/** A `virtio_blk_req.discard` as a plain value. */
-export interface VirtioBlkReqDiscardHeaderValue {
-  /** One of {@link virtio_blk_type}. Bits of {@link virtio_blk_type_flags}. Native byte order on the legacy interface. */
-  type: number
-  /**
-   * Where to read or write or which zone is meant; else 0.
-   * In sectors of 512 bytes. Native byte order on the legacy interface.
-   */
-  sector: number
-  /** 1 to config.max_discard_seg elements. */
-  segments: VirtioBlkDiscardWriteZeroesValue[]
-}
-
-/**
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Block Device / Device Operation
- */
-export class VirtioBlkReqDiscardHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { type: 0, reserved: 4, sector: 8, segments: 16 } as const
-  #segments: VirtioBlkDiscardWriteZeroes | undefined
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return this.$length
-  }
-
-  /** One of {@link virtio_blk_type}. Bits of {@link virtio_blk_type_flags}. Native byte order on the legacy interface. */
-  get type(): number {
-    return this.$view.getUint32(this.$offset, true)
-  }
-
-  set type(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioBlkReqDiscardHeader.type')
-  }
-
-  /**
-   * Where to read or write or which zone is meant; else 0.
-   * In sectors of 512 bytes. Native byte order on the legacy interface.
-   */
-  get sector(): number {
-    return getNumber64(this.$view, this.$offset + 8, true)
-  }
-
-  set sector(value: number) {
-    set64(this.$view, this.$offset + 8, value, true, 'VirtioBlkReqDiscardHeader.sector')
-  }
-
-  /** Elements of `segments` that are there. */
-  get segments_length(): number {
-    return elementCount(this, this.$offset + 16, Math.floor(Math.max(0, this.$length - 16) / 16), 16)
-  }
-
-  /** True when the bytes of `segments` are whole elements. */
-  get $whole(): boolean {
-    return Math.max(0, this.$length - 16) % 16 === 0
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioBlkReqDiscardHeaderValue {
-    return new VirtioBlkReqDiscardHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioBlkReqDiscardHeaderValue>): Uint8Array {
-    const struct = new VirtioBlkReqDiscardHeader()
-    const bytes = new Uint8Array(VirtioBlkReqDiscardHeader.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioBlkReqDiscardHeaderValue>): number {
-    return 16 + (value.segments?.length ?? 0) * 16
-  }
-
-  /** 1 to config.max_discard_seg elements. */
-  segments(i: number): VirtioBlkDiscardWriteZeroes {
-    return (this.#segments ??= new VirtioBlkDiscardWriteZeroes()).$inside(this, this.$offset + 16 + checkIndex(i, Math.floor(Math.max(0, this.$length - 16) / 16), 'VirtioBlkReqDiscardHeader.segments') * 16, 16)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioBlkReqDiscardHeaderValue {
-    return {
-      type: this.type,
-      sector: this.sector,
-      segments: readArray(this.segments_length, (i) => this.segments(i).$get()),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioBlkReqDiscardHeaderValue>): this {
-    if (value.type !== undefined) this.type = value.type
-    if (value.sector !== undefined) this.sector = value.sector
-    if (value.segments !== undefined) putArray(value.segments, Math.floor(Math.max(0, this.$length - 16) / 16), (element, i) => attached(this, this.segments(i), 'VirtioBlkReqDiscardHeader.segments').$set(element), 'VirtioBlkReqDiscardHeader.segments')
-    return this
-  }
-}
-
-/** A `virtio_blk_req.write_zeroes` as a plain value. */
-export interface VirtioBlkReqWriteZeroesHeaderValue {
-  /** One of {@link virtio_blk_type}. Bits of {@link virtio_blk_type_flags}. Native byte order on the legacy interface. */
-  type: number
-  /**
-   * Where to read or write or which zone is meant; else 0.
-   * In sectors of 512 bytes. Native byte order on the legacy interface.
-   */
-  sector: number
-  /** 1 to config.max_write_zeroes_seg elements. */
-  segments: VirtioBlkDiscardWriteZeroesValue[]
-}
-
-/**
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Block Device / Device Operation
- */
-export class VirtioBlkReqWriteZeroesHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { type: 0, reserved: 4, sector: 8, segments: 16 } as const
-  #segments: VirtioBlkDiscardWriteZeroes | undefined
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return this.$length
-  }
-
-  /** One of {@link virtio_blk_type}. Bits of {@link virtio_blk_type_flags}. Native byte order on the legacy interface. */
-  get type(): number {
-    return this.$view.getUint32(this.$offset, true)
-  }
-
-  set type(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioBlkReqWriteZeroesHeader.type')
-  }
-
-  /**
-   * Where to read or write or which zone is meant; else 0.
-   * In sectors of 512 bytes. Native byte order on the legacy interface.
-   */
-  get sector(): number {
-    return getNumber64(this.$view, this.$offset + 8, true)
-  }
-
-  set sector(value: number) {
-    set64(this.$view, this.$offset + 8, value, true, 'VirtioBlkReqWriteZeroesHeader.sector')
-  }
-
-  /** Elements of `segments` that are there. */
-  get segments_length(): number {
-    return elementCount(this, this.$offset + 16, Math.floor(Math.max(0, this.$length - 16) / 16), 16)
-  }
-
-  /** True when the bytes of `segments` are whole elements. */
-  get $whole(): boolean {
-    return Math.max(0, this.$length - 16) % 16 === 0
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioBlkReqWriteZeroesHeaderValue {
-    return new VirtioBlkReqWriteZeroesHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioBlkReqWriteZeroesHeaderValue>): Uint8Array {
-    const struct = new VirtioBlkReqWriteZeroesHeader()
-    const bytes = new Uint8Array(VirtioBlkReqWriteZeroesHeader.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioBlkReqWriteZeroesHeaderValue>): number {
-    return 16 + (value.segments?.length ?? 0) * 16
-  }
-
-  /** 1 to config.max_write_zeroes_seg elements. */
-  segments(i: number): VirtioBlkDiscardWriteZeroes {
-    return (this.#segments ??= new VirtioBlkDiscardWriteZeroes()).$inside(this, this.$offset + 16 + checkIndex(i, Math.floor(Math.max(0, this.$length - 16) / 16), 'VirtioBlkReqWriteZeroesHeader.segments') * 16, 16)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioBlkReqWriteZeroesHeaderValue {
-    return {
-      type: this.type,
-      sector: this.sector,
-      segments: readArray(this.segments_length, (i) => this.segments(i).$get()),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioBlkReqWriteZeroesHeaderValue>): this {
-    if (value.type !== undefined) this.type = value.type
-    if (value.sector !== undefined) this.sector = value.sector
-    if (value.segments !== undefined) putArray(value.segments, Math.floor(Math.max(0, this.$length - 16) / 16), (element, i) => attached(this, this.segments(i), 'VirtioBlkReqWriteZeroesHeader.segments').$set(element), 'VirtioBlkReqWriteZeroesHeader.segments')
-    return this
-  }
-}
-
-/** A `virtio_blk_req.secure_erase` as a plain value. */
-export interface VirtioBlkReqSecureEraseHeaderValue {
-  /** One of {@link virtio_blk_type}. Bits of {@link virtio_blk_type_flags}. Native byte order on the legacy interface. */
-  type: number
-  /**
-   * Where to read or write or which zone is meant; else 0.
-   * In sectors of 512 bytes. Native byte order on the legacy interface.
-   */
-  sector: number
-  /** 1 to config.max_secure_erase_seg elements. */
-  segments: VirtioBlkDiscardWriteZeroesValue[]
-}
-
-/**
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Block Device / Device Operation
- */
-export class VirtioBlkReqSecureEraseHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { type: 0, reserved: 4, sector: 8, segments: 16 } as const
-  #segments: VirtioBlkDiscardWriteZeroes | undefined
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return this.$length
-  }
-
-  /** One of {@link virtio_blk_type}. Bits of {@link virtio_blk_type_flags}. Native byte order on the legacy interface. */
-  get type(): number {
-    return this.$view.getUint32(this.$offset, true)
-  }
-
-  set type(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioBlkReqSecureEraseHeader.type')
-  }
-
-  /**
-   * Where to read or write or which zone is meant; else 0.
-   * In sectors of 512 bytes. Native byte order on the legacy interface.
-   */
-  get sector(): number {
-    return getNumber64(this.$view, this.$offset + 8, true)
-  }
-
-  set sector(value: number) {
-    set64(this.$view, this.$offset + 8, value, true, 'VirtioBlkReqSecureEraseHeader.sector')
-  }
-
-  /** Elements of `segments` that are there. */
-  get segments_length(): number {
-    return elementCount(this, this.$offset + 16, Math.floor(Math.max(0, this.$length - 16) / 16), 16)
-  }
-
-  /** True when the bytes of `segments` are whole elements. */
-  get $whole(): boolean {
-    return Math.max(0, this.$length - 16) % 16 === 0
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioBlkReqSecureEraseHeaderValue {
-    return new VirtioBlkReqSecureEraseHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioBlkReqSecureEraseHeaderValue>): Uint8Array {
-    const struct = new VirtioBlkReqSecureEraseHeader()
-    const bytes = new Uint8Array(VirtioBlkReqSecureEraseHeader.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioBlkReqSecureEraseHeaderValue>): number {
-    return 16 + (value.segments?.length ?? 0) * 16
-  }
-
-  /** 1 to config.max_secure_erase_seg elements. */
-  segments(i: number): VirtioBlkDiscardWriteZeroes {
-    return (this.#segments ??= new VirtioBlkDiscardWriteZeroes()).$inside(this, this.$offset + 16 + checkIndex(i, Math.floor(Math.max(0, this.$length - 16) / 16), 'VirtioBlkReqSecureEraseHeader.segments') * 16, 16)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioBlkReqSecureEraseHeaderValue {
-    return {
-      type: this.type,
-      sector: this.sector,
-      segments: readArray(this.segments_length, (i) => this.segments(i).$get()),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioBlkReqSecureEraseHeaderValue>): this {
-    if (value.type !== undefined) this.type = value.type
-    if (value.sector !== undefined) this.sector = value.sector
-    if (value.segments !== undefined) putArray(value.segments, Math.floor(Math.max(0, this.$length - 16) / 16), (element, i) => attached(this, this.segments(i), 'VirtioBlkReqSecureEraseHeader.segments').$set(element), 'VirtioBlkReqSecureEraseHeader.segments')
-    return this
-  }
-}
-
-/** A `virtio_blk_req.zone_append` as a plain value. */
-export interface VirtioBlkReqZoneAppendReplyValue {
-  /**
-   * Where the data went; undefined if the request fails.
-   * In sectors of 512 bytes. Native byte order on the legacy interface.
-   */
-  append_sector: number
-  /** One of {@link virtio_blk_status}. */
-  status: number
-}
-
-/**
- * Writes at the write pointer of the zone that begins at sector. The payload, `data`, is left out.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Block Device / Device Operation
- */
-export class VirtioBlkReqZoneAppendReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 9
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { append_sector: 0, status: 8 } as const
-
-  get $minimum(): number {
-    return 9
-  }
-
-  get $size(): number {
-    return 9
-  }
-
-  /**
-   * Where the data went; undefined if the request fails.
-   * In sectors of 512 bytes. Native byte order on the legacy interface.
-   */
-  get append_sector(): number {
-    return getNumber64(this.$view, this.$offset, true)
-  }
-
-  set append_sector(value: number) {
-    set64(this.$view, this.$offset, value, true, 'VirtioBlkReqZoneAppendReply.append_sector')
-  }
-
-  /** One of {@link virtio_blk_status}. */
-  get status(): number {
-    return this.$view.getUint8(this.$offset + 8)
-  }
-
-  set status(value: number) {
-    set8(this.$view, this.$offset + 8, value, 'VirtioBlkReqZoneAppendReply.status')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioBlkReqZoneAppendReplyValue {
-    return new VirtioBlkReqZoneAppendReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioBlkReqZoneAppendReplyValue>): Uint8Array {
-    const struct = new VirtioBlkReqZoneAppendReply()
-    const bytes = new Uint8Array(9)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioBlkReqZoneAppendReplyValue {
-    return {
-      append_sector: this.append_sector,
-      status: this.status,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioBlkReqZoneAppendReplyValue>): this {
-    if (value.append_sector !== undefined) this.append_sector = value.append_sector
-    if (value.status !== undefined) this.status = value.status
-    return this
-  }
-}
-
-/** A `virtio_blk_req.zone_report` as a plain value. */
-export interface VirtioBlkReqZoneReportReplyValue {
-  /**
-   * How many descriptors follow.
-   * In zones. Native byte order on the legacy interface.
-   */
-  nr_zones: number
-  zones: VirtioBlkZoneDescriptorValue[]
-  /** One of {@link virtio_blk_status}. */
-  status: number
-}
-
-/**
- * Describes as many zones as there is room for, from the one that sector lies in.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Block Device / Device Operation
- */
-export class VirtioBlkReqZoneReportReply extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { nr_zones: 0, reserved: 8, zones: 64 } as const
-  #zones: VirtioBlkZoneDescriptor | undefined
-
-  get $minimum(): number {
-    return 65
-  }
-
-  get $size(): number {
-    return this.$length
-  }
-
-  /**
-   * How many descriptors follow.
-   * In zones. Native byte order on the legacy interface.
-   */
-  get nr_zones(): number {
-    return getNumber64(this.$view, this.$offset, true)
-  }
-
-  set nr_zones(value: number) {
-    set64(this.$view, this.$offset, value, true, 'VirtioBlkReqZoneReportReply.nr_zones')
-  }
-
-  /** Elements of `zones` that are there. */
-  get zones_length(): number {
-    return elementCount(this, this.$offset + 64, Math.floor(Math.max(0, this.$length - 64 - 1) / 64), 64)
-  }
-
-  /** One of {@link virtio_blk_status}. */
-  get status(): number {
-    return get8(this, this.$offset + this.$length - 1)
-  }
-
-  set status(value: number) {
-    set8(this.$view, room(this, this.$offset + this.$length - 1, 1, 'VirtioBlkReqZoneReportReply.status'), value, 'VirtioBlkReqZoneReportReply.status')
-  }
-
-  /** True when the bytes of `zones` are whole elements. */
-  get $whole(): boolean {
-    return Math.max(0, this.$length - 64 - 1) % 64 === 0
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioBlkReqZoneReportReplyValue {
-    return new VirtioBlkReqZoneReportReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioBlkReqZoneReportReplyValue>): Uint8Array {
-    const struct = new VirtioBlkReqZoneReportReply()
-    const bytes = new Uint8Array(VirtioBlkReqZoneReportReply.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioBlkReqZoneReportReplyValue>): number {
-    return 65 + (value.zones?.length ?? 0) * 64
-  }
-
-  zones(i: number): VirtioBlkZoneDescriptor {
-    return (this.#zones ??= new VirtioBlkZoneDescriptor()).$inside(this, this.$offset + 64 + checkIndex(i, Math.floor(Math.max(0, this.$length - 64 - 1) / 64), 'VirtioBlkReqZoneReportReply.zones') * 64, 64)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioBlkReqZoneReportReplyValue {
-    return {
-      nr_zones: this.nr_zones,
-      zones: readArray(this.zones_length, (i) => this.zones(i).$get()),
-      status: this.status,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioBlkReqZoneReportReplyValue>): this {
-    if (value.nr_zones !== undefined) this.nr_zones = value.nr_zones
-    if (value.zones !== undefined) putArray(value.zones, Math.floor(Math.max(0, this.$length - 64 - 1) / 64), (element, i) => attached(this, this.zones(i), 'VirtioBlkReqZoneReportReply.zones').$set(element), 'VirtioBlkReqZoneReportReply.zones')
-    if (value.status !== undefined) this.status = value.status
-    return this
-  }
-}
-
-/** A `virtio_blk_req.scsi_cmd` as a plain value. */
-export interface VirtioBlkReqScsiCmdHeaderValue {
-  /**
-   * One of {@link virtio_blk_type}. Bits of {@link virtio_blk_type_flags}. Native byte order on the legacy interface.
-   * VIRTIO 1.4, Device Types / Block Device / Device Operation
-   */
-  type: number
-  /**
-   * Where to read or write or which zone is meant; else 0.
-   * In sectors of 512 bytes. Native byte order on the legacy interface.
-   * VIRTIO 1.4, Device Types / Block Device / Device Operation
-   */
-  sector: number
-  /**
-   * The command block; its length is that of its descriptor.
-   * Native byte order on the legacy interface.
-   */
-  cmd: Uint8Array
-}
-
-/** What the layout of `virtio_blk_req.scsi_cmd` depends on. */
-export type VirtioBlkReqScsiCmdHeaderContext = { readonly caller: { cmd_length: number } }
-
-/** Where the members of `virtio_blk_req.scsi_cmd` stand after a negotiation; -1: absent. */
-export interface VirtioBlkReqScsiCmdHeaderLayout {
-  readonly $context: VirtioBlkReqScsiCmdHeaderContext
-  /** Length in bytes. */
-  readonly $size: number
-}
-
-/**
- * A SCSI command block. Which part has the data depends on the command. The payload, `data`, is left out.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Block Device / Device Operation / Legacy Interface: Device Operation
- */
-export class VirtioBlkReqScsiCmdHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { type: 0, reserved: 4, sector: 8, cmd: 16 } as const
-  /** Where the members stand. */
-  readonly $layout: VirtioBlkReqScsiCmdHeaderLayout
-
-  constructor($layout: VirtioBlkReqScsiCmdHeaderLayout) {
-    super()
-    this.$layout = $layout
-  }
-
-  get $minimum(): number {
-    return this.$layout.$size
-  }
-
-  get $size(): number {
-    return this.$layout.$size
-  }
-
-  /**
-   * One of {@link virtio_blk_type}. Bits of {@link virtio_blk_type_flags}. Native byte order on the legacy interface.
-   * VIRTIO 1.4, Device Types / Block Device / Device Operation
-   */
-  get type(): number {
-    return this.$view.getUint32(this.$offset, true)
-  }
-
-  set type(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioBlkReqScsiCmdHeader.type')
-  }
-
-  /**
-   * Where to read or write or which zone is meant; else 0.
-   * In sectors of 512 bytes. Native byte order on the legacy interface.
-   * VIRTIO 1.4, Device Types / Block Device / Device Operation
-   */
-  get sector(): number {
-    return getNumber64(this.$view, this.$offset + 8, true)
-  }
-
-  set sector(value: number) {
-    set64(this.$view, this.$offset + 8, value, true, 'VirtioBlkReqScsiCmdHeader.sector')
-  }
-
-  /**
-   * The command block; its length is that of its descriptor.
-   * Native byte order on the legacy interface.
-   */
-  get cmd(): Uint8Array {
-    return bytesAt(this, this.$offset + 16, this.$layout.$context.caller.cmd_length)
-  }
-
-  set cmd(value: Uint8Array) {
-    putBytes(this, this.$offset + 16, this.$layout.$context.caller.cmd_length, value, 'VirtioBlkReqScsiCmdHeader.cmd')
-  }
-
-  /** Computes the layout, once per negotiation. */
-  static layout(context: VirtioBlkReqScsiCmdHeaderContext): VirtioBlkReqScsiCmdHeaderLayout {
-    let size = 16
-    size += context.caller.cmd_length
-    return { $context: context, $size: size }
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: VirtioBlkReqScsiCmdHeaderContext): VirtioBlkReqScsiCmdHeaderValue {
-    return new VirtioBlkReqScsiCmdHeader(VirtioBlkReqScsiCmdHeader.layout(context)).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioBlkReqScsiCmdHeaderValue>, context: VirtioBlkReqScsiCmdHeaderContext): Uint8Array {
-    const struct = new VirtioBlkReqScsiCmdHeader(VirtioBlkReqScsiCmdHeader.layout(context))
-    const bytes = new Uint8Array(struct.$minimum)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioBlkReqScsiCmdHeaderValue {
-    return {
-      type: this.type,
-      sector: this.sector,
-      cmd: this.cmd.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioBlkReqScsiCmdHeaderValue>): this {
-    if (value.type !== undefined) this.type = value.type
-    if (value.sector !== undefined) this.sector = value.sector
-    if (value.cmd !== undefined) this.cmd = value.cmd
-    return this
-  }
-}
-
-/** A `virtio_blk_req.scsi_cmd` as a plain value. */
-export interface VirtioBlkReqScsiCmdReplyValue {
-  /** Native byte order on the legacy interface. */
-  sense: Uint8Array
-  /** Native byte order on the legacy interface. */
-  errors: number
-  /**
-   * Deprecated; drivers ignore it.
-   * In bytes. Native byte order on the legacy interface.
-   */
-  data_len: number
-  /**
-   * Bytes written to sense.
-   * In bytes. Native byte order on the legacy interface.
-   */
-  sense_len: number
-  /**
-   * Bytes of the data that were not transferred.
-   * In bytes. Native byte order on the legacy interface.
-   */
-  residual: number
-  /**
-   * One of {@link virtio_blk_status}.
-   * VIRTIO 1.4, Device Types / Block Device / Device Operation
-   */
-  status: number
-}
-
-/**
- * A SCSI command block. Which part has the data depends on the command. The payload, `data`, is left out.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Block Device / Device Operation / Legacy Interface: Device Operation
- */
-export class VirtioBlkReqScsiCmdReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 113
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { sense: 0, errors: 96, data_len: 100, sense_len: 104, residual: 108, status: 112 } as const
-
-  get $minimum(): number {
-    return 113
-  }
-
-  get $size(): number {
-    return 113
-  }
-
-  /** Native byte order on the legacy interface. */
-  get sense(): Uint8Array {
-    return bytesAt(this, this.$offset, 96)
-  }
-
-  set sense(value: Uint8Array) {
-    putBytes(this, this.$offset, 96, value, 'VirtioBlkReqScsiCmdReply.sense')
-  }
-
-  /** Native byte order on the legacy interface. */
-  get errors(): number {
-    return this.$view.getUint32(this.$offset + 96, true)
-  }
-
-  set errors(value: number) {
-    set32(this.$view, this.$offset + 96, value, true, 'VirtioBlkReqScsiCmdReply.errors')
-  }
-
-  /**
-   * Deprecated; drivers ignore it.
-   * In bytes. Native byte order on the legacy interface.
-   */
-  get data_len(): number {
-    return this.$view.getUint32(this.$offset + 100, true)
-  }
-
-  set data_len(value: number) {
-    set32(this.$view, this.$offset + 100, value, true, 'VirtioBlkReqScsiCmdReply.data_len')
-  }
-
-  /**
-   * Bytes written to sense.
-   * In bytes. Native byte order on the legacy interface.
-   */
-  get sense_len(): number {
-    return this.$view.getUint32(this.$offset + 104, true)
-  }
-
-  set sense_len(value: number) {
-    set32(this.$view, this.$offset + 104, value, true, 'VirtioBlkReqScsiCmdReply.sense_len')
-  }
-
-  /**
-   * Bytes of the data that were not transferred.
-   * In bytes. Native byte order on the legacy interface.
-   */
-  get residual(): number {
-    return this.$view.getUint32(this.$offset + 108, true)
-  }
-
-  set residual(value: number) {
-    set32(this.$view, this.$offset + 108, value, true, 'VirtioBlkReqScsiCmdReply.residual')
-  }
-
-  /**
-   * One of {@link virtio_blk_status}.
-   * VIRTIO 1.4, Device Types / Block Device / Device Operation
-   */
-  get status(): number {
-    return this.$view.getUint8(this.$offset + 112)
-  }
-
-  set status(value: number) {
-    set8(this.$view, this.$offset + 112, value, 'VirtioBlkReqScsiCmdReply.status')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioBlkReqScsiCmdReplyValue {
-    return new VirtioBlkReqScsiCmdReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioBlkReqScsiCmdReplyValue>): Uint8Array {
-    const struct = new VirtioBlkReqScsiCmdReply()
-    const bytes = new Uint8Array(113)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioBlkReqScsiCmdReplyValue {
-    return {
-      sense: this.sense.slice(),
-      errors: this.errors,
-      data_len: this.data_len,
-      sense_len: this.sense_len,
-      residual: this.residual,
-      status: this.status,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioBlkReqScsiCmdReplyValue>): this {
-    if (value.sense !== undefined) this.sense = value.sense
-    if (value.errors !== undefined) this.errors = value.errors
-    if (value.data_len !== undefined) this.data_len = value.data_len
-    if (value.sense_len !== undefined) this.sense_len = value.sense_len
-    if (value.residual !== undefined) this.residual = value.residual
-    if (value.status !== undefined) this.status = value.status
     return this
   }
 }

@@ -156,7 +156,7 @@ export class VirtioCanControlOut extends Struct {
   }
 
   set msg_type(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtioCanControlOut.msg_type')
+    set16(this, this.$offset, value, true, 'msg_type')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -213,7 +213,7 @@ export class VirtioCanControlIn extends Struct {
   }
 
   set result(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioCanControlIn.result')
+    set8(this, this.$offset, value, 'result')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -281,7 +281,7 @@ export class VirtioCanTxOut extends Struct {
   }
 
   set msg_type(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtioCanTxOut.msg_type')
+    set16(this, this.$offset, value, true, 'msg_type')
   }
 
   /** In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD else 8). */
@@ -290,7 +290,7 @@ export class VirtioCanTxOut extends Struct {
   }
 
   set length(value: number) {
-    set16(this.$view, this.$offset + 2, value, true, 'VirtioCanTxOut.length')
+    set16(this, this.$offset + 2, value, true, 'length')
   }
 
   /**
@@ -302,7 +302,7 @@ export class VirtioCanTxOut extends Struct {
   }
 
   set flags(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioCanTxOut.flags')
+    set32(this, this.$offset + 8, value, true, 'flags')
   }
 
   /**
@@ -314,7 +314,7 @@ export class VirtioCanTxOut extends Struct {
   }
 
   set can_id(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'VirtioCanTxOut.can_id')
+    set32(this, this.$offset + 12, value, true, 'can_id')
   }
 
   get sdu(): Uint8Array {
@@ -392,7 +392,7 @@ export class VirtioCanTxIn extends Struct {
   }
 
   set result(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioCanTxIn.result')
+    set8(this, this.$offset, value, 'result')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -457,7 +457,7 @@ export class VirtioCanRx extends Struct {
   }
 
   set msg_type(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtioCanRx.msg_type')
+    set16(this, this.$offset, value, true, 'msg_type')
   }
 
   /** In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD else 8). */
@@ -466,7 +466,7 @@ export class VirtioCanRx extends Struct {
   }
 
   set length(value: number) {
-    set16(this.$view, this.$offset + 2, value, true, 'VirtioCanRx.length')
+    set16(this, this.$offset + 2, value, true, 'length')
   }
 
   /** Bits of {@link virtio_can_flags}. */
@@ -475,7 +475,7 @@ export class VirtioCanRx extends Struct {
   }
 
   set flags(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioCanRx.flags')
+    set32(this, this.$offset + 8, value, true, 'flags')
   }
 
   /**
@@ -487,7 +487,7 @@ export class VirtioCanRx extends Struct {
   }
 
   set can_id(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'VirtioCanRx.can_id')
+    set32(this, this.$offset + 12, value, true, 'can_id')
   }
 
   get sdu(): Uint8Array {
@@ -565,7 +565,7 @@ export class VirtioCanConfig extends Struct {
   }
 
   set status(value: number) {
-    set16(this.$view, room(this, this.$offset, 2, 'VirtioCanConfig.status'), value, true, 'VirtioCanConfig.status')
+    set16(this, room(this, this.$offset, 2, 'VirtioCanConfig.status'), value, true, 'status')
   }
 
   /** Reads a plain value. A device may have less than the whole configuration space: what is missing reads as zero. */
@@ -591,854 +591,6 @@ export class VirtioCanConfig extends Struct {
   /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
   $set(value: Partial<VirtioCanConfigValue>): this {
     if (value.status !== undefined) this.status = value.status
-    return this
-  }
-}
-
-/** A `can_transmission` as a plain value. */
-export interface CanTransmissionReadableValue {
-  /** One of {@link virtio_can_tx}. */
-  msg_type: number
-  /** In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD else 8). */
-  length: number
-  /**
-   * The device rejects frames with flags that it does not know.
-   * Bits of {@link virtio_can_flags}.
-   */
-  flags: number
-  /**
-   * The identifier alone; its upper 3 bits are 0.
-   * 0 to (0x1fffffff if flags has VIRTIO_CAN_FLAGS_EXTENDED else 0x7ff).
-   */
-  can_id: number
-  sdu: Uint8Array
-}
-
-/**
- * The device-readable part.
- * VIRTIO 1.4, Device Types / CAN Device / Device Operation
- */
-export class CanTransmissionReadable extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { msg_type: 0, length: 2, reserved_classic_dlc: 4, padding: 5, reserved_xl_priority: 6, flags: 8, can_id: 12, sdu: 16 } as const
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16 + this.length
-  }
-
-  /** One of {@link virtio_can_tx}. */
-  get msg_type(): number {
-    return this.$view.getUint16(this.$offset, true)
-  }
-
-  set msg_type(value: number) {
-    set16(this.$view, this.$offset, value, true, 'CanTransmissionReadable.msg_type')
-  }
-
-  /** In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD else 8). */
-  get length(): number {
-    return this.$view.getUint16(this.$offset + 2, true)
-  }
-
-  set length(value: number) {
-    set16(this.$view, this.$offset + 2, value, true, 'CanTransmissionReadable.length')
-  }
-
-  /**
-   * The device rejects frames with flags that it does not know.
-   * Bits of {@link virtio_can_flags}.
-   */
-  get flags(): number {
-    return this.$view.getUint32(this.$offset + 8, true)
-  }
-
-  set flags(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'CanTransmissionReadable.flags')
-  }
-
-  /**
-   * The identifier alone; its upper 3 bits are 0.
-   * 0 to (0x1fffffff if flags has VIRTIO_CAN_FLAGS_EXTENDED else 0x7ff).
-   */
-  get can_id(): number {
-    return this.$view.getUint32(this.$offset + 12, true)
-  }
-
-  set can_id(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'CanTransmissionReadable.can_id')
-  }
-
-  get sdu(): Uint8Array {
-    return bytesAt(this, this.$offset + 16, this.length)
-  }
-
-  set sdu(value: Uint8Array) {
-    putBytes(this, this.$offset + 16, this.length, value, 'CanTransmissionReadable.sdu')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): CanTransmissionReadableValue {
-    return new CanTransmissionReadable().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<CanTransmissionReadableValue>): Uint8Array {
-    const struct = new CanTransmissionReadable()
-    const bytes = new Uint8Array(CanTransmissionReadable.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<CanTransmissionReadableValue>): number {
-    return 16 + (value.sdu?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): CanTransmissionReadableValue {
-    return {
-      msg_type: this.msg_type,
-      length: this.length,
-      flags: this.flags,
-      can_id: this.can_id,
-      sdu: this.sdu.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<CanTransmissionReadableValue>): this {
-    if (value.msg_type !== undefined) this.msg_type = value.msg_type
-    if (value.length !== undefined) this.length = value.length
-    if (value.flags !== undefined) this.flags = value.flags
-    if (value.can_id !== undefined) this.can_id = value.can_id
-    if (value.sdu !== undefined) this.sdu = value.sdu
-    return this
-  }
-}
-
-/** A `can_transmission` as a plain value. */
-export interface CanTransmissionWritableValue {
-  /** One of {@link virtio_can_result}. */
-  result: number
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / CAN Device / Device Operation
- */
-export class CanTransmissionWritable extends Struct {
-  /** Length in bytes. */
-  static readonly size = 1
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { result: 0 } as const
-
-  get $minimum(): number {
-    return 1
-  }
-
-  get $size(): number {
-    return 1
-  }
-
-  /** One of {@link virtio_can_result}. */
-  get result(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set result(value: number) {
-    set8(this.$view, this.$offset, value, 'CanTransmissionWritable.result')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): CanTransmissionWritableValue {
-    return new CanTransmissionWritable().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<CanTransmissionWritableValue>): Uint8Array {
-    const struct = new CanTransmissionWritable()
-    const bytes = new Uint8Array(1)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): CanTransmissionWritableValue {
-    return {
-      result: this.result,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<CanTransmissionWritableValue>): this {
-    if (value.result !== undefined) this.result = value.result
-    return this
-  }
-}
-
-/** A `can_reception` as a plain value. */
-export interface CanReceptionWritableValue {
-  /** One of {@link virtio_can_rx}. */
-  msg_type: number
-  /** In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD else 8). */
-  length: number
-  /** Bits of {@link virtio_can_flags}. */
-  flags: number
-  /**
-   * The identifier alone; its upper 3 bits are 0.
-   * 0 to (0x1fffffff if flags has VIRTIO_CAN_FLAGS_EXTENDED else 0x7ff).
-   */
-  can_id: number
-  sdu: Uint8Array
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / CAN Device / Device Operation / CAN Message Reception
- */
-export class CanReceptionWritable extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { msg_type: 0, length: 2, reserved_classic_dlc: 4, padding: 5, reserved_xl_priority: 6, flags: 8, can_id: 12, sdu: 16 } as const
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16 + this.length
-  }
-
-  /** One of {@link virtio_can_rx}. */
-  get msg_type(): number {
-    return this.$view.getUint16(this.$offset, true)
-  }
-
-  set msg_type(value: number) {
-    set16(this.$view, this.$offset, value, true, 'CanReceptionWritable.msg_type')
-  }
-
-  /** In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD else 8). */
-  get length(): number {
-    return this.$view.getUint16(this.$offset + 2, true)
-  }
-
-  set length(value: number) {
-    set16(this.$view, this.$offset + 2, value, true, 'CanReceptionWritable.length')
-  }
-
-  /** Bits of {@link virtio_can_flags}. */
-  get flags(): number {
-    return this.$view.getUint32(this.$offset + 8, true)
-  }
-
-  set flags(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'CanReceptionWritable.flags')
-  }
-
-  /**
-   * The identifier alone; its upper 3 bits are 0.
-   * 0 to (0x1fffffff if flags has VIRTIO_CAN_FLAGS_EXTENDED else 0x7ff).
-   */
-  get can_id(): number {
-    return this.$view.getUint32(this.$offset + 12, true)
-  }
-
-  set can_id(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'CanReceptionWritable.can_id')
-  }
-
-  get sdu(): Uint8Array {
-    return bytesAt(this, this.$offset + 16, this.length)
-  }
-
-  set sdu(value: Uint8Array) {
-    putBytes(this, this.$offset + 16, this.length, value, 'CanReceptionWritable.sdu')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): CanReceptionWritableValue {
-    return new CanReceptionWritable().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<CanReceptionWritableValue>): Uint8Array {
-    const struct = new CanReceptionWritable()
-    const bytes = new Uint8Array(CanReceptionWritable.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<CanReceptionWritableValue>): number {
-    return 16 + (value.sdu?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): CanReceptionWritableValue {
-    return {
-      msg_type: this.msg_type,
-      length: this.length,
-      flags: this.flags,
-      can_id: this.can_id,
-      sdu: this.sdu.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<CanReceptionWritableValue>): this {
-    if (value.msg_type !== undefined) this.msg_type = value.msg_type
-    if (value.length !== undefined) this.length = value.length
-    if (value.flags !== undefined) this.flags = value.flags
-    if (value.can_id !== undefined) this.can_id = value.can_id
-    if (value.sdu !== undefined) this.sdu = value.sdu
-    return this
-  }
-}
-
-/** A `can_control` as a plain value. */
-export interface CanControlReadableValue {
-  /** One of {@link virtio_can_control}. */
-  msg_type: number
-}
-
-/**
- * The device-readable part.
- * VIRTIO 1.4, Device Types / CAN Device / Device Operation / Controller Mode
- */
-export class CanControlReadable extends Struct {
-  /** Length in bytes. */
-  static readonly size = 2
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { msg_type: 0 } as const
-
-  get $minimum(): number {
-    return 2
-  }
-
-  get $size(): number {
-    return 2
-  }
-
-  /** One of {@link virtio_can_control}. */
-  get msg_type(): number {
-    return this.$view.getUint16(this.$offset, true)
-  }
-
-  set msg_type(value: number) {
-    set16(this.$view, this.$offset, value, true, 'CanControlReadable.msg_type')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): CanControlReadableValue {
-    return new CanControlReadable().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<CanControlReadableValue>): Uint8Array {
-    const struct = new CanControlReadable()
-    const bytes = new Uint8Array(2)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): CanControlReadableValue {
-    return {
-      msg_type: this.msg_type,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<CanControlReadableValue>): this {
-    if (value.msg_type !== undefined) this.msg_type = value.msg_type
-    return this
-  }
-}
-
-/** A `can_control` as a plain value. */
-export interface CanControlWritableValue {
-  /** One of {@link virtio_can_result}. */
-  result: number
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / CAN Device / Device Operation / Controller Mode
- */
-export class CanControlWritable extends Struct {
-  /** Length in bytes. */
-  static readonly size = 1
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { result: 0 } as const
-
-  get $minimum(): number {
-    return 1
-  }
-
-  get $size(): number {
-    return 1
-  }
-
-  /** One of {@link virtio_can_result}. */
-  get result(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set result(value: number) {
-    set8(this.$view, this.$offset, value, 'CanControlWritable.result')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): CanControlWritableValue {
-    return new CanControlWritable().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<CanControlWritableValue>): Uint8Array {
-    const struct = new CanControlWritable()
-    const bytes = new Uint8Array(1)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): CanControlWritableValue {
-    return {
-      result: this.result,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<CanControlWritableValue>): this {
-    if (value.result !== undefined) this.result = value.result
-    return this
-  }
-}
-
-/** A `can_transmission` as a plain value. */
-export interface CanTransmissionHeaderValue {
-  /** One of {@link virtio_can_tx}. */
-  msg_type: number
-  /** In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD else 8). */
-  length: number
-  /**
-   * The device rejects frames with flags that it does not know.
-   * Bits of {@link virtio_can_flags}.
-   */
-  flags: number
-  /**
-   * The identifier alone; its upper 3 bits are 0.
-   * 0 to (0x1fffffff if flags has VIRTIO_CAN_FLAGS_EXTENDED else 0x7ff).
-   */
-  can_id: number
-  sdu: Uint8Array
-}
-
-/**
- * The device-readable part.
- * VIRTIO 1.4, Device Types / CAN Device / Device Operation
- */
-export class CanTransmissionHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { msg_type: 0, length: 2, reserved_classic_dlc: 4, padding: 5, reserved_xl_priority: 6, flags: 8, can_id: 12, sdu: 16 } as const
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16 + this.length
-  }
-
-  /** One of {@link virtio_can_tx}. */
-  get msg_type(): number {
-    return this.$view.getUint16(this.$offset, true)
-  }
-
-  set msg_type(value: number) {
-    set16(this.$view, this.$offset, value, true, 'CanTransmissionHeader.msg_type')
-  }
-
-  /** In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD else 8). */
-  get length(): number {
-    return this.$view.getUint16(this.$offset + 2, true)
-  }
-
-  set length(value: number) {
-    set16(this.$view, this.$offset + 2, value, true, 'CanTransmissionHeader.length')
-  }
-
-  /**
-   * The device rejects frames with flags that it does not know.
-   * Bits of {@link virtio_can_flags}.
-   */
-  get flags(): number {
-    return this.$view.getUint32(this.$offset + 8, true)
-  }
-
-  set flags(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'CanTransmissionHeader.flags')
-  }
-
-  /**
-   * The identifier alone; its upper 3 bits are 0.
-   * 0 to (0x1fffffff if flags has VIRTIO_CAN_FLAGS_EXTENDED else 0x7ff).
-   */
-  get can_id(): number {
-    return this.$view.getUint32(this.$offset + 12, true)
-  }
-
-  set can_id(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'CanTransmissionHeader.can_id')
-  }
-
-  get sdu(): Uint8Array {
-    return bytesAt(this, this.$offset + 16, this.length)
-  }
-
-  set sdu(value: Uint8Array) {
-    putBytes(this, this.$offset + 16, this.length, value, 'CanTransmissionHeader.sdu')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): CanTransmissionHeaderValue {
-    return new CanTransmissionHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<CanTransmissionHeaderValue>): Uint8Array {
-    const struct = new CanTransmissionHeader()
-    const bytes = new Uint8Array(CanTransmissionHeader.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<CanTransmissionHeaderValue>): number {
-    return 16 + (value.sdu?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): CanTransmissionHeaderValue {
-    return {
-      msg_type: this.msg_type,
-      length: this.length,
-      flags: this.flags,
-      can_id: this.can_id,
-      sdu: this.sdu.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<CanTransmissionHeaderValue>): this {
-    if (value.msg_type !== undefined) this.msg_type = value.msg_type
-    if (value.length !== undefined) this.length = value.length
-    if (value.flags !== undefined) this.flags = value.flags
-    if (value.can_id !== undefined) this.can_id = value.can_id
-    if (value.sdu !== undefined) this.sdu = value.sdu
-    return this
-  }
-}
-
-/** A `can_transmission` as a plain value. */
-export interface CanTransmissionReplyValue {
-  /** One of {@link virtio_can_result}. */
-  result: number
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / CAN Device / Device Operation
- */
-export class CanTransmissionReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 1
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { result: 0 } as const
-
-  get $minimum(): number {
-    return 1
-  }
-
-  get $size(): number {
-    return 1
-  }
-
-  /** One of {@link virtio_can_result}. */
-  get result(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set result(value: number) {
-    set8(this.$view, this.$offset, value, 'CanTransmissionReply.result')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): CanTransmissionReplyValue {
-    return new CanTransmissionReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<CanTransmissionReplyValue>): Uint8Array {
-    const struct = new CanTransmissionReply()
-    const bytes = new Uint8Array(1)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): CanTransmissionReplyValue {
-    return {
-      result: this.result,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<CanTransmissionReplyValue>): this {
-    if (value.result !== undefined) this.result = value.result
-    return this
-  }
-}
-
-/** A `can_reception` as a plain value. */
-export interface CanReceptionEventValue {
-  /** One of {@link virtio_can_rx}. */
-  msg_type: number
-  /** In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD else 8). */
-  length: number
-  /** Bits of {@link virtio_can_flags}. */
-  flags: number
-  /**
-   * The identifier alone; its upper 3 bits are 0.
-   * 0 to (0x1fffffff if flags has VIRTIO_CAN_FLAGS_EXTENDED else 0x7ff).
-   */
-  can_id: number
-  sdu: Uint8Array
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / CAN Device / Device Operation / CAN Message Reception
- */
-export class CanReceptionEvent extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { msg_type: 0, length: 2, reserved_classic_dlc: 4, padding: 5, reserved_xl_priority: 6, flags: 8, can_id: 12, sdu: 16 } as const
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16 + this.length
-  }
-
-  /** One of {@link virtio_can_rx}. */
-  get msg_type(): number {
-    return this.$view.getUint16(this.$offset, true)
-  }
-
-  set msg_type(value: number) {
-    set16(this.$view, this.$offset, value, true, 'CanReceptionEvent.msg_type')
-  }
-
-  /** In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD else 8). */
-  get length(): number {
-    return this.$view.getUint16(this.$offset + 2, true)
-  }
-
-  set length(value: number) {
-    set16(this.$view, this.$offset + 2, value, true, 'CanReceptionEvent.length')
-  }
-
-  /** Bits of {@link virtio_can_flags}. */
-  get flags(): number {
-    return this.$view.getUint32(this.$offset + 8, true)
-  }
-
-  set flags(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'CanReceptionEvent.flags')
-  }
-
-  /**
-   * The identifier alone; its upper 3 bits are 0.
-   * 0 to (0x1fffffff if flags has VIRTIO_CAN_FLAGS_EXTENDED else 0x7ff).
-   */
-  get can_id(): number {
-    return this.$view.getUint32(this.$offset + 12, true)
-  }
-
-  set can_id(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'CanReceptionEvent.can_id')
-  }
-
-  get sdu(): Uint8Array {
-    return bytesAt(this, this.$offset + 16, this.length)
-  }
-
-  set sdu(value: Uint8Array) {
-    putBytes(this, this.$offset + 16, this.length, value, 'CanReceptionEvent.sdu')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): CanReceptionEventValue {
-    return new CanReceptionEvent().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<CanReceptionEventValue>): Uint8Array {
-    const struct = new CanReceptionEvent()
-    const bytes = new Uint8Array(CanReceptionEvent.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<CanReceptionEventValue>): number {
-    return 16 + (value.sdu?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): CanReceptionEventValue {
-    return {
-      msg_type: this.msg_type,
-      length: this.length,
-      flags: this.flags,
-      can_id: this.can_id,
-      sdu: this.sdu.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<CanReceptionEventValue>): this {
-    if (value.msg_type !== undefined) this.msg_type = value.msg_type
-    if (value.length !== undefined) this.length = value.length
-    if (value.flags !== undefined) this.flags = value.flags
-    if (value.can_id !== undefined) this.can_id = value.can_id
-    if (value.sdu !== undefined) this.sdu = value.sdu
-    return this
-  }
-}
-
-/** A `can_control` as a plain value. */
-export interface CanControlHeaderValue {
-  /** One of {@link virtio_can_control}. */
-  msg_type: number
-}
-
-/**
- * The device-readable part.
- * VIRTIO 1.4, Device Types / CAN Device / Device Operation / Controller Mode
- */
-export class CanControlHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 2
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { msg_type: 0 } as const
-
-  get $minimum(): number {
-    return 2
-  }
-
-  get $size(): number {
-    return 2
-  }
-
-  /** One of {@link virtio_can_control}. */
-  get msg_type(): number {
-    return this.$view.getUint16(this.$offset, true)
-  }
-
-  set msg_type(value: number) {
-    set16(this.$view, this.$offset, value, true, 'CanControlHeader.msg_type')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): CanControlHeaderValue {
-    return new CanControlHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<CanControlHeaderValue>): Uint8Array {
-    const struct = new CanControlHeader()
-    const bytes = new Uint8Array(2)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): CanControlHeaderValue {
-    return {
-      msg_type: this.msg_type,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<CanControlHeaderValue>): this {
-    if (value.msg_type !== undefined) this.msg_type = value.msg_type
-    return this
-  }
-}
-
-/** A `can_control` as a plain value. */
-export interface CanControlReplyValue {
-  /** One of {@link virtio_can_result}. */
-  result: number
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / CAN Device / Device Operation / Controller Mode
- */
-export class CanControlReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 1
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { result: 0 } as const
-
-  get $minimum(): number {
-    return 1
-  }
-
-  get $size(): number {
-    return 1
-  }
-
-  /** One of {@link virtio_can_result}. */
-  get result(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set result(value: number) {
-    set8(this.$view, this.$offset, value, 'CanControlReply.result')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): CanControlReplyValue {
-    return new CanControlReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<CanControlReplyValue>): Uint8Array {
-    const struct = new CanControlReply()
-    const bytes = new Uint8Array(1)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): CanControlReplyValue {
-    return {
-      result: this.result,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<CanControlReplyValue>): this {
-    if (value.result !== undefined) this.result = value.result
     return this
   }
 }

@@ -6,10 +6,8 @@ import {
   type FeatureProblem,
   type FeatureSet,
   Struct,
-  bytesAt,
   get16,
   get32,
-  putBytes,
   room,
   set16,
   set32,
@@ -131,7 +129,7 @@ export class VirtioConsoleControl extends Struct {
   }
 
   set id(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioConsoleControl.id')
+    set32(this, this.$offset, value, true, 'id')
   }
 
   /** One of {@link virtio_console_event}. Native byte order on the legacy interface. */
@@ -140,7 +138,7 @@ export class VirtioConsoleControl extends Struct {
   }
 
   set event(value: number) {
-    set16(this.$view, this.$offset + 4, value, true, 'VirtioConsoleControl.event')
+    set16(this, this.$offset + 4, value, true, 'event')
   }
 
   /**
@@ -152,7 +150,7 @@ export class VirtioConsoleControl extends Struct {
   }
 
   set value(value: number) {
-    set16(this.$view, this.$offset + 6, value, true, 'VirtioConsoleControl.value')
+    set16(this, this.$offset + 6, value, true, 'value')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -215,7 +213,7 @@ export class VirtioConsoleResize extends Struct {
   }
 
   set cols(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtioConsoleResize.cols')
+    set16(this, this.$offset, value, true, 'cols')
   }
 
   /** In rows of characters. Native byte order on the legacy interface. */
@@ -224,7 +222,7 @@ export class VirtioConsoleResize extends Struct {
   }
 
   set rows(value: number) {
-    set16(this.$view, this.$offset + 2, value, true, 'VirtioConsoleResize.rows')
+    set16(this, this.$offset + 2, value, true, 'rows')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -304,7 +302,7 @@ export class VirtioConsoleConfig extends Struct {
   }
 
   set cols(value: number) {
-    set16(this.$view, room(this, this.$offset, 2, 'VirtioConsoleConfig.cols'), value, true, 'VirtioConsoleConfig.cols')
+    set16(this, room(this, this.$offset, 2, 'VirtioConsoleConfig.cols'), value, true, 'cols')
   }
 
   /**
@@ -316,7 +314,7 @@ export class VirtioConsoleConfig extends Struct {
   }
 
   set rows(value: number) {
-    set16(this.$view, room(this, this.$offset + 2, 2, 'VirtioConsoleConfig.rows'), value, true, 'VirtioConsoleConfig.rows')
+    set16(this, room(this, this.$offset + 2, 2, 'VirtioConsoleConfig.rows'), value, true, 'rows')
   }
 
   /**
@@ -328,7 +326,7 @@ export class VirtioConsoleConfig extends Struct {
   }
 
   set max_nr_ports(value: number) {
-    set32(this.$view, room(this, this.$offset + 4, 4, 'VirtioConsoleConfig.max_nr_ports'), value, true, 'VirtioConsoleConfig.max_nr_ports')
+    set32(this, room(this, this.$offset + 4, 4, 'VirtioConsoleConfig.max_nr_ports'), value, true, 'max_nr_ports')
   }
 
   /**
@@ -340,7 +338,7 @@ export class VirtioConsoleConfig extends Struct {
   }
 
   set emerg_wr(value: number) {
-    set32(this.$view, room(this, this.$offset + 8, 4, 'VirtioConsoleConfig.emerg_wr'), value, true, 'VirtioConsoleConfig.emerg_wr')
+    set32(this, room(this, this.$offset + 8, 4, 'VirtioConsoleConfig.emerg_wr'), value, true, 'emerg_wr')
   }
 
   /** Reads a plain value. A device may have less than the whole configuration space: what is missing reads as zero. */
@@ -372,551 +370,6 @@ export class VirtioConsoleConfig extends Struct {
     if (value.rows !== undefined) this.rows = value.rows
     if (value.max_nr_ports !== undefined) this.max_nr_ports = value.max_nr_ports
     if (value.emerg_wr !== undefined) this.emerg_wr = value.emerg_wr
-    return this
-  }
-}
-
-/** A `console_control_rx` as a plain value. */
-export interface ConsoleControlRxWritableValue {
-  /**
-   * Number of the port.
-   * Native byte order on the legacy interface.
-   */
-  id: number
-  /** One of {@link virtio_console_event}. Native byte order on the legacy interface. */
-  event: number
-  /**
-   * What it says depends on the event.
-   * Native byte order on the legacy interface.
-   */
-  value: number
-  body: Uint8Array
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Console Device / Device Operation / Multiport Device Operation
- */
-export class ConsoleControlRxWritable extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { id: 0, event: 4, value: 6, body: 8 } as const
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return this.$length
-  }
-
-  /**
-   * Number of the port.
-   * Native byte order on the legacy interface.
-   */
-  get id(): number {
-    return this.$view.getUint32(this.$offset, true)
-  }
-
-  set id(value: number) {
-    set32(this.$view, this.$offset, value, true, 'ConsoleControlRxWritable.id')
-  }
-
-  /** One of {@link virtio_console_event}. Native byte order on the legacy interface. */
-  get event(): number {
-    return this.$view.getUint16(this.$offset + 4, true)
-  }
-
-  set event(value: number) {
-    set16(this.$view, this.$offset + 4, value, true, 'ConsoleControlRxWritable.event')
-  }
-
-  /**
-   * What it says depends on the event.
-   * Native byte order on the legacy interface.
-   */
-  get value(): number {
-    return this.$view.getUint16(this.$offset + 6, true)
-  }
-
-  set value(value: number) {
-    set16(this.$view, this.$offset + 6, value, true, 'ConsoleControlRxWritable.value')
-  }
-
-  get body(): Uint8Array {
-    return bytesAt(this, this.$offset + 8, Math.max(0, this.$length - 8))
-  }
-
-  set body(value: Uint8Array) {
-    putBytes(this, this.$offset + 8, Math.max(0, this.$length - 8), value, 'ConsoleControlRxWritable.body')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): ConsoleControlRxWritableValue {
-    return new ConsoleControlRxWritable().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<ConsoleControlRxWritableValue>): Uint8Array {
-    const struct = new ConsoleControlRxWritable()
-    const bytes = new Uint8Array(ConsoleControlRxWritable.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<ConsoleControlRxWritableValue>): number {
-    return 8 + (value.body?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): ConsoleControlRxWritableValue {
-    return {
-      id: this.id,
-      event: this.event,
-      value: this.value,
-      body: this.body.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<ConsoleControlRxWritableValue>): this {
-    if (value.id !== undefined) this.id = value.id
-    if (value.event !== undefined) this.event = value.event
-    if (value.value !== undefined) this.value = value.value
-    if (value.body !== undefined) this.body = value.body
-    return this
-  }
-}
-
-/** A `console_control_tx` as a plain value. */
-export interface ConsoleControlTxReadableValue {
-  /**
-   * Number of the port.
-   * Native byte order on the legacy interface.
-   */
-  id: number
-  /** One of {@link virtio_console_event}. Native byte order on the legacy interface. */
-  event: number
-  /**
-   * What it says depends on the event.
-   * Native byte order on the legacy interface.
-   */
-  value: number
-  body: Uint8Array
-}
-
-/**
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Console Device / Device Operation / Multiport Device Operation
- */
-export class ConsoleControlTxReadable extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { id: 0, event: 4, value: 6, body: 8 } as const
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return this.$length
-  }
-
-  /**
-   * Number of the port.
-   * Native byte order on the legacy interface.
-   */
-  get id(): number {
-    return this.$view.getUint32(this.$offset, true)
-  }
-
-  set id(value: number) {
-    set32(this.$view, this.$offset, value, true, 'ConsoleControlTxReadable.id')
-  }
-
-  /** One of {@link virtio_console_event}. Native byte order on the legacy interface. */
-  get event(): number {
-    return this.$view.getUint16(this.$offset + 4, true)
-  }
-
-  set event(value: number) {
-    set16(this.$view, this.$offset + 4, value, true, 'ConsoleControlTxReadable.event')
-  }
-
-  /**
-   * What it says depends on the event.
-   * Native byte order on the legacy interface.
-   */
-  get value(): number {
-    return this.$view.getUint16(this.$offset + 6, true)
-  }
-
-  set value(value: number) {
-    set16(this.$view, this.$offset + 6, value, true, 'ConsoleControlTxReadable.value')
-  }
-
-  get body(): Uint8Array {
-    return bytesAt(this, this.$offset + 8, Math.max(0, this.$length - 8))
-  }
-
-  set body(value: Uint8Array) {
-    putBytes(this, this.$offset + 8, Math.max(0, this.$length - 8), value, 'ConsoleControlTxReadable.body')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): ConsoleControlTxReadableValue {
-    return new ConsoleControlTxReadable().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<ConsoleControlTxReadableValue>): Uint8Array {
-    const struct = new ConsoleControlTxReadable()
-    const bytes = new Uint8Array(ConsoleControlTxReadable.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<ConsoleControlTxReadableValue>): number {
-    return 8 + (value.body?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): ConsoleControlTxReadableValue {
-    return {
-      id: this.id,
-      event: this.event,
-      value: this.value,
-      body: this.body.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<ConsoleControlTxReadableValue>): this {
-    if (value.id !== undefined) this.id = value.id
-    if (value.event !== undefined) this.event = value.event
-    if (value.value !== undefined) this.value = value.value
-    if (value.body !== undefined) this.body = value.body
-    return this
-  }
-}
-
-/** A `console_control_rx` as a plain value. */
-export interface ConsoleControlRxEventValue {
-  /**
-   * Number of the port.
-   * Native byte order on the legacy interface.
-   */
-  id: number
-  /** One of {@link virtio_console_event}. Native byte order on the legacy interface. */
-  event: number
-  /**
-   * What it says depends on the event.
-   * Native byte order on the legacy interface.
-   */
-  value: number
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Console Device / Device Operation / Multiport Device Operation
- */
-export class ConsoleControlRxEvent extends Struct {
-  /** Length in bytes. */
-  static readonly size = 8
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { id: 0, event: 4, value: 6 } as const
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8
-  }
-
-  /**
-   * Number of the port.
-   * Native byte order on the legacy interface.
-   */
-  get id(): number {
-    return this.$view.getUint32(this.$offset, true)
-  }
-
-  set id(value: number) {
-    set32(this.$view, this.$offset, value, true, 'ConsoleControlRxEvent.id')
-  }
-
-  /** One of {@link virtio_console_event}. Native byte order on the legacy interface. */
-  get event(): number {
-    return this.$view.getUint16(this.$offset + 4, true)
-  }
-
-  set event(value: number) {
-    set16(this.$view, this.$offset + 4, value, true, 'ConsoleControlRxEvent.event')
-  }
-
-  /**
-   * What it says depends on the event.
-   * Native byte order on the legacy interface.
-   */
-  get value(): number {
-    return this.$view.getUint16(this.$offset + 6, true)
-  }
-
-  set value(value: number) {
-    set16(this.$view, this.$offset + 6, value, true, 'ConsoleControlRxEvent.value')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): ConsoleControlRxEventValue {
-    return new ConsoleControlRxEvent().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<ConsoleControlRxEventValue>): Uint8Array {
-    const struct = new ConsoleControlRxEvent()
-    const bytes = new Uint8Array(8)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): ConsoleControlRxEventValue {
-    return {
-      id: this.id,
-      event: this.event,
-      value: this.value,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<ConsoleControlRxEventValue>): this {
-    if (value.id !== undefined) this.id = value.id
-    if (value.event !== undefined) this.event = value.event
-    if (value.value !== undefined) this.value = value.value
-    return this
-  }
-}
-
-/** A `console_control_rx.resize` as a plain value. */
-export interface ConsoleControlRxResizeEventValue {
-  /**
-   * Number of the port.
-   * Native byte order on the legacy interface.
-   */
-  id: number
-  /** One of {@link virtio_console_event}. Native byte order on the legacy interface. */
-  event: number
-  /**
-   * What it says depends on the event.
-   * Native byte order on the legacy interface.
-   */
-  value: number
-  /** In columns of characters. Native byte order on the legacy interface. */
-  cols: number
-  /** In rows of characters. Native byte order on the legacy interface. */
-  rows: number
-}
-
-/**
- * The new size of a console.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Console Device / Device Operation / Multiport Device Operation
- */
-export class ConsoleControlRxResizeEvent extends Struct {
-  /** Length in bytes. */
-  static readonly size = 12
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { id: 0, event: 4, value: 6, cols: 8, rows: 10 } as const
-
-  get $minimum(): number {
-    return 12
-  }
-
-  get $size(): number {
-    return 12
-  }
-
-  /**
-   * Number of the port.
-   * Native byte order on the legacy interface.
-   */
-  get id(): number {
-    return this.$view.getUint32(this.$offset, true)
-  }
-
-  set id(value: number) {
-    set32(this.$view, this.$offset, value, true, 'ConsoleControlRxResizeEvent.id')
-  }
-
-  /** One of {@link virtio_console_event}. Native byte order on the legacy interface. */
-  get event(): number {
-    return this.$view.getUint16(this.$offset + 4, true)
-  }
-
-  set event(value: number) {
-    set16(this.$view, this.$offset + 4, value, true, 'ConsoleControlRxResizeEvent.event')
-  }
-
-  /**
-   * What it says depends on the event.
-   * Native byte order on the legacy interface.
-   */
-  get value(): number {
-    return this.$view.getUint16(this.$offset + 6, true)
-  }
-
-  set value(value: number) {
-    set16(this.$view, this.$offset + 6, value, true, 'ConsoleControlRxResizeEvent.value')
-  }
-
-  /** In columns of characters. Native byte order on the legacy interface. */
-  get cols(): number {
-    return this.$view.getUint16(this.$offset + 8, true)
-  }
-
-  set cols(value: number) {
-    set16(this.$view, this.$offset + 8, value, true, 'ConsoleControlRxResizeEvent.cols')
-  }
-
-  /** In rows of characters. Native byte order on the legacy interface. */
-  get rows(): number {
-    return this.$view.getUint16(this.$offset + 10, true)
-  }
-
-  set rows(value: number) {
-    set16(this.$view, this.$offset + 10, value, true, 'ConsoleControlRxResizeEvent.rows')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): ConsoleControlRxResizeEventValue {
-    return new ConsoleControlRxResizeEvent().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<ConsoleControlRxResizeEventValue>): Uint8Array {
-    const struct = new ConsoleControlRxResizeEvent()
-    const bytes = new Uint8Array(12)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): ConsoleControlRxResizeEventValue {
-    return {
-      id: this.id,
-      event: this.event,
-      value: this.value,
-      cols: this.cols,
-      rows: this.rows,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<ConsoleControlRxResizeEventValue>): this {
-    if (value.id !== undefined) this.id = value.id
-    if (value.event !== undefined) this.event = value.event
-    if (value.value !== undefined) this.value = value.value
-    if (value.cols !== undefined) this.cols = value.cols
-    if (value.rows !== undefined) this.rows = value.rows
-    return this
-  }
-}
-
-/** A `console_control_tx` as a plain value. */
-export interface ConsoleControlTxHeaderValue {
-  /**
-   * Number of the port.
-   * Native byte order on the legacy interface.
-   */
-  id: number
-  /** One of {@link virtio_console_event}. Native byte order on the legacy interface. */
-  event: number
-  /**
-   * What it says depends on the event.
-   * Native byte order on the legacy interface.
-   */
-  value: number
-}
-
-/**
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Console Device / Device Operation / Multiport Device Operation
- */
-export class ConsoleControlTxHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 8
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { id: 0, event: 4, value: 6 } as const
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8
-  }
-
-  /**
-   * Number of the port.
-   * Native byte order on the legacy interface.
-   */
-  get id(): number {
-    return this.$view.getUint32(this.$offset, true)
-  }
-
-  set id(value: number) {
-    set32(this.$view, this.$offset, value, true, 'ConsoleControlTxHeader.id')
-  }
-
-  /** One of {@link virtio_console_event}. Native byte order on the legacy interface. */
-  get event(): number {
-    return this.$view.getUint16(this.$offset + 4, true)
-  }
-
-  set event(value: number) {
-    set16(this.$view, this.$offset + 4, value, true, 'ConsoleControlTxHeader.event')
-  }
-
-  /**
-   * What it says depends on the event.
-   * Native byte order on the legacy interface.
-   */
-  get value(): number {
-    return this.$view.getUint16(this.$offset + 6, true)
-  }
-
-  set value(value: number) {
-    set16(this.$view, this.$offset + 6, value, true, 'ConsoleControlTxHeader.value')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): ConsoleControlTxHeaderValue {
-    return new ConsoleControlTxHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<ConsoleControlTxHeaderValue>): Uint8Array {
-    const struct = new ConsoleControlTxHeader()
-    const bytes = new Uint8Array(8)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): ConsoleControlTxHeaderValue {
-    return {
-      id: this.id,
-      event: this.event,
-      value: this.value,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<ConsoleControlTxHeaderValue>): this {
-    if (value.id !== undefined) this.id = value.id
-    if (value.event !== undefined) this.event = value.event
-    if (value.value !== undefined) this.value = value.value
     return this
   }
 }

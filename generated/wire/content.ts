@@ -321,7 +321,7 @@ export class NotificationLe extends Struct {
 
   set vq_index(value: number) {
     const bits = putNumberBits(this.$view.getUint32(this.$offset, true), 0, 16, value, 'NotificationLe.vq_index')
-    set32(this.$view, this.$offset, bits, true, 'NotificationLe.vq_index')
+    set32(this, this.$offset, bits, true, 'vq_index')
   }
 
   /** Ring position of the next available entry. */
@@ -331,7 +331,7 @@ export class NotificationLe extends Struct {
 
   set next_off(value: number) {
     const bits = putNumberBits(this.$view.getUint32(this.$offset, true), 16, 15, value, 'NotificationLe.next_off')
-    set32(this.$view, this.$offset, bits, true, 'NotificationLe.next_off')
+    set32(this, this.$offset, bits, true, 'next_off')
   }
 
   /** Its wrap counter. */
@@ -341,7 +341,7 @@ export class NotificationLe extends Struct {
 
   set next_wrap(value: number) {
     const bits = putNumberBits(this.$view.getUint32(this.$offset, true), 31, 1, value, 'NotificationLe.next_wrap')
-    set32(this.$view, this.$offset, bits, true, 'NotificationLe.next_wrap')
+    set32(this, this.$offset, bits, true, 'next_wrap')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -408,7 +408,7 @@ export class NotificationBe extends Struct {
 
   set vq_index(value: number) {
     const bits = putNumberBits(this.$view.getUint32(this.$offset, false), 0, 16, value, 'NotificationBe.vq_index')
-    set32(this.$view, this.$offset, bits, false, 'NotificationBe.vq_index')
+    set32(this, this.$offset, bits, false, 'vq_index')
   }
 
   /** Ring position of the next available entry. */
@@ -418,7 +418,7 @@ export class NotificationBe extends Struct {
 
   set next_off(value: number) {
     const bits = putNumberBits(this.$view.getUint32(this.$offset, false), 16, 15, value, 'NotificationBe.next_off')
-    set32(this.$view, this.$offset, bits, false, 'NotificationBe.next_off')
+    set32(this, this.$offset, bits, false, 'next_off')
   }
 
   /** Its wrap counter. */
@@ -428,7 +428,7 @@ export class NotificationBe extends Struct {
 
   set next_wrap(value: number) {
     const bits = putNumberBits(this.$view.getUint32(this.$offset, false), 31, 1, value, 'NotificationBe.next_wrap')
-    set32(this.$view, this.$offset, bits, false, 'NotificationBe.next_wrap')
+    set32(this, this.$offset, bits, false, 'next_wrap')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -523,7 +523,7 @@ export class NotificationDataLe extends Struct {
   set vq_index(value: number) {
     if (!(!this.$layout.$context.features.has(VIRTIO_F_NOTIF_CONFIG_DATA))) absent('NotificationDataLe.vq_index', 'not VIRTIO_F_NOTIF_CONFIG_DATA')
     const bits = putNumberBits(this.$view.getUint32(this.$offset, true), 0, 16, value, 'NotificationDataLe.vq_index')
-    set32(this.$view, this.$offset, bits, true, 'NotificationDataLe.vq_index')
+    set32(this, this.$offset, bits, true, 'vq_index')
   }
 
   /**
@@ -538,7 +538,7 @@ export class NotificationDataLe extends Struct {
   set vq_notif_config_data(value: number) {
     if (!(this.$layout.$context.features.has(VIRTIO_F_NOTIF_CONFIG_DATA))) absent('NotificationDataLe.vq_notif_config_data', 'VIRTIO_F_NOTIF_CONFIG_DATA')
     const bits = putNumberBits(this.$view.getUint32(this.$offset, true), 0, 16, value, 'NotificationDataLe.vq_notif_config_data')
-    set32(this.$view, this.$offset, bits, true, 'NotificationDataLe.vq_notif_config_data')
+    set32(this, this.$offset, bits, true, 'vq_notif_config_data')
   }
 
   /** Ring position of the next available entry. */
@@ -548,7 +548,7 @@ export class NotificationDataLe extends Struct {
 
   set next_off(value: number) {
     const bits = putNumberBits(this.$view.getUint32(this.$offset, true), 16, 15, value, 'NotificationDataLe.next_off')
-    set32(this.$view, this.$offset, bits, true, 'NotificationDataLe.next_off')
+    set32(this, this.$offset, bits, true, 'next_off')
   }
 
   /** Its wrap counter. */
@@ -558,7 +558,7 @@ export class NotificationDataLe extends Struct {
 
   set next_wrap(value: number) {
     const bits = putNumberBits(this.$view.getUint32(this.$offset, true), 31, 1, value, 'NotificationDataLe.next_wrap')
-    set32(this.$view, this.$offset, bits, true, 'NotificationDataLe.next_wrap')
+    set32(this, this.$offset, bits, true, 'next_wrap')
   }
 
   /** Computes the layout, once per negotiation. */

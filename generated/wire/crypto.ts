@@ -680,7 +680,7 @@ export class VirtioCryptoIpsecResourceCap extends Struct {
   }
 
   set inb_sa_limit(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioCryptoIpsecResourceCap.inb_sa_limit')
+    set32(this, this.$offset, value, true, 'inb_sa_limit')
   }
 
   /** Likewise for packets that are sent. */
@@ -689,7 +689,7 @@ export class VirtioCryptoIpsecResourceCap extends Struct {
   }
 
   set outb_sa_limit(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioCryptoIpsecResourceCap.outb_sa_limit')
+    set32(this, this.$offset + 4, value, true, 'outb_sa_limit')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -766,7 +766,7 @@ export class VirtioCryptoIpsecModeCap extends Struct {
   }
 
   set mode(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioCryptoIpsecModeCap.mode')
+    set8(this, this.$offset, value, 'mode')
   }
 
   /** Largest window against replays; of inbound processing only. */
@@ -775,7 +775,7 @@ export class VirtioCryptoIpsecModeCap extends Struct {
   }
 
   set max_replay_win_sz(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioCryptoIpsecModeCap.max_replay_win_sz')
+    set32(this, this.$offset + 4, value, true, 'max_replay_win_sz')
   }
 
   /** Bit n stands for the value n of {@link virtio_crypto_ipsec_options}. */
@@ -784,7 +784,7 @@ export class VirtioCryptoIpsecModeCap extends Struct {
   }
 
   set options(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioCryptoIpsecModeCap.options')
+    set32(this, this.$offset + 8, value, true, 'options')
   }
 
   /** Bit n stands for the value n of {@link virtio_crypto_cipher}. */
@@ -793,7 +793,7 @@ export class VirtioCryptoIpsecModeCap extends Struct {
   }
 
   set cipher_algo(value: bigint) {
-    setBig64(this.$view, this.$offset + 16, value, true, 'VirtioCryptoIpsecModeCap.cipher_algo')
+    setBig64(this, this.$offset + 16, value, true, 'cipher_algo')
   }
 
   /** Bit n stands for the value n of {@link virtio_crypto_mac}. */
@@ -802,7 +802,7 @@ export class VirtioCryptoIpsecModeCap extends Struct {
   }
 
   set hmac_algo(value: bigint) {
-    setBig64(this.$view, this.$offset + 24, value, true, 'VirtioCryptoIpsecModeCap.hmac_algo')
+    setBig64(this, this.$offset + 24, value, true, 'hmac_algo')
   }
 
   /** Bit n stands for the value n of {@link virtio_crypto_aead}. */
@@ -811,7 +811,7 @@ export class VirtioCryptoIpsecModeCap extends Struct {
   }
 
   set aead_algo(value: number) {
-    set32(this.$view, this.$offset + 32, value, true, 'VirtioCryptoIpsecModeCap.aead_algo')
+    set32(this, this.$offset + 32, value, true, 'aead_algo')
   }
 
   /** In bytes. */
@@ -820,7 +820,7 @@ export class VirtioCryptoIpsecModeCap extends Struct {
   }
 
   set max_cipher_key_len(value: number) {
-    set32(this.$view, this.$offset + 36, value, true, 'VirtioCryptoIpsecModeCap.max_cipher_key_len')
+    set32(this, this.$offset + 36, value, true, 'max_cipher_key_len')
   }
 
   /** In bytes. */
@@ -829,7 +829,7 @@ export class VirtioCryptoIpsecModeCap extends Struct {
   }
 
   set max_auth_key_len(value: number) {
-    set32(this.$view, this.$offset + 40, value, true, 'VirtioCryptoIpsecModeCap.max_auth_key_len')
+    set32(this, this.$offset + 40, value, true, 'max_auth_key_len')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -903,7 +903,7 @@ export class VirtioCryptoIpsecSaCapData extends Struct {
   }
 
   set count(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioCryptoIpsecSaCapData.count')
+    set8(this, this.$offset, value, 'count')
   }
 
   /** Elements of `cap_mode` that are there. */
@@ -978,7 +978,7 @@ export class InAddr extends Struct {
   }
 
   set s_addr(value: number) {
-    set32(this.$view, this.$offset, value, true, 'InAddr.s_addr')
+    set32(this, this.$offset, value, true, 's_addr')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1055,7 +1055,7 @@ export class VirtioCryptoIpsecTunnelParamIpv4 extends Struct {
   }
 
   set dscp(value: number) {
-    set8(this.$view, this.$offset + 8, value, 'VirtioCryptoIpsecTunnelParamIpv4.dscp')
+    set8(this, this.$offset + 8, value, 'dscp')
   }
 
   /** Not to be fragmented. */
@@ -1064,7 +1064,7 @@ export class VirtioCryptoIpsecTunnelParamIpv4 extends Struct {
   }
 
   set df(value: number) {
-    set8(this.$view, this.$offset + 9, value, 'VirtioCryptoIpsecTunnelParamIpv4.df')
+    set8(this, this.$offset + 9, value, 'df')
   }
 
   /** Time to live. */
@@ -1073,7 +1073,7 @@ export class VirtioCryptoIpsecTunnelParamIpv4 extends Struct {
   }
 
   set ttl(value: number) {
-    set8(this.$view, this.$offset + 10, value, 'VirtioCryptoIpsecTunnelParamIpv4.ttl')
+    set8(this, this.$offset + 10, value, 'ttl')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1217,7 +1217,7 @@ export class VirtioCryptoIpsecTunnelParamIpv6 extends Struct {
   }
 
   set flabel(value: number) {
-    set32(this.$view, this.$offset + 32, value, true, 'VirtioCryptoIpsecTunnelParamIpv6.flabel')
+    set32(this, this.$offset + 32, value, true, 'flabel')
   }
 
   /** Hop limit. */
@@ -1226,7 +1226,7 @@ export class VirtioCryptoIpsecTunnelParamIpv6 extends Struct {
   }
 
   set hlimit(value: number) {
-    set8(this.$view, this.$offset + 36, value, 'VirtioCryptoIpsecTunnelParamIpv6.hlimit')
+    set8(this, this.$offset + 36, value, 'hlimit')
   }
 
   /** Code point of differentiated services. */
@@ -1235,7 +1235,7 @@ export class VirtioCryptoIpsecTunnelParamIpv6 extends Struct {
   }
 
   set dscp(value: number) {
-    set8(this.$view, this.$offset + 37, value, 'VirtioCryptoIpsecTunnelParamIpv6.dscp')
+    set8(this, this.$offset + 37, value, 'dscp')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1308,7 +1308,7 @@ export class VirtioCryptoIpsecTunnelParam extends Struct {
   }
 
   set type(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioCryptoIpsecTunnelParam.type')
+    set8(this, this.$offset, value, 'type')
   }
 
   get ipv4(): VirtioCryptoIpsecTunnelParamIpv4 {
@@ -1383,7 +1383,7 @@ export class VirtioCryptoResourceObjIpsecSa256bKeyCipherKey extends Struct {
   }
 
   set length(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtioCryptoResourceObjIpsecSa256bKeyCipherKey.length')
+    set16(this, this.$offset, value, true, 'length')
   }
 
   get data(): Uint8Array {
@@ -1455,7 +1455,7 @@ export class VirtioCryptoResourceObjIpsecSa256bKeyAuthKey extends Struct {
   }
 
   set length(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtioCryptoResourceObjIpsecSa256bKeyAuthKey.length')
+    set16(this, this.$offset, value, true, 'length')
   }
 
   get data(): Uint8Array {
@@ -1530,7 +1530,7 @@ export class VirtioCryptoIpsecLifetime extends Struct {
   }
 
   set packets_soft_limit(value: bigint) {
-    setBig64(this.$view, this.$offset, value, true, 'VirtioCryptoIpsecLifetime.packets_soft_limit')
+    setBig64(this, this.$offset, value, true, 'packets_soft_limit')
   }
 
   /** In bytes. */
@@ -1539,7 +1539,7 @@ export class VirtioCryptoIpsecLifetime extends Struct {
   }
 
   set bytes_soft_limit(value: number) {
-    set64(this.$view, this.$offset + 8, value, true, 'VirtioCryptoIpsecLifetime.bytes_soft_limit')
+    set64(this, this.$offset + 8, value, true, 'bytes_soft_limit')
   }
 
   get packets_hard_limit(): bigint {
@@ -1547,7 +1547,7 @@ export class VirtioCryptoIpsecLifetime extends Struct {
   }
 
   set packets_hard_limit(value: bigint) {
-    setBig64(this.$view, this.$offset + 16, value, true, 'VirtioCryptoIpsecLifetime.packets_hard_limit')
+    setBig64(this, this.$offset + 16, value, true, 'packets_hard_limit')
   }
 
   /** In bytes. */
@@ -1556,7 +1556,7 @@ export class VirtioCryptoIpsecLifetime extends Struct {
   }
 
   set bytes_hard_limit(value: number) {
-    set64(this.$view, this.$offset + 24, value, true, 'VirtioCryptoIpsecLifetime.bytes_hard_limit')
+    set64(this, this.$offset + 24, value, true, 'bytes_hard_limit')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1651,7 +1651,7 @@ export class VirtioCryptoResourceObjIpsecSa256bKey extends Struct {
   }
 
   set mode(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioCryptoResourceObjIpsecSa256bKey.mode')
+    set8(this, this.$offset, value, 'mode')
   }
 
   /** One of {@link virtio_crypto_ipsec_dir}. */
@@ -1660,7 +1660,7 @@ export class VirtioCryptoResourceObjIpsecSa256bKey extends Struct {
   }
 
   set direction(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioCryptoResourceObjIpsecSa256bKey.direction')
+    set8(this, this.$offset + 1, value, 'direction')
   }
 
   /** By which the driver finds its own data again. */
@@ -1669,7 +1669,7 @@ export class VirtioCryptoResourceObjIpsecSa256bKey extends Struct {
   }
 
   set obj_id(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioCryptoResourceObjIpsecSa256bKey.obj_id')
+    set32(this, this.$offset + 4, value, true, 'obj_id')
   }
 
   /** Security parameter index. */
@@ -1678,7 +1678,7 @@ export class VirtioCryptoResourceObjIpsecSa256bKey extends Struct {
   }
 
   set spi(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioCryptoResourceObjIpsecSa256bKey.spi')
+    set32(this, this.$offset + 8, value, true, 'spi')
   }
 
   get salt(): number {
@@ -1686,7 +1686,7 @@ export class VirtioCryptoResourceObjIpsecSa256bKey extends Struct {
   }
 
   set salt(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'VirtioCryptoResourceObjIpsecSa256bKey.salt')
+    set32(this, this.$offset + 12, value, true, 'salt')
   }
 
   /** Bit n stands for the value n of {@link virtio_crypto_ipsec_options}. */
@@ -1695,7 +1695,7 @@ export class VirtioCryptoResourceObjIpsecSa256bKey extends Struct {
   }
 
   set options(value: bigint) {
-    setBig64(this.$view, this.$offset + 16, value, true, 'VirtioCryptoResourceObjIpsecSa256bKey.options')
+    setBig64(this, this.$offset + 16, value, true, 'options')
   }
 
   /** Of tunnel modes; an inbound one does without. */
@@ -1709,7 +1709,7 @@ export class VirtioCryptoResourceObjIpsecSa256bKey extends Struct {
   }
 
   set udp_sport(value: number) {
-    set16(this.$view, this.$offset + 68, value, true, 'VirtioCryptoResourceObjIpsecSa256bKey.udp_sport')
+    set16(this, this.$offset + 68, value, true, 'udp_sport')
   }
 
   /** Its destination port. */
@@ -1718,7 +1718,7 @@ export class VirtioCryptoResourceObjIpsecSa256bKey extends Struct {
   }
 
   set udp_dport(value: number) {
-    set16(this.$view, this.$offset + 70, value, true, 'VirtioCryptoResourceObjIpsecSa256bKey.udp_dport')
+    set16(this, this.$offset + 70, value, true, 'udp_dport')
   }
 
   /** Window against replays; 0 switches the check off. */
@@ -1727,7 +1727,7 @@ export class VirtioCryptoResourceObjIpsecSa256bKey extends Struct {
   }
 
   set replay_win_sz(value: number) {
-    set32(this.$view, this.$offset + 72, value, true, 'VirtioCryptoResourceObjIpsecSa256bKey.replay_win_sz')
+    set32(this, this.$offset + 72, value, true, 'replay_win_sz')
   }
 
   /** One of {@link virtio_crypto_cipher}. */
@@ -1736,7 +1736,7 @@ export class VirtioCryptoResourceObjIpsecSa256bKey extends Struct {
   }
 
   set cipher_algo(value: bigint) {
-    setBig64(this.$view, this.$offset + 76, value, true, 'VirtioCryptoResourceObjIpsecSa256bKey.cipher_algo')
+    setBig64(this, this.$offset + 76, value, true, 'cipher_algo')
   }
 
   get cipher_key(): VirtioCryptoResourceObjIpsecSa256bKeyCipherKey {
@@ -1749,7 +1749,7 @@ export class VirtioCryptoResourceObjIpsecSa256bKey extends Struct {
   }
 
   set auth_algo(value: bigint) {
-    setBig64(this.$view, this.$offset + 120, value, true, 'VirtioCryptoResourceObjIpsecSa256bKey.auth_algo')
+    setBig64(this, this.$offset + 120, value, true, 'auth_algo')
   }
 
   get auth_key(): VirtioCryptoResourceObjIpsecSa256bKeyAuthKey {
@@ -1845,7 +1845,7 @@ export class VirtioCryptoCtrlHeader extends Struct {
   }
 
   set opcode(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioCryptoCtrlHeader.opcode')
+    set32(this, this.$offset, value, true, 'opcode')
   }
 
   /** Algorithm of the service. */
@@ -1854,7 +1854,7 @@ export class VirtioCryptoCtrlHeader extends Struct {
   }
 
   set algo(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioCryptoCtrlHeader.algo')
+    set32(this, this.$offset + 4, value, true, 'algo')
   }
 
   get flag(): number {
@@ -1862,7 +1862,7 @@ export class VirtioCryptoCtrlHeader extends Struct {
   }
 
   set flag(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioCryptoCtrlHeader.flag')
+    set32(this, this.$offset + 8, value, true, 'flag')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1925,7 +1925,7 @@ export class VirtioCryptoCreateSessionInput extends Struct {
   }
 
   set session_id(value: bigint) {
-    setBig64(this.$view, this.$offset, value, true, 'VirtioCryptoCreateSessionInput.session_id')
+    setBig64(this, this.$offset, value, true, 'session_id')
   }
 
   /** One of {@link VIRTIO_CRYPTO_STATUS}. */
@@ -1934,7 +1934,7 @@ export class VirtioCryptoCreateSessionInput extends Struct {
   }
 
   set status(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioCryptoCreateSessionInput.status')
+    set32(this, this.$offset + 8, value, true, 'status')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1993,7 +1993,7 @@ export class VirtioCryptoDestroySessionFlf extends Struct {
   }
 
   set session_id(value: bigint) {
-    setBig64(this.$view, this.$offset, value, true, 'VirtioCryptoDestroySessionFlf.session_id')
+    setBig64(this, this.$offset, value, true, 'session_id')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -2050,7 +2050,7 @@ export class VirtioCryptoDestroySessionInput extends Struct {
   }
 
   set status(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioCryptoDestroySessionInput.status')
+    set8(this, this.$offset, value, 'status')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -2115,7 +2115,7 @@ export class VirtioCryptoHashCreateSessionFlf extends Struct {
   }
 
   set algo(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioCryptoHashCreateSessionFlf.algo')
+    set32(this, this.$offset, value, true, 'algo')
   }
 
   /**
@@ -2127,7 +2127,7 @@ export class VirtioCryptoHashCreateSessionFlf extends Struct {
   }
 
   set hash_result_len(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioCryptoHashCreateSessionFlf.hash_result_len')
+    set32(this, this.$offset + 4, value, true, 'hash_result_len')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -2196,7 +2196,7 @@ export class VirtioCryptoMacCreateSessionFlf extends Struct {
   }
 
   set algo(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioCryptoMacCreateSessionFlf.algo')
+    set32(this, this.$offset, value, true, 'algo')
   }
 
   /**
@@ -2208,7 +2208,7 @@ export class VirtioCryptoMacCreateSessionFlf extends Struct {
   }
 
   set hash_result_len(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioCryptoMacCreateSessionFlf.hash_result_len')
+    set32(this, this.$offset + 4, value, true, 'hash_result_len')
   }
 
   /** In bytes. 0 to config.max_auth_key_len. */
@@ -2217,7 +2217,7 @@ export class VirtioCryptoMacCreateSessionFlf extends Struct {
   }
 
   set auth_key_len(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioCryptoMacCreateSessionFlf.auth_key_len')
+    set32(this, this.$offset + 8, value, true, 'auth_key_len')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -2358,7 +2358,7 @@ export class VirtioCryptoCipherSessionFlf extends Struct {
   }
 
   set algo(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioCryptoCipherSessionFlf.algo')
+    set32(this, this.$offset, value, true, 'algo')
   }
 
   /** In bytes. 0 to config.max_cipher_key_len. */
@@ -2367,7 +2367,7 @@ export class VirtioCryptoCipherSessionFlf extends Struct {
   }
 
   set key_len(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioCryptoCipherSessionFlf.key_len')
+    set32(this, this.$offset + 4, value, true, 'key_len')
   }
 
   /** One of {@link virtio_crypto_op}. */
@@ -2376,7 +2376,7 @@ export class VirtioCryptoCipherSessionFlf extends Struct {
   }
 
   set op(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioCryptoCipherSessionFlf.op')
+    set32(this, this.$offset + 8, value, true, 'op')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -2525,7 +2525,7 @@ export class VirtioCryptoAlgChainSessionFlf extends Struct {
   }
 
   set alg_chain_order(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioCryptoAlgChainSessionFlf.alg_chain_order')
+    set32(this, this.$offset, value, true, 'alg_chain_order')
   }
 
   /** One of {@link virtio_crypto_sym_hash_mode}. */
@@ -2534,7 +2534,7 @@ export class VirtioCryptoAlgChainSessionFlf extends Struct {
   }
 
   set hash_mode(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioCryptoAlgChainSessionFlf.hash_mode')
+    set32(this, this.$offset + 4, value, true, 'hash_mode')
   }
 
   get cipher_hdr(): VirtioCryptoCipherSessionFlf {
@@ -2558,7 +2558,7 @@ export class VirtioCryptoAlgChainSessionFlf extends Struct {
   }
 
   set aad_len(value: number) {
-    set32(this.$view, this.$offset + 40, value, true, 'VirtioCryptoAlgChainSessionFlf.aad_len')
+    set32(this, this.$offset + 40, value, true, 'aad_len')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -2739,7 +2739,7 @@ export class VirtioCryptoSymCreateSessionFlf extends Struct {
   }
 
   set op_type(value: number) {
-    set32(this.$view, this.$offset + 48, value, true, 'VirtioCryptoSymCreateSessionFlf.op_type')
+    set32(this, this.$offset + 48, value, true, 'op_type')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -2918,7 +2918,7 @@ export class VirtioCryptoAeadCreateSessionFlf extends Struct {
   }
 
   set algo(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioCryptoAeadCreateSessionFlf.algo')
+    set32(this, this.$offset, value, true, 'algo')
   }
 
   /** In bytes. 0 to config.max_cipher_key_len. */
@@ -2927,7 +2927,7 @@ export class VirtioCryptoAeadCreateSessionFlf extends Struct {
   }
 
   set key_len(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioCryptoAeadCreateSessionFlf.key_len')
+    set32(this, this.$offset + 4, value, true, 'key_len')
   }
 
   /**
@@ -2939,7 +2939,7 @@ export class VirtioCryptoAeadCreateSessionFlf extends Struct {
   }
 
   set tag_len(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioCryptoAeadCreateSessionFlf.tag_len')
+    set32(this, this.$offset + 8, value, true, 'tag_len')
   }
 
   /**
@@ -2951,7 +2951,7 @@ export class VirtioCryptoAeadCreateSessionFlf extends Struct {
   }
 
   set aad_len(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'VirtioCryptoAeadCreateSessionFlf.aad_len')
+    set32(this, this.$offset + 12, value, true, 'aad_len')
   }
 
   /** One of {@link virtio_crypto_op}. */
@@ -2960,7 +2960,7 @@ export class VirtioCryptoAeadCreateSessionFlf extends Struct {
   }
 
   set op(value: number) {
-    set32(this.$view, this.$offset + 16, value, true, 'VirtioCryptoAeadCreateSessionFlf.op')
+    set32(this, this.$offset + 16, value, true, 'op')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -3106,7 +3106,7 @@ export class VirtioCryptoRsaSessionPara extends Struct {
   }
 
   set padding_algo(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioCryptoRsaSessionPara.padding_algo')
+    set32(this, this.$offset, value, true, 'padding_algo')
   }
 
   /**
@@ -3118,7 +3118,7 @@ export class VirtioCryptoRsaSessionPara extends Struct {
   }
 
   set hash_algo(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioCryptoRsaSessionPara.hash_algo')
+    set32(this, this.$offset + 4, value, true, 'hash_algo')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -3180,7 +3180,7 @@ export class VirtioCryptoEcdsaSessionPara extends Struct {
   }
 
   set curve_id(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioCryptoEcdsaSessionPara.curve_id')
+    set32(this, this.$offset, value, true, 'curve_id')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -3247,7 +3247,7 @@ export class VirtioCryptoAkcipherCreateSessionFlf extends Struct {
   }
 
   set algo(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioCryptoAkcipherCreateSessionFlf.algo')
+    set32(this, this.$offset, value, true, 'algo')
   }
 
   /** One of {@link virtio_crypto_akcipher_key_type}. */
@@ -3256,7 +3256,7 @@ export class VirtioCryptoAkcipherCreateSessionFlf extends Struct {
   }
 
   set key_type(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioCryptoAkcipherCreateSessionFlf.key_type')
+    set32(this, this.$offset + 4, value, true, 'key_type')
   }
 
   /** In bytes. */
@@ -3265,7 +3265,7 @@ export class VirtioCryptoAkcipherCreateSessionFlf extends Struct {
   }
 
   set key_len(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioCryptoAkcipherCreateSessionFlf.key_len')
+    set32(this, this.$offset + 8, value, true, 'key_len')
   }
 
   get algo_flf_rsa(): VirtioCryptoRsaSessionPara {
@@ -3432,7 +3432,7 @@ export class VirtioCryptoOpHeader extends Struct {
   }
 
   set opcode(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioCryptoOpHeader.opcode')
+    set32(this, this.$offset, value, true, 'opcode')
   }
 
   /** Algorithm of the service; IPsec ignores it. */
@@ -3441,7 +3441,7 @@ export class VirtioCryptoOpHeader extends Struct {
   }
 
   set algo(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioCryptoOpHeader.algo')
+    set32(this, this.$offset + 4, value, true, 'algo')
   }
 
   /** The session; of an IPsec request the id of the security association. */
@@ -3450,7 +3450,7 @@ export class VirtioCryptoOpHeader extends Struct {
   }
 
   set session_id(value: bigint) {
-    setBig64(this.$view, this.$offset + 8, value, true, 'VirtioCryptoOpHeader.session_id')
+    setBig64(this, this.$offset + 8, value, true, 'session_id')
   }
 
   /**
@@ -3462,7 +3462,7 @@ export class VirtioCryptoOpHeader extends Struct {
   }
 
   set flag(value: number) {
-    set32(this.$view, this.$offset + 16, value, true, 'VirtioCryptoOpHeader.flag')
+    set32(this, this.$offset + 16, value, true, 'flag')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -3525,7 +3525,7 @@ export class VirtioCryptoInhdr extends Struct {
   }
 
   set status(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioCryptoInhdr.status')
+    set8(this, this.$offset, value, 'status')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -3584,7 +3584,7 @@ export class VirtioCryptoHashDataFlf extends Struct {
   }
 
   set src_data_len(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioCryptoHashDataFlf.src_data_len')
+    set32(this, this.$offset, value, true, 'src_data_len')
   }
 
   /** In bytes. */
@@ -3593,7 +3593,7 @@ export class VirtioCryptoHashDataFlf extends Struct {
   }
 
   set hash_result_len(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioCryptoHashDataFlf.hash_result_len')
+    set32(this, this.$offset + 4, value, true, 'hash_result_len')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -3801,7 +3801,7 @@ export class VirtioCryptoHashDataFlfStatelessSessPara extends Struct {
   }
 
   set algo(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioCryptoHashDataFlfStatelessSessPara.algo')
+    set32(this, this.$offset, value, true, 'algo')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -3868,7 +3868,7 @@ export class VirtioCryptoHashDataFlfStateless extends Struct {
   }
 
   set src_data_len(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioCryptoHashDataFlfStateless.src_data_len')
+    set32(this, this.$offset + 4, value, true, 'src_data_len')
   }
 
   /** In bytes. */
@@ -3877,7 +3877,7 @@ export class VirtioCryptoHashDataFlfStateless extends Struct {
   }
 
   set hash_result_len(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioCryptoHashDataFlfStateless.hash_result_len')
+    set32(this, this.$offset + 8, value, true, 'hash_result_len')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -4287,7 +4287,7 @@ export class VirtioCryptoMacDataFlfStatelessSessPara extends Struct {
   }
 
   set algo(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioCryptoMacDataFlfStatelessSessPara.algo')
+    set32(this, this.$offset, value, true, 'algo')
   }
 
   /** In bytes. 0 to config.max_auth_key_len. */
@@ -4296,7 +4296,7 @@ export class VirtioCryptoMacDataFlfStatelessSessPara extends Struct {
   }
 
   set auth_key_len(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioCryptoMacDataFlfStatelessSessPara.auth_key_len')
+    set32(this, this.$offset + 4, value, true, 'auth_key_len')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -4365,7 +4365,7 @@ export class VirtioCryptoMacDataFlfStateless extends Struct {
   }
 
   set src_data_len(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioCryptoMacDataFlfStateless.src_data_len')
+    set32(this, this.$offset + 8, value, true, 'src_data_len')
   }
 
   /** In bytes. */
@@ -4374,7 +4374,7 @@ export class VirtioCryptoMacDataFlfStateless extends Struct {
   }
 
   set hash_result_len(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'VirtioCryptoMacDataFlfStateless.hash_result_len')
+    set32(this, this.$offset + 12, value, true, 'hash_result_len')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -4606,7 +4606,7 @@ export class VirtioCryptoCipherDataFlf extends Struct {
   }
 
   set iv_len(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioCryptoCipherDataFlf.iv_len')
+    set32(this, this.$offset, value, true, 'iv_len')
   }
 
   /** In bytes. */
@@ -4615,7 +4615,7 @@ export class VirtioCryptoCipherDataFlf extends Struct {
   }
 
   set src_data_len(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioCryptoCipherDataFlf.src_data_len')
+    set32(this, this.$offset + 4, value, true, 'src_data_len')
   }
 
   /** In bytes. */
@@ -4624,7 +4624,7 @@ export class VirtioCryptoCipherDataFlf extends Struct {
   }
 
   set dst_data_len(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioCryptoCipherDataFlf.dst_data_len')
+    set32(this, this.$offset + 8, value, true, 'dst_data_len')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -4870,7 +4870,7 @@ export class VirtioCryptoAlgChainDataFlf extends Struct {
   }
 
   set iv_len(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioCryptoAlgChainDataFlf.iv_len')
+    set32(this, this.$offset, value, true, 'iv_len')
   }
 
   /** In bytes. */
@@ -4879,7 +4879,7 @@ export class VirtioCryptoAlgChainDataFlf extends Struct {
   }
 
   set src_data_len(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioCryptoAlgChainDataFlf.src_data_len')
+    set32(this, this.$offset + 4, value, true, 'src_data_len')
   }
 
   /** In bytes. */
@@ -4888,7 +4888,7 @@ export class VirtioCryptoAlgChainDataFlf extends Struct {
   }
 
   set dst_data_len(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioCryptoAlgChainDataFlf.dst_data_len')
+    set32(this, this.$offset + 8, value, true, 'dst_data_len')
   }
 
   /**
@@ -4900,7 +4900,7 @@ export class VirtioCryptoAlgChainDataFlf extends Struct {
   }
 
   set cipher_start_src_offset(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'VirtioCryptoAlgChainDataFlf.cipher_start_src_offset')
+    set32(this, this.$offset + 12, value, true, 'cipher_start_src_offset')
   }
 
   /** In bytes. */
@@ -4909,7 +4909,7 @@ export class VirtioCryptoAlgChainDataFlf extends Struct {
   }
 
   set len_to_cipher(value: number) {
-    set32(this.$view, this.$offset + 16, value, true, 'VirtioCryptoAlgChainDataFlf.len_to_cipher')
+    set32(this, this.$offset + 16, value, true, 'len_to_cipher')
   }
 
   /**
@@ -4921,7 +4921,7 @@ export class VirtioCryptoAlgChainDataFlf extends Struct {
   }
 
   set hash_start_src_offset(value: number) {
-    set32(this.$view, this.$offset + 20, value, true, 'VirtioCryptoAlgChainDataFlf.hash_start_src_offset')
+    set32(this, this.$offset + 20, value, true, 'hash_start_src_offset')
   }
 
   /** In bytes. */
@@ -4930,7 +4930,7 @@ export class VirtioCryptoAlgChainDataFlf extends Struct {
   }
 
   set len_to_hash(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'VirtioCryptoAlgChainDataFlf.len_to_hash')
+    set32(this, this.$offset + 24, value, true, 'len_to_hash')
   }
 
   /** In bytes. */
@@ -4939,7 +4939,7 @@ export class VirtioCryptoAlgChainDataFlf extends Struct {
   }
 
   set aad_len(value: number) {
-    set32(this.$view, this.$offset + 28, value, true, 'VirtioCryptoAlgChainDataFlf.aad_len')
+    set32(this, this.$offset + 28, value, true, 'aad_len')
   }
 
   /** In bytes. */
@@ -4948,7 +4948,7 @@ export class VirtioCryptoAlgChainDataFlf extends Struct {
   }
 
   set hash_result_len(value: number) {
-    set32(this.$view, this.$offset + 32, value, true, 'VirtioCryptoAlgChainDataFlf.hash_result_len')
+    set32(this, this.$offset + 32, value, true, 'hash_result_len')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -5223,7 +5223,7 @@ export class VirtioCryptoSymDataFlf extends Struct {
   }
 
   set op_type(value: number) {
-    set32(this.$view, this.$offset + 40, value, true, 'VirtioCryptoSymDataFlf.op_type')
+    set32(this, this.$offset + 40, value, true, 'op_type')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -5483,7 +5483,7 @@ export class VirtioCryptoCipherDataFlfStatelessSessPara extends Struct {
   }
 
   set algo(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioCryptoCipherDataFlfStatelessSessPara.algo')
+    set32(this, this.$offset, value, true, 'algo')
   }
 
   /** In bytes. 0 to config.max_cipher_key_len. */
@@ -5492,7 +5492,7 @@ export class VirtioCryptoCipherDataFlfStatelessSessPara extends Struct {
   }
 
   set key_len(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioCryptoCipherDataFlfStatelessSessPara.key_len')
+    set32(this, this.$offset + 4, value, true, 'key_len')
   }
 
   /** One of {@link virtio_crypto_op}. */
@@ -5501,7 +5501,7 @@ export class VirtioCryptoCipherDataFlfStatelessSessPara extends Struct {
   }
 
   set op(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioCryptoCipherDataFlfStatelessSessPara.op')
+    set32(this, this.$offset + 8, value, true, 'op')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -5574,7 +5574,7 @@ export class VirtioCryptoCipherDataFlfStateless extends Struct {
   }
 
   set iv_len(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'VirtioCryptoCipherDataFlfStateless.iv_len')
+    set32(this, this.$offset + 12, value, true, 'iv_len')
   }
 
   /** In bytes. */
@@ -5583,7 +5583,7 @@ export class VirtioCryptoCipherDataFlfStateless extends Struct {
   }
 
   set src_data_len(value: number) {
-    set32(this.$view, this.$offset + 16, value, true, 'VirtioCryptoCipherDataFlfStateless.src_data_len')
+    set32(this, this.$offset + 16, value, true, 'src_data_len')
   }
 
   /** In bytes. */
@@ -5592,7 +5592,7 @@ export class VirtioCryptoCipherDataFlfStateless extends Struct {
   }
 
   set dst_data_len(value: number) {
-    set32(this.$view, this.$offset + 20, value, true, 'VirtioCryptoCipherDataFlfStateless.dst_data_len')
+    set32(this, this.$offset + 20, value, true, 'dst_data_len')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -5838,7 +5838,7 @@ export class VirtioCryptoAlgChainDataFlfStatelessSessParaCipher extends Struct {
   }
 
   set algo(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioCryptoAlgChainDataFlfStatelessSessParaCipher.algo')
+    set32(this, this.$offset, value, true, 'algo')
   }
 
   /** In bytes. 0 to config.max_cipher_key_len. */
@@ -5847,7 +5847,7 @@ export class VirtioCryptoAlgChainDataFlfStatelessSessParaCipher extends Struct {
   }
 
   set key_len(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioCryptoAlgChainDataFlfStatelessSessParaCipher.key_len')
+    set32(this, this.$offset + 4, value, true, 'key_len')
   }
 
   /** One of {@link virtio_crypto_op}. */
@@ -5856,7 +5856,7 @@ export class VirtioCryptoAlgChainDataFlfStatelessSessParaCipher extends Struct {
   }
 
   set op(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioCryptoAlgChainDataFlfStatelessSessParaCipher.op')
+    set32(this, this.$offset + 8, value, true, 'op')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -5924,7 +5924,7 @@ export class VirtioCryptoAlgChainDataFlfStatelessSessParaHash extends Struct {
   }
 
   set algo(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioCryptoAlgChainDataFlfStatelessSessParaHash.algo')
+    set32(this, this.$offset, value, true, 'algo')
   }
 
   /** In bytes. 0 to config.max_auth_key_len. */
@@ -5933,7 +5933,7 @@ export class VirtioCryptoAlgChainDataFlfStatelessSessParaHash extends Struct {
   }
 
   set auth_key_len(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioCryptoAlgChainDataFlfStatelessSessParaHash.auth_key_len')
+    set32(this, this.$offset + 4, value, true, 'auth_key_len')
   }
 
   /** One of {@link virtio_crypto_sym_hash_mode}. */
@@ -5942,7 +5942,7 @@ export class VirtioCryptoAlgChainDataFlfStatelessSessParaHash extends Struct {
   }
 
   set hash_mode(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioCryptoAlgChainDataFlfStatelessSessParaHash.hash_mode')
+    set32(this, this.$offset + 8, value, true, 'hash_mode')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -6012,7 +6012,7 @@ export class VirtioCryptoAlgChainDataFlfStatelessSessPara extends Struct {
   }
 
   set alg_chain_order(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioCryptoAlgChainDataFlfStatelessSessPara.alg_chain_order')
+    set32(this, this.$offset, value, true, 'alg_chain_order')
   }
 
   /** In bytes. */
@@ -6021,7 +6021,7 @@ export class VirtioCryptoAlgChainDataFlfStatelessSessPara extends Struct {
   }
 
   set aad_len(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioCryptoAlgChainDataFlfStatelessSessPara.aad_len')
+    set32(this, this.$offset + 4, value, true, 'aad_len')
   }
 
   get cipher(): VirtioCryptoAlgChainDataFlfStatelessSessParaCipher {
@@ -6125,7 +6125,7 @@ export class VirtioCryptoAlgChainDataFlfStateless extends Struct {
   }
 
   set iv_len(value: number) {
-    set32(this.$view, this.$offset + 32, value, true, 'VirtioCryptoAlgChainDataFlfStateless.iv_len')
+    set32(this, this.$offset + 32, value, true, 'iv_len')
   }
 
   /** In bytes. */
@@ -6134,7 +6134,7 @@ export class VirtioCryptoAlgChainDataFlfStateless extends Struct {
   }
 
   set src_data_len(value: number) {
-    set32(this.$view, this.$offset + 36, value, true, 'VirtioCryptoAlgChainDataFlfStateless.src_data_len')
+    set32(this, this.$offset + 36, value, true, 'src_data_len')
   }
 
   /** In bytes. */
@@ -6143,7 +6143,7 @@ export class VirtioCryptoAlgChainDataFlfStateless extends Struct {
   }
 
   set dst_data_len(value: number) {
-    set32(this.$view, this.$offset + 40, value, true, 'VirtioCryptoAlgChainDataFlfStateless.dst_data_len')
+    set32(this, this.$offset + 40, value, true, 'dst_data_len')
   }
 
   /**
@@ -6155,7 +6155,7 @@ export class VirtioCryptoAlgChainDataFlfStateless extends Struct {
   }
 
   set cipher_start_src_offset(value: number) {
-    set32(this.$view, this.$offset + 44, value, true, 'VirtioCryptoAlgChainDataFlfStateless.cipher_start_src_offset')
+    set32(this, this.$offset + 44, value, true, 'cipher_start_src_offset')
   }
 
   /** In bytes. */
@@ -6164,7 +6164,7 @@ export class VirtioCryptoAlgChainDataFlfStateless extends Struct {
   }
 
   set len_to_cipher(value: number) {
-    set32(this.$view, this.$offset + 48, value, true, 'VirtioCryptoAlgChainDataFlfStateless.len_to_cipher')
+    set32(this, this.$offset + 48, value, true, 'len_to_cipher')
   }
 
   /**
@@ -6176,7 +6176,7 @@ export class VirtioCryptoAlgChainDataFlfStateless extends Struct {
   }
 
   set hash_start_src_offset(value: number) {
-    set32(this.$view, this.$offset + 52, value, true, 'VirtioCryptoAlgChainDataFlfStateless.hash_start_src_offset')
+    set32(this, this.$offset + 52, value, true, 'hash_start_src_offset')
   }
 
   /** In bytes. */
@@ -6185,7 +6185,7 @@ export class VirtioCryptoAlgChainDataFlfStateless extends Struct {
   }
 
   set len_to_hash(value: number) {
-    set32(this.$view, this.$offset + 56, value, true, 'VirtioCryptoAlgChainDataFlfStateless.len_to_hash')
+    set32(this, this.$offset + 56, value, true, 'len_to_hash')
   }
 
   /**
@@ -6197,7 +6197,7 @@ export class VirtioCryptoAlgChainDataFlfStateless extends Struct {
   }
 
   set aad_len(value: number) {
-    set32(this.$view, this.$offset + 60, value, true, 'VirtioCryptoAlgChainDataFlfStateless.aad_len')
+    set32(this, this.$offset + 60, value, true, 'aad_len')
   }
 
   /** In bytes. */
@@ -6206,7 +6206,7 @@ export class VirtioCryptoAlgChainDataFlfStateless extends Struct {
   }
 
   set hash_result_len(value: number) {
-    set32(this.$view, this.$offset + 64, value, true, 'VirtioCryptoAlgChainDataFlfStateless.hash_result_len')
+    set32(this, this.$offset + 64, value, true, 'hash_result_len')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -6513,7 +6513,7 @@ export class VirtioCryptoSymDataFlfStateless extends Struct {
   }
 
   set op_type(value: number) {
-    set32(this.$view, this.$offset + 72, value, true, 'VirtioCryptoSymDataFlfStateless.op_type')
+    set32(this, this.$offset + 72, value, true, 'op_type')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -6783,7 +6783,7 @@ export class VirtioCryptoAeadDataFlf extends Struct {
   }
 
   set iv_len(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioCryptoAeadDataFlf.iv_len')
+    set32(this, this.$offset, value, true, 'iv_len')
   }
 
   /** In bytes. */
@@ -6792,7 +6792,7 @@ export class VirtioCryptoAeadDataFlf extends Struct {
   }
 
   set aad_len(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioCryptoAeadDataFlf.aad_len')
+    set32(this, this.$offset + 4, value, true, 'aad_len')
   }
 
   /** In bytes. */
@@ -6801,7 +6801,7 @@ export class VirtioCryptoAeadDataFlf extends Struct {
   }
 
   set src_data_len(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioCryptoAeadDataFlf.src_data_len')
+    set32(this, this.$offset + 8, value, true, 'src_data_len')
   }
 
   /**
@@ -6813,7 +6813,7 @@ export class VirtioCryptoAeadDataFlf extends Struct {
   }
 
   set dst_data_len(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'VirtioCryptoAeadDataFlf.dst_data_len')
+    set32(this, this.$offset + 12, value, true, 'dst_data_len')
   }
 
   /** In bytes. */
@@ -6822,7 +6822,7 @@ export class VirtioCryptoAeadDataFlf extends Struct {
   }
 
   set tag_len(value: number) {
-    set32(this.$view, this.$offset + 16, value, true, 'VirtioCryptoAeadDataFlf.tag_len')
+    set32(this, this.$offset + 16, value, true, 'tag_len')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -7072,7 +7072,7 @@ export class VirtioCryptoAeadDataFlfStatelessSessPara extends Struct {
   }
 
   set algo(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioCryptoAeadDataFlfStatelessSessPara.algo')
+    set32(this, this.$offset, value, true, 'algo')
   }
 
   /** In bytes. 0 to config.max_cipher_key_len. */
@@ -7081,7 +7081,7 @@ export class VirtioCryptoAeadDataFlfStatelessSessPara extends Struct {
   }
 
   set key_len(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioCryptoAeadDataFlfStatelessSessPara.key_len')
+    set32(this, this.$offset + 4, value, true, 'key_len')
   }
 
   /** One of {@link virtio_crypto_op}. */
@@ -7090,7 +7090,7 @@ export class VirtioCryptoAeadDataFlfStatelessSessPara extends Struct {
   }
 
   set op(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioCryptoAeadDataFlfStatelessSessPara.op')
+    set32(this, this.$offset + 8, value, true, 'op')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -7170,7 +7170,7 @@ export class VirtioCryptoAeadDataFlfStateless extends Struct {
   }
 
   set iv_len(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'VirtioCryptoAeadDataFlfStateless.iv_len')
+    set32(this, this.$offset + 12, value, true, 'iv_len')
   }
 
   /** In bytes. */
@@ -7179,7 +7179,7 @@ export class VirtioCryptoAeadDataFlfStateless extends Struct {
   }
 
   set tag_len(value: number) {
-    set32(this.$view, this.$offset + 16, value, true, 'VirtioCryptoAeadDataFlfStateless.tag_len')
+    set32(this, this.$offset + 16, value, true, 'tag_len')
   }
 
   /** In bytes. */
@@ -7188,7 +7188,7 @@ export class VirtioCryptoAeadDataFlfStateless extends Struct {
   }
 
   set aad_len(value: number) {
-    set32(this.$view, this.$offset + 20, value, true, 'VirtioCryptoAeadDataFlfStateless.aad_len')
+    set32(this, this.$offset + 20, value, true, 'aad_len')
   }
 
   /** In bytes. */
@@ -7197,7 +7197,7 @@ export class VirtioCryptoAeadDataFlfStateless extends Struct {
   }
 
   set src_data_len(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'VirtioCryptoAeadDataFlfStateless.src_data_len')
+    set32(this, this.$offset + 24, value, true, 'src_data_len')
   }
 
   /**
@@ -7209,7 +7209,7 @@ export class VirtioCryptoAeadDataFlfStateless extends Struct {
   }
 
   set dst_data_len(value: number) {
-    set32(this.$view, this.$offset + 28, value, true, 'VirtioCryptoAeadDataFlfStateless.dst_data_len')
+    set32(this, this.$offset + 28, value, true, 'dst_data_len')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -7480,7 +7480,7 @@ export class VirtioCryptoAkcipherDataFlf extends Struct {
   }
 
   set src_data_len(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioCryptoAkcipherDataFlf.src_data_len')
+    set32(this, this.$offset, value, true, 'src_data_len')
   }
 
   /**
@@ -7492,7 +7492,7 @@ export class VirtioCryptoAkcipherDataFlf extends Struct {
   }
 
   set dst_data_len(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioCryptoAkcipherDataFlf.dst_data_len')
+    set32(this, this.$offset + 4, value, true, 'dst_data_len')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -7713,7 +7713,7 @@ export class VirtioCryptoAkcipherDataFlfStatelessSessPara extends Struct {
   }
 
   set algo(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioCryptoAkcipherDataFlfStatelessSessPara.algo')
+    set32(this, this.$offset, value, true, 'algo')
   }
 
   /** One of {@link virtio_crypto_akcipher_key_type}. */
@@ -7722,7 +7722,7 @@ export class VirtioCryptoAkcipherDataFlfStatelessSessPara extends Struct {
   }
 
   set key_type(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioCryptoAkcipherDataFlfStatelessSessPara.key_type')
+    set32(this, this.$offset + 4, value, true, 'key_type')
   }
 
   /** In bytes. */
@@ -7731,7 +7731,7 @@ export class VirtioCryptoAkcipherDataFlfStatelessSessPara extends Struct {
   }
 
   set key_len(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioCryptoAkcipherDataFlfStatelessSessPara.key_len')
+    set32(this, this.$offset + 8, value, true, 'key_len')
   }
 
   get u_rsa(): VirtioCryptoRsaSessionPara {
@@ -7833,7 +7833,7 @@ export class VirtioCryptoAkcipherDataFlfStateless extends Struct {
   }
 
   set src_data_len(value: number) {
-    set32(this.$view, this.$offset + 20, value, true, 'VirtioCryptoAkcipherDataFlfStateless.src_data_len')
+    set32(this, this.$offset + 20, value, true, 'src_data_len')
   }
 
   /**
@@ -7845,7 +7845,7 @@ export class VirtioCryptoAkcipherDataFlfStateless extends Struct {
   }
 
   set dst_data_len(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'VirtioCryptoAkcipherDataFlfStateless.dst_data_len')
+    set32(this, this.$offset + 24, value, true, 'dst_data_len')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -8078,7 +8078,7 @@ export class VirtioCryptoIpsecDataFlf extends Struct {
   }
 
   set src_data_len(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioCryptoIpsecDataFlf.src_data_len')
+    set32(this, this.$offset, value, true, 'src_data_len')
   }
 
   /**
@@ -8090,7 +8090,7 @@ export class VirtioCryptoIpsecDataFlf extends Struct {
   }
 
   set dst_data_len(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioCryptoIpsecDataFlf.dst_data_len')
+    set32(this, this.$offset + 4, value, true, 'dst_data_len')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -8346,7 +8346,7 @@ export class VirtioCryptoConfig extends Struct {
   }
 
   set status(value: number) {
-    set32(this.$view, room(this, this.$offset, 4, 'VirtioCryptoConfig.status'), value, true, 'VirtioCryptoConfig.status')
+    set32(this, room(this, this.$offset, 4, 'VirtioCryptoConfig.status'), value, true, 'status')
   }
 
   /**
@@ -8358,7 +8358,7 @@ export class VirtioCryptoConfig extends Struct {
   }
 
   set max_dataqueues(value: number) {
-    set32(this.$view, room(this, this.$offset + 4, 4, 'VirtioCryptoConfig.max_dataqueues'), value, true, 'VirtioCryptoConfig.max_dataqueues')
+    set32(this, room(this, this.$offset + 4, 4, 'VirtioCryptoConfig.max_dataqueues'), value, true, 'max_dataqueues')
   }
 
   /** Bit n stands for the value n of {@link virtio_crypto_service}. */
@@ -8367,7 +8367,7 @@ export class VirtioCryptoConfig extends Struct {
   }
 
   set crypto_services(value: number) {
-    set32(this.$view, room(this, this.$offset + 8, 4, 'VirtioCryptoConfig.crypto_services'), value, true, 'VirtioCryptoConfig.crypto_services')
+    set32(this, room(this, this.$offset + 8, 4, 'VirtioCryptoConfig.crypto_services'), value, true, 'crypto_services')
   }
 
   /** Ciphers 0 to 31. */
@@ -8376,7 +8376,7 @@ export class VirtioCryptoConfig extends Struct {
   }
 
   set cipher_algo_l(value: number) {
-    set32(this.$view, room(this, this.$offset + 12, 4, 'VirtioCryptoConfig.cipher_algo_l'), value, true, 'VirtioCryptoConfig.cipher_algo_l')
+    set32(this, room(this, this.$offset + 12, 4, 'VirtioCryptoConfig.cipher_algo_l'), value, true, 'cipher_algo_l')
   }
 
   /**
@@ -8388,7 +8388,7 @@ export class VirtioCryptoConfig extends Struct {
   }
 
   set cipher_algo_h(value: number) {
-    set32(this.$view, room(this, this.$offset + 16, 4, 'VirtioCryptoConfig.cipher_algo_h'), value, true, 'VirtioCryptoConfig.cipher_algo_h')
+    set32(this, room(this, this.$offset + 16, 4, 'VirtioCryptoConfig.cipher_algo_h'), value, true, 'cipher_algo_h')
   }
 
   /** Bit n stands for the value n of {@link virtio_crypto_hash}. */
@@ -8397,7 +8397,7 @@ export class VirtioCryptoConfig extends Struct {
   }
 
   set hash_algo(value: number) {
-    set32(this.$view, room(this, this.$offset + 20, 4, 'VirtioCryptoConfig.hash_algo'), value, true, 'VirtioCryptoConfig.hash_algo')
+    set32(this, room(this, this.$offset + 20, 4, 'VirtioCryptoConfig.hash_algo'), value, true, 'hash_algo')
   }
 
   /** MACs 0 to 31. */
@@ -8406,7 +8406,7 @@ export class VirtioCryptoConfig extends Struct {
   }
 
   set mac_algo_l(value: number) {
-    set32(this.$view, room(this, this.$offset + 24, 4, 'VirtioCryptoConfig.mac_algo_l'), value, true, 'VirtioCryptoConfig.mac_algo_l')
+    set32(this, room(this, this.$offset + 24, 4, 'VirtioCryptoConfig.mac_algo_l'), value, true, 'mac_algo_l')
   }
 
   /**
@@ -8418,7 +8418,7 @@ export class VirtioCryptoConfig extends Struct {
   }
 
   set mac_algo_h(value: number) {
-    set32(this.$view, room(this, this.$offset + 28, 4, 'VirtioCryptoConfig.mac_algo_h'), value, true, 'VirtioCryptoConfig.mac_algo_h')
+    set32(this, room(this, this.$offset + 28, 4, 'VirtioCryptoConfig.mac_algo_h'), value, true, 'mac_algo_h')
   }
 
   /** Bit n stands for the value n of {@link virtio_crypto_aead}. */
@@ -8427,7 +8427,7 @@ export class VirtioCryptoConfig extends Struct {
   }
 
   set aead_algo(value: number) {
-    set32(this.$view, room(this, this.$offset + 32, 4, 'VirtioCryptoConfig.aead_algo'), value, true, 'VirtioCryptoConfig.aead_algo')
+    set32(this, room(this, this.$offset + 32, 4, 'VirtioCryptoConfig.aead_algo'), value, true, 'aead_algo')
   }
 
   /**
@@ -8439,7 +8439,7 @@ export class VirtioCryptoConfig extends Struct {
   }
 
   set max_cipher_key_len(value: number) {
-    set32(this.$view, room(this, this.$offset + 36, 4, 'VirtioCryptoConfig.max_cipher_key_len'), value, true, 'VirtioCryptoConfig.max_cipher_key_len')
+    set32(this, room(this, this.$offset + 36, 4, 'VirtioCryptoConfig.max_cipher_key_len'), value, true, 'max_cipher_key_len')
   }
 
   /**
@@ -8451,7 +8451,7 @@ export class VirtioCryptoConfig extends Struct {
   }
 
   set max_auth_key_len(value: number) {
-    set32(this.$view, room(this, this.$offset + 40, 4, 'VirtioCryptoConfig.max_auth_key_len'), value, true, 'VirtioCryptoConfig.max_auth_key_len')
+    set32(this, room(this, this.$offset + 40, 4, 'VirtioCryptoConfig.max_auth_key_len'), value, true, 'max_auth_key_len')
   }
 
   /** Bit n stands for the value n of {@link virtio_crypto_akcipher}. */
@@ -8460,7 +8460,7 @@ export class VirtioCryptoConfig extends Struct {
   }
 
   set akcipher_algo(value: number) {
-    set32(this.$view, room(this, this.$offset + 44, 4, 'VirtioCryptoConfig.akcipher_algo'), value, true, 'VirtioCryptoConfig.akcipher_algo')
+    set32(this, room(this, this.$offset + 44, 4, 'VirtioCryptoConfig.akcipher_algo'), value, true, 'akcipher_algo')
   }
 
   /**
@@ -8473,7 +8473,7 @@ export class VirtioCryptoConfig extends Struct {
   }
 
   set max_size(value: number) {
-    set64(this.$view, room(this, this.$offset + 48, 8, 'VirtioCryptoConfig.max_size'), value, true, 'VirtioCryptoConfig.max_size')
+    set64(this, room(this, this.$offset + 48, 8, 'VirtioCryptoConfig.max_size'), value, true, 'max_size')
   }
 
   /** Reads a plain value. A device may have less than the whole configuration space: what is missing reads as zero. */
@@ -8523,5663 +8523,6 @@ export class VirtioCryptoConfig extends Struct {
     if (value.max_auth_key_len !== undefined) this.max_auth_key_len = value.max_auth_key_len
     if (value.akcipher_algo !== undefined) this.akcipher_algo = value.akcipher_algo
     if (value.max_size !== undefined) this.max_size = value.max_size
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_ctrl_req` as a plain value. */
-export interface VirtioCryptoOpCtrlReqReadableValue {
-  header: VirtioCryptoCtrlHeaderValue
-  op_flf: Uint8Array
-}
-
-/**
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue
- */
-export class VirtioCryptoOpCtrlReqReadable extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { header: 0, op_flf: 16 } as const
-  #header: VirtioCryptoCtrlHeader | undefined
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return this.$length
-  }
-
-  get header(): VirtioCryptoCtrlHeader {
-    return (this.#header ??= new VirtioCryptoCtrlHeader()).$inside(this, this.$offset, 16)
-  }
-
-  get op_flf(): Uint8Array {
-    return bytesAt(this, this.$offset + 16, Math.max(0, this.$length - 16))
-  }
-
-  set op_flf(value: Uint8Array) {
-    putBytes(this, this.$offset + 16, Math.max(0, this.$length - 16), value, 'VirtioCryptoOpCtrlReqReadable.op_flf')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoOpCtrlReqReadableValue {
-    return new VirtioCryptoOpCtrlReqReadable().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpCtrlReqReadableValue>): Uint8Array {
-    const struct = new VirtioCryptoOpCtrlReqReadable()
-    const bytes = new Uint8Array(VirtioCryptoOpCtrlReqReadable.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpCtrlReqReadableValue>): number {
-    return 16 + (value.op_flf?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpCtrlReqReadableValue {
-    return {
-      header: this.header.$get(),
-      op_flf: this.op_flf.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpCtrlReqReadableValue>): this {
-    if (value.header !== undefined) attached(this, this.header, 'VirtioCryptoOpCtrlReqReadable.header').$set(value.header)
-    if (value.op_flf !== undefined) this.op_flf = value.op_flf
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_ctrl_req` as a plain value. */
-export interface VirtioCryptoOpCtrlReqWritableValue {
-  op_outcome: Uint8Array
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue
- */
-export class VirtioCryptoOpCtrlReqWritable extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { op_outcome: 0 } as const
-
-  get $minimum(): number {
-    return 0
-  }
-
-  get $size(): number {
-    return this.$length
-  }
-
-  get op_outcome(): Uint8Array {
-    return bytesAt(this, this.$offset, Math.max(0, this.$length))
-  }
-
-  set op_outcome(value: Uint8Array) {
-    putBytes(this, this.$offset, Math.max(0, this.$length), value, 'VirtioCryptoOpCtrlReqWritable.op_outcome')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoOpCtrlReqWritableValue {
-    return new VirtioCryptoOpCtrlReqWritable().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpCtrlReqWritableValue>): Uint8Array {
-    const struct = new VirtioCryptoOpCtrlReqWritable()
-    const bytes = new Uint8Array(VirtioCryptoOpCtrlReqWritable.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpCtrlReqWritableValue>): number {
-    return (value.op_outcome?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpCtrlReqWritableValue {
-    return {
-      op_outcome: this.op_outcome.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpCtrlReqWritableValue>): this {
-    if (value.op_outcome !== undefined) this.op_outcome = value.op_outcome
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req` as a plain value. */
-export interface VirtioCryptoOpDataReqReadableValue {
-  header: VirtioCryptoOpHeaderValue
-  op_flf: Uint8Array
-}
-
-/**
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue
- */
-export class VirtioCryptoOpDataReqReadable extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { header: 0, op_flf: 24 } as const
-  #header: VirtioCryptoOpHeader | undefined
-
-  get $minimum(): number {
-    return 24
-  }
-
-  get $size(): number {
-    return this.$length
-  }
-
-  get header(): VirtioCryptoOpHeader {
-    return (this.#header ??= new VirtioCryptoOpHeader()).$inside(this, this.$offset, 24)
-  }
-
-  get op_flf(): Uint8Array {
-    return bytesAt(this, this.$offset + 24, Math.max(0, this.$length - 24))
-  }
-
-  set op_flf(value: Uint8Array) {
-    putBytes(this, this.$offset + 24, Math.max(0, this.$length - 24), value, 'VirtioCryptoOpDataReqReadable.op_flf')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoOpDataReqReadableValue {
-    return new VirtioCryptoOpDataReqReadable().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqReadableValue>): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqReadable()
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqReadable.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqReadableValue>): number {
-    return 24 + (value.op_flf?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqReadableValue {
-    return {
-      header: this.header.$get(),
-      op_flf: this.op_flf.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqReadableValue>): this {
-    if (value.header !== undefined) attached(this, this.header, 'VirtioCryptoOpDataReqReadable.header').$set(value.header)
-    if (value.op_flf !== undefined) this.op_flf = value.op_flf
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req` as a plain value. */
-export interface VirtioCryptoOpDataReqWritableValue {
-  op_vlf: Uint8Array
-  inhdr: VirtioCryptoInhdrValue
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue
- */
-export class VirtioCryptoOpDataReqWritable extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { op_vlf: 0 } as const
-  #inhdr: VirtioCryptoInhdr | undefined
-
-  get $minimum(): number {
-    return 1
-  }
-
-  get $size(): number {
-    return this.$length
-  }
-
-  get op_vlf(): Uint8Array {
-    return bytesAt(this, this.$offset, Math.max(0, this.$length - 1))
-  }
-
-  set op_vlf(value: Uint8Array) {
-    putBytes(this, this.$offset, Math.max(0, this.$length - 1), value, 'VirtioCryptoOpDataReqWritable.op_vlf')
-  }
-
-  get inhdr(): VirtioCryptoInhdr {
-    return (this.#inhdr ??= new VirtioCryptoInhdr()).$inside(this, this.$offset + this.$length - 1, 1)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoOpDataReqWritableValue {
-    return new VirtioCryptoOpDataReqWritable().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqWritableValue>): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqWritable()
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqWritable.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqWritableValue>): number {
-    return 1 + (value.op_vlf?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqWritableValue {
-    return {
-      op_vlf: this.op_vlf.slice(),
-      inhdr: this.inhdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqWritableValue>): this {
-    if (value.op_vlf !== undefined) this.op_vlf = value.op_vlf
-    if (value.inhdr !== undefined) attached(this, this.inhdr, 'VirtioCryptoOpDataReqWritable.inhdr').$set(value.inhdr)
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_ctrl_req` as a plain value. */
-export interface VirtioCryptoOpCtrlReqHeaderValue {
-  header: VirtioCryptoCtrlHeaderValue
-}
-
-/**
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue
- */
-export class VirtioCryptoOpCtrlReqHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 16
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { header: 0 } as const
-  #header: VirtioCryptoCtrlHeader | undefined
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16
-  }
-
-  get header(): VirtioCryptoCtrlHeader {
-    return (this.#header ??= new VirtioCryptoCtrlHeader()).$inside(this, this.$offset, 16)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoOpCtrlReqHeaderValue {
-    return new VirtioCryptoOpCtrlReqHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpCtrlReqHeaderValue>): Uint8Array {
-    const struct = new VirtioCryptoOpCtrlReqHeader()
-    const bytes = new Uint8Array(16)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpCtrlReqHeaderValue {
-    return {
-      header: this.header.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpCtrlReqHeaderValue>): this {
-    if (value.header !== undefined) attached(this, this.header, 'VirtioCryptoOpCtrlReqHeader.header').$set(value.header)
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_ctrl_req` as a plain value. */
-export interface VirtioCryptoOpCtrlReqReplyValue {
-  op_outcome: VirtioCryptoCreateSessionInputValue
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue
- */
-export class VirtioCryptoOpCtrlReqReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 16
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { op_outcome: 0 } as const
-  #op_outcome: VirtioCryptoCreateSessionInput | undefined
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16
-  }
-
-  get op_outcome(): VirtioCryptoCreateSessionInput {
-    return (this.#op_outcome ??= new VirtioCryptoCreateSessionInput()).$inside(this, this.$offset, 16)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoOpCtrlReqReplyValue {
-    return new VirtioCryptoOpCtrlReqReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpCtrlReqReplyValue>): Uint8Array {
-    const struct = new VirtioCryptoOpCtrlReqReply()
-    const bytes = new Uint8Array(16)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpCtrlReqReplyValue {
-    return {
-      op_outcome: this.op_outcome.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpCtrlReqReplyValue>): this {
-    if (value.op_outcome !== undefined) attached(this, this.op_outcome, 'VirtioCryptoOpCtrlReqReply.op_outcome').$set(value.op_outcome)
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_ctrl_req.create_cipher_session` as a plain value. */
-export interface VirtioCryptoOpCtrlReqCreateCipherSessionHeaderValue {
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue */
-  header: VirtioCryptoCtrlHeaderValue
-  op_flf: VirtioCryptoSymCreateSessionFlfValue
-  op_vlf: { arm: 'cipher'; cipher: VirtioCryptoCipherSessionVlfValue } | { arm: 'alg_chain'; alg_chain: VirtioCryptoAlgChainSessionVlfValue } | { arm: undefined; bytes: Uint8Array }
-}
-
-/** What the layout of `virtio_crypto_op_ctrl_req.create_cipher_session` depends on. */
-export type VirtioCryptoOpCtrlReqCreateCipherSessionHeaderContext = { readonly features: FeatureSet }
-
-/** Where the members of `virtio_crypto_op_ctrl_req.create_cipher_session` stand after a negotiation; -1: absent. */
-export interface VirtioCryptoOpCtrlReqCreateCipherSessionHeaderLayout {
-  readonly $context: VirtioCryptoOpCtrlReqCreateCipherSessionHeaderContext
-  /** Bytes that are always there. */
-  readonly $minimum: number
-  readonly op_vlf: number
-}
-
-/**
- * Begins a session of a cipher, or of a cipher chained with a hash or MAC.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
- * operation: Symmetric algorithms session
- */
-export class VirtioCryptoOpCtrlReqCreateCipherSessionHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { header: 0, op_flf: 16 } as const
-  /** Where the members stand. */
-  readonly $layout: VirtioCryptoOpCtrlReqCreateCipherSessionHeaderLayout
-  #header: VirtioCryptoCtrlHeader | undefined
-  #op_flf: VirtioCryptoSymCreateSessionFlf | undefined
-  #op_vlf_cipher: VirtioCryptoCipherSessionVlf | undefined
-  #op_vlf_alg_chain: VirtioCryptoAlgChainSessionVlf | undefined
-
-  constructor($layout: VirtioCryptoOpCtrlReqCreateCipherSessionHeaderLayout) {
-    super()
-    this.$layout = $layout
-  }
-
-  get $minimum(): number {
-    return this.$layout.$minimum
-  }
-
-  get $size(): number {
-    return this.$layout.op_vlf + (this.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_CIPHER ? this.op_vlf_cipher.$size : this.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_ALGORITHM_CHAINING ? this.op_vlf_alg_chain.$size : Math.max(0, this.$length - this.$layout.op_vlf))
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue */
-  get header(): VirtioCryptoCtrlHeader {
-    return (this.#header ??= new VirtioCryptoCtrlHeader()).$inside(this, this.$offset, 16)
-  }
-
-  get op_flf(): VirtioCryptoSymCreateSessionFlf {
-    return (this.#op_flf ??= new VirtioCryptoSymCreateSessionFlf()).$inside(this, this.$offset + 16, (!this.$layout.$context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_CTRLQ_OP_SPEC_HDR_LEGACY : 56))
-  }
-
-  get op_vlf_cipher(): VirtioCryptoCipherSessionVlf {
-    const nested = (this.#op_vlf_cipher ??= new VirtioCryptoCipherSessionVlf({ flf: this.op_flf.op_flf_cipher }))
-    nested.$given = { flf: this.op_flf.op_flf_cipher }
-    return nested.$inside(this, this.$offset + this.$layout.op_vlf, this.$offset + this.$length - (this.$offset + this.$layout.op_vlf))
-  }
-
-  get op_vlf_alg_chain(): VirtioCryptoAlgChainSessionVlf {
-    const nested = (this.#op_vlf_alg_chain ??= new VirtioCryptoAlgChainSessionVlf({ flf: this.op_flf.op_flf_alg_chain }))
-    nested.$given = { flf: this.op_flf.op_flf_alg_chain }
-    return nested.$inside(this, this.$offset + this.$layout.op_vlf, this.$offset + this.$length - (this.$offset + this.$layout.op_vlf))
-  }
-
-  /** Computes the layout, once per negotiation. */
-  static layout(context: VirtioCryptoOpCtrlReqCreateCipherSessionHeaderContext): VirtioCryptoOpCtrlReqCreateCipherSessionHeaderLayout {
-    let size = 16
-    size += (!context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_CTRLQ_OP_SPEC_HDR_LEGACY : 56)
-    const op_vlf = size
-    return { $context: context, $minimum: size, op_vlf }
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: VirtioCryptoOpCtrlReqCreateCipherSessionHeaderContext): VirtioCryptoOpCtrlReqCreateCipherSessionHeaderValue {
-    return new VirtioCryptoOpCtrlReqCreateCipherSessionHeader(VirtioCryptoOpCtrlReqCreateCipherSessionHeader.layout(context)).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpCtrlReqCreateCipherSessionHeaderValue>, context: VirtioCryptoOpCtrlReqCreateCipherSessionHeaderContext): Uint8Array {
-    const struct = new VirtioCryptoOpCtrlReqCreateCipherSessionHeader(VirtioCryptoOpCtrlReqCreateCipherSessionHeader.layout(context))
-    const bytes = new Uint8Array(VirtioCryptoOpCtrlReqCreateCipherSessionHeader.sizeOf(value, struct.$layout))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpCtrlReqCreateCipherSessionHeaderValue>, layout: VirtioCryptoOpCtrlReqCreateCipherSessionHeaderLayout): number {
-    return layout.$minimum + (value.op_vlf?.arm === 'cipher' ? VirtioCryptoCipherSessionVlf.sizeOf(value.op_vlf.cipher ?? {}) : value.op_vlf?.arm === 'alg_chain' ? VirtioCryptoAlgChainSessionVlf.sizeOf(value.op_vlf.alg_chain ?? {}) : (value.op_vlf?.bytes.length ?? 0))
-  }
-
-  /** The arm of `op_vlf` that is selected, as a plain value. */
-  $op_vlf(): VirtioCryptoOpCtrlReqCreateCipherSessionHeaderValue['op_vlf'] & {} {
-    if (this.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_CIPHER) return { arm: 'cipher', cipher: this.op_vlf_cipher.$get() }
-    if (this.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_ALGORITHM_CHAINING) return { arm: 'alg_chain', alg_chain: this.op_vlf_alg_chain.$get() }
-    return { arm: undefined, bytes: bytesAt(this, this.$offset + this.$layout.op_vlf, (this.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_CIPHER ? this.op_vlf_cipher.$size : this.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_ALGORITHM_CHAINING ? this.op_vlf_alg_chain.$size : Math.max(0, this.$length - this.$layout.op_vlf))).slice() }
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpCtrlReqCreateCipherSessionHeaderValue {
-    return {
-      header: this.header.$get(),
-      op_flf: this.op_flf.$get(),
-      op_vlf: this.$op_vlf(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpCtrlReqCreateCipherSessionHeaderValue>): this {
-    if (value.header !== undefined) attached(this, this.header, 'VirtioCryptoOpCtrlReqCreateCipherSessionHeader.header').$set(value.header)
-    if (value.op_flf !== undefined) attached(this, this.op_flf, 'VirtioCryptoOpCtrlReqCreateCipherSessionHeader.op_flf').$set(value.op_flf)
-    if (value.op_vlf !== undefined) {
-      if (value.op_vlf.arm === 'cipher') attached(this, this.op_vlf_cipher, 'VirtioCryptoOpCtrlReqCreateCipherSessionHeader.op_vlf_cipher').$set(value.op_vlf.cipher)
-      if (value.op_vlf.arm === 'alg_chain') attached(this, this.op_vlf_alg_chain, 'VirtioCryptoOpCtrlReqCreateCipherSessionHeader.op_vlf_alg_chain').$set(value.op_vlf.alg_chain)
-      if (value.op_vlf.arm === undefined) putBytes(this, this.$offset + this.$layout.op_vlf, value.op_vlf.bytes.length, value.op_vlf.bytes, 'VirtioCryptoOpCtrlReqCreateCipherSessionHeader.op_vlf')
-    }
-    if (value.op_vlf !== undefined) checkArm(value.op_vlf.arm, this.$op_vlf().arm, 'VirtioCryptoOpCtrlReqCreateCipherSessionHeader.op_vlf')
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_ctrl_req.create_cipher_session` as a plain value. */
-export interface VirtioCryptoOpCtrlReqCreateCipherSessionReplyValue {
-  op_outcome: VirtioCryptoCreateSessionInputValue
-}
-
-/**
- * Begins a session of a cipher, or of a cipher chained with a hash or MAC.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
- * operation: Symmetric algorithms session
- */
-export class VirtioCryptoOpCtrlReqCreateCipherSessionReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 16
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { op_outcome: 0 } as const
-  #op_outcome: VirtioCryptoCreateSessionInput | undefined
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16
-  }
-
-  get op_outcome(): VirtioCryptoCreateSessionInput {
-    return (this.#op_outcome ??= new VirtioCryptoCreateSessionInput()).$inside(this, this.$offset, 16)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoOpCtrlReqCreateCipherSessionReplyValue {
-    return new VirtioCryptoOpCtrlReqCreateCipherSessionReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpCtrlReqCreateCipherSessionReplyValue>): Uint8Array {
-    const struct = new VirtioCryptoOpCtrlReqCreateCipherSessionReply()
-    const bytes = new Uint8Array(16)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpCtrlReqCreateCipherSessionReplyValue {
-    return {
-      op_outcome: this.op_outcome.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpCtrlReqCreateCipherSessionReplyValue>): this {
-    if (value.op_outcome !== undefined) attached(this, this.op_outcome, 'VirtioCryptoOpCtrlReqCreateCipherSessionReply.op_outcome').$set(value.op_outcome)
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_ctrl_req.destroy_cipher_session` as a plain value. */
-export interface VirtioCryptoOpCtrlReqDestroyCipherSessionHeaderValue {
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue */
-  header: VirtioCryptoCtrlHeaderValue
-  op_flf: VirtioCryptoDestroySessionFlfValue
-}
-
-/** What the layout of `virtio_crypto_op_ctrl_req.destroy_cipher_session` depends on. */
-export type VirtioCryptoOpCtrlReqDestroyCipherSessionHeaderContext = { readonly features: FeatureSet }
-
-/** Where the members of `virtio_crypto_op_ctrl_req.destroy_cipher_session` stand after a negotiation; -1: absent. */
-export interface VirtioCryptoOpCtrlReqDestroyCipherSessionHeaderLayout {
-  readonly $context: VirtioCryptoOpCtrlReqDestroyCipherSessionHeaderContext
-  /** Length in bytes. */
-  readonly $size: number
-}
-
-/**
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
- */
-export class VirtioCryptoOpCtrlReqDestroyCipherSessionHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { header: 0, op_flf: 16 } as const
-  /** Where the members stand. */
-  readonly $layout: VirtioCryptoOpCtrlReqDestroyCipherSessionHeaderLayout
-  #header: VirtioCryptoCtrlHeader | undefined
-  #op_flf: VirtioCryptoDestroySessionFlf | undefined
-
-  constructor($layout: VirtioCryptoOpCtrlReqDestroyCipherSessionHeaderLayout) {
-    super()
-    this.$layout = $layout
-  }
-
-  get $minimum(): number {
-    return this.$layout.$size
-  }
-
-  get $size(): number {
-    return this.$layout.$size
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue */
-  get header(): VirtioCryptoCtrlHeader {
-    return (this.#header ??= new VirtioCryptoCtrlHeader()).$inside(this, this.$offset, 16)
-  }
-
-  get op_flf(): VirtioCryptoDestroySessionFlf {
-    return (this.#op_flf ??= new VirtioCryptoDestroySessionFlf()).$inside(this, this.$offset + 16, (!this.$layout.$context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_CTRLQ_OP_SPEC_HDR_LEGACY : 8))
-  }
-
-  /** Computes the layout, once per negotiation. */
-  static layout(context: VirtioCryptoOpCtrlReqDestroyCipherSessionHeaderContext): VirtioCryptoOpCtrlReqDestroyCipherSessionHeaderLayout {
-    let size = 16
-    size += (!context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_CTRLQ_OP_SPEC_HDR_LEGACY : 8)
-    return { $context: context, $size: size }
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: VirtioCryptoOpCtrlReqDestroyCipherSessionHeaderContext): VirtioCryptoOpCtrlReqDestroyCipherSessionHeaderValue {
-    return new VirtioCryptoOpCtrlReqDestroyCipherSessionHeader(VirtioCryptoOpCtrlReqDestroyCipherSessionHeader.layout(context)).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpCtrlReqDestroyCipherSessionHeaderValue>, context: VirtioCryptoOpCtrlReqDestroyCipherSessionHeaderContext): Uint8Array {
-    const struct = new VirtioCryptoOpCtrlReqDestroyCipherSessionHeader(VirtioCryptoOpCtrlReqDestroyCipherSessionHeader.layout(context))
-    const bytes = new Uint8Array(struct.$minimum)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpCtrlReqDestroyCipherSessionHeaderValue {
-    return {
-      header: this.header.$get(),
-      op_flf: this.op_flf.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpCtrlReqDestroyCipherSessionHeaderValue>): this {
-    if (value.header !== undefined) attached(this, this.header, 'VirtioCryptoOpCtrlReqDestroyCipherSessionHeader.header').$set(value.header)
-    if (value.op_flf !== undefined) attached(this, this.op_flf, 'VirtioCryptoOpCtrlReqDestroyCipherSessionHeader.op_flf').$set(value.op_flf)
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_ctrl_req.destroy_cipher_session` as a plain value. */
-export interface VirtioCryptoOpCtrlReqDestroyCipherSessionReplyValue {
-  op_outcome: VirtioCryptoDestroySessionInputValue
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
- */
-export class VirtioCryptoOpCtrlReqDestroyCipherSessionReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 1
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { op_outcome: 0 } as const
-  #op_outcome: VirtioCryptoDestroySessionInput | undefined
-
-  get $minimum(): number {
-    return 1
-  }
-
-  get $size(): number {
-    return 1
-  }
-
-  get op_outcome(): VirtioCryptoDestroySessionInput {
-    return (this.#op_outcome ??= new VirtioCryptoDestroySessionInput()).$inside(this, this.$offset, 1)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoOpCtrlReqDestroyCipherSessionReplyValue {
-    return new VirtioCryptoOpCtrlReqDestroyCipherSessionReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpCtrlReqDestroyCipherSessionReplyValue>): Uint8Array {
-    const struct = new VirtioCryptoOpCtrlReqDestroyCipherSessionReply()
-    const bytes = new Uint8Array(1)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpCtrlReqDestroyCipherSessionReplyValue {
-    return {
-      op_outcome: this.op_outcome.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpCtrlReqDestroyCipherSessionReplyValue>): this {
-    if (value.op_outcome !== undefined) attached(this, this.op_outcome, 'VirtioCryptoOpCtrlReqDestroyCipherSessionReply.op_outcome').$set(value.op_outcome)
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_ctrl_req.create_hash_session` as a plain value. */
-export interface VirtioCryptoOpCtrlReqCreateHashSessionHeaderValue {
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue */
-  header: VirtioCryptoCtrlHeaderValue
-  op_flf: VirtioCryptoHashCreateSessionFlfValue
-}
-
-/** What the layout of `virtio_crypto_op_ctrl_req.create_hash_session` depends on. */
-export type VirtioCryptoOpCtrlReqCreateHashSessionHeaderContext = { readonly features: FeatureSet }
-
-/** Where the members of `virtio_crypto_op_ctrl_req.create_hash_session` stand after a negotiation; -1: absent. */
-export interface VirtioCryptoOpCtrlReqCreateHashSessionHeaderLayout {
-  readonly $context: VirtioCryptoOpCtrlReqCreateHashSessionHeaderContext
-  /** Length in bytes. */
-  readonly $size: number
-}
-
-/**
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
- * operation: HASH session
- */
-export class VirtioCryptoOpCtrlReqCreateHashSessionHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { header: 0, op_flf: 16 } as const
-  /** Where the members stand. */
-  readonly $layout: VirtioCryptoOpCtrlReqCreateHashSessionHeaderLayout
-  #header: VirtioCryptoCtrlHeader | undefined
-  #op_flf: VirtioCryptoHashCreateSessionFlf | undefined
-
-  constructor($layout: VirtioCryptoOpCtrlReqCreateHashSessionHeaderLayout) {
-    super()
-    this.$layout = $layout
-  }
-
-  get $minimum(): number {
-    return this.$layout.$size
-  }
-
-  get $size(): number {
-    return this.$layout.$size
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue */
-  get header(): VirtioCryptoCtrlHeader {
-    return (this.#header ??= new VirtioCryptoCtrlHeader()).$inside(this, this.$offset, 16)
-  }
-
-  get op_flf(): VirtioCryptoHashCreateSessionFlf {
-    return (this.#op_flf ??= new VirtioCryptoHashCreateSessionFlf()).$inside(this, this.$offset + 16, (!this.$layout.$context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_CTRLQ_OP_SPEC_HDR_LEGACY : 8))
-  }
-
-  /** Computes the layout, once per negotiation. */
-  static layout(context: VirtioCryptoOpCtrlReqCreateHashSessionHeaderContext): VirtioCryptoOpCtrlReqCreateHashSessionHeaderLayout {
-    let size = 16
-    size += (!context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_CTRLQ_OP_SPEC_HDR_LEGACY : 8)
-    return { $context: context, $size: size }
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: VirtioCryptoOpCtrlReqCreateHashSessionHeaderContext): VirtioCryptoOpCtrlReqCreateHashSessionHeaderValue {
-    return new VirtioCryptoOpCtrlReqCreateHashSessionHeader(VirtioCryptoOpCtrlReqCreateHashSessionHeader.layout(context)).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpCtrlReqCreateHashSessionHeaderValue>, context: VirtioCryptoOpCtrlReqCreateHashSessionHeaderContext): Uint8Array {
-    const struct = new VirtioCryptoOpCtrlReqCreateHashSessionHeader(VirtioCryptoOpCtrlReqCreateHashSessionHeader.layout(context))
-    const bytes = new Uint8Array(struct.$minimum)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpCtrlReqCreateHashSessionHeaderValue {
-    return {
-      header: this.header.$get(),
-      op_flf: this.op_flf.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpCtrlReqCreateHashSessionHeaderValue>): this {
-    if (value.header !== undefined) attached(this, this.header, 'VirtioCryptoOpCtrlReqCreateHashSessionHeader.header').$set(value.header)
-    if (value.op_flf !== undefined) attached(this, this.op_flf, 'VirtioCryptoOpCtrlReqCreateHashSessionHeader.op_flf').$set(value.op_flf)
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_ctrl_req.create_hash_session` as a plain value. */
-export interface VirtioCryptoOpCtrlReqCreateHashSessionReplyValue {
-  op_outcome: VirtioCryptoCreateSessionInputValue
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
- * operation: HASH session
- */
-export class VirtioCryptoOpCtrlReqCreateHashSessionReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 16
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { op_outcome: 0 } as const
-  #op_outcome: VirtioCryptoCreateSessionInput | undefined
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16
-  }
-
-  get op_outcome(): VirtioCryptoCreateSessionInput {
-    return (this.#op_outcome ??= new VirtioCryptoCreateSessionInput()).$inside(this, this.$offset, 16)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoOpCtrlReqCreateHashSessionReplyValue {
-    return new VirtioCryptoOpCtrlReqCreateHashSessionReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpCtrlReqCreateHashSessionReplyValue>): Uint8Array {
-    const struct = new VirtioCryptoOpCtrlReqCreateHashSessionReply()
-    const bytes = new Uint8Array(16)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpCtrlReqCreateHashSessionReplyValue {
-    return {
-      op_outcome: this.op_outcome.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpCtrlReqCreateHashSessionReplyValue>): this {
-    if (value.op_outcome !== undefined) attached(this, this.op_outcome, 'VirtioCryptoOpCtrlReqCreateHashSessionReply.op_outcome').$set(value.op_outcome)
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_ctrl_req.destroy_hash_session` as a plain value. */
-export interface VirtioCryptoOpCtrlReqDestroyHashSessionHeaderValue {
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue */
-  header: VirtioCryptoCtrlHeaderValue
-  op_flf: VirtioCryptoDestroySessionFlfValue
-}
-
-/** What the layout of `virtio_crypto_op_ctrl_req.destroy_hash_session` depends on. */
-export type VirtioCryptoOpCtrlReqDestroyHashSessionHeaderContext = { readonly features: FeatureSet }
-
-/** Where the members of `virtio_crypto_op_ctrl_req.destroy_hash_session` stand after a negotiation; -1: absent. */
-export interface VirtioCryptoOpCtrlReqDestroyHashSessionHeaderLayout {
-  readonly $context: VirtioCryptoOpCtrlReqDestroyHashSessionHeaderContext
-  /** Length in bytes. */
-  readonly $size: number
-}
-
-/**
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
- */
-export class VirtioCryptoOpCtrlReqDestroyHashSessionHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { header: 0, op_flf: 16 } as const
-  /** Where the members stand. */
-  readonly $layout: VirtioCryptoOpCtrlReqDestroyHashSessionHeaderLayout
-  #header: VirtioCryptoCtrlHeader | undefined
-  #op_flf: VirtioCryptoDestroySessionFlf | undefined
-
-  constructor($layout: VirtioCryptoOpCtrlReqDestroyHashSessionHeaderLayout) {
-    super()
-    this.$layout = $layout
-  }
-
-  get $minimum(): number {
-    return this.$layout.$size
-  }
-
-  get $size(): number {
-    return this.$layout.$size
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue */
-  get header(): VirtioCryptoCtrlHeader {
-    return (this.#header ??= new VirtioCryptoCtrlHeader()).$inside(this, this.$offset, 16)
-  }
-
-  get op_flf(): VirtioCryptoDestroySessionFlf {
-    return (this.#op_flf ??= new VirtioCryptoDestroySessionFlf()).$inside(this, this.$offset + 16, (!this.$layout.$context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_CTRLQ_OP_SPEC_HDR_LEGACY : 8))
-  }
-
-  /** Computes the layout, once per negotiation. */
-  static layout(context: VirtioCryptoOpCtrlReqDestroyHashSessionHeaderContext): VirtioCryptoOpCtrlReqDestroyHashSessionHeaderLayout {
-    let size = 16
-    size += (!context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_CTRLQ_OP_SPEC_HDR_LEGACY : 8)
-    return { $context: context, $size: size }
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: VirtioCryptoOpCtrlReqDestroyHashSessionHeaderContext): VirtioCryptoOpCtrlReqDestroyHashSessionHeaderValue {
-    return new VirtioCryptoOpCtrlReqDestroyHashSessionHeader(VirtioCryptoOpCtrlReqDestroyHashSessionHeader.layout(context)).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpCtrlReqDestroyHashSessionHeaderValue>, context: VirtioCryptoOpCtrlReqDestroyHashSessionHeaderContext): Uint8Array {
-    const struct = new VirtioCryptoOpCtrlReqDestroyHashSessionHeader(VirtioCryptoOpCtrlReqDestroyHashSessionHeader.layout(context))
-    const bytes = new Uint8Array(struct.$minimum)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpCtrlReqDestroyHashSessionHeaderValue {
-    return {
-      header: this.header.$get(),
-      op_flf: this.op_flf.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpCtrlReqDestroyHashSessionHeaderValue>): this {
-    if (value.header !== undefined) attached(this, this.header, 'VirtioCryptoOpCtrlReqDestroyHashSessionHeader.header').$set(value.header)
-    if (value.op_flf !== undefined) attached(this, this.op_flf, 'VirtioCryptoOpCtrlReqDestroyHashSessionHeader.op_flf').$set(value.op_flf)
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_ctrl_req.destroy_hash_session` as a plain value. */
-export interface VirtioCryptoOpCtrlReqDestroyHashSessionReplyValue {
-  op_outcome: VirtioCryptoDestroySessionInputValue
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
- */
-export class VirtioCryptoOpCtrlReqDestroyHashSessionReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 1
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { op_outcome: 0 } as const
-  #op_outcome: VirtioCryptoDestroySessionInput | undefined
-
-  get $minimum(): number {
-    return 1
-  }
-
-  get $size(): number {
-    return 1
-  }
-
-  get op_outcome(): VirtioCryptoDestroySessionInput {
-    return (this.#op_outcome ??= new VirtioCryptoDestroySessionInput()).$inside(this, this.$offset, 1)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoOpCtrlReqDestroyHashSessionReplyValue {
-    return new VirtioCryptoOpCtrlReqDestroyHashSessionReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpCtrlReqDestroyHashSessionReplyValue>): Uint8Array {
-    const struct = new VirtioCryptoOpCtrlReqDestroyHashSessionReply()
-    const bytes = new Uint8Array(1)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpCtrlReqDestroyHashSessionReplyValue {
-    return {
-      op_outcome: this.op_outcome.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpCtrlReqDestroyHashSessionReplyValue>): this {
-    if (value.op_outcome !== undefined) attached(this, this.op_outcome, 'VirtioCryptoOpCtrlReqDestroyHashSessionReply.op_outcome').$set(value.op_outcome)
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_ctrl_req.create_mac_session` as a plain value. */
-export interface VirtioCryptoOpCtrlReqCreateMacSessionHeaderValue {
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue */
-  header: VirtioCryptoCtrlHeaderValue
-  op_flf: VirtioCryptoMacCreateSessionFlfValue
-  auth_key: Uint8Array
-}
-
-/** What the layout of `virtio_crypto_op_ctrl_req.create_mac_session` depends on. */
-export type VirtioCryptoOpCtrlReqCreateMacSessionHeaderContext = { readonly features: FeatureSet }
-
-/** Where the members of `virtio_crypto_op_ctrl_req.create_mac_session` stand after a negotiation; -1: absent. */
-export interface VirtioCryptoOpCtrlReqCreateMacSessionHeaderLayout {
-  readonly $context: VirtioCryptoOpCtrlReqCreateMacSessionHeaderContext
-  /** Bytes that are always there. */
-  readonly $minimum: number
-  readonly auth_key: number
-}
-
-/**
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
- * operation: MAC session
- */
-export class VirtioCryptoOpCtrlReqCreateMacSessionHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { header: 0, op_flf: 16 } as const
-  /** Where the members stand. */
-  readonly $layout: VirtioCryptoOpCtrlReqCreateMacSessionHeaderLayout
-  #header: VirtioCryptoCtrlHeader | undefined
-  #op_flf: VirtioCryptoMacCreateSessionFlf | undefined
-
-  constructor($layout: VirtioCryptoOpCtrlReqCreateMacSessionHeaderLayout) {
-    super()
-    this.$layout = $layout
-  }
-
-  get $minimum(): number {
-    return this.$layout.$minimum
-  }
-
-  get $size(): number {
-    return this.$layout.auth_key + this.op_flf.auth_key_len
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue */
-  get header(): VirtioCryptoCtrlHeader {
-    return (this.#header ??= new VirtioCryptoCtrlHeader()).$inside(this, this.$offset, 16)
-  }
-
-  get op_flf(): VirtioCryptoMacCreateSessionFlf {
-    return (this.#op_flf ??= new VirtioCryptoMacCreateSessionFlf()).$inside(this, this.$offset + 16, (!this.$layout.$context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_CTRLQ_OP_SPEC_HDR_LEGACY : 16))
-  }
-
-  get auth_key(): Uint8Array {
-    return bytesAt(this, this.$offset + this.$layout.auth_key, this.op_flf.auth_key_len)
-  }
-
-  set auth_key(value: Uint8Array) {
-    putBytes(this, this.$offset + this.$layout.auth_key, this.op_flf.auth_key_len, value, 'VirtioCryptoOpCtrlReqCreateMacSessionHeader.auth_key')
-  }
-
-  /** Computes the layout, once per negotiation. */
-  static layout(context: VirtioCryptoOpCtrlReqCreateMacSessionHeaderContext): VirtioCryptoOpCtrlReqCreateMacSessionHeaderLayout {
-    let size = 16
-    size += (!context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_CTRLQ_OP_SPEC_HDR_LEGACY : 16)
-    const auth_key = size
-    return { $context: context, $minimum: size, auth_key }
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: VirtioCryptoOpCtrlReqCreateMacSessionHeaderContext): VirtioCryptoOpCtrlReqCreateMacSessionHeaderValue {
-    return new VirtioCryptoOpCtrlReqCreateMacSessionHeader(VirtioCryptoOpCtrlReqCreateMacSessionHeader.layout(context)).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpCtrlReqCreateMacSessionHeaderValue>, context: VirtioCryptoOpCtrlReqCreateMacSessionHeaderContext): Uint8Array {
-    const struct = new VirtioCryptoOpCtrlReqCreateMacSessionHeader(VirtioCryptoOpCtrlReqCreateMacSessionHeader.layout(context))
-    const bytes = new Uint8Array(VirtioCryptoOpCtrlReqCreateMacSessionHeader.sizeOf(value, struct.$layout))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpCtrlReqCreateMacSessionHeaderValue>, layout: VirtioCryptoOpCtrlReqCreateMacSessionHeaderLayout): number {
-    return layout.$minimum + (value.auth_key?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpCtrlReqCreateMacSessionHeaderValue {
-    return {
-      header: this.header.$get(),
-      op_flf: this.op_flf.$get(),
-      auth_key: this.auth_key.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpCtrlReqCreateMacSessionHeaderValue>): this {
-    if (value.header !== undefined) attached(this, this.header, 'VirtioCryptoOpCtrlReqCreateMacSessionHeader.header').$set(value.header)
-    if (value.op_flf !== undefined) attached(this, this.op_flf, 'VirtioCryptoOpCtrlReqCreateMacSessionHeader.op_flf').$set(value.op_flf)
-    if (value.auth_key !== undefined) this.auth_key = value.auth_key
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_ctrl_req.create_mac_session` as a plain value. */
-export interface VirtioCryptoOpCtrlReqCreateMacSessionReplyValue {
-  op_outcome: VirtioCryptoCreateSessionInputValue
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
- * operation: MAC session
- */
-export class VirtioCryptoOpCtrlReqCreateMacSessionReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 16
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { op_outcome: 0 } as const
-  #op_outcome: VirtioCryptoCreateSessionInput | undefined
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16
-  }
-
-  get op_outcome(): VirtioCryptoCreateSessionInput {
-    return (this.#op_outcome ??= new VirtioCryptoCreateSessionInput()).$inside(this, this.$offset, 16)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoOpCtrlReqCreateMacSessionReplyValue {
-    return new VirtioCryptoOpCtrlReqCreateMacSessionReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpCtrlReqCreateMacSessionReplyValue>): Uint8Array {
-    const struct = new VirtioCryptoOpCtrlReqCreateMacSessionReply()
-    const bytes = new Uint8Array(16)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpCtrlReqCreateMacSessionReplyValue {
-    return {
-      op_outcome: this.op_outcome.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpCtrlReqCreateMacSessionReplyValue>): this {
-    if (value.op_outcome !== undefined) attached(this, this.op_outcome, 'VirtioCryptoOpCtrlReqCreateMacSessionReply.op_outcome').$set(value.op_outcome)
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_ctrl_req.destroy_mac_session` as a plain value. */
-export interface VirtioCryptoOpCtrlReqDestroyMacSessionHeaderValue {
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue */
-  header: VirtioCryptoCtrlHeaderValue
-  op_flf: VirtioCryptoDestroySessionFlfValue
-}
-
-/** What the layout of `virtio_crypto_op_ctrl_req.destroy_mac_session` depends on. */
-export type VirtioCryptoOpCtrlReqDestroyMacSessionHeaderContext = { readonly features: FeatureSet }
-
-/** Where the members of `virtio_crypto_op_ctrl_req.destroy_mac_session` stand after a negotiation; -1: absent. */
-export interface VirtioCryptoOpCtrlReqDestroyMacSessionHeaderLayout {
-  readonly $context: VirtioCryptoOpCtrlReqDestroyMacSessionHeaderContext
-  /** Length in bytes. */
-  readonly $size: number
-}
-
-/**
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
- */
-export class VirtioCryptoOpCtrlReqDestroyMacSessionHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { header: 0, op_flf: 16 } as const
-  /** Where the members stand. */
-  readonly $layout: VirtioCryptoOpCtrlReqDestroyMacSessionHeaderLayout
-  #header: VirtioCryptoCtrlHeader | undefined
-  #op_flf: VirtioCryptoDestroySessionFlf | undefined
-
-  constructor($layout: VirtioCryptoOpCtrlReqDestroyMacSessionHeaderLayout) {
-    super()
-    this.$layout = $layout
-  }
-
-  get $minimum(): number {
-    return this.$layout.$size
-  }
-
-  get $size(): number {
-    return this.$layout.$size
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue */
-  get header(): VirtioCryptoCtrlHeader {
-    return (this.#header ??= new VirtioCryptoCtrlHeader()).$inside(this, this.$offset, 16)
-  }
-
-  get op_flf(): VirtioCryptoDestroySessionFlf {
-    return (this.#op_flf ??= new VirtioCryptoDestroySessionFlf()).$inside(this, this.$offset + 16, (!this.$layout.$context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_CTRLQ_OP_SPEC_HDR_LEGACY : 8))
-  }
-
-  /** Computes the layout, once per negotiation. */
-  static layout(context: VirtioCryptoOpCtrlReqDestroyMacSessionHeaderContext): VirtioCryptoOpCtrlReqDestroyMacSessionHeaderLayout {
-    let size = 16
-    size += (!context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_CTRLQ_OP_SPEC_HDR_LEGACY : 8)
-    return { $context: context, $size: size }
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: VirtioCryptoOpCtrlReqDestroyMacSessionHeaderContext): VirtioCryptoOpCtrlReqDestroyMacSessionHeaderValue {
-    return new VirtioCryptoOpCtrlReqDestroyMacSessionHeader(VirtioCryptoOpCtrlReqDestroyMacSessionHeader.layout(context)).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpCtrlReqDestroyMacSessionHeaderValue>, context: VirtioCryptoOpCtrlReqDestroyMacSessionHeaderContext): Uint8Array {
-    const struct = new VirtioCryptoOpCtrlReqDestroyMacSessionHeader(VirtioCryptoOpCtrlReqDestroyMacSessionHeader.layout(context))
-    const bytes = new Uint8Array(struct.$minimum)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpCtrlReqDestroyMacSessionHeaderValue {
-    return {
-      header: this.header.$get(),
-      op_flf: this.op_flf.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpCtrlReqDestroyMacSessionHeaderValue>): this {
-    if (value.header !== undefined) attached(this, this.header, 'VirtioCryptoOpCtrlReqDestroyMacSessionHeader.header').$set(value.header)
-    if (value.op_flf !== undefined) attached(this, this.op_flf, 'VirtioCryptoOpCtrlReqDestroyMacSessionHeader.op_flf').$set(value.op_flf)
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_ctrl_req.destroy_mac_session` as a plain value. */
-export interface VirtioCryptoOpCtrlReqDestroyMacSessionReplyValue {
-  op_outcome: VirtioCryptoDestroySessionInputValue
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
- */
-export class VirtioCryptoOpCtrlReqDestroyMacSessionReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 1
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { op_outcome: 0 } as const
-  #op_outcome: VirtioCryptoDestroySessionInput | undefined
-
-  get $minimum(): number {
-    return 1
-  }
-
-  get $size(): number {
-    return 1
-  }
-
-  get op_outcome(): VirtioCryptoDestroySessionInput {
-    return (this.#op_outcome ??= new VirtioCryptoDestroySessionInput()).$inside(this, this.$offset, 1)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoOpCtrlReqDestroyMacSessionReplyValue {
-    return new VirtioCryptoOpCtrlReqDestroyMacSessionReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpCtrlReqDestroyMacSessionReplyValue>): Uint8Array {
-    const struct = new VirtioCryptoOpCtrlReqDestroyMacSessionReply()
-    const bytes = new Uint8Array(1)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpCtrlReqDestroyMacSessionReplyValue {
-    return {
-      op_outcome: this.op_outcome.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpCtrlReqDestroyMacSessionReplyValue>): this {
-    if (value.op_outcome !== undefined) attached(this, this.op_outcome, 'VirtioCryptoOpCtrlReqDestroyMacSessionReply.op_outcome').$set(value.op_outcome)
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_ctrl_req.create_aead_session` as a plain value. */
-export interface VirtioCryptoOpCtrlReqCreateAeadSessionHeaderValue {
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue */
-  header: VirtioCryptoCtrlHeaderValue
-  op_flf: VirtioCryptoAeadCreateSessionFlfValue
-  key: Uint8Array
-}
-
-/** What the layout of `virtio_crypto_op_ctrl_req.create_aead_session` depends on. */
-export type VirtioCryptoOpCtrlReqCreateAeadSessionHeaderContext = { readonly features: FeatureSet }
-
-/** Where the members of `virtio_crypto_op_ctrl_req.create_aead_session` stand after a negotiation; -1: absent. */
-export interface VirtioCryptoOpCtrlReqCreateAeadSessionHeaderLayout {
-  readonly $context: VirtioCryptoOpCtrlReqCreateAeadSessionHeaderContext
-  /** Bytes that are always there. */
-  readonly $minimum: number
-  readonly key: number
-}
-
-/**
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
- * operation: AEAD session
- */
-export class VirtioCryptoOpCtrlReqCreateAeadSessionHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { header: 0, op_flf: 16 } as const
-  /** Where the members stand. */
-  readonly $layout: VirtioCryptoOpCtrlReqCreateAeadSessionHeaderLayout
-  #header: VirtioCryptoCtrlHeader | undefined
-  #op_flf: VirtioCryptoAeadCreateSessionFlf | undefined
-
-  constructor($layout: VirtioCryptoOpCtrlReqCreateAeadSessionHeaderLayout) {
-    super()
-    this.$layout = $layout
-  }
-
-  get $minimum(): number {
-    return this.$layout.$minimum
-  }
-
-  get $size(): number {
-    return this.$layout.key + this.op_flf.key_len
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue */
-  get header(): VirtioCryptoCtrlHeader {
-    return (this.#header ??= new VirtioCryptoCtrlHeader()).$inside(this, this.$offset, 16)
-  }
-
-  get op_flf(): VirtioCryptoAeadCreateSessionFlf {
-    return (this.#op_flf ??= new VirtioCryptoAeadCreateSessionFlf()).$inside(this, this.$offset + 16, (!this.$layout.$context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_CTRLQ_OP_SPEC_HDR_LEGACY : 24))
-  }
-
-  get key(): Uint8Array {
-    return bytesAt(this, this.$offset + this.$layout.key, this.op_flf.key_len)
-  }
-
-  set key(value: Uint8Array) {
-    putBytes(this, this.$offset + this.$layout.key, this.op_flf.key_len, value, 'VirtioCryptoOpCtrlReqCreateAeadSessionHeader.key')
-  }
-
-  /** Computes the layout, once per negotiation. */
-  static layout(context: VirtioCryptoOpCtrlReqCreateAeadSessionHeaderContext): VirtioCryptoOpCtrlReqCreateAeadSessionHeaderLayout {
-    let size = 16
-    size += (!context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_CTRLQ_OP_SPEC_HDR_LEGACY : 24)
-    const key = size
-    return { $context: context, $minimum: size, key }
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: VirtioCryptoOpCtrlReqCreateAeadSessionHeaderContext): VirtioCryptoOpCtrlReqCreateAeadSessionHeaderValue {
-    return new VirtioCryptoOpCtrlReqCreateAeadSessionHeader(VirtioCryptoOpCtrlReqCreateAeadSessionHeader.layout(context)).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpCtrlReqCreateAeadSessionHeaderValue>, context: VirtioCryptoOpCtrlReqCreateAeadSessionHeaderContext): Uint8Array {
-    const struct = new VirtioCryptoOpCtrlReqCreateAeadSessionHeader(VirtioCryptoOpCtrlReqCreateAeadSessionHeader.layout(context))
-    const bytes = new Uint8Array(VirtioCryptoOpCtrlReqCreateAeadSessionHeader.sizeOf(value, struct.$layout))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpCtrlReqCreateAeadSessionHeaderValue>, layout: VirtioCryptoOpCtrlReqCreateAeadSessionHeaderLayout): number {
-    return layout.$minimum + (value.key?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpCtrlReqCreateAeadSessionHeaderValue {
-    return {
-      header: this.header.$get(),
-      op_flf: this.op_flf.$get(),
-      key: this.key.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpCtrlReqCreateAeadSessionHeaderValue>): this {
-    if (value.header !== undefined) attached(this, this.header, 'VirtioCryptoOpCtrlReqCreateAeadSessionHeader.header').$set(value.header)
-    if (value.op_flf !== undefined) attached(this, this.op_flf, 'VirtioCryptoOpCtrlReqCreateAeadSessionHeader.op_flf').$set(value.op_flf)
-    if (value.key !== undefined) this.key = value.key
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_ctrl_req.create_aead_session` as a plain value. */
-export interface VirtioCryptoOpCtrlReqCreateAeadSessionReplyValue {
-  op_outcome: VirtioCryptoCreateSessionInputValue
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
- * operation: AEAD session
- */
-export class VirtioCryptoOpCtrlReqCreateAeadSessionReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 16
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { op_outcome: 0 } as const
-  #op_outcome: VirtioCryptoCreateSessionInput | undefined
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16
-  }
-
-  get op_outcome(): VirtioCryptoCreateSessionInput {
-    return (this.#op_outcome ??= new VirtioCryptoCreateSessionInput()).$inside(this, this.$offset, 16)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoOpCtrlReqCreateAeadSessionReplyValue {
-    return new VirtioCryptoOpCtrlReqCreateAeadSessionReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpCtrlReqCreateAeadSessionReplyValue>): Uint8Array {
-    const struct = new VirtioCryptoOpCtrlReqCreateAeadSessionReply()
-    const bytes = new Uint8Array(16)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpCtrlReqCreateAeadSessionReplyValue {
-    return {
-      op_outcome: this.op_outcome.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpCtrlReqCreateAeadSessionReplyValue>): this {
-    if (value.op_outcome !== undefined) attached(this, this.op_outcome, 'VirtioCryptoOpCtrlReqCreateAeadSessionReply.op_outcome').$set(value.op_outcome)
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_ctrl_req.destroy_aead_session` as a plain value. */
-export interface VirtioCryptoOpCtrlReqDestroyAeadSessionHeaderValue {
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue */
-  header: VirtioCryptoCtrlHeaderValue
-  op_flf: VirtioCryptoDestroySessionFlfValue
-}
-
-/** What the layout of `virtio_crypto_op_ctrl_req.destroy_aead_session` depends on. */
-export type VirtioCryptoOpCtrlReqDestroyAeadSessionHeaderContext = { readonly features: FeatureSet }
-
-/** Where the members of `virtio_crypto_op_ctrl_req.destroy_aead_session` stand after a negotiation; -1: absent. */
-export interface VirtioCryptoOpCtrlReqDestroyAeadSessionHeaderLayout {
-  readonly $context: VirtioCryptoOpCtrlReqDestroyAeadSessionHeaderContext
-  /** Length in bytes. */
-  readonly $size: number
-}
-
-/**
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
- */
-export class VirtioCryptoOpCtrlReqDestroyAeadSessionHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { header: 0, op_flf: 16 } as const
-  /** Where the members stand. */
-  readonly $layout: VirtioCryptoOpCtrlReqDestroyAeadSessionHeaderLayout
-  #header: VirtioCryptoCtrlHeader | undefined
-  #op_flf: VirtioCryptoDestroySessionFlf | undefined
-
-  constructor($layout: VirtioCryptoOpCtrlReqDestroyAeadSessionHeaderLayout) {
-    super()
-    this.$layout = $layout
-  }
-
-  get $minimum(): number {
-    return this.$layout.$size
-  }
-
-  get $size(): number {
-    return this.$layout.$size
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue */
-  get header(): VirtioCryptoCtrlHeader {
-    return (this.#header ??= new VirtioCryptoCtrlHeader()).$inside(this, this.$offset, 16)
-  }
-
-  get op_flf(): VirtioCryptoDestroySessionFlf {
-    return (this.#op_flf ??= new VirtioCryptoDestroySessionFlf()).$inside(this, this.$offset + 16, (!this.$layout.$context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_CTRLQ_OP_SPEC_HDR_LEGACY : 8))
-  }
-
-  /** Computes the layout, once per negotiation. */
-  static layout(context: VirtioCryptoOpCtrlReqDestroyAeadSessionHeaderContext): VirtioCryptoOpCtrlReqDestroyAeadSessionHeaderLayout {
-    let size = 16
-    size += (!context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_CTRLQ_OP_SPEC_HDR_LEGACY : 8)
-    return { $context: context, $size: size }
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: VirtioCryptoOpCtrlReqDestroyAeadSessionHeaderContext): VirtioCryptoOpCtrlReqDestroyAeadSessionHeaderValue {
-    return new VirtioCryptoOpCtrlReqDestroyAeadSessionHeader(VirtioCryptoOpCtrlReqDestroyAeadSessionHeader.layout(context)).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpCtrlReqDestroyAeadSessionHeaderValue>, context: VirtioCryptoOpCtrlReqDestroyAeadSessionHeaderContext): Uint8Array {
-    const struct = new VirtioCryptoOpCtrlReqDestroyAeadSessionHeader(VirtioCryptoOpCtrlReqDestroyAeadSessionHeader.layout(context))
-    const bytes = new Uint8Array(struct.$minimum)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpCtrlReqDestroyAeadSessionHeaderValue {
-    return {
-      header: this.header.$get(),
-      op_flf: this.op_flf.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpCtrlReqDestroyAeadSessionHeaderValue>): this {
-    if (value.header !== undefined) attached(this, this.header, 'VirtioCryptoOpCtrlReqDestroyAeadSessionHeader.header').$set(value.header)
-    if (value.op_flf !== undefined) attached(this, this.op_flf, 'VirtioCryptoOpCtrlReqDestroyAeadSessionHeader.op_flf').$set(value.op_flf)
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_ctrl_req.destroy_aead_session` as a plain value. */
-export interface VirtioCryptoOpCtrlReqDestroyAeadSessionReplyValue {
-  op_outcome: VirtioCryptoDestroySessionInputValue
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
- */
-export class VirtioCryptoOpCtrlReqDestroyAeadSessionReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 1
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { op_outcome: 0 } as const
-  #op_outcome: VirtioCryptoDestroySessionInput | undefined
-
-  get $minimum(): number {
-    return 1
-  }
-
-  get $size(): number {
-    return 1
-  }
-
-  get op_outcome(): VirtioCryptoDestroySessionInput {
-    return (this.#op_outcome ??= new VirtioCryptoDestroySessionInput()).$inside(this, this.$offset, 1)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoOpCtrlReqDestroyAeadSessionReplyValue {
-    return new VirtioCryptoOpCtrlReqDestroyAeadSessionReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpCtrlReqDestroyAeadSessionReplyValue>): Uint8Array {
-    const struct = new VirtioCryptoOpCtrlReqDestroyAeadSessionReply()
-    const bytes = new Uint8Array(1)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpCtrlReqDestroyAeadSessionReplyValue {
-    return {
-      op_outcome: this.op_outcome.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpCtrlReqDestroyAeadSessionReplyValue>): this {
-    if (value.op_outcome !== undefined) attached(this, this.op_outcome, 'VirtioCryptoOpCtrlReqDestroyAeadSessionReply.op_outcome').$set(value.op_outcome)
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_ctrl_req.create_akcipher_session` as a plain value. */
-export interface VirtioCryptoOpCtrlReqCreateAkcipherSessionHeaderValue {
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue */
-  header: VirtioCryptoCtrlHeaderValue
-  op_flf: VirtioCryptoAkcipherCreateSessionFlfValue
-  /** DER: RSAPrivateKey or RSAPublicKey of PKCS#1, ECPrivateKey of RFC 5915; of ECPoint (SEC1) the value alone. */
-  key: Uint8Array
-}
-
-/** What the layout of `virtio_crypto_op_ctrl_req.create_akcipher_session` depends on. */
-export type VirtioCryptoOpCtrlReqCreateAkcipherSessionHeaderContext = { readonly features: FeatureSet }
-
-/** Where the members of `virtio_crypto_op_ctrl_req.create_akcipher_session` stand after a negotiation; -1: absent. */
-export interface VirtioCryptoOpCtrlReqCreateAkcipherSessionHeaderLayout {
-  readonly $context: VirtioCryptoOpCtrlReqCreateAkcipherSessionHeaderContext
-  /** Bytes that are always there. */
-  readonly $minimum: number
-  readonly key: number
-}
-
-/**
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
- * operation: AKCIPHER session
- */
-export class VirtioCryptoOpCtrlReqCreateAkcipherSessionHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { header: 0, op_flf: 16 } as const
-  /** Where the members stand. */
-  readonly $layout: VirtioCryptoOpCtrlReqCreateAkcipherSessionHeaderLayout
-  #header: VirtioCryptoCtrlHeader | undefined
-  #op_flf: VirtioCryptoAkcipherCreateSessionFlf | undefined
-
-  constructor($layout: VirtioCryptoOpCtrlReqCreateAkcipherSessionHeaderLayout) {
-    super()
-    this.$layout = $layout
-  }
-
-  get $minimum(): number {
-    return this.$layout.$minimum
-  }
-
-  get $size(): number {
-    return this.$layout.key + this.op_flf.key_len
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue */
-  get header(): VirtioCryptoCtrlHeader {
-    return (this.#header ??= new VirtioCryptoCtrlHeader()).$inside(this, this.$offset, 16)
-  }
-
-  get op_flf(): VirtioCryptoAkcipherCreateSessionFlf {
-    return (this.#op_flf ??= new VirtioCryptoAkcipherCreateSessionFlf()).$inside(this, this.$offset + 16, (!this.$layout.$context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_CTRLQ_OP_SPEC_HDR_LEGACY : 56))
-  }
-
-  /** DER: RSAPrivateKey or RSAPublicKey of PKCS#1, ECPrivateKey of RFC 5915; of ECPoint (SEC1) the value alone. */
-  get key(): Uint8Array {
-    return bytesAt(this, this.$offset + this.$layout.key, this.op_flf.key_len)
-  }
-
-  set key(value: Uint8Array) {
-    putBytes(this, this.$offset + this.$layout.key, this.op_flf.key_len, value, 'VirtioCryptoOpCtrlReqCreateAkcipherSessionHeader.key')
-  }
-
-  /** Computes the layout, once per negotiation. */
-  static layout(context: VirtioCryptoOpCtrlReqCreateAkcipherSessionHeaderContext): VirtioCryptoOpCtrlReqCreateAkcipherSessionHeaderLayout {
-    let size = 16
-    size += (!context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_CTRLQ_OP_SPEC_HDR_LEGACY : 56)
-    const key = size
-    return { $context: context, $minimum: size, key }
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: VirtioCryptoOpCtrlReqCreateAkcipherSessionHeaderContext): VirtioCryptoOpCtrlReqCreateAkcipherSessionHeaderValue {
-    return new VirtioCryptoOpCtrlReqCreateAkcipherSessionHeader(VirtioCryptoOpCtrlReqCreateAkcipherSessionHeader.layout(context)).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpCtrlReqCreateAkcipherSessionHeaderValue>, context: VirtioCryptoOpCtrlReqCreateAkcipherSessionHeaderContext): Uint8Array {
-    const struct = new VirtioCryptoOpCtrlReqCreateAkcipherSessionHeader(VirtioCryptoOpCtrlReqCreateAkcipherSessionHeader.layout(context))
-    const bytes = new Uint8Array(VirtioCryptoOpCtrlReqCreateAkcipherSessionHeader.sizeOf(value, struct.$layout))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpCtrlReqCreateAkcipherSessionHeaderValue>, layout: VirtioCryptoOpCtrlReqCreateAkcipherSessionHeaderLayout): number {
-    return layout.$minimum + (value.key?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpCtrlReqCreateAkcipherSessionHeaderValue {
-    return {
-      header: this.header.$get(),
-      op_flf: this.op_flf.$get(),
-      key: this.key.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpCtrlReqCreateAkcipherSessionHeaderValue>): this {
-    if (value.header !== undefined) attached(this, this.header, 'VirtioCryptoOpCtrlReqCreateAkcipherSessionHeader.header').$set(value.header)
-    if (value.op_flf !== undefined) attached(this, this.op_flf, 'VirtioCryptoOpCtrlReqCreateAkcipherSessionHeader.op_flf').$set(value.op_flf)
-    if (value.key !== undefined) this.key = value.key
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_ctrl_req.create_akcipher_session` as a plain value. */
-export interface VirtioCryptoOpCtrlReqCreateAkcipherSessionReplyValue {
-  op_outcome: VirtioCryptoCreateSessionInputValue
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
- * operation: AKCIPHER session
- */
-export class VirtioCryptoOpCtrlReqCreateAkcipherSessionReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 16
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { op_outcome: 0 } as const
-  #op_outcome: VirtioCryptoCreateSessionInput | undefined
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16
-  }
-
-  get op_outcome(): VirtioCryptoCreateSessionInput {
-    return (this.#op_outcome ??= new VirtioCryptoCreateSessionInput()).$inside(this, this.$offset, 16)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoOpCtrlReqCreateAkcipherSessionReplyValue {
-    return new VirtioCryptoOpCtrlReqCreateAkcipherSessionReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpCtrlReqCreateAkcipherSessionReplyValue>): Uint8Array {
-    const struct = new VirtioCryptoOpCtrlReqCreateAkcipherSessionReply()
-    const bytes = new Uint8Array(16)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpCtrlReqCreateAkcipherSessionReplyValue {
-    return {
-      op_outcome: this.op_outcome.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpCtrlReqCreateAkcipherSessionReplyValue>): this {
-    if (value.op_outcome !== undefined) attached(this, this.op_outcome, 'VirtioCryptoOpCtrlReqCreateAkcipherSessionReply.op_outcome').$set(value.op_outcome)
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_ctrl_req.destroy_akcipher_session` as a plain value. */
-export interface VirtioCryptoOpCtrlReqDestroyAkcipherSessionHeaderValue {
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue */
-  header: VirtioCryptoCtrlHeaderValue
-  op_flf: VirtioCryptoDestroySessionFlfValue
-}
-
-/** What the layout of `virtio_crypto_op_ctrl_req.destroy_akcipher_session` depends on. */
-export type VirtioCryptoOpCtrlReqDestroyAkcipherSessionHeaderContext = { readonly features: FeatureSet }
-
-/** Where the members of `virtio_crypto_op_ctrl_req.destroy_akcipher_session` stand after a negotiation; -1: absent. */
-export interface VirtioCryptoOpCtrlReqDestroyAkcipherSessionHeaderLayout {
-  readonly $context: VirtioCryptoOpCtrlReqDestroyAkcipherSessionHeaderContext
-  /** Length in bytes. */
-  readonly $size: number
-}
-
-/**
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
- */
-export class VirtioCryptoOpCtrlReqDestroyAkcipherSessionHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { header: 0, op_flf: 16 } as const
-  /** Where the members stand. */
-  readonly $layout: VirtioCryptoOpCtrlReqDestroyAkcipherSessionHeaderLayout
-  #header: VirtioCryptoCtrlHeader | undefined
-  #op_flf: VirtioCryptoDestroySessionFlf | undefined
-
-  constructor($layout: VirtioCryptoOpCtrlReqDestroyAkcipherSessionHeaderLayout) {
-    super()
-    this.$layout = $layout
-  }
-
-  get $minimum(): number {
-    return this.$layout.$size
-  }
-
-  get $size(): number {
-    return this.$layout.$size
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue */
-  get header(): VirtioCryptoCtrlHeader {
-    return (this.#header ??= new VirtioCryptoCtrlHeader()).$inside(this, this.$offset, 16)
-  }
-
-  get op_flf(): VirtioCryptoDestroySessionFlf {
-    return (this.#op_flf ??= new VirtioCryptoDestroySessionFlf()).$inside(this, this.$offset + 16, (!this.$layout.$context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_CTRLQ_OP_SPEC_HDR_LEGACY : 8))
-  }
-
-  /** Computes the layout, once per negotiation. */
-  static layout(context: VirtioCryptoOpCtrlReqDestroyAkcipherSessionHeaderContext): VirtioCryptoOpCtrlReqDestroyAkcipherSessionHeaderLayout {
-    let size = 16
-    size += (!context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_CTRLQ_OP_SPEC_HDR_LEGACY : 8)
-    return { $context: context, $size: size }
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: VirtioCryptoOpCtrlReqDestroyAkcipherSessionHeaderContext): VirtioCryptoOpCtrlReqDestroyAkcipherSessionHeaderValue {
-    return new VirtioCryptoOpCtrlReqDestroyAkcipherSessionHeader(VirtioCryptoOpCtrlReqDestroyAkcipherSessionHeader.layout(context)).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpCtrlReqDestroyAkcipherSessionHeaderValue>, context: VirtioCryptoOpCtrlReqDestroyAkcipherSessionHeaderContext): Uint8Array {
-    const struct = new VirtioCryptoOpCtrlReqDestroyAkcipherSessionHeader(VirtioCryptoOpCtrlReqDestroyAkcipherSessionHeader.layout(context))
-    const bytes = new Uint8Array(struct.$minimum)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpCtrlReqDestroyAkcipherSessionHeaderValue {
-    return {
-      header: this.header.$get(),
-      op_flf: this.op_flf.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpCtrlReqDestroyAkcipherSessionHeaderValue>): this {
-    if (value.header !== undefined) attached(this, this.header, 'VirtioCryptoOpCtrlReqDestroyAkcipherSessionHeader.header').$set(value.header)
-    if (value.op_flf !== undefined) attached(this, this.op_flf, 'VirtioCryptoOpCtrlReqDestroyAkcipherSessionHeader.op_flf').$set(value.op_flf)
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_ctrl_req.destroy_akcipher_session` as a plain value. */
-export interface VirtioCryptoOpCtrlReqDestroyAkcipherSessionReplyValue {
-  op_outcome: VirtioCryptoDestroySessionInputValue
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
- */
-export class VirtioCryptoOpCtrlReqDestroyAkcipherSessionReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 1
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { op_outcome: 0 } as const
-  #op_outcome: VirtioCryptoDestroySessionInput | undefined
-
-  get $minimum(): number {
-    return 1
-  }
-
-  get $size(): number {
-    return 1
-  }
-
-  get op_outcome(): VirtioCryptoDestroySessionInput {
-    return (this.#op_outcome ??= new VirtioCryptoDestroySessionInput()).$inside(this, this.$offset, 1)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoOpCtrlReqDestroyAkcipherSessionReplyValue {
-    return new VirtioCryptoOpCtrlReqDestroyAkcipherSessionReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpCtrlReqDestroyAkcipherSessionReplyValue>): Uint8Array {
-    const struct = new VirtioCryptoOpCtrlReqDestroyAkcipherSessionReply()
-    const bytes = new Uint8Array(1)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpCtrlReqDestroyAkcipherSessionReplyValue {
-    return {
-      op_outcome: this.op_outcome.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpCtrlReqDestroyAkcipherSessionReplyValue>): this {
-    if (value.op_outcome !== undefined) attached(this, this.op_outcome, 'VirtioCryptoOpCtrlReqDestroyAkcipherSessionReply.op_outcome').$set(value.op_outcome)
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req` as a plain value. */
-export interface VirtioCryptoOpDataReqHeaderValue {
-  header: VirtioCryptoOpHeaderValue
-}
-
-/**
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue
- */
-export class VirtioCryptoOpDataReqHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 24
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { header: 0 } as const
-  #header: VirtioCryptoOpHeader | undefined
-
-  get $minimum(): number {
-    return 24
-  }
-
-  get $size(): number {
-    return 24
-  }
-
-  get header(): VirtioCryptoOpHeader {
-    return (this.#header ??= new VirtioCryptoOpHeader()).$inside(this, this.$offset, 24)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoOpDataReqHeaderValue {
-    return new VirtioCryptoOpDataReqHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqHeaderValue>): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqHeader()
-    const bytes = new Uint8Array(24)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqHeaderValue {
-    return {
-      header: this.header.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqHeaderValue>): this {
-    if (value.header !== undefined) attached(this, this.header, 'VirtioCryptoOpDataReqHeader.header').$set(value.header)
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req` as a plain value. */
-export interface VirtioCryptoOpDataReqReplyValue {
-  inhdr: VirtioCryptoInhdrValue
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue
- */
-export class VirtioCryptoOpDataReqReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 1
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { inhdr: 0 } as const
-  #inhdr: VirtioCryptoInhdr | undefined
-
-  get $minimum(): number {
-    return 1
-  }
-
-  get $size(): number {
-    return 1
-  }
-
-  get inhdr(): VirtioCryptoInhdr {
-    return (this.#inhdr ??= new VirtioCryptoInhdr()).$inside(this, this.$offset, 1)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoOpDataReqReplyValue {
-    return new VirtioCryptoOpDataReqReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqReplyValue>): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqReply()
-    const bytes = new Uint8Array(1)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqReplyValue {
-    return {
-      inhdr: this.inhdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqReplyValue>): this {
-    if (value.inhdr !== undefined) attached(this, this.inhdr, 'VirtioCryptoOpDataReqReply.inhdr').$set(value.inhdr)
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req.cipher_encrypt` as a plain value. */
-export interface VirtioCryptoOpDataReqCipherEncryptHeaderValue {
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  header: VirtioCryptoOpHeaderValue
-  op_flf: VirtioCryptoSymDataFlfValue
-  op_type_vlf: { arm: 'cipher'; cipher: VirtioCryptoCipherDataVlfReadableValue } | { arm: 'alg_chain'; alg_chain: VirtioCryptoAlgChainDataVlfReadableValue } | { arm: undefined; bytes: Uint8Array }
-}
-
-/** What the layout of `virtio_crypto_op_data_req.cipher_encrypt` depends on. */
-export type VirtioCryptoOpDataReqCipherEncryptHeaderContext = { readonly features: FeatureSet }
-
-/** Where the members of `virtio_crypto_op_data_req.cipher_encrypt` stand after a negotiation; -1: absent. */
-export interface VirtioCryptoOpDataReqCipherEncryptHeaderLayout {
-  readonly $context: VirtioCryptoOpDataReqCipherEncryptHeaderContext
-  /** Bytes that are always there. */
-  readonly $minimum: number
-  readonly op_type_vlf: number
-}
-
-/**
- * Encrypts, or chains with a hash or MAC.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
- */
-export class VirtioCryptoOpDataReqCipherEncryptHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { header: 0, op_flf: 24 } as const
-  /** Where the members stand. */
-  readonly $layout: VirtioCryptoOpDataReqCipherEncryptHeaderLayout
-  #header: VirtioCryptoOpHeader | undefined
-  #op_flf: VirtioCryptoSymDataFlf | undefined
-  #op_type_vlf_cipher: VirtioCryptoCipherDataVlfReadable | undefined
-  #op_type_vlf_alg_chain: VirtioCryptoAlgChainDataVlfReadable | undefined
-
-  constructor($layout: VirtioCryptoOpDataReqCipherEncryptHeaderLayout) {
-    super()
-    this.$layout = $layout
-  }
-
-  get $minimum(): number {
-    return this.$layout.$minimum
-  }
-
-  get $size(): number {
-    return this.$layout.op_type_vlf + (this.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_CIPHER ? this.op_type_vlf_cipher.$size : this.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_ALGORITHM_CHAINING ? this.op_type_vlf_alg_chain.$size : Math.max(0, this.$length - this.$layout.op_type_vlf))
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  get header(): VirtioCryptoOpHeader {
-    return (this.#header ??= new VirtioCryptoOpHeader()).$inside(this, this.$offset, 24)
-  }
-
-  get op_flf(): VirtioCryptoSymDataFlf {
-    return (this.#op_flf ??= new VirtioCryptoSymDataFlf()).$inside(this, this.$offset + 24, (!this.$layout.$context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_DATAQ_OP_SPEC_HDR_LEGACY : 48))
-  }
-
-  get op_type_vlf_cipher(): VirtioCryptoCipherDataVlfReadable {
-    const nested = (this.#op_type_vlf_cipher ??= new VirtioCryptoCipherDataVlfReadable({ flf: this.op_flf.op_type_flf_cipher }))
-    nested.$given = { flf: this.op_flf.op_type_flf_cipher }
-    return nested.$inside(this, this.$offset + this.$layout.op_type_vlf, this.$offset + this.$length - (this.$offset + this.$layout.op_type_vlf))
-  }
-
-  get op_type_vlf_alg_chain(): VirtioCryptoAlgChainDataVlfReadable {
-    const nested = (this.#op_type_vlf_alg_chain ??= new VirtioCryptoAlgChainDataVlfReadable({ flf: this.op_flf.op_type_flf_alg_chain }))
-    nested.$given = { flf: this.op_flf.op_type_flf_alg_chain }
-    return nested.$inside(this, this.$offset + this.$layout.op_type_vlf, this.$offset + this.$length - (this.$offset + this.$layout.op_type_vlf))
-  }
-
-  /** Computes the layout, once per negotiation. */
-  static layout(context: VirtioCryptoOpDataReqCipherEncryptHeaderContext): VirtioCryptoOpDataReqCipherEncryptHeaderLayout {
-    let size = 24
-    size += (!context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_DATAQ_OP_SPEC_HDR_LEGACY : 48)
-    const op_type_vlf = size
-    return { $context: context, $minimum: size, op_type_vlf }
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: VirtioCryptoOpDataReqCipherEncryptHeaderContext): VirtioCryptoOpDataReqCipherEncryptHeaderValue {
-    return new VirtioCryptoOpDataReqCipherEncryptHeader(VirtioCryptoOpDataReqCipherEncryptHeader.layout(context)).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqCipherEncryptHeaderValue>, context: VirtioCryptoOpDataReqCipherEncryptHeaderContext): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqCipherEncryptHeader(VirtioCryptoOpDataReqCipherEncryptHeader.layout(context))
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqCipherEncryptHeader.sizeOf(value, struct.$layout))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqCipherEncryptHeaderValue>, layout: VirtioCryptoOpDataReqCipherEncryptHeaderLayout): number {
-    return layout.$minimum + (value.op_type_vlf?.arm === 'cipher' ? VirtioCryptoCipherDataVlfReadable.sizeOf(value.op_type_vlf.cipher ?? {}) : value.op_type_vlf?.arm === 'alg_chain' ? VirtioCryptoAlgChainDataVlfReadable.sizeOf(value.op_type_vlf.alg_chain ?? {}) : (value.op_type_vlf?.bytes.length ?? 0))
-  }
-
-  /** The arm of `op_type_vlf` that is selected, as a plain value. */
-  $op_type_vlf(): VirtioCryptoOpDataReqCipherEncryptHeaderValue['op_type_vlf'] & {} {
-    if (this.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_CIPHER) return { arm: 'cipher', cipher: this.op_type_vlf_cipher.$get() }
-    if (this.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_ALGORITHM_CHAINING) return { arm: 'alg_chain', alg_chain: this.op_type_vlf_alg_chain.$get() }
-    return { arm: undefined, bytes: bytesAt(this, this.$offset + this.$layout.op_type_vlf, (this.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_CIPHER ? this.op_type_vlf_cipher.$size : this.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_ALGORITHM_CHAINING ? this.op_type_vlf_alg_chain.$size : Math.max(0, this.$length - this.$layout.op_type_vlf))).slice() }
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqCipherEncryptHeaderValue {
-    return {
-      header: this.header.$get(),
-      op_flf: this.op_flf.$get(),
-      op_type_vlf: this.$op_type_vlf(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqCipherEncryptHeaderValue>): this {
-    if (value.header !== undefined) attached(this, this.header, 'VirtioCryptoOpDataReqCipherEncryptHeader.header').$set(value.header)
-    if (value.op_flf !== undefined) attached(this, this.op_flf, 'VirtioCryptoOpDataReqCipherEncryptHeader.op_flf').$set(value.op_flf)
-    if (value.op_type_vlf !== undefined) {
-      if (value.op_type_vlf.arm === 'cipher') attached(this, this.op_type_vlf_cipher, 'VirtioCryptoOpDataReqCipherEncryptHeader.op_type_vlf_cipher').$set(value.op_type_vlf.cipher)
-      if (value.op_type_vlf.arm === 'alg_chain') attached(this, this.op_type_vlf_alg_chain, 'VirtioCryptoOpDataReqCipherEncryptHeader.op_type_vlf_alg_chain').$set(value.op_type_vlf.alg_chain)
-      if (value.op_type_vlf.arm === undefined) putBytes(this, this.$offset + this.$layout.op_type_vlf, value.op_type_vlf.bytes.length, value.op_type_vlf.bytes, 'VirtioCryptoOpDataReqCipherEncryptHeader.op_type_vlf')
-    }
-    if (value.op_type_vlf !== undefined) checkArm(value.op_type_vlf.arm, this.$op_type_vlf().arm, 'VirtioCryptoOpDataReqCipherEncryptHeader.op_type_vlf')
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req.cipher_encrypt` as a plain value. */
-export interface VirtioCryptoOpDataReqCipherEncryptReplyValue {
-  op_type_vlf: { arm: 'cipher'; cipher: VirtioCryptoCipherDataVlfWritableValue } | { arm: 'alg_chain'; alg_chain: VirtioCryptoAlgChainDataVlfWritableValue } | { arm: undefined; bytes: Uint8Array }
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  inhdr: VirtioCryptoInhdrValue
-}
-
-/** What the layout of `virtio_crypto_op_data_req.cipher_encrypt` needs from outside. */
-export interface VirtioCryptoOpDataReqCipherEncryptReplyGiven {
-  readonly readable: VirtioCryptoOpDataReqCipherEncryptHeader
-}
-
-/**
- * Encrypts, or chains with a hash or MAC.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
- */
-export class VirtioCryptoOpDataReqCipherEncryptReply extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { op_type_vlf: 0 } as const
-  /** What the layout needs from outside. */
-  $given: VirtioCryptoOpDataReqCipherEncryptReplyGiven
-  #op_type_vlf_cipher: VirtioCryptoCipherDataVlfWritable | undefined
-  #op_type_vlf_alg_chain: VirtioCryptoAlgChainDataVlfWritable | undefined
-  #inhdr: VirtioCryptoInhdr | undefined
-
-  constructor($given: VirtioCryptoOpDataReqCipherEncryptReplyGiven) {
-    super()
-    this.$given = $given
-  }
-
-  get $minimum(): number {
-    return 1
-  }
-
-  get $size(): number {
-    return this.#inhdr_at + 1 - this.$offset
-  }
-
-  get #inhdr_at(): number {
-    return this.$offset + (this.$given.readable.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_CIPHER ? this.op_type_vlf_cipher.$size : this.$given.readable.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_ALGORITHM_CHAINING ? this.op_type_vlf_alg_chain.$size : Math.max(0, this.$length - 1))
-  }
-
-  get op_type_vlf_cipher(): VirtioCryptoCipherDataVlfWritable {
-    const nested = (this.#op_type_vlf_cipher ??= new VirtioCryptoCipherDataVlfWritable({ flf: this.$given.readable.op_flf.op_type_flf_cipher }))
-    nested.$given = { flf: this.$given.readable.op_flf.op_type_flf_cipher }
-    return nested.$inside(this, this.$offset, this.$length)
-  }
-
-  get op_type_vlf_alg_chain(): VirtioCryptoAlgChainDataVlfWritable {
-    const nested = (this.#op_type_vlf_alg_chain ??= new VirtioCryptoAlgChainDataVlfWritable({ flf: this.$given.readable.op_flf.op_type_flf_alg_chain }))
-    nested.$given = { flf: this.$given.readable.op_flf.op_type_flf_alg_chain }
-    return nested.$inside(this, this.$offset, this.$length)
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  get inhdr(): VirtioCryptoInhdr {
-    return (this.#inhdr ??= new VirtioCryptoInhdr()).$inside(this, this.#inhdr_at, 1)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: { readonly given: VirtioCryptoOpDataReqCipherEncryptReplyGiven }): VirtioCryptoOpDataReqCipherEncryptReplyValue {
-    return new VirtioCryptoOpDataReqCipherEncryptReply(context.given).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqCipherEncryptReplyValue>, context: { readonly given: VirtioCryptoOpDataReqCipherEncryptReplyGiven }): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqCipherEncryptReply(context.given)
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqCipherEncryptReply.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqCipherEncryptReplyValue>): number {
-    return 1 + (value.op_type_vlf?.arm === 'cipher' ? VirtioCryptoCipherDataVlfWritable.sizeOf(value.op_type_vlf.cipher ?? {}) : value.op_type_vlf?.arm === 'alg_chain' ? VirtioCryptoAlgChainDataVlfWritable.sizeOf(value.op_type_vlf.alg_chain ?? {}) : (value.op_type_vlf?.bytes.length ?? 0))
-  }
-
-  /** The arm of `op_type_vlf` that is selected, as a plain value. */
-  $op_type_vlf(): VirtioCryptoOpDataReqCipherEncryptReplyValue['op_type_vlf'] & {} {
-    if (this.$given.readable.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_CIPHER) return { arm: 'cipher', cipher: this.op_type_vlf_cipher.$get() }
-    if (this.$given.readable.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_ALGORITHM_CHAINING) return { arm: 'alg_chain', alg_chain: this.op_type_vlf_alg_chain.$get() }
-    return { arm: undefined, bytes: bytesAt(this, this.$offset, (this.$given.readable.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_CIPHER ? this.op_type_vlf_cipher.$size : this.$given.readable.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_ALGORITHM_CHAINING ? this.op_type_vlf_alg_chain.$size : Math.max(0, this.$length - 1))).slice() }
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqCipherEncryptReplyValue {
-    return {
-      op_type_vlf: this.$op_type_vlf(),
-      inhdr: this.inhdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqCipherEncryptReplyValue>): this {
-    if (value.op_type_vlf !== undefined) {
-      if (value.op_type_vlf.arm === 'cipher') attached(this, this.op_type_vlf_cipher, 'VirtioCryptoOpDataReqCipherEncryptReply.op_type_vlf_cipher').$set(value.op_type_vlf.cipher)
-      if (value.op_type_vlf.arm === 'alg_chain') attached(this, this.op_type_vlf_alg_chain, 'VirtioCryptoOpDataReqCipherEncryptReply.op_type_vlf_alg_chain').$set(value.op_type_vlf.alg_chain)
-      if (value.op_type_vlf.arm === undefined) putBytes(this, this.$offset, value.op_type_vlf.bytes.length, value.op_type_vlf.bytes, 'VirtioCryptoOpDataReqCipherEncryptReply.op_type_vlf')
-    }
-    if (value.inhdr !== undefined) attached(this, this.inhdr, 'VirtioCryptoOpDataReqCipherEncryptReply.inhdr').$set(value.inhdr)
-    if (value.op_type_vlf !== undefined) checkArm(value.op_type_vlf.arm, this.$op_type_vlf().arm, 'VirtioCryptoOpDataReqCipherEncryptReply.op_type_vlf')
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req.cipher_decrypt` as a plain value. */
-export interface VirtioCryptoOpDataReqCipherDecryptHeaderValue {
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  header: VirtioCryptoOpHeaderValue
-  op_flf: VirtioCryptoSymDataFlfValue
-  op_type_vlf: { arm: 'cipher'; cipher: VirtioCryptoCipherDataVlfReadableValue } | { arm: 'alg_chain'; alg_chain: VirtioCryptoAlgChainDataVlfReadableValue } | { arm: undefined; bytes: Uint8Array }
-}
-
-/** What the layout of `virtio_crypto_op_data_req.cipher_decrypt` depends on. */
-export type VirtioCryptoOpDataReqCipherDecryptHeaderContext = { readonly features: FeatureSet }
-
-/** Where the members of `virtio_crypto_op_data_req.cipher_decrypt` stand after a negotiation; -1: absent. */
-export interface VirtioCryptoOpDataReqCipherDecryptHeaderLayout {
-  readonly $context: VirtioCryptoOpDataReqCipherDecryptHeaderContext
-  /** Bytes that are always there. */
-  readonly $minimum: number
-  readonly op_type_vlf: number
-}
-
-/**
- * Decrypts, or chains with a hash or MAC.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
- */
-export class VirtioCryptoOpDataReqCipherDecryptHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { header: 0, op_flf: 24 } as const
-  /** Where the members stand. */
-  readonly $layout: VirtioCryptoOpDataReqCipherDecryptHeaderLayout
-  #header: VirtioCryptoOpHeader | undefined
-  #op_flf: VirtioCryptoSymDataFlf | undefined
-  #op_type_vlf_cipher: VirtioCryptoCipherDataVlfReadable | undefined
-  #op_type_vlf_alg_chain: VirtioCryptoAlgChainDataVlfReadable | undefined
-
-  constructor($layout: VirtioCryptoOpDataReqCipherDecryptHeaderLayout) {
-    super()
-    this.$layout = $layout
-  }
-
-  get $minimum(): number {
-    return this.$layout.$minimum
-  }
-
-  get $size(): number {
-    return this.$layout.op_type_vlf + (this.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_CIPHER ? this.op_type_vlf_cipher.$size : this.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_ALGORITHM_CHAINING ? this.op_type_vlf_alg_chain.$size : Math.max(0, this.$length - this.$layout.op_type_vlf))
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  get header(): VirtioCryptoOpHeader {
-    return (this.#header ??= new VirtioCryptoOpHeader()).$inside(this, this.$offset, 24)
-  }
-
-  get op_flf(): VirtioCryptoSymDataFlf {
-    return (this.#op_flf ??= new VirtioCryptoSymDataFlf()).$inside(this, this.$offset + 24, (!this.$layout.$context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_DATAQ_OP_SPEC_HDR_LEGACY : 48))
-  }
-
-  get op_type_vlf_cipher(): VirtioCryptoCipherDataVlfReadable {
-    const nested = (this.#op_type_vlf_cipher ??= new VirtioCryptoCipherDataVlfReadable({ flf: this.op_flf.op_type_flf_cipher }))
-    nested.$given = { flf: this.op_flf.op_type_flf_cipher }
-    return nested.$inside(this, this.$offset + this.$layout.op_type_vlf, this.$offset + this.$length - (this.$offset + this.$layout.op_type_vlf))
-  }
-
-  get op_type_vlf_alg_chain(): VirtioCryptoAlgChainDataVlfReadable {
-    const nested = (this.#op_type_vlf_alg_chain ??= new VirtioCryptoAlgChainDataVlfReadable({ flf: this.op_flf.op_type_flf_alg_chain }))
-    nested.$given = { flf: this.op_flf.op_type_flf_alg_chain }
-    return nested.$inside(this, this.$offset + this.$layout.op_type_vlf, this.$offset + this.$length - (this.$offset + this.$layout.op_type_vlf))
-  }
-
-  /** Computes the layout, once per negotiation. */
-  static layout(context: VirtioCryptoOpDataReqCipherDecryptHeaderContext): VirtioCryptoOpDataReqCipherDecryptHeaderLayout {
-    let size = 24
-    size += (!context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_DATAQ_OP_SPEC_HDR_LEGACY : 48)
-    const op_type_vlf = size
-    return { $context: context, $minimum: size, op_type_vlf }
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: VirtioCryptoOpDataReqCipherDecryptHeaderContext): VirtioCryptoOpDataReqCipherDecryptHeaderValue {
-    return new VirtioCryptoOpDataReqCipherDecryptHeader(VirtioCryptoOpDataReqCipherDecryptHeader.layout(context)).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqCipherDecryptHeaderValue>, context: VirtioCryptoOpDataReqCipherDecryptHeaderContext): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqCipherDecryptHeader(VirtioCryptoOpDataReqCipherDecryptHeader.layout(context))
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqCipherDecryptHeader.sizeOf(value, struct.$layout))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqCipherDecryptHeaderValue>, layout: VirtioCryptoOpDataReqCipherDecryptHeaderLayout): number {
-    return layout.$minimum + (value.op_type_vlf?.arm === 'cipher' ? VirtioCryptoCipherDataVlfReadable.sizeOf(value.op_type_vlf.cipher ?? {}) : value.op_type_vlf?.arm === 'alg_chain' ? VirtioCryptoAlgChainDataVlfReadable.sizeOf(value.op_type_vlf.alg_chain ?? {}) : (value.op_type_vlf?.bytes.length ?? 0))
-  }
-
-  /** The arm of `op_type_vlf` that is selected, as a plain value. */
-  $op_type_vlf(): VirtioCryptoOpDataReqCipherDecryptHeaderValue['op_type_vlf'] & {} {
-    if (this.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_CIPHER) return { arm: 'cipher', cipher: this.op_type_vlf_cipher.$get() }
-    if (this.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_ALGORITHM_CHAINING) return { arm: 'alg_chain', alg_chain: this.op_type_vlf_alg_chain.$get() }
-    return { arm: undefined, bytes: bytesAt(this, this.$offset + this.$layout.op_type_vlf, (this.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_CIPHER ? this.op_type_vlf_cipher.$size : this.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_ALGORITHM_CHAINING ? this.op_type_vlf_alg_chain.$size : Math.max(0, this.$length - this.$layout.op_type_vlf))).slice() }
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqCipherDecryptHeaderValue {
-    return {
-      header: this.header.$get(),
-      op_flf: this.op_flf.$get(),
-      op_type_vlf: this.$op_type_vlf(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqCipherDecryptHeaderValue>): this {
-    if (value.header !== undefined) attached(this, this.header, 'VirtioCryptoOpDataReqCipherDecryptHeader.header').$set(value.header)
-    if (value.op_flf !== undefined) attached(this, this.op_flf, 'VirtioCryptoOpDataReqCipherDecryptHeader.op_flf').$set(value.op_flf)
-    if (value.op_type_vlf !== undefined) {
-      if (value.op_type_vlf.arm === 'cipher') attached(this, this.op_type_vlf_cipher, 'VirtioCryptoOpDataReqCipherDecryptHeader.op_type_vlf_cipher').$set(value.op_type_vlf.cipher)
-      if (value.op_type_vlf.arm === 'alg_chain') attached(this, this.op_type_vlf_alg_chain, 'VirtioCryptoOpDataReqCipherDecryptHeader.op_type_vlf_alg_chain').$set(value.op_type_vlf.alg_chain)
-      if (value.op_type_vlf.arm === undefined) putBytes(this, this.$offset + this.$layout.op_type_vlf, value.op_type_vlf.bytes.length, value.op_type_vlf.bytes, 'VirtioCryptoOpDataReqCipherDecryptHeader.op_type_vlf')
-    }
-    if (value.op_type_vlf !== undefined) checkArm(value.op_type_vlf.arm, this.$op_type_vlf().arm, 'VirtioCryptoOpDataReqCipherDecryptHeader.op_type_vlf')
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req.cipher_decrypt` as a plain value. */
-export interface VirtioCryptoOpDataReqCipherDecryptReplyValue {
-  op_type_vlf: { arm: 'cipher'; cipher: VirtioCryptoCipherDataVlfWritableValue } | { arm: 'alg_chain'; alg_chain: VirtioCryptoAlgChainDataVlfWritableValue } | { arm: undefined; bytes: Uint8Array }
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  inhdr: VirtioCryptoInhdrValue
-}
-
-/** What the layout of `virtio_crypto_op_data_req.cipher_decrypt` needs from outside. */
-export interface VirtioCryptoOpDataReqCipherDecryptReplyGiven {
-  readonly readable: VirtioCryptoOpDataReqCipherDecryptHeader
-}
-
-/**
- * Decrypts, or chains with a hash or MAC.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
- */
-export class VirtioCryptoOpDataReqCipherDecryptReply extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { op_type_vlf: 0 } as const
-  /** What the layout needs from outside. */
-  $given: VirtioCryptoOpDataReqCipherDecryptReplyGiven
-  #op_type_vlf_cipher: VirtioCryptoCipherDataVlfWritable | undefined
-  #op_type_vlf_alg_chain: VirtioCryptoAlgChainDataVlfWritable | undefined
-  #inhdr: VirtioCryptoInhdr | undefined
-
-  constructor($given: VirtioCryptoOpDataReqCipherDecryptReplyGiven) {
-    super()
-    this.$given = $given
-  }
-
-  get $minimum(): number {
-    return 1
-  }
-
-  get $size(): number {
-    return this.#inhdr_at + 1 - this.$offset
-  }
-
-  get #inhdr_at(): number {
-    return this.$offset + (this.$given.readable.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_CIPHER ? this.op_type_vlf_cipher.$size : this.$given.readable.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_ALGORITHM_CHAINING ? this.op_type_vlf_alg_chain.$size : Math.max(0, this.$length - 1))
-  }
-
-  get op_type_vlf_cipher(): VirtioCryptoCipherDataVlfWritable {
-    const nested = (this.#op_type_vlf_cipher ??= new VirtioCryptoCipherDataVlfWritable({ flf: this.$given.readable.op_flf.op_type_flf_cipher }))
-    nested.$given = { flf: this.$given.readable.op_flf.op_type_flf_cipher }
-    return nested.$inside(this, this.$offset, this.$length)
-  }
-
-  get op_type_vlf_alg_chain(): VirtioCryptoAlgChainDataVlfWritable {
-    const nested = (this.#op_type_vlf_alg_chain ??= new VirtioCryptoAlgChainDataVlfWritable({ flf: this.$given.readable.op_flf.op_type_flf_alg_chain }))
-    nested.$given = { flf: this.$given.readable.op_flf.op_type_flf_alg_chain }
-    return nested.$inside(this, this.$offset, this.$length)
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  get inhdr(): VirtioCryptoInhdr {
-    return (this.#inhdr ??= new VirtioCryptoInhdr()).$inside(this, this.#inhdr_at, 1)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: { readonly given: VirtioCryptoOpDataReqCipherDecryptReplyGiven }): VirtioCryptoOpDataReqCipherDecryptReplyValue {
-    return new VirtioCryptoOpDataReqCipherDecryptReply(context.given).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqCipherDecryptReplyValue>, context: { readonly given: VirtioCryptoOpDataReqCipherDecryptReplyGiven }): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqCipherDecryptReply(context.given)
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqCipherDecryptReply.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqCipherDecryptReplyValue>): number {
-    return 1 + (value.op_type_vlf?.arm === 'cipher' ? VirtioCryptoCipherDataVlfWritable.sizeOf(value.op_type_vlf.cipher ?? {}) : value.op_type_vlf?.arm === 'alg_chain' ? VirtioCryptoAlgChainDataVlfWritable.sizeOf(value.op_type_vlf.alg_chain ?? {}) : (value.op_type_vlf?.bytes.length ?? 0))
-  }
-
-  /** The arm of `op_type_vlf` that is selected, as a plain value. */
-  $op_type_vlf(): VirtioCryptoOpDataReqCipherDecryptReplyValue['op_type_vlf'] & {} {
-    if (this.$given.readable.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_CIPHER) return { arm: 'cipher', cipher: this.op_type_vlf_cipher.$get() }
-    if (this.$given.readable.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_ALGORITHM_CHAINING) return { arm: 'alg_chain', alg_chain: this.op_type_vlf_alg_chain.$get() }
-    return { arm: undefined, bytes: bytesAt(this, this.$offset, (this.$given.readable.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_CIPHER ? this.op_type_vlf_cipher.$size : this.$given.readable.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_ALGORITHM_CHAINING ? this.op_type_vlf_alg_chain.$size : Math.max(0, this.$length - 1))).slice() }
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqCipherDecryptReplyValue {
-    return {
-      op_type_vlf: this.$op_type_vlf(),
-      inhdr: this.inhdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqCipherDecryptReplyValue>): this {
-    if (value.op_type_vlf !== undefined) {
-      if (value.op_type_vlf.arm === 'cipher') attached(this, this.op_type_vlf_cipher, 'VirtioCryptoOpDataReqCipherDecryptReply.op_type_vlf_cipher').$set(value.op_type_vlf.cipher)
-      if (value.op_type_vlf.arm === 'alg_chain') attached(this, this.op_type_vlf_alg_chain, 'VirtioCryptoOpDataReqCipherDecryptReply.op_type_vlf_alg_chain').$set(value.op_type_vlf.alg_chain)
-      if (value.op_type_vlf.arm === undefined) putBytes(this, this.$offset, value.op_type_vlf.bytes.length, value.op_type_vlf.bytes, 'VirtioCryptoOpDataReqCipherDecryptReply.op_type_vlf')
-    }
-    if (value.inhdr !== undefined) attached(this, this.inhdr, 'VirtioCryptoOpDataReqCipherDecryptReply.inhdr').$set(value.inhdr)
-    if (value.op_type_vlf !== undefined) checkArm(value.op_type_vlf.arm, this.$op_type_vlf().arm, 'VirtioCryptoOpDataReqCipherDecryptReply.op_type_vlf')
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req.cipher_encrypt_stateless` as a plain value. */
-export interface VirtioCryptoOpDataReqCipherEncryptStatelessHeaderValue {
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  header: VirtioCryptoOpHeaderValue
-  op_flf: VirtioCryptoSymDataFlfStatelessValue
-  op_type_vlf: { arm: 'cipher'; cipher: VirtioCryptoCipherDataVlfStatelessReadableValue } | { arm: 'alg_chain'; alg_chain: VirtioCryptoAlgChainDataVlfStatelessReadableValue } | { arm: undefined; bytes: Uint8Array }
-}
-
-/**
- * Encrypts, or chains with a hash or MAC. Without a session.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
- */
-export class VirtioCryptoOpDataReqCipherEncryptStatelessHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { header: 0, op_flf: 24, op_type_vlf: 100 } as const
-  #header: VirtioCryptoOpHeader | undefined
-  #op_flf: VirtioCryptoSymDataFlfStateless | undefined
-  #op_type_vlf_cipher: VirtioCryptoCipherDataVlfStatelessReadable | undefined
-  #op_type_vlf_alg_chain: VirtioCryptoAlgChainDataVlfStatelessReadable | undefined
-
-  get $minimum(): number {
-    return 100
-  }
-
-  get $size(): number {
-    return 100 + (this.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_CIPHER ? this.op_type_vlf_cipher.$size : this.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_ALGORITHM_CHAINING ? this.op_type_vlf_alg_chain.$size : Math.max(0, this.$length - 100))
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  get header(): VirtioCryptoOpHeader {
-    return (this.#header ??= new VirtioCryptoOpHeader()).$inside(this, this.$offset, 24)
-  }
-
-  get op_flf(): VirtioCryptoSymDataFlfStateless {
-    return (this.#op_flf ??= new VirtioCryptoSymDataFlfStateless()).$inside(this, this.$offset + 24, 76)
-  }
-
-  get op_type_vlf_cipher(): VirtioCryptoCipherDataVlfStatelessReadable {
-    const nested = (this.#op_type_vlf_cipher ??= new VirtioCryptoCipherDataVlfStatelessReadable({ flf: this.op_flf.op_type_flf_cipher }))
-    nested.$given = { flf: this.op_flf.op_type_flf_cipher }
-    return nested.$inside(this, this.$offset + 100, this.$offset + this.$length - (this.$offset + 100))
-  }
-
-  get op_type_vlf_alg_chain(): VirtioCryptoAlgChainDataVlfStatelessReadable {
-    const nested = (this.#op_type_vlf_alg_chain ??= new VirtioCryptoAlgChainDataVlfStatelessReadable({ flf: this.op_flf.op_type_flf_alg_chain }))
-    nested.$given = { flf: this.op_flf.op_type_flf_alg_chain }
-    return nested.$inside(this, this.$offset + 100, this.$offset + this.$length - (this.$offset + 100))
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoOpDataReqCipherEncryptStatelessHeaderValue {
-    return new VirtioCryptoOpDataReqCipherEncryptStatelessHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqCipherEncryptStatelessHeaderValue>): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqCipherEncryptStatelessHeader()
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqCipherEncryptStatelessHeader.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqCipherEncryptStatelessHeaderValue>): number {
-    return 100 + (value.op_type_vlf?.arm === 'cipher' ? VirtioCryptoCipherDataVlfStatelessReadable.sizeOf(value.op_type_vlf.cipher ?? {}) : value.op_type_vlf?.arm === 'alg_chain' ? VirtioCryptoAlgChainDataVlfStatelessReadable.sizeOf(value.op_type_vlf.alg_chain ?? {}) : (value.op_type_vlf?.bytes.length ?? 0))
-  }
-
-  /** The arm of `op_type_vlf` that is selected, as a plain value. */
-  $op_type_vlf(): VirtioCryptoOpDataReqCipherEncryptStatelessHeaderValue['op_type_vlf'] & {} {
-    if (this.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_CIPHER) return { arm: 'cipher', cipher: this.op_type_vlf_cipher.$get() }
-    if (this.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_ALGORITHM_CHAINING) return { arm: 'alg_chain', alg_chain: this.op_type_vlf_alg_chain.$get() }
-    return { arm: undefined, bytes: bytesAt(this, this.$offset + 100, (this.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_CIPHER ? this.op_type_vlf_cipher.$size : this.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_ALGORITHM_CHAINING ? this.op_type_vlf_alg_chain.$size : Math.max(0, this.$length - 100))).slice() }
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqCipherEncryptStatelessHeaderValue {
-    return {
-      header: this.header.$get(),
-      op_flf: this.op_flf.$get(),
-      op_type_vlf: this.$op_type_vlf(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqCipherEncryptStatelessHeaderValue>): this {
-    if (value.header !== undefined) attached(this, this.header, 'VirtioCryptoOpDataReqCipherEncryptStatelessHeader.header').$set(value.header)
-    if (value.op_flf !== undefined) attached(this, this.op_flf, 'VirtioCryptoOpDataReqCipherEncryptStatelessHeader.op_flf').$set(value.op_flf)
-    if (value.op_type_vlf !== undefined) {
-      if (value.op_type_vlf.arm === 'cipher') attached(this, this.op_type_vlf_cipher, 'VirtioCryptoOpDataReqCipherEncryptStatelessHeader.op_type_vlf_cipher').$set(value.op_type_vlf.cipher)
-      if (value.op_type_vlf.arm === 'alg_chain') attached(this, this.op_type_vlf_alg_chain, 'VirtioCryptoOpDataReqCipherEncryptStatelessHeader.op_type_vlf_alg_chain').$set(value.op_type_vlf.alg_chain)
-      if (value.op_type_vlf.arm === undefined) putBytes(this, this.$offset + 100, value.op_type_vlf.bytes.length, value.op_type_vlf.bytes, 'VirtioCryptoOpDataReqCipherEncryptStatelessHeader.op_type_vlf')
-    }
-    if (value.op_type_vlf !== undefined) checkArm(value.op_type_vlf.arm, this.$op_type_vlf().arm, 'VirtioCryptoOpDataReqCipherEncryptStatelessHeader.op_type_vlf')
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req.cipher_encrypt_stateless` as a plain value. */
-export interface VirtioCryptoOpDataReqCipherEncryptStatelessReplyValue {
-  op_type_vlf: { arm: 'cipher'; cipher: VirtioCryptoCipherDataVlfStatelessWritableValue } | { arm: 'alg_chain'; alg_chain: VirtioCryptoAlgChainDataVlfStatelessWritableValue } | { arm: undefined; bytes: Uint8Array }
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  inhdr: VirtioCryptoInhdrValue
-}
-
-/** What the layout of `virtio_crypto_op_data_req.cipher_encrypt_stateless` needs from outside. */
-export interface VirtioCryptoOpDataReqCipherEncryptStatelessReplyGiven {
-  readonly readable: VirtioCryptoOpDataReqCipherEncryptStatelessHeader
-}
-
-/**
- * Encrypts, or chains with a hash or MAC. Without a session.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
- */
-export class VirtioCryptoOpDataReqCipherEncryptStatelessReply extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { op_type_vlf: 0 } as const
-  /** What the layout needs from outside. */
-  $given: VirtioCryptoOpDataReqCipherEncryptStatelessReplyGiven
-  #op_type_vlf_cipher: VirtioCryptoCipherDataVlfStatelessWritable | undefined
-  #op_type_vlf_alg_chain: VirtioCryptoAlgChainDataVlfStatelessWritable | undefined
-  #inhdr: VirtioCryptoInhdr | undefined
-
-  constructor($given: VirtioCryptoOpDataReqCipherEncryptStatelessReplyGiven) {
-    super()
-    this.$given = $given
-  }
-
-  get $minimum(): number {
-    return 1
-  }
-
-  get $size(): number {
-    return this.#inhdr_at + 1 - this.$offset
-  }
-
-  get #inhdr_at(): number {
-    return this.$offset + (this.$given.readable.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_CIPHER ? this.op_type_vlf_cipher.$size : this.$given.readable.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_ALGORITHM_CHAINING ? this.op_type_vlf_alg_chain.$size : Math.max(0, this.$length - 1))
-  }
-
-  get op_type_vlf_cipher(): VirtioCryptoCipherDataVlfStatelessWritable {
-    const nested = (this.#op_type_vlf_cipher ??= new VirtioCryptoCipherDataVlfStatelessWritable({ flf: this.$given.readable.op_flf.op_type_flf_cipher }))
-    nested.$given = { flf: this.$given.readable.op_flf.op_type_flf_cipher }
-    return nested.$inside(this, this.$offset, this.$length)
-  }
-
-  get op_type_vlf_alg_chain(): VirtioCryptoAlgChainDataVlfStatelessWritable {
-    const nested = (this.#op_type_vlf_alg_chain ??= new VirtioCryptoAlgChainDataVlfStatelessWritable({ flf: this.$given.readable.op_flf.op_type_flf_alg_chain }))
-    nested.$given = { flf: this.$given.readable.op_flf.op_type_flf_alg_chain }
-    return nested.$inside(this, this.$offset, this.$length)
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  get inhdr(): VirtioCryptoInhdr {
-    return (this.#inhdr ??= new VirtioCryptoInhdr()).$inside(this, this.#inhdr_at, 1)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: { readonly given: VirtioCryptoOpDataReqCipherEncryptStatelessReplyGiven }): VirtioCryptoOpDataReqCipherEncryptStatelessReplyValue {
-    return new VirtioCryptoOpDataReqCipherEncryptStatelessReply(context.given).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqCipherEncryptStatelessReplyValue>, context: { readonly given: VirtioCryptoOpDataReqCipherEncryptStatelessReplyGiven }): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqCipherEncryptStatelessReply(context.given)
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqCipherEncryptStatelessReply.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqCipherEncryptStatelessReplyValue>): number {
-    return 1 + (value.op_type_vlf?.arm === 'cipher' ? VirtioCryptoCipherDataVlfStatelessWritable.sizeOf(value.op_type_vlf.cipher ?? {}) : value.op_type_vlf?.arm === 'alg_chain' ? VirtioCryptoAlgChainDataVlfStatelessWritable.sizeOf(value.op_type_vlf.alg_chain ?? {}) : (value.op_type_vlf?.bytes.length ?? 0))
-  }
-
-  /** The arm of `op_type_vlf` that is selected, as a plain value. */
-  $op_type_vlf(): VirtioCryptoOpDataReqCipherEncryptStatelessReplyValue['op_type_vlf'] & {} {
-    if (this.$given.readable.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_CIPHER) return { arm: 'cipher', cipher: this.op_type_vlf_cipher.$get() }
-    if (this.$given.readable.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_ALGORITHM_CHAINING) return { arm: 'alg_chain', alg_chain: this.op_type_vlf_alg_chain.$get() }
-    return { arm: undefined, bytes: bytesAt(this, this.$offset, (this.$given.readable.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_CIPHER ? this.op_type_vlf_cipher.$size : this.$given.readable.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_ALGORITHM_CHAINING ? this.op_type_vlf_alg_chain.$size : Math.max(0, this.$length - 1))).slice() }
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqCipherEncryptStatelessReplyValue {
-    return {
-      op_type_vlf: this.$op_type_vlf(),
-      inhdr: this.inhdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqCipherEncryptStatelessReplyValue>): this {
-    if (value.op_type_vlf !== undefined) {
-      if (value.op_type_vlf.arm === 'cipher') attached(this, this.op_type_vlf_cipher, 'VirtioCryptoOpDataReqCipherEncryptStatelessReply.op_type_vlf_cipher').$set(value.op_type_vlf.cipher)
-      if (value.op_type_vlf.arm === 'alg_chain') attached(this, this.op_type_vlf_alg_chain, 'VirtioCryptoOpDataReqCipherEncryptStatelessReply.op_type_vlf_alg_chain').$set(value.op_type_vlf.alg_chain)
-      if (value.op_type_vlf.arm === undefined) putBytes(this, this.$offset, value.op_type_vlf.bytes.length, value.op_type_vlf.bytes, 'VirtioCryptoOpDataReqCipherEncryptStatelessReply.op_type_vlf')
-    }
-    if (value.inhdr !== undefined) attached(this, this.inhdr, 'VirtioCryptoOpDataReqCipherEncryptStatelessReply.inhdr').$set(value.inhdr)
-    if (value.op_type_vlf !== undefined) checkArm(value.op_type_vlf.arm, this.$op_type_vlf().arm, 'VirtioCryptoOpDataReqCipherEncryptStatelessReply.op_type_vlf')
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req.cipher_decrypt_stateless` as a plain value. */
-export interface VirtioCryptoOpDataReqCipherDecryptStatelessHeaderValue {
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  header: VirtioCryptoOpHeaderValue
-  op_flf: VirtioCryptoSymDataFlfStatelessValue
-  op_type_vlf: { arm: 'cipher'; cipher: VirtioCryptoCipherDataVlfStatelessReadableValue } | { arm: 'alg_chain'; alg_chain: VirtioCryptoAlgChainDataVlfStatelessReadableValue } | { arm: undefined; bytes: Uint8Array }
-}
-
-/**
- * Decrypts, or chains with a hash or MAC. Without a session.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
- */
-export class VirtioCryptoOpDataReqCipherDecryptStatelessHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { header: 0, op_flf: 24, op_type_vlf: 100 } as const
-  #header: VirtioCryptoOpHeader | undefined
-  #op_flf: VirtioCryptoSymDataFlfStateless | undefined
-  #op_type_vlf_cipher: VirtioCryptoCipherDataVlfStatelessReadable | undefined
-  #op_type_vlf_alg_chain: VirtioCryptoAlgChainDataVlfStatelessReadable | undefined
-
-  get $minimum(): number {
-    return 100
-  }
-
-  get $size(): number {
-    return 100 + (this.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_CIPHER ? this.op_type_vlf_cipher.$size : this.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_ALGORITHM_CHAINING ? this.op_type_vlf_alg_chain.$size : Math.max(0, this.$length - 100))
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  get header(): VirtioCryptoOpHeader {
-    return (this.#header ??= new VirtioCryptoOpHeader()).$inside(this, this.$offset, 24)
-  }
-
-  get op_flf(): VirtioCryptoSymDataFlfStateless {
-    return (this.#op_flf ??= new VirtioCryptoSymDataFlfStateless()).$inside(this, this.$offset + 24, 76)
-  }
-
-  get op_type_vlf_cipher(): VirtioCryptoCipherDataVlfStatelessReadable {
-    const nested = (this.#op_type_vlf_cipher ??= new VirtioCryptoCipherDataVlfStatelessReadable({ flf: this.op_flf.op_type_flf_cipher }))
-    nested.$given = { flf: this.op_flf.op_type_flf_cipher }
-    return nested.$inside(this, this.$offset + 100, this.$offset + this.$length - (this.$offset + 100))
-  }
-
-  get op_type_vlf_alg_chain(): VirtioCryptoAlgChainDataVlfStatelessReadable {
-    const nested = (this.#op_type_vlf_alg_chain ??= new VirtioCryptoAlgChainDataVlfStatelessReadable({ flf: this.op_flf.op_type_flf_alg_chain }))
-    nested.$given = { flf: this.op_flf.op_type_flf_alg_chain }
-    return nested.$inside(this, this.$offset + 100, this.$offset + this.$length - (this.$offset + 100))
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoOpDataReqCipherDecryptStatelessHeaderValue {
-    return new VirtioCryptoOpDataReqCipherDecryptStatelessHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqCipherDecryptStatelessHeaderValue>): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqCipherDecryptStatelessHeader()
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqCipherDecryptStatelessHeader.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqCipherDecryptStatelessHeaderValue>): number {
-    return 100 + (value.op_type_vlf?.arm === 'cipher' ? VirtioCryptoCipherDataVlfStatelessReadable.sizeOf(value.op_type_vlf.cipher ?? {}) : value.op_type_vlf?.arm === 'alg_chain' ? VirtioCryptoAlgChainDataVlfStatelessReadable.sizeOf(value.op_type_vlf.alg_chain ?? {}) : (value.op_type_vlf?.bytes.length ?? 0))
-  }
-
-  /** The arm of `op_type_vlf` that is selected, as a plain value. */
-  $op_type_vlf(): VirtioCryptoOpDataReqCipherDecryptStatelessHeaderValue['op_type_vlf'] & {} {
-    if (this.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_CIPHER) return { arm: 'cipher', cipher: this.op_type_vlf_cipher.$get() }
-    if (this.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_ALGORITHM_CHAINING) return { arm: 'alg_chain', alg_chain: this.op_type_vlf_alg_chain.$get() }
-    return { arm: undefined, bytes: bytesAt(this, this.$offset + 100, (this.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_CIPHER ? this.op_type_vlf_cipher.$size : this.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_ALGORITHM_CHAINING ? this.op_type_vlf_alg_chain.$size : Math.max(0, this.$length - 100))).slice() }
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqCipherDecryptStatelessHeaderValue {
-    return {
-      header: this.header.$get(),
-      op_flf: this.op_flf.$get(),
-      op_type_vlf: this.$op_type_vlf(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqCipherDecryptStatelessHeaderValue>): this {
-    if (value.header !== undefined) attached(this, this.header, 'VirtioCryptoOpDataReqCipherDecryptStatelessHeader.header').$set(value.header)
-    if (value.op_flf !== undefined) attached(this, this.op_flf, 'VirtioCryptoOpDataReqCipherDecryptStatelessHeader.op_flf').$set(value.op_flf)
-    if (value.op_type_vlf !== undefined) {
-      if (value.op_type_vlf.arm === 'cipher') attached(this, this.op_type_vlf_cipher, 'VirtioCryptoOpDataReqCipherDecryptStatelessHeader.op_type_vlf_cipher').$set(value.op_type_vlf.cipher)
-      if (value.op_type_vlf.arm === 'alg_chain') attached(this, this.op_type_vlf_alg_chain, 'VirtioCryptoOpDataReqCipherDecryptStatelessHeader.op_type_vlf_alg_chain').$set(value.op_type_vlf.alg_chain)
-      if (value.op_type_vlf.arm === undefined) putBytes(this, this.$offset + 100, value.op_type_vlf.bytes.length, value.op_type_vlf.bytes, 'VirtioCryptoOpDataReqCipherDecryptStatelessHeader.op_type_vlf')
-    }
-    if (value.op_type_vlf !== undefined) checkArm(value.op_type_vlf.arm, this.$op_type_vlf().arm, 'VirtioCryptoOpDataReqCipherDecryptStatelessHeader.op_type_vlf')
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req.cipher_decrypt_stateless` as a plain value. */
-export interface VirtioCryptoOpDataReqCipherDecryptStatelessReplyValue {
-  op_type_vlf: { arm: 'cipher'; cipher: VirtioCryptoCipherDataVlfStatelessWritableValue } | { arm: 'alg_chain'; alg_chain: VirtioCryptoAlgChainDataVlfStatelessWritableValue } | { arm: undefined; bytes: Uint8Array }
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  inhdr: VirtioCryptoInhdrValue
-}
-
-/** What the layout of `virtio_crypto_op_data_req.cipher_decrypt_stateless` needs from outside. */
-export interface VirtioCryptoOpDataReqCipherDecryptStatelessReplyGiven {
-  readonly readable: VirtioCryptoOpDataReqCipherDecryptStatelessHeader
-}
-
-/**
- * Decrypts, or chains with a hash or MAC. Without a session.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
- */
-export class VirtioCryptoOpDataReqCipherDecryptStatelessReply extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { op_type_vlf: 0 } as const
-  /** What the layout needs from outside. */
-  $given: VirtioCryptoOpDataReqCipherDecryptStatelessReplyGiven
-  #op_type_vlf_cipher: VirtioCryptoCipherDataVlfStatelessWritable | undefined
-  #op_type_vlf_alg_chain: VirtioCryptoAlgChainDataVlfStatelessWritable | undefined
-  #inhdr: VirtioCryptoInhdr | undefined
-
-  constructor($given: VirtioCryptoOpDataReqCipherDecryptStatelessReplyGiven) {
-    super()
-    this.$given = $given
-  }
-
-  get $minimum(): number {
-    return 1
-  }
-
-  get $size(): number {
-    return this.#inhdr_at + 1 - this.$offset
-  }
-
-  get #inhdr_at(): number {
-    return this.$offset + (this.$given.readable.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_CIPHER ? this.op_type_vlf_cipher.$size : this.$given.readable.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_ALGORITHM_CHAINING ? this.op_type_vlf_alg_chain.$size : Math.max(0, this.$length - 1))
-  }
-
-  get op_type_vlf_cipher(): VirtioCryptoCipherDataVlfStatelessWritable {
-    const nested = (this.#op_type_vlf_cipher ??= new VirtioCryptoCipherDataVlfStatelessWritable({ flf: this.$given.readable.op_flf.op_type_flf_cipher }))
-    nested.$given = { flf: this.$given.readable.op_flf.op_type_flf_cipher }
-    return nested.$inside(this, this.$offset, this.$length)
-  }
-
-  get op_type_vlf_alg_chain(): VirtioCryptoAlgChainDataVlfStatelessWritable {
-    const nested = (this.#op_type_vlf_alg_chain ??= new VirtioCryptoAlgChainDataVlfStatelessWritable({ flf: this.$given.readable.op_flf.op_type_flf_alg_chain }))
-    nested.$given = { flf: this.$given.readable.op_flf.op_type_flf_alg_chain }
-    return nested.$inside(this, this.$offset, this.$length)
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  get inhdr(): VirtioCryptoInhdr {
-    return (this.#inhdr ??= new VirtioCryptoInhdr()).$inside(this, this.#inhdr_at, 1)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: { readonly given: VirtioCryptoOpDataReqCipherDecryptStatelessReplyGiven }): VirtioCryptoOpDataReqCipherDecryptStatelessReplyValue {
-    return new VirtioCryptoOpDataReqCipherDecryptStatelessReply(context.given).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqCipherDecryptStatelessReplyValue>, context: { readonly given: VirtioCryptoOpDataReqCipherDecryptStatelessReplyGiven }): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqCipherDecryptStatelessReply(context.given)
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqCipherDecryptStatelessReply.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqCipherDecryptStatelessReplyValue>): number {
-    return 1 + (value.op_type_vlf?.arm === 'cipher' ? VirtioCryptoCipherDataVlfStatelessWritable.sizeOf(value.op_type_vlf.cipher ?? {}) : value.op_type_vlf?.arm === 'alg_chain' ? VirtioCryptoAlgChainDataVlfStatelessWritable.sizeOf(value.op_type_vlf.alg_chain ?? {}) : (value.op_type_vlf?.bytes.length ?? 0))
-  }
-
-  /** The arm of `op_type_vlf` that is selected, as a plain value. */
-  $op_type_vlf(): VirtioCryptoOpDataReqCipherDecryptStatelessReplyValue['op_type_vlf'] & {} {
-    if (this.$given.readable.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_CIPHER) return { arm: 'cipher', cipher: this.op_type_vlf_cipher.$get() }
-    if (this.$given.readable.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_ALGORITHM_CHAINING) return { arm: 'alg_chain', alg_chain: this.op_type_vlf_alg_chain.$get() }
-    return { arm: undefined, bytes: bytesAt(this, this.$offset, (this.$given.readable.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_CIPHER ? this.op_type_vlf_cipher.$size : this.$given.readable.op_flf.op_type === VIRTIO_CRYPTO_SYM_OP_ALGORITHM_CHAINING ? this.op_type_vlf_alg_chain.$size : Math.max(0, this.$length - 1))).slice() }
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqCipherDecryptStatelessReplyValue {
-    return {
-      op_type_vlf: this.$op_type_vlf(),
-      inhdr: this.inhdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqCipherDecryptStatelessReplyValue>): this {
-    if (value.op_type_vlf !== undefined) {
-      if (value.op_type_vlf.arm === 'cipher') attached(this, this.op_type_vlf_cipher, 'VirtioCryptoOpDataReqCipherDecryptStatelessReply.op_type_vlf_cipher').$set(value.op_type_vlf.cipher)
-      if (value.op_type_vlf.arm === 'alg_chain') attached(this, this.op_type_vlf_alg_chain, 'VirtioCryptoOpDataReqCipherDecryptStatelessReply.op_type_vlf_alg_chain').$set(value.op_type_vlf.alg_chain)
-      if (value.op_type_vlf.arm === undefined) putBytes(this, this.$offset, value.op_type_vlf.bytes.length, value.op_type_vlf.bytes, 'VirtioCryptoOpDataReqCipherDecryptStatelessReply.op_type_vlf')
-    }
-    if (value.inhdr !== undefined) attached(this, this.inhdr, 'VirtioCryptoOpDataReqCipherDecryptStatelessReply.inhdr').$set(value.inhdr)
-    if (value.op_type_vlf !== undefined) checkArm(value.op_type_vlf.arm, this.$op_type_vlf().arm, 'VirtioCryptoOpDataReqCipherDecryptStatelessReply.op_type_vlf')
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req.hash` as a plain value. */
-export interface VirtioCryptoOpDataReqHashHeaderValue {
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  header: VirtioCryptoOpHeaderValue
-  op_flf: VirtioCryptoHashDataFlfValue
-  src_data: Uint8Array
-}
-
-/** What the layout of `virtio_crypto_op_data_req.hash` depends on. */
-export type VirtioCryptoOpDataReqHashHeaderContext = { readonly features: FeatureSet }
-
-/** Where the members of `virtio_crypto_op_data_req.hash` stand after a negotiation; -1: absent. */
-export interface VirtioCryptoOpDataReqHashHeaderLayout {
-  readonly $context: VirtioCryptoOpDataReqHashHeaderContext
-  /** Bytes that are always there. */
-  readonly $minimum: number
-  readonly src_data: number
-}
-
-/**
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / HASH Service Operation
- */
-export class VirtioCryptoOpDataReqHashHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { header: 0, op_flf: 24 } as const
-  /** Where the members stand. */
-  readonly $layout: VirtioCryptoOpDataReqHashHeaderLayout
-  #header: VirtioCryptoOpHeader | undefined
-  #op_flf: VirtioCryptoHashDataFlf | undefined
-
-  constructor($layout: VirtioCryptoOpDataReqHashHeaderLayout) {
-    super()
-    this.$layout = $layout
-  }
-
-  get $minimum(): number {
-    return this.$layout.$minimum
-  }
-
-  get $size(): number {
-    return this.$layout.src_data + this.op_flf.src_data_len
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  get header(): VirtioCryptoOpHeader {
-    return (this.#header ??= new VirtioCryptoOpHeader()).$inside(this, this.$offset, 24)
-  }
-
-  get op_flf(): VirtioCryptoHashDataFlf {
-    return (this.#op_flf ??= new VirtioCryptoHashDataFlf()).$inside(this, this.$offset + 24, (!this.$layout.$context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_DATAQ_OP_SPEC_HDR_LEGACY : 8))
-  }
-
-  get src_data(): Uint8Array {
-    return bytesAt(this, this.$offset + this.$layout.src_data, this.op_flf.src_data_len)
-  }
-
-  set src_data(value: Uint8Array) {
-    putBytes(this, this.$offset + this.$layout.src_data, this.op_flf.src_data_len, value, 'VirtioCryptoOpDataReqHashHeader.src_data')
-  }
-
-  /** Computes the layout, once per negotiation. */
-  static layout(context: VirtioCryptoOpDataReqHashHeaderContext): VirtioCryptoOpDataReqHashHeaderLayout {
-    let size = 24
-    size += (!context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_DATAQ_OP_SPEC_HDR_LEGACY : 8)
-    const src_data = size
-    return { $context: context, $minimum: size, src_data }
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: VirtioCryptoOpDataReqHashHeaderContext): VirtioCryptoOpDataReqHashHeaderValue {
-    return new VirtioCryptoOpDataReqHashHeader(VirtioCryptoOpDataReqHashHeader.layout(context)).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqHashHeaderValue>, context: VirtioCryptoOpDataReqHashHeaderContext): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqHashHeader(VirtioCryptoOpDataReqHashHeader.layout(context))
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqHashHeader.sizeOf(value, struct.$layout))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqHashHeaderValue>, layout: VirtioCryptoOpDataReqHashHeaderLayout): number {
-    return layout.$minimum + (value.src_data?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqHashHeaderValue {
-    return {
-      header: this.header.$get(),
-      op_flf: this.op_flf.$get(),
-      src_data: this.src_data.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqHashHeaderValue>): this {
-    if (value.header !== undefined) attached(this, this.header, 'VirtioCryptoOpDataReqHashHeader.header').$set(value.header)
-    if (value.op_flf !== undefined) attached(this, this.op_flf, 'VirtioCryptoOpDataReqHashHeader.op_flf').$set(value.op_flf)
-    if (value.src_data !== undefined) this.src_data = value.src_data
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req.hash` as a plain value. */
-export interface VirtioCryptoOpDataReqHashReplyValue {
-  hash_result: Uint8Array
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  inhdr: VirtioCryptoInhdrValue
-}
-
-/** What the layout of `virtio_crypto_op_data_req.hash` needs from outside. */
-export interface VirtioCryptoOpDataReqHashReplyGiven {
-  readonly readable: VirtioCryptoOpDataReqHashHeader
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / HASH Service Operation
- */
-export class VirtioCryptoOpDataReqHashReply extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hash_result: 0 } as const
-  /** What the layout needs from outside. */
-  $given: VirtioCryptoOpDataReqHashReplyGiven
-  #inhdr: VirtioCryptoInhdr | undefined
-
-  constructor($given: VirtioCryptoOpDataReqHashReplyGiven) {
-    super()
-    this.$given = $given
-  }
-
-  get $minimum(): number {
-    return 0
-  }
-
-  get $size(): number {
-    return this.#inhdr_at + 1 - this.$offset
-  }
-
-  get #inhdr_at(): number {
-    return this.$offset + this.$given.readable.op_flf.hash_result_len
-  }
-
-  get hash_result(): Uint8Array {
-    return bytesAt(this, this.$offset, this.$given.readable.op_flf.hash_result_len)
-  }
-
-  set hash_result(value: Uint8Array) {
-    putBytes(this, this.$offset, this.$given.readable.op_flf.hash_result_len, value, 'VirtioCryptoOpDataReqHashReply.hash_result')
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  get inhdr(): VirtioCryptoInhdr {
-    return (this.#inhdr ??= new VirtioCryptoInhdr()).$inside(this, this.#inhdr_at, 1)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: { readonly given: VirtioCryptoOpDataReqHashReplyGiven }): VirtioCryptoOpDataReqHashReplyValue {
-    return new VirtioCryptoOpDataReqHashReply(context.given).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqHashReplyValue>, context: { readonly given: VirtioCryptoOpDataReqHashReplyGiven }): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqHashReply(context.given)
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqHashReply.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqHashReplyValue>): number {
-    return (value.hash_result?.length ?? 0) + 1
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqHashReplyValue {
-    return {
-      hash_result: this.hash_result.slice(),
-      inhdr: this.inhdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqHashReplyValue>): this {
-    if (value.hash_result !== undefined) this.hash_result = value.hash_result
-    if (value.inhdr !== undefined) attached(this, this.inhdr, 'VirtioCryptoOpDataReqHashReply.inhdr').$set(value.inhdr)
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req.hash_stateless` as a plain value. */
-export interface VirtioCryptoOpDataReqHashStatelessHeaderValue {
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  header: VirtioCryptoOpHeaderValue
-  op_flf: VirtioCryptoHashDataFlfStatelessValue
-  src_data: Uint8Array
-}
-
-/**
- * Without a session.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / HASH Service Operation
- */
-export class VirtioCryptoOpDataReqHashStatelessHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { header: 0, op_flf: 24, src_data: 40 } as const
-  #header: VirtioCryptoOpHeader | undefined
-  #op_flf: VirtioCryptoHashDataFlfStateless | undefined
-
-  get $minimum(): number {
-    return 40
-  }
-
-  get $size(): number {
-    return 40 + this.op_flf.src_data_len
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  get header(): VirtioCryptoOpHeader {
-    return (this.#header ??= new VirtioCryptoOpHeader()).$inside(this, this.$offset, 24)
-  }
-
-  get op_flf(): VirtioCryptoHashDataFlfStateless {
-    return (this.#op_flf ??= new VirtioCryptoHashDataFlfStateless()).$inside(this, this.$offset + 24, 16)
-  }
-
-  get src_data(): Uint8Array {
-    return bytesAt(this, this.$offset + 40, this.op_flf.src_data_len)
-  }
-
-  set src_data(value: Uint8Array) {
-    putBytes(this, this.$offset + 40, this.op_flf.src_data_len, value, 'VirtioCryptoOpDataReqHashStatelessHeader.src_data')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoOpDataReqHashStatelessHeaderValue {
-    return new VirtioCryptoOpDataReqHashStatelessHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqHashStatelessHeaderValue>): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqHashStatelessHeader()
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqHashStatelessHeader.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqHashStatelessHeaderValue>): number {
-    return 40 + (value.src_data?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqHashStatelessHeaderValue {
-    return {
-      header: this.header.$get(),
-      op_flf: this.op_flf.$get(),
-      src_data: this.src_data.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqHashStatelessHeaderValue>): this {
-    if (value.header !== undefined) attached(this, this.header, 'VirtioCryptoOpDataReqHashStatelessHeader.header').$set(value.header)
-    if (value.op_flf !== undefined) attached(this, this.op_flf, 'VirtioCryptoOpDataReqHashStatelessHeader.op_flf').$set(value.op_flf)
-    if (value.src_data !== undefined) this.src_data = value.src_data
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req.hash_stateless` as a plain value. */
-export interface VirtioCryptoOpDataReqHashStatelessReplyValue {
-  hash_result: Uint8Array
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  inhdr: VirtioCryptoInhdrValue
-}
-
-/** What the layout of `virtio_crypto_op_data_req.hash_stateless` needs from outside. */
-export interface VirtioCryptoOpDataReqHashStatelessReplyGiven {
-  readonly readable: VirtioCryptoOpDataReqHashStatelessHeader
-}
-
-/**
- * Without a session.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / HASH Service Operation
- */
-export class VirtioCryptoOpDataReqHashStatelessReply extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hash_result: 0 } as const
-  /** What the layout needs from outside. */
-  $given: VirtioCryptoOpDataReqHashStatelessReplyGiven
-  #inhdr: VirtioCryptoInhdr | undefined
-
-  constructor($given: VirtioCryptoOpDataReqHashStatelessReplyGiven) {
-    super()
-    this.$given = $given
-  }
-
-  get $minimum(): number {
-    return 0
-  }
-
-  get $size(): number {
-    return this.#inhdr_at + 1 - this.$offset
-  }
-
-  get #inhdr_at(): number {
-    return this.$offset + this.$given.readable.op_flf.hash_result_len
-  }
-
-  get hash_result(): Uint8Array {
-    return bytesAt(this, this.$offset, this.$given.readable.op_flf.hash_result_len)
-  }
-
-  set hash_result(value: Uint8Array) {
-    putBytes(this, this.$offset, this.$given.readable.op_flf.hash_result_len, value, 'VirtioCryptoOpDataReqHashStatelessReply.hash_result')
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  get inhdr(): VirtioCryptoInhdr {
-    return (this.#inhdr ??= new VirtioCryptoInhdr()).$inside(this, this.#inhdr_at, 1)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: { readonly given: VirtioCryptoOpDataReqHashStatelessReplyGiven }): VirtioCryptoOpDataReqHashStatelessReplyValue {
-    return new VirtioCryptoOpDataReqHashStatelessReply(context.given).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqHashStatelessReplyValue>, context: { readonly given: VirtioCryptoOpDataReqHashStatelessReplyGiven }): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqHashStatelessReply(context.given)
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqHashStatelessReply.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqHashStatelessReplyValue>): number {
-    return (value.hash_result?.length ?? 0) + 1
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqHashStatelessReplyValue {
-    return {
-      hash_result: this.hash_result.slice(),
-      inhdr: this.inhdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqHashStatelessReplyValue>): this {
-    if (value.hash_result !== undefined) this.hash_result = value.hash_result
-    if (value.inhdr !== undefined) attached(this, this.inhdr, 'VirtioCryptoOpDataReqHashStatelessReply.inhdr').$set(value.inhdr)
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req.mac` as a plain value. */
-export interface VirtioCryptoOpDataReqMacHeaderValue {
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  header: VirtioCryptoOpHeaderValue
-  op_flf: VirtioCryptoMacDataFlfValue
-  src_data: Uint8Array
-}
-
-/** What the layout of `virtio_crypto_op_data_req.mac` depends on. */
-export type VirtioCryptoOpDataReqMacHeaderContext = { readonly features: FeatureSet }
-
-/** Where the members of `virtio_crypto_op_data_req.mac` stand after a negotiation; -1: absent. */
-export interface VirtioCryptoOpDataReqMacHeaderLayout {
-  readonly $context: VirtioCryptoOpDataReqMacHeaderContext
-  /** Bytes that are always there. */
-  readonly $minimum: number
-  readonly src_data: number
-}
-
-/**
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / MAC Service Operation
- */
-export class VirtioCryptoOpDataReqMacHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { header: 0, op_flf: 24 } as const
-  /** Where the members stand. */
-  readonly $layout: VirtioCryptoOpDataReqMacHeaderLayout
-  #header: VirtioCryptoOpHeader | undefined
-  #op_flf: VirtioCryptoMacDataFlf | undefined
-
-  constructor($layout: VirtioCryptoOpDataReqMacHeaderLayout) {
-    super()
-    this.$layout = $layout
-  }
-
-  get $minimum(): number {
-    return this.$layout.$minimum
-  }
-
-  get $size(): number {
-    return this.$layout.src_data + this.op_flf.hdr.src_data_len
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  get header(): VirtioCryptoOpHeader {
-    return (this.#header ??= new VirtioCryptoOpHeader()).$inside(this, this.$offset, 24)
-  }
-
-  get op_flf(): VirtioCryptoMacDataFlf {
-    return (this.#op_flf ??= new VirtioCryptoMacDataFlf()).$inside(this, this.$offset + 24, (!this.$layout.$context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_DATAQ_OP_SPEC_HDR_LEGACY : 8))
-  }
-
-  get src_data(): Uint8Array {
-    return bytesAt(this, this.$offset + this.$layout.src_data, this.op_flf.hdr.src_data_len)
-  }
-
-  set src_data(value: Uint8Array) {
-    putBytes(this, this.$offset + this.$layout.src_data, this.op_flf.hdr.src_data_len, value, 'VirtioCryptoOpDataReqMacHeader.src_data')
-  }
-
-  /** Computes the layout, once per negotiation. */
-  static layout(context: VirtioCryptoOpDataReqMacHeaderContext): VirtioCryptoOpDataReqMacHeaderLayout {
-    let size = 24
-    size += (!context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_DATAQ_OP_SPEC_HDR_LEGACY : 8)
-    const src_data = size
-    return { $context: context, $minimum: size, src_data }
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: VirtioCryptoOpDataReqMacHeaderContext): VirtioCryptoOpDataReqMacHeaderValue {
-    return new VirtioCryptoOpDataReqMacHeader(VirtioCryptoOpDataReqMacHeader.layout(context)).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqMacHeaderValue>, context: VirtioCryptoOpDataReqMacHeaderContext): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqMacHeader(VirtioCryptoOpDataReqMacHeader.layout(context))
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqMacHeader.sizeOf(value, struct.$layout))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqMacHeaderValue>, layout: VirtioCryptoOpDataReqMacHeaderLayout): number {
-    return layout.$minimum + (value.src_data?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqMacHeaderValue {
-    return {
-      header: this.header.$get(),
-      op_flf: this.op_flf.$get(),
-      src_data: this.src_data.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqMacHeaderValue>): this {
-    if (value.header !== undefined) attached(this, this.header, 'VirtioCryptoOpDataReqMacHeader.header').$set(value.header)
-    if (value.op_flf !== undefined) attached(this, this.op_flf, 'VirtioCryptoOpDataReqMacHeader.op_flf').$set(value.op_flf)
-    if (value.src_data !== undefined) this.src_data = value.src_data
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req.mac` as a plain value. */
-export interface VirtioCryptoOpDataReqMacReplyValue {
-  hash_result: Uint8Array
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  inhdr: VirtioCryptoInhdrValue
-}
-
-/** What the layout of `virtio_crypto_op_data_req.mac` needs from outside. */
-export interface VirtioCryptoOpDataReqMacReplyGiven {
-  readonly readable: VirtioCryptoOpDataReqMacHeader
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / MAC Service Operation
- */
-export class VirtioCryptoOpDataReqMacReply extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hash_result: 0 } as const
-  /** What the layout needs from outside. */
-  $given: VirtioCryptoOpDataReqMacReplyGiven
-  #inhdr: VirtioCryptoInhdr | undefined
-
-  constructor($given: VirtioCryptoOpDataReqMacReplyGiven) {
-    super()
-    this.$given = $given
-  }
-
-  get $minimum(): number {
-    return 0
-  }
-
-  get $size(): number {
-    return this.#inhdr_at + 1 - this.$offset
-  }
-
-  get #inhdr_at(): number {
-    return this.$offset + this.$given.readable.op_flf.hdr.hash_result_len
-  }
-
-  get hash_result(): Uint8Array {
-    return bytesAt(this, this.$offset, this.$given.readable.op_flf.hdr.hash_result_len)
-  }
-
-  set hash_result(value: Uint8Array) {
-    putBytes(this, this.$offset, this.$given.readable.op_flf.hdr.hash_result_len, value, 'VirtioCryptoOpDataReqMacReply.hash_result')
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  get inhdr(): VirtioCryptoInhdr {
-    return (this.#inhdr ??= new VirtioCryptoInhdr()).$inside(this, this.#inhdr_at, 1)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: { readonly given: VirtioCryptoOpDataReqMacReplyGiven }): VirtioCryptoOpDataReqMacReplyValue {
-    return new VirtioCryptoOpDataReqMacReply(context.given).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqMacReplyValue>, context: { readonly given: VirtioCryptoOpDataReqMacReplyGiven }): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqMacReply(context.given)
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqMacReply.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqMacReplyValue>): number {
-    return (value.hash_result?.length ?? 0) + 1
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqMacReplyValue {
-    return {
-      hash_result: this.hash_result.slice(),
-      inhdr: this.inhdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqMacReplyValue>): this {
-    if (value.hash_result !== undefined) this.hash_result = value.hash_result
-    if (value.inhdr !== undefined) attached(this, this.inhdr, 'VirtioCryptoOpDataReqMacReply.inhdr').$set(value.inhdr)
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req.mac_stateless` as a plain value. */
-export interface VirtioCryptoOpDataReqMacStatelessHeaderValue {
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  header: VirtioCryptoOpHeaderValue
-  op_flf: VirtioCryptoMacDataFlfStatelessValue
-  auth_key: Uint8Array
-  src_data: Uint8Array
-}
-
-/**
- * Without a session.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / MAC Service Operation
- */
-export class VirtioCryptoOpDataReqMacStatelessHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { header: 0, op_flf: 24, auth_key: 40 } as const
-  #header: VirtioCryptoOpHeader | undefined
-  #op_flf: VirtioCryptoMacDataFlfStateless | undefined
-
-  get $minimum(): number {
-    return 40
-  }
-
-  get $size(): number {
-    return this.#src_data_at + this.op_flf.src_data_len - this.$offset
-  }
-
-  get #src_data_at(): number {
-    return this.$offset + 40 + this.op_flf.sess_para.auth_key_len
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  get header(): VirtioCryptoOpHeader {
-    return (this.#header ??= new VirtioCryptoOpHeader()).$inside(this, this.$offset, 24)
-  }
-
-  get op_flf(): VirtioCryptoMacDataFlfStateless {
-    return (this.#op_flf ??= new VirtioCryptoMacDataFlfStateless()).$inside(this, this.$offset + 24, 16)
-  }
-
-  get auth_key(): Uint8Array {
-    return bytesAt(this, this.$offset + 40, this.op_flf.sess_para.auth_key_len)
-  }
-
-  set auth_key(value: Uint8Array) {
-    putBytes(this, this.$offset + 40, this.op_flf.sess_para.auth_key_len, value, 'VirtioCryptoOpDataReqMacStatelessHeader.auth_key')
-  }
-
-  get src_data(): Uint8Array {
-    return bytesAt(this, this.#src_data_at, this.op_flf.src_data_len)
-  }
-
-  set src_data(value: Uint8Array) {
-    putBytes(this, this.#src_data_at, this.op_flf.src_data_len, value, 'VirtioCryptoOpDataReqMacStatelessHeader.src_data')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoOpDataReqMacStatelessHeaderValue {
-    return new VirtioCryptoOpDataReqMacStatelessHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqMacStatelessHeaderValue>): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqMacStatelessHeader()
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqMacStatelessHeader.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqMacStatelessHeaderValue>): number {
-    return 40 + (value.auth_key?.length ?? 0) + (value.src_data?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqMacStatelessHeaderValue {
-    return {
-      header: this.header.$get(),
-      op_flf: this.op_flf.$get(),
-      auth_key: this.auth_key.slice(),
-      src_data: this.src_data.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqMacStatelessHeaderValue>): this {
-    if (value.header !== undefined) attached(this, this.header, 'VirtioCryptoOpDataReqMacStatelessHeader.header').$set(value.header)
-    if (value.op_flf !== undefined) attached(this, this.op_flf, 'VirtioCryptoOpDataReqMacStatelessHeader.op_flf').$set(value.op_flf)
-    if (value.auth_key !== undefined) this.auth_key = value.auth_key
-    if (value.src_data !== undefined) this.src_data = value.src_data
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req.mac_stateless` as a plain value. */
-export interface VirtioCryptoOpDataReqMacStatelessReplyValue {
-  hash_result: Uint8Array
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  inhdr: VirtioCryptoInhdrValue
-}
-
-/** What the layout of `virtio_crypto_op_data_req.mac_stateless` needs from outside. */
-export interface VirtioCryptoOpDataReqMacStatelessReplyGiven {
-  readonly readable: VirtioCryptoOpDataReqMacStatelessHeader
-}
-
-/**
- * Without a session.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / MAC Service Operation
- */
-export class VirtioCryptoOpDataReqMacStatelessReply extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hash_result: 0 } as const
-  /** What the layout needs from outside. */
-  $given: VirtioCryptoOpDataReqMacStatelessReplyGiven
-  #inhdr: VirtioCryptoInhdr | undefined
-
-  constructor($given: VirtioCryptoOpDataReqMacStatelessReplyGiven) {
-    super()
-    this.$given = $given
-  }
-
-  get $minimum(): number {
-    return 0
-  }
-
-  get $size(): number {
-    return this.#inhdr_at + 1 - this.$offset
-  }
-
-  get #inhdr_at(): number {
-    return this.$offset + this.$given.readable.op_flf.hash_result_len
-  }
-
-  get hash_result(): Uint8Array {
-    return bytesAt(this, this.$offset, this.$given.readable.op_flf.hash_result_len)
-  }
-
-  set hash_result(value: Uint8Array) {
-    putBytes(this, this.$offset, this.$given.readable.op_flf.hash_result_len, value, 'VirtioCryptoOpDataReqMacStatelessReply.hash_result')
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  get inhdr(): VirtioCryptoInhdr {
-    return (this.#inhdr ??= new VirtioCryptoInhdr()).$inside(this, this.#inhdr_at, 1)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: { readonly given: VirtioCryptoOpDataReqMacStatelessReplyGiven }): VirtioCryptoOpDataReqMacStatelessReplyValue {
-    return new VirtioCryptoOpDataReqMacStatelessReply(context.given).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqMacStatelessReplyValue>, context: { readonly given: VirtioCryptoOpDataReqMacStatelessReplyGiven }): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqMacStatelessReply(context.given)
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqMacStatelessReply.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqMacStatelessReplyValue>): number {
-    return (value.hash_result?.length ?? 0) + 1
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqMacStatelessReplyValue {
-    return {
-      hash_result: this.hash_result.slice(),
-      inhdr: this.inhdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqMacStatelessReplyValue>): this {
-    if (value.hash_result !== undefined) this.hash_result = value.hash_result
-    if (value.inhdr !== undefined) attached(this, this.inhdr, 'VirtioCryptoOpDataReqMacStatelessReply.inhdr').$set(value.inhdr)
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req.aead_encrypt` as a plain value. */
-export interface VirtioCryptoOpDataReqAeadEncryptHeaderValue {
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  header: VirtioCryptoOpHeaderValue
-  op_flf: VirtioCryptoAeadDataFlfValue
-  iv: Uint8Array
-  src_data: Uint8Array
-  aad: Uint8Array
-}
-
-/** What the layout of `virtio_crypto_op_data_req.aead_encrypt` depends on. */
-export type VirtioCryptoOpDataReqAeadEncryptHeaderContext = { readonly features: FeatureSet }
-
-/** Where the members of `virtio_crypto_op_data_req.aead_encrypt` stand after a negotiation; -1: absent. */
-export interface VirtioCryptoOpDataReqAeadEncryptHeaderLayout {
-  readonly $context: VirtioCryptoOpDataReqAeadEncryptHeaderContext
-  /** Bytes that are always there. */
-  readonly $minimum: number
-  readonly iv: number
-}
-
-/**
- * Encrypts and adds the tag.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
- */
-export class VirtioCryptoOpDataReqAeadEncryptHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { header: 0, op_flf: 24 } as const
-  /** Where the members stand. */
-  readonly $layout: VirtioCryptoOpDataReqAeadEncryptHeaderLayout
-  #header: VirtioCryptoOpHeader | undefined
-  #op_flf: VirtioCryptoAeadDataFlf | undefined
-
-  constructor($layout: VirtioCryptoOpDataReqAeadEncryptHeaderLayout) {
-    super()
-    this.$layout = $layout
-  }
-
-  get $minimum(): number {
-    return this.$layout.$minimum
-  }
-
-  get $size(): number {
-    return this.#aad_at + this.op_flf.aad_len - this.$offset
-  }
-
-  get #src_data_at(): number {
-    return this.$offset + this.$layout.iv + this.op_flf.iv_len
-  }
-
-  get #aad_at(): number {
-    return this.#src_data_at + this.op_flf.src_data_len
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  get header(): VirtioCryptoOpHeader {
-    return (this.#header ??= new VirtioCryptoOpHeader()).$inside(this, this.$offset, 24)
-  }
-
-  get op_flf(): VirtioCryptoAeadDataFlf {
-    return (this.#op_flf ??= new VirtioCryptoAeadDataFlf()).$inside(this, this.$offset + 24, (!this.$layout.$context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_DATAQ_OP_SPEC_HDR_LEGACY : 24))
-  }
-
-  get iv(): Uint8Array {
-    return bytesAt(this, this.$offset + this.$layout.iv, this.op_flf.iv_len)
-  }
-
-  set iv(value: Uint8Array) {
-    putBytes(this, this.$offset + this.$layout.iv, this.op_flf.iv_len, value, 'VirtioCryptoOpDataReqAeadEncryptHeader.iv')
-  }
-
-  get src_data(): Uint8Array {
-    return bytesAt(this, this.#src_data_at, this.op_flf.src_data_len)
-  }
-
-  set src_data(value: Uint8Array) {
-    putBytes(this, this.#src_data_at, this.op_flf.src_data_len, value, 'VirtioCryptoOpDataReqAeadEncryptHeader.src_data')
-  }
-
-  get aad(): Uint8Array {
-    return bytesAt(this, this.#aad_at, this.op_flf.aad_len)
-  }
-
-  set aad(value: Uint8Array) {
-    putBytes(this, this.#aad_at, this.op_flf.aad_len, value, 'VirtioCryptoOpDataReqAeadEncryptHeader.aad')
-  }
-
-  /** Computes the layout, once per negotiation. */
-  static layout(context: VirtioCryptoOpDataReqAeadEncryptHeaderContext): VirtioCryptoOpDataReqAeadEncryptHeaderLayout {
-    let size = 24
-    size += (!context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_DATAQ_OP_SPEC_HDR_LEGACY : 24)
-    const iv = size
-    return { $context: context, $minimum: size, iv }
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: VirtioCryptoOpDataReqAeadEncryptHeaderContext): VirtioCryptoOpDataReqAeadEncryptHeaderValue {
-    return new VirtioCryptoOpDataReqAeadEncryptHeader(VirtioCryptoOpDataReqAeadEncryptHeader.layout(context)).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqAeadEncryptHeaderValue>, context: VirtioCryptoOpDataReqAeadEncryptHeaderContext): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqAeadEncryptHeader(VirtioCryptoOpDataReqAeadEncryptHeader.layout(context))
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqAeadEncryptHeader.sizeOf(value, struct.$layout))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqAeadEncryptHeaderValue>, layout: VirtioCryptoOpDataReqAeadEncryptHeaderLayout): number {
-    return layout.$minimum + (value.iv?.length ?? 0) + (value.src_data?.length ?? 0) + (value.aad?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqAeadEncryptHeaderValue {
-    return {
-      header: this.header.$get(),
-      op_flf: this.op_flf.$get(),
-      iv: this.iv.slice(),
-      src_data: this.src_data.slice(),
-      aad: this.aad.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqAeadEncryptHeaderValue>): this {
-    if (value.header !== undefined) attached(this, this.header, 'VirtioCryptoOpDataReqAeadEncryptHeader.header').$set(value.header)
-    if (value.op_flf !== undefined) attached(this, this.op_flf, 'VirtioCryptoOpDataReqAeadEncryptHeader.op_flf').$set(value.op_flf)
-    if (value.iv !== undefined) this.iv = value.iv
-    if (value.src_data !== undefined) this.src_data = value.src_data
-    if (value.aad !== undefined) this.aad = value.aad
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req.aead_encrypt` as a plain value. */
-export interface VirtioCryptoOpDataReqAeadEncryptReplyValue {
-  /** Of encryption the tag stands behind the result. */
-  dst_data: Uint8Array
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  inhdr: VirtioCryptoInhdrValue
-}
-
-/** What the layout of `virtio_crypto_op_data_req.aead_encrypt` needs from outside. */
-export interface VirtioCryptoOpDataReqAeadEncryptReplyGiven {
-  readonly readable: VirtioCryptoOpDataReqAeadEncryptHeader
-}
-
-/**
- * Encrypts and adds the tag.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
- */
-export class VirtioCryptoOpDataReqAeadEncryptReply extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { dst_data: 0 } as const
-  /** What the layout needs from outside. */
-  $given: VirtioCryptoOpDataReqAeadEncryptReplyGiven
-  #inhdr: VirtioCryptoInhdr | undefined
-
-  constructor($given: VirtioCryptoOpDataReqAeadEncryptReplyGiven) {
-    super()
-    this.$given = $given
-  }
-
-  get $minimum(): number {
-    return 0
-  }
-
-  get $size(): number {
-    return this.#inhdr_at + 1 - this.$offset
-  }
-
-  get #inhdr_at(): number {
-    return this.$offset + this.$given.readable.op_flf.dst_data_len
-  }
-
-  /** Of encryption the tag stands behind the result. */
-  get dst_data(): Uint8Array {
-    return bytesAt(this, this.$offset, this.$given.readable.op_flf.dst_data_len)
-  }
-
-  set dst_data(value: Uint8Array) {
-    putBytes(this, this.$offset, this.$given.readable.op_flf.dst_data_len, value, 'VirtioCryptoOpDataReqAeadEncryptReply.dst_data')
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  get inhdr(): VirtioCryptoInhdr {
-    return (this.#inhdr ??= new VirtioCryptoInhdr()).$inside(this, this.#inhdr_at, 1)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: { readonly given: VirtioCryptoOpDataReqAeadEncryptReplyGiven }): VirtioCryptoOpDataReqAeadEncryptReplyValue {
-    return new VirtioCryptoOpDataReqAeadEncryptReply(context.given).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqAeadEncryptReplyValue>, context: { readonly given: VirtioCryptoOpDataReqAeadEncryptReplyGiven }): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqAeadEncryptReply(context.given)
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqAeadEncryptReply.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqAeadEncryptReplyValue>): number {
-    return (value.dst_data?.length ?? 0) + 1
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqAeadEncryptReplyValue {
-    return {
-      dst_data: this.dst_data.slice(),
-      inhdr: this.inhdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqAeadEncryptReplyValue>): this {
-    if (value.dst_data !== undefined) this.dst_data = value.dst_data
-    if (value.inhdr !== undefined) attached(this, this.inhdr, 'VirtioCryptoOpDataReqAeadEncryptReply.inhdr').$set(value.inhdr)
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req.aead_decrypt` as a plain value. */
-export interface VirtioCryptoOpDataReqAeadDecryptHeaderValue {
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  header: VirtioCryptoOpHeaderValue
-  op_flf: VirtioCryptoAeadDataFlfValue
-  iv: Uint8Array
-  src_data: Uint8Array
-  aad: Uint8Array
-}
-
-/** What the layout of `virtio_crypto_op_data_req.aead_decrypt` depends on. */
-export type VirtioCryptoOpDataReqAeadDecryptHeaderContext = { readonly features: FeatureSet }
-
-/** Where the members of `virtio_crypto_op_data_req.aead_decrypt` stand after a negotiation; -1: absent. */
-export interface VirtioCryptoOpDataReqAeadDecryptHeaderLayout {
-  readonly $context: VirtioCryptoOpDataReqAeadDecryptHeaderContext
-  /** Bytes that are always there. */
-  readonly $minimum: number
-  readonly iv: number
-}
-
-/**
- * Decrypts what is authentic; VIRTIO_CRYPTO_BADMSG where it is not.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
- */
-export class VirtioCryptoOpDataReqAeadDecryptHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { header: 0, op_flf: 24 } as const
-  /** Where the members stand. */
-  readonly $layout: VirtioCryptoOpDataReqAeadDecryptHeaderLayout
-  #header: VirtioCryptoOpHeader | undefined
-  #op_flf: VirtioCryptoAeadDataFlf | undefined
-
-  constructor($layout: VirtioCryptoOpDataReqAeadDecryptHeaderLayout) {
-    super()
-    this.$layout = $layout
-  }
-
-  get $minimum(): number {
-    return this.$layout.$minimum
-  }
-
-  get $size(): number {
-    return this.#aad_at + this.op_flf.aad_len - this.$offset
-  }
-
-  get #src_data_at(): number {
-    return this.$offset + this.$layout.iv + this.op_flf.iv_len
-  }
-
-  get #aad_at(): number {
-    return this.#src_data_at + this.op_flf.src_data_len
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  get header(): VirtioCryptoOpHeader {
-    return (this.#header ??= new VirtioCryptoOpHeader()).$inside(this, this.$offset, 24)
-  }
-
-  get op_flf(): VirtioCryptoAeadDataFlf {
-    return (this.#op_flf ??= new VirtioCryptoAeadDataFlf()).$inside(this, this.$offset + 24, (!this.$layout.$context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_DATAQ_OP_SPEC_HDR_LEGACY : 24))
-  }
-
-  get iv(): Uint8Array {
-    return bytesAt(this, this.$offset + this.$layout.iv, this.op_flf.iv_len)
-  }
-
-  set iv(value: Uint8Array) {
-    putBytes(this, this.$offset + this.$layout.iv, this.op_flf.iv_len, value, 'VirtioCryptoOpDataReqAeadDecryptHeader.iv')
-  }
-
-  get src_data(): Uint8Array {
-    return bytesAt(this, this.#src_data_at, this.op_flf.src_data_len)
-  }
-
-  set src_data(value: Uint8Array) {
-    putBytes(this, this.#src_data_at, this.op_flf.src_data_len, value, 'VirtioCryptoOpDataReqAeadDecryptHeader.src_data')
-  }
-
-  get aad(): Uint8Array {
-    return bytesAt(this, this.#aad_at, this.op_flf.aad_len)
-  }
-
-  set aad(value: Uint8Array) {
-    putBytes(this, this.#aad_at, this.op_flf.aad_len, value, 'VirtioCryptoOpDataReqAeadDecryptHeader.aad')
-  }
-
-  /** Computes the layout, once per negotiation. */
-  static layout(context: VirtioCryptoOpDataReqAeadDecryptHeaderContext): VirtioCryptoOpDataReqAeadDecryptHeaderLayout {
-    let size = 24
-    size += (!context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_DATAQ_OP_SPEC_HDR_LEGACY : 24)
-    const iv = size
-    return { $context: context, $minimum: size, iv }
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: VirtioCryptoOpDataReqAeadDecryptHeaderContext): VirtioCryptoOpDataReqAeadDecryptHeaderValue {
-    return new VirtioCryptoOpDataReqAeadDecryptHeader(VirtioCryptoOpDataReqAeadDecryptHeader.layout(context)).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqAeadDecryptHeaderValue>, context: VirtioCryptoOpDataReqAeadDecryptHeaderContext): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqAeadDecryptHeader(VirtioCryptoOpDataReqAeadDecryptHeader.layout(context))
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqAeadDecryptHeader.sizeOf(value, struct.$layout))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqAeadDecryptHeaderValue>, layout: VirtioCryptoOpDataReqAeadDecryptHeaderLayout): number {
-    return layout.$minimum + (value.iv?.length ?? 0) + (value.src_data?.length ?? 0) + (value.aad?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqAeadDecryptHeaderValue {
-    return {
-      header: this.header.$get(),
-      op_flf: this.op_flf.$get(),
-      iv: this.iv.slice(),
-      src_data: this.src_data.slice(),
-      aad: this.aad.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqAeadDecryptHeaderValue>): this {
-    if (value.header !== undefined) attached(this, this.header, 'VirtioCryptoOpDataReqAeadDecryptHeader.header').$set(value.header)
-    if (value.op_flf !== undefined) attached(this, this.op_flf, 'VirtioCryptoOpDataReqAeadDecryptHeader.op_flf').$set(value.op_flf)
-    if (value.iv !== undefined) this.iv = value.iv
-    if (value.src_data !== undefined) this.src_data = value.src_data
-    if (value.aad !== undefined) this.aad = value.aad
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req.aead_decrypt` as a plain value. */
-export interface VirtioCryptoOpDataReqAeadDecryptReplyValue {
-  /** Of encryption the tag stands behind the result. */
-  dst_data: Uint8Array
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  inhdr: VirtioCryptoInhdrValue
-}
-
-/** What the layout of `virtio_crypto_op_data_req.aead_decrypt` needs from outside. */
-export interface VirtioCryptoOpDataReqAeadDecryptReplyGiven {
-  readonly readable: VirtioCryptoOpDataReqAeadDecryptHeader
-}
-
-/**
- * Decrypts what is authentic; VIRTIO_CRYPTO_BADMSG where it is not.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
- */
-export class VirtioCryptoOpDataReqAeadDecryptReply extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { dst_data: 0 } as const
-  /** What the layout needs from outside. */
-  $given: VirtioCryptoOpDataReqAeadDecryptReplyGiven
-  #inhdr: VirtioCryptoInhdr | undefined
-
-  constructor($given: VirtioCryptoOpDataReqAeadDecryptReplyGiven) {
-    super()
-    this.$given = $given
-  }
-
-  get $minimum(): number {
-    return 0
-  }
-
-  get $size(): number {
-    return this.#inhdr_at + 1 - this.$offset
-  }
-
-  get #inhdr_at(): number {
-    return this.$offset + this.$given.readable.op_flf.dst_data_len
-  }
-
-  /** Of encryption the tag stands behind the result. */
-  get dst_data(): Uint8Array {
-    return bytesAt(this, this.$offset, this.$given.readable.op_flf.dst_data_len)
-  }
-
-  set dst_data(value: Uint8Array) {
-    putBytes(this, this.$offset, this.$given.readable.op_flf.dst_data_len, value, 'VirtioCryptoOpDataReqAeadDecryptReply.dst_data')
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  get inhdr(): VirtioCryptoInhdr {
-    return (this.#inhdr ??= new VirtioCryptoInhdr()).$inside(this, this.#inhdr_at, 1)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: { readonly given: VirtioCryptoOpDataReqAeadDecryptReplyGiven }): VirtioCryptoOpDataReqAeadDecryptReplyValue {
-    return new VirtioCryptoOpDataReqAeadDecryptReply(context.given).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqAeadDecryptReplyValue>, context: { readonly given: VirtioCryptoOpDataReqAeadDecryptReplyGiven }): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqAeadDecryptReply(context.given)
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqAeadDecryptReply.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqAeadDecryptReplyValue>): number {
-    return (value.dst_data?.length ?? 0) + 1
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqAeadDecryptReplyValue {
-    return {
-      dst_data: this.dst_data.slice(),
-      inhdr: this.inhdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqAeadDecryptReplyValue>): this {
-    if (value.dst_data !== undefined) this.dst_data = value.dst_data
-    if (value.inhdr !== undefined) attached(this, this.inhdr, 'VirtioCryptoOpDataReqAeadDecryptReply.inhdr').$set(value.inhdr)
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req.aead_encrypt_stateless` as a plain value. */
-export interface VirtioCryptoOpDataReqAeadEncryptStatelessHeaderValue {
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  header: VirtioCryptoOpHeaderValue
-  op_flf: VirtioCryptoAeadDataFlfStatelessValue
-  key: Uint8Array
-  iv: Uint8Array
-  src_data: Uint8Array
-  aad: Uint8Array
-}
-
-/**
- * Encrypts and adds the tag. Without a session.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
- */
-export class VirtioCryptoOpDataReqAeadEncryptStatelessHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { header: 0, op_flf: 24, key: 56 } as const
-  #header: VirtioCryptoOpHeader | undefined
-  #op_flf: VirtioCryptoAeadDataFlfStateless | undefined
-
-  get $minimum(): number {
-    return 56
-  }
-
-  get $size(): number {
-    return this.#aad_at + this.op_flf.aad_len - this.$offset
-  }
-
-  get #iv_at(): number {
-    return this.$offset + 56 + this.op_flf.sess_para.key_len
-  }
-
-  get #src_data_at(): number {
-    return this.#iv_at + this.op_flf.iv_len
-  }
-
-  get #aad_at(): number {
-    return this.#src_data_at + this.op_flf.src_data_len
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  get header(): VirtioCryptoOpHeader {
-    return (this.#header ??= new VirtioCryptoOpHeader()).$inside(this, this.$offset, 24)
-  }
-
-  get op_flf(): VirtioCryptoAeadDataFlfStateless {
-    return (this.#op_flf ??= new VirtioCryptoAeadDataFlfStateless()).$inside(this, this.$offset + 24, 32)
-  }
-
-  get key(): Uint8Array {
-    return bytesAt(this, this.$offset + 56, this.op_flf.sess_para.key_len)
-  }
-
-  set key(value: Uint8Array) {
-    putBytes(this, this.$offset + 56, this.op_flf.sess_para.key_len, value, 'VirtioCryptoOpDataReqAeadEncryptStatelessHeader.key')
-  }
-
-  get iv(): Uint8Array {
-    return bytesAt(this, this.#iv_at, this.op_flf.iv_len)
-  }
-
-  set iv(value: Uint8Array) {
-    putBytes(this, this.#iv_at, this.op_flf.iv_len, value, 'VirtioCryptoOpDataReqAeadEncryptStatelessHeader.iv')
-  }
-
-  get src_data(): Uint8Array {
-    return bytesAt(this, this.#src_data_at, this.op_flf.src_data_len)
-  }
-
-  set src_data(value: Uint8Array) {
-    putBytes(this, this.#src_data_at, this.op_flf.src_data_len, value, 'VirtioCryptoOpDataReqAeadEncryptStatelessHeader.src_data')
-  }
-
-  get aad(): Uint8Array {
-    return bytesAt(this, this.#aad_at, this.op_flf.aad_len)
-  }
-
-  set aad(value: Uint8Array) {
-    putBytes(this, this.#aad_at, this.op_flf.aad_len, value, 'VirtioCryptoOpDataReqAeadEncryptStatelessHeader.aad')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoOpDataReqAeadEncryptStatelessHeaderValue {
-    return new VirtioCryptoOpDataReqAeadEncryptStatelessHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqAeadEncryptStatelessHeaderValue>): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqAeadEncryptStatelessHeader()
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqAeadEncryptStatelessHeader.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqAeadEncryptStatelessHeaderValue>): number {
-    return 56 + (value.key?.length ?? 0) + (value.iv?.length ?? 0) + (value.src_data?.length ?? 0) + (value.aad?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqAeadEncryptStatelessHeaderValue {
-    return {
-      header: this.header.$get(),
-      op_flf: this.op_flf.$get(),
-      key: this.key.slice(),
-      iv: this.iv.slice(),
-      src_data: this.src_data.slice(),
-      aad: this.aad.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqAeadEncryptStatelessHeaderValue>): this {
-    if (value.header !== undefined) attached(this, this.header, 'VirtioCryptoOpDataReqAeadEncryptStatelessHeader.header').$set(value.header)
-    if (value.op_flf !== undefined) attached(this, this.op_flf, 'VirtioCryptoOpDataReqAeadEncryptStatelessHeader.op_flf').$set(value.op_flf)
-    if (value.key !== undefined) this.key = value.key
-    if (value.iv !== undefined) this.iv = value.iv
-    if (value.src_data !== undefined) this.src_data = value.src_data
-    if (value.aad !== undefined) this.aad = value.aad
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req.aead_encrypt_stateless` as a plain value. */
-export interface VirtioCryptoOpDataReqAeadEncryptStatelessReplyValue {
-  /** Of encryption the tag stands behind the result. */
-  dst_data: Uint8Array
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  inhdr: VirtioCryptoInhdrValue
-}
-
-/** What the layout of `virtio_crypto_op_data_req.aead_encrypt_stateless` needs from outside. */
-export interface VirtioCryptoOpDataReqAeadEncryptStatelessReplyGiven {
-  readonly readable: VirtioCryptoOpDataReqAeadEncryptStatelessHeader
-}
-
-/**
- * Encrypts and adds the tag. Without a session.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
- */
-export class VirtioCryptoOpDataReqAeadEncryptStatelessReply extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { dst_data: 0 } as const
-  /** What the layout needs from outside. */
-  $given: VirtioCryptoOpDataReqAeadEncryptStatelessReplyGiven
-  #inhdr: VirtioCryptoInhdr | undefined
-
-  constructor($given: VirtioCryptoOpDataReqAeadEncryptStatelessReplyGiven) {
-    super()
-    this.$given = $given
-  }
-
-  get $minimum(): number {
-    return 0
-  }
-
-  get $size(): number {
-    return this.#inhdr_at + 1 - this.$offset
-  }
-
-  get #inhdr_at(): number {
-    return this.$offset + this.$given.readable.op_flf.dst_data_len
-  }
-
-  /** Of encryption the tag stands behind the result. */
-  get dst_data(): Uint8Array {
-    return bytesAt(this, this.$offset, this.$given.readable.op_flf.dst_data_len)
-  }
-
-  set dst_data(value: Uint8Array) {
-    putBytes(this, this.$offset, this.$given.readable.op_flf.dst_data_len, value, 'VirtioCryptoOpDataReqAeadEncryptStatelessReply.dst_data')
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  get inhdr(): VirtioCryptoInhdr {
-    return (this.#inhdr ??= new VirtioCryptoInhdr()).$inside(this, this.#inhdr_at, 1)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: { readonly given: VirtioCryptoOpDataReqAeadEncryptStatelessReplyGiven }): VirtioCryptoOpDataReqAeadEncryptStatelessReplyValue {
-    return new VirtioCryptoOpDataReqAeadEncryptStatelessReply(context.given).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqAeadEncryptStatelessReplyValue>, context: { readonly given: VirtioCryptoOpDataReqAeadEncryptStatelessReplyGiven }): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqAeadEncryptStatelessReply(context.given)
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqAeadEncryptStatelessReply.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqAeadEncryptStatelessReplyValue>): number {
-    return (value.dst_data?.length ?? 0) + 1
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqAeadEncryptStatelessReplyValue {
-    return {
-      dst_data: this.dst_data.slice(),
-      inhdr: this.inhdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqAeadEncryptStatelessReplyValue>): this {
-    if (value.dst_data !== undefined) this.dst_data = value.dst_data
-    if (value.inhdr !== undefined) attached(this, this.inhdr, 'VirtioCryptoOpDataReqAeadEncryptStatelessReply.inhdr').$set(value.inhdr)
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req.aead_decrypt_stateless` as a plain value. */
-export interface VirtioCryptoOpDataReqAeadDecryptStatelessHeaderValue {
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  header: VirtioCryptoOpHeaderValue
-  op_flf: VirtioCryptoAeadDataFlfStatelessValue
-  key: Uint8Array
-  iv: Uint8Array
-  src_data: Uint8Array
-  aad: Uint8Array
-}
-
-/**
- * Decrypts what is authentic; VIRTIO_CRYPTO_BADMSG where it is not. Without a session.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
- */
-export class VirtioCryptoOpDataReqAeadDecryptStatelessHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { header: 0, op_flf: 24, key: 56 } as const
-  #header: VirtioCryptoOpHeader | undefined
-  #op_flf: VirtioCryptoAeadDataFlfStateless | undefined
-
-  get $minimum(): number {
-    return 56
-  }
-
-  get $size(): number {
-    return this.#aad_at + this.op_flf.aad_len - this.$offset
-  }
-
-  get #iv_at(): number {
-    return this.$offset + 56 + this.op_flf.sess_para.key_len
-  }
-
-  get #src_data_at(): number {
-    return this.#iv_at + this.op_flf.iv_len
-  }
-
-  get #aad_at(): number {
-    return this.#src_data_at + this.op_flf.src_data_len
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  get header(): VirtioCryptoOpHeader {
-    return (this.#header ??= new VirtioCryptoOpHeader()).$inside(this, this.$offset, 24)
-  }
-
-  get op_flf(): VirtioCryptoAeadDataFlfStateless {
-    return (this.#op_flf ??= new VirtioCryptoAeadDataFlfStateless()).$inside(this, this.$offset + 24, 32)
-  }
-
-  get key(): Uint8Array {
-    return bytesAt(this, this.$offset + 56, this.op_flf.sess_para.key_len)
-  }
-
-  set key(value: Uint8Array) {
-    putBytes(this, this.$offset + 56, this.op_flf.sess_para.key_len, value, 'VirtioCryptoOpDataReqAeadDecryptStatelessHeader.key')
-  }
-
-  get iv(): Uint8Array {
-    return bytesAt(this, this.#iv_at, this.op_flf.iv_len)
-  }
-
-  set iv(value: Uint8Array) {
-    putBytes(this, this.#iv_at, this.op_flf.iv_len, value, 'VirtioCryptoOpDataReqAeadDecryptStatelessHeader.iv')
-  }
-
-  get src_data(): Uint8Array {
-    return bytesAt(this, this.#src_data_at, this.op_flf.src_data_len)
-  }
-
-  set src_data(value: Uint8Array) {
-    putBytes(this, this.#src_data_at, this.op_flf.src_data_len, value, 'VirtioCryptoOpDataReqAeadDecryptStatelessHeader.src_data')
-  }
-
-  get aad(): Uint8Array {
-    return bytesAt(this, this.#aad_at, this.op_flf.aad_len)
-  }
-
-  set aad(value: Uint8Array) {
-    putBytes(this, this.#aad_at, this.op_flf.aad_len, value, 'VirtioCryptoOpDataReqAeadDecryptStatelessHeader.aad')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoOpDataReqAeadDecryptStatelessHeaderValue {
-    return new VirtioCryptoOpDataReqAeadDecryptStatelessHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqAeadDecryptStatelessHeaderValue>): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqAeadDecryptStatelessHeader()
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqAeadDecryptStatelessHeader.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqAeadDecryptStatelessHeaderValue>): number {
-    return 56 + (value.key?.length ?? 0) + (value.iv?.length ?? 0) + (value.src_data?.length ?? 0) + (value.aad?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqAeadDecryptStatelessHeaderValue {
-    return {
-      header: this.header.$get(),
-      op_flf: this.op_flf.$get(),
-      key: this.key.slice(),
-      iv: this.iv.slice(),
-      src_data: this.src_data.slice(),
-      aad: this.aad.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqAeadDecryptStatelessHeaderValue>): this {
-    if (value.header !== undefined) attached(this, this.header, 'VirtioCryptoOpDataReqAeadDecryptStatelessHeader.header').$set(value.header)
-    if (value.op_flf !== undefined) attached(this, this.op_flf, 'VirtioCryptoOpDataReqAeadDecryptStatelessHeader.op_flf').$set(value.op_flf)
-    if (value.key !== undefined) this.key = value.key
-    if (value.iv !== undefined) this.iv = value.iv
-    if (value.src_data !== undefined) this.src_data = value.src_data
-    if (value.aad !== undefined) this.aad = value.aad
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req.aead_decrypt_stateless` as a plain value. */
-export interface VirtioCryptoOpDataReqAeadDecryptStatelessReplyValue {
-  /** Of encryption the tag stands behind the result. */
-  dst_data: Uint8Array
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  inhdr: VirtioCryptoInhdrValue
-}
-
-/** What the layout of `virtio_crypto_op_data_req.aead_decrypt_stateless` needs from outside. */
-export interface VirtioCryptoOpDataReqAeadDecryptStatelessReplyGiven {
-  readonly readable: VirtioCryptoOpDataReqAeadDecryptStatelessHeader
-}
-
-/**
- * Decrypts what is authentic; VIRTIO_CRYPTO_BADMSG where it is not. Without a session.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
- */
-export class VirtioCryptoOpDataReqAeadDecryptStatelessReply extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { dst_data: 0 } as const
-  /** What the layout needs from outside. */
-  $given: VirtioCryptoOpDataReqAeadDecryptStatelessReplyGiven
-  #inhdr: VirtioCryptoInhdr | undefined
-
-  constructor($given: VirtioCryptoOpDataReqAeadDecryptStatelessReplyGiven) {
-    super()
-    this.$given = $given
-  }
-
-  get $minimum(): number {
-    return 0
-  }
-
-  get $size(): number {
-    return this.#inhdr_at + 1 - this.$offset
-  }
-
-  get #inhdr_at(): number {
-    return this.$offset + this.$given.readable.op_flf.dst_data_len
-  }
-
-  /** Of encryption the tag stands behind the result. */
-  get dst_data(): Uint8Array {
-    return bytesAt(this, this.$offset, this.$given.readable.op_flf.dst_data_len)
-  }
-
-  set dst_data(value: Uint8Array) {
-    putBytes(this, this.$offset, this.$given.readable.op_flf.dst_data_len, value, 'VirtioCryptoOpDataReqAeadDecryptStatelessReply.dst_data')
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  get inhdr(): VirtioCryptoInhdr {
-    return (this.#inhdr ??= new VirtioCryptoInhdr()).$inside(this, this.#inhdr_at, 1)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: { readonly given: VirtioCryptoOpDataReqAeadDecryptStatelessReplyGiven }): VirtioCryptoOpDataReqAeadDecryptStatelessReplyValue {
-    return new VirtioCryptoOpDataReqAeadDecryptStatelessReply(context.given).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqAeadDecryptStatelessReplyValue>, context: { readonly given: VirtioCryptoOpDataReqAeadDecryptStatelessReplyGiven }): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqAeadDecryptStatelessReply(context.given)
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqAeadDecryptStatelessReply.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqAeadDecryptStatelessReplyValue>): number {
-    return (value.dst_data?.length ?? 0) + 1
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqAeadDecryptStatelessReplyValue {
-    return {
-      dst_data: this.dst_data.slice(),
-      inhdr: this.inhdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqAeadDecryptStatelessReplyValue>): this {
-    if (value.dst_data !== undefined) this.dst_data = value.dst_data
-    if (value.inhdr !== undefined) attached(this, this.inhdr, 'VirtioCryptoOpDataReqAeadDecryptStatelessReply.inhdr').$set(value.inhdr)
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req.akcipher_encrypt` as a plain value. */
-export interface VirtioCryptoOpDataReqAkcipherEncryptHeaderValue {
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  header: VirtioCryptoOpHeaderValue
-  op_flf: VirtioCryptoAkcipherDataFlfValue
-  /** Verifying: the signature, then the signed data. */
-  src_data: Uint8Array
-}
-
-/** What the layout of `virtio_crypto_op_data_req.akcipher_encrypt` depends on. */
-export type VirtioCryptoOpDataReqAkcipherEncryptHeaderContext = { readonly features: FeatureSet }
-
-/** Where the members of `virtio_crypto_op_data_req.akcipher_encrypt` stand after a negotiation; -1: absent. */
-export interface VirtioCryptoOpDataReqAkcipherEncryptHeaderLayout {
-  readonly $context: VirtioCryptoOpDataReqAkcipherEncryptHeaderContext
-  /** Bytes that are always there. */
-  readonly $minimum: number
-  readonly src_data: number
-}
-
-/**
- * The payload, `dst_data`, is left out.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
- */
-export class VirtioCryptoOpDataReqAkcipherEncryptHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { header: 0, op_flf: 24 } as const
-  /** Where the members stand. */
-  readonly $layout: VirtioCryptoOpDataReqAkcipherEncryptHeaderLayout
-  #header: VirtioCryptoOpHeader | undefined
-  #op_flf: VirtioCryptoAkcipherDataFlf | undefined
-
-  constructor($layout: VirtioCryptoOpDataReqAkcipherEncryptHeaderLayout) {
-    super()
-    this.$layout = $layout
-  }
-
-  get $minimum(): number {
-    return this.$layout.$minimum
-  }
-
-  get $size(): number {
-    return this.$layout.src_data + (this.op_flf.src_data_len + (this.header.opcode === VIRTIO_CRYPTO_AKCIPHER_VERIFY ? this.op_flf.dst_data_len : 0))
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  get header(): VirtioCryptoOpHeader {
-    return (this.#header ??= new VirtioCryptoOpHeader()).$inside(this, this.$offset, 24)
-  }
-
-  get op_flf(): VirtioCryptoAkcipherDataFlf {
-    return (this.#op_flf ??= new VirtioCryptoAkcipherDataFlf()).$inside(this, this.$offset + 24, (!this.$layout.$context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_DATAQ_OP_SPEC_HDR_LEGACY : 8))
-  }
-
-  /** Verifying: the signature, then the signed data. */
-  get src_data(): Uint8Array {
-    return bytesAt(this, this.$offset + this.$layout.src_data, (this.op_flf.src_data_len + (this.header.opcode === VIRTIO_CRYPTO_AKCIPHER_VERIFY ? this.op_flf.dst_data_len : 0)))
-  }
-
-  set src_data(value: Uint8Array) {
-    putBytes(this, this.$offset + this.$layout.src_data, (this.op_flf.src_data_len + (this.header.opcode === VIRTIO_CRYPTO_AKCIPHER_VERIFY ? this.op_flf.dst_data_len : 0)), value, 'VirtioCryptoOpDataReqAkcipherEncryptHeader.src_data')
-  }
-
-  /** Computes the layout, once per negotiation. */
-  static layout(context: VirtioCryptoOpDataReqAkcipherEncryptHeaderContext): VirtioCryptoOpDataReqAkcipherEncryptHeaderLayout {
-    let size = 24
-    size += (!context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_DATAQ_OP_SPEC_HDR_LEGACY : 8)
-    const src_data = size
-    return { $context: context, $minimum: size, src_data }
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: VirtioCryptoOpDataReqAkcipherEncryptHeaderContext): VirtioCryptoOpDataReqAkcipherEncryptHeaderValue {
-    return new VirtioCryptoOpDataReqAkcipherEncryptHeader(VirtioCryptoOpDataReqAkcipherEncryptHeader.layout(context)).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqAkcipherEncryptHeaderValue>, context: VirtioCryptoOpDataReqAkcipherEncryptHeaderContext): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqAkcipherEncryptHeader(VirtioCryptoOpDataReqAkcipherEncryptHeader.layout(context))
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqAkcipherEncryptHeader.sizeOf(value, struct.$layout))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqAkcipherEncryptHeaderValue>, layout: VirtioCryptoOpDataReqAkcipherEncryptHeaderLayout): number {
-    return layout.$minimum + (value.src_data?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqAkcipherEncryptHeaderValue {
-    return {
-      header: this.header.$get(),
-      op_flf: this.op_flf.$get(),
-      src_data: this.src_data.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqAkcipherEncryptHeaderValue>): this {
-    if (value.header !== undefined) attached(this, this.header, 'VirtioCryptoOpDataReqAkcipherEncryptHeader.header').$set(value.header)
-    if (value.op_flf !== undefined) attached(this, this.op_flf, 'VirtioCryptoOpDataReqAkcipherEncryptHeader.op_flf').$set(value.op_flf)
-    if (value.src_data !== undefined) this.src_data = value.src_data
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req.akcipher_decrypt` as a plain value. */
-export interface VirtioCryptoOpDataReqAkcipherDecryptHeaderValue {
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  header: VirtioCryptoOpHeaderValue
-  op_flf: VirtioCryptoAkcipherDataFlfValue
-  /** Verifying: the signature, then the signed data. */
-  src_data: Uint8Array
-}
-
-/** What the layout of `virtio_crypto_op_data_req.akcipher_decrypt` depends on. */
-export type VirtioCryptoOpDataReqAkcipherDecryptHeaderContext = { readonly features: FeatureSet }
-
-/** Where the members of `virtio_crypto_op_data_req.akcipher_decrypt` stand after a negotiation; -1: absent. */
-export interface VirtioCryptoOpDataReqAkcipherDecryptHeaderLayout {
-  readonly $context: VirtioCryptoOpDataReqAkcipherDecryptHeaderContext
-  /** Bytes that are always there. */
-  readonly $minimum: number
-  readonly src_data: number
-}
-
-/**
- * The payload, `dst_data`, is left out.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
- */
-export class VirtioCryptoOpDataReqAkcipherDecryptHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { header: 0, op_flf: 24 } as const
-  /** Where the members stand. */
-  readonly $layout: VirtioCryptoOpDataReqAkcipherDecryptHeaderLayout
-  #header: VirtioCryptoOpHeader | undefined
-  #op_flf: VirtioCryptoAkcipherDataFlf | undefined
-
-  constructor($layout: VirtioCryptoOpDataReqAkcipherDecryptHeaderLayout) {
-    super()
-    this.$layout = $layout
-  }
-
-  get $minimum(): number {
-    return this.$layout.$minimum
-  }
-
-  get $size(): number {
-    return this.$layout.src_data + (this.op_flf.src_data_len + (this.header.opcode === VIRTIO_CRYPTO_AKCIPHER_VERIFY ? this.op_flf.dst_data_len : 0))
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  get header(): VirtioCryptoOpHeader {
-    return (this.#header ??= new VirtioCryptoOpHeader()).$inside(this, this.$offset, 24)
-  }
-
-  get op_flf(): VirtioCryptoAkcipherDataFlf {
-    return (this.#op_flf ??= new VirtioCryptoAkcipherDataFlf()).$inside(this, this.$offset + 24, (!this.$layout.$context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_DATAQ_OP_SPEC_HDR_LEGACY : 8))
-  }
-
-  /** Verifying: the signature, then the signed data. */
-  get src_data(): Uint8Array {
-    return bytesAt(this, this.$offset + this.$layout.src_data, (this.op_flf.src_data_len + (this.header.opcode === VIRTIO_CRYPTO_AKCIPHER_VERIFY ? this.op_flf.dst_data_len : 0)))
-  }
-
-  set src_data(value: Uint8Array) {
-    putBytes(this, this.$offset + this.$layout.src_data, (this.op_flf.src_data_len + (this.header.opcode === VIRTIO_CRYPTO_AKCIPHER_VERIFY ? this.op_flf.dst_data_len : 0)), value, 'VirtioCryptoOpDataReqAkcipherDecryptHeader.src_data')
-  }
-
-  /** Computes the layout, once per negotiation. */
-  static layout(context: VirtioCryptoOpDataReqAkcipherDecryptHeaderContext): VirtioCryptoOpDataReqAkcipherDecryptHeaderLayout {
-    let size = 24
-    size += (!context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_DATAQ_OP_SPEC_HDR_LEGACY : 8)
-    const src_data = size
-    return { $context: context, $minimum: size, src_data }
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: VirtioCryptoOpDataReqAkcipherDecryptHeaderContext): VirtioCryptoOpDataReqAkcipherDecryptHeaderValue {
-    return new VirtioCryptoOpDataReqAkcipherDecryptHeader(VirtioCryptoOpDataReqAkcipherDecryptHeader.layout(context)).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqAkcipherDecryptHeaderValue>, context: VirtioCryptoOpDataReqAkcipherDecryptHeaderContext): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqAkcipherDecryptHeader(VirtioCryptoOpDataReqAkcipherDecryptHeader.layout(context))
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqAkcipherDecryptHeader.sizeOf(value, struct.$layout))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqAkcipherDecryptHeaderValue>, layout: VirtioCryptoOpDataReqAkcipherDecryptHeaderLayout): number {
-    return layout.$minimum + (value.src_data?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqAkcipherDecryptHeaderValue {
-    return {
-      header: this.header.$get(),
-      op_flf: this.op_flf.$get(),
-      src_data: this.src_data.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqAkcipherDecryptHeaderValue>): this {
-    if (value.header !== undefined) attached(this, this.header, 'VirtioCryptoOpDataReqAkcipherDecryptHeader.header').$set(value.header)
-    if (value.op_flf !== undefined) attached(this, this.op_flf, 'VirtioCryptoOpDataReqAkcipherDecryptHeader.op_flf').$set(value.op_flf)
-    if (value.src_data !== undefined) this.src_data = value.src_data
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req.akcipher_sign` as a plain value. */
-export interface VirtioCryptoOpDataReqAkcipherSignHeaderValue {
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  header: VirtioCryptoOpHeaderValue
-  op_flf: VirtioCryptoAkcipherDataFlfValue
-  /** Verifying: the signature, then the signed data. */
-  src_data: Uint8Array
-}
-
-/** What the layout of `virtio_crypto_op_data_req.akcipher_sign` depends on. */
-export type VirtioCryptoOpDataReqAkcipherSignHeaderContext = { readonly features: FeatureSet }
-
-/** Where the members of `virtio_crypto_op_data_req.akcipher_sign` stand after a negotiation; -1: absent. */
-export interface VirtioCryptoOpDataReqAkcipherSignHeaderLayout {
-  readonly $context: VirtioCryptoOpDataReqAkcipherSignHeaderContext
-  /** Bytes that are always there. */
-  readonly $minimum: number
-  readonly src_data: number
-}
-
-/**
- * Signs src_data, as a rule a digest. The payload, `dst_data`, is left out.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
- */
-export class VirtioCryptoOpDataReqAkcipherSignHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { header: 0, op_flf: 24 } as const
-  /** Where the members stand. */
-  readonly $layout: VirtioCryptoOpDataReqAkcipherSignHeaderLayout
-  #header: VirtioCryptoOpHeader | undefined
-  #op_flf: VirtioCryptoAkcipherDataFlf | undefined
-
-  constructor($layout: VirtioCryptoOpDataReqAkcipherSignHeaderLayout) {
-    super()
-    this.$layout = $layout
-  }
-
-  get $minimum(): number {
-    return this.$layout.$minimum
-  }
-
-  get $size(): number {
-    return this.$layout.src_data + (this.op_flf.src_data_len + (this.header.opcode === VIRTIO_CRYPTO_AKCIPHER_VERIFY ? this.op_flf.dst_data_len : 0))
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  get header(): VirtioCryptoOpHeader {
-    return (this.#header ??= new VirtioCryptoOpHeader()).$inside(this, this.$offset, 24)
-  }
-
-  get op_flf(): VirtioCryptoAkcipherDataFlf {
-    return (this.#op_flf ??= new VirtioCryptoAkcipherDataFlf()).$inside(this, this.$offset + 24, (!this.$layout.$context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_DATAQ_OP_SPEC_HDR_LEGACY : 8))
-  }
-
-  /** Verifying: the signature, then the signed data. */
-  get src_data(): Uint8Array {
-    return bytesAt(this, this.$offset + this.$layout.src_data, (this.op_flf.src_data_len + (this.header.opcode === VIRTIO_CRYPTO_AKCIPHER_VERIFY ? this.op_flf.dst_data_len : 0)))
-  }
-
-  set src_data(value: Uint8Array) {
-    putBytes(this, this.$offset + this.$layout.src_data, (this.op_flf.src_data_len + (this.header.opcode === VIRTIO_CRYPTO_AKCIPHER_VERIFY ? this.op_flf.dst_data_len : 0)), value, 'VirtioCryptoOpDataReqAkcipherSignHeader.src_data')
-  }
-
-  /** Computes the layout, once per negotiation. */
-  static layout(context: VirtioCryptoOpDataReqAkcipherSignHeaderContext): VirtioCryptoOpDataReqAkcipherSignHeaderLayout {
-    let size = 24
-    size += (!context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_DATAQ_OP_SPEC_HDR_LEGACY : 8)
-    const src_data = size
-    return { $context: context, $minimum: size, src_data }
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: VirtioCryptoOpDataReqAkcipherSignHeaderContext): VirtioCryptoOpDataReqAkcipherSignHeaderValue {
-    return new VirtioCryptoOpDataReqAkcipherSignHeader(VirtioCryptoOpDataReqAkcipherSignHeader.layout(context)).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqAkcipherSignHeaderValue>, context: VirtioCryptoOpDataReqAkcipherSignHeaderContext): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqAkcipherSignHeader(VirtioCryptoOpDataReqAkcipherSignHeader.layout(context))
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqAkcipherSignHeader.sizeOf(value, struct.$layout))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqAkcipherSignHeaderValue>, layout: VirtioCryptoOpDataReqAkcipherSignHeaderLayout): number {
-    return layout.$minimum + (value.src_data?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqAkcipherSignHeaderValue {
-    return {
-      header: this.header.$get(),
-      op_flf: this.op_flf.$get(),
-      src_data: this.src_data.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqAkcipherSignHeaderValue>): this {
-    if (value.header !== undefined) attached(this, this.header, 'VirtioCryptoOpDataReqAkcipherSignHeader.header').$set(value.header)
-    if (value.op_flf !== undefined) attached(this, this.op_flf, 'VirtioCryptoOpDataReqAkcipherSignHeader.op_flf').$set(value.op_flf)
-    if (value.src_data !== undefined) this.src_data = value.src_data
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req.akcipher_verify` as a plain value. */
-export interface VirtioCryptoOpDataReqAkcipherVerifyHeaderValue {
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  header: VirtioCryptoOpHeaderValue
-  op_flf: VirtioCryptoAkcipherDataFlfValue
-  /** Verifying: the signature, then the signed data. */
-  src_data: Uint8Array
-}
-
-/** What the layout of `virtio_crypto_op_data_req.akcipher_verify` depends on. */
-export type VirtioCryptoOpDataReqAkcipherVerifyHeaderContext = { readonly features: FeatureSet }
-
-/** Where the members of `virtio_crypto_op_data_req.akcipher_verify` stand after a negotiation; -1: absent. */
-export interface VirtioCryptoOpDataReqAkcipherVerifyHeaderLayout {
-  readonly $context: VirtioCryptoOpDataReqAkcipherVerifyHeaderContext
-  /** Bytes that are always there. */
-  readonly $minimum: number
-  readonly src_data: number
-}
-
-/**
- * Checks a signature; VIRTIO_CRYPTO_KEY_REJECTED where it is wrong.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
- */
-export class VirtioCryptoOpDataReqAkcipherVerifyHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { header: 0, op_flf: 24 } as const
-  /** Where the members stand. */
-  readonly $layout: VirtioCryptoOpDataReqAkcipherVerifyHeaderLayout
-  #header: VirtioCryptoOpHeader | undefined
-  #op_flf: VirtioCryptoAkcipherDataFlf | undefined
-
-  constructor($layout: VirtioCryptoOpDataReqAkcipherVerifyHeaderLayout) {
-    super()
-    this.$layout = $layout
-  }
-
-  get $minimum(): number {
-    return this.$layout.$minimum
-  }
-
-  get $size(): number {
-    return this.$layout.src_data + (this.op_flf.src_data_len + (this.header.opcode === VIRTIO_CRYPTO_AKCIPHER_VERIFY ? this.op_flf.dst_data_len : 0))
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  get header(): VirtioCryptoOpHeader {
-    return (this.#header ??= new VirtioCryptoOpHeader()).$inside(this, this.$offset, 24)
-  }
-
-  get op_flf(): VirtioCryptoAkcipherDataFlf {
-    return (this.#op_flf ??= new VirtioCryptoAkcipherDataFlf()).$inside(this, this.$offset + 24, (!this.$layout.$context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_DATAQ_OP_SPEC_HDR_LEGACY : 8))
-  }
-
-  /** Verifying: the signature, then the signed data. */
-  get src_data(): Uint8Array {
-    return bytesAt(this, this.$offset + this.$layout.src_data, (this.op_flf.src_data_len + (this.header.opcode === VIRTIO_CRYPTO_AKCIPHER_VERIFY ? this.op_flf.dst_data_len : 0)))
-  }
-
-  set src_data(value: Uint8Array) {
-    putBytes(this, this.$offset + this.$layout.src_data, (this.op_flf.src_data_len + (this.header.opcode === VIRTIO_CRYPTO_AKCIPHER_VERIFY ? this.op_flf.dst_data_len : 0)), value, 'VirtioCryptoOpDataReqAkcipherVerifyHeader.src_data')
-  }
-
-  /** Computes the layout, once per negotiation. */
-  static layout(context: VirtioCryptoOpDataReqAkcipherVerifyHeaderContext): VirtioCryptoOpDataReqAkcipherVerifyHeaderLayout {
-    let size = 24
-    size += (!context.features.has(VIRTIO_CRYPTO_F_REVISION_1) ? VIRTIO_CRYPTO_DATAQ_OP_SPEC_HDR_LEGACY : 8)
-    const src_data = size
-    return { $context: context, $minimum: size, src_data }
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: VirtioCryptoOpDataReqAkcipherVerifyHeaderContext): VirtioCryptoOpDataReqAkcipherVerifyHeaderValue {
-    return new VirtioCryptoOpDataReqAkcipherVerifyHeader(VirtioCryptoOpDataReqAkcipherVerifyHeader.layout(context)).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqAkcipherVerifyHeaderValue>, context: VirtioCryptoOpDataReqAkcipherVerifyHeaderContext): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqAkcipherVerifyHeader(VirtioCryptoOpDataReqAkcipherVerifyHeader.layout(context))
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqAkcipherVerifyHeader.sizeOf(value, struct.$layout))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqAkcipherVerifyHeaderValue>, layout: VirtioCryptoOpDataReqAkcipherVerifyHeaderLayout): number {
-    return layout.$minimum + (value.src_data?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqAkcipherVerifyHeaderValue {
-    return {
-      header: this.header.$get(),
-      op_flf: this.op_flf.$get(),
-      src_data: this.src_data.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqAkcipherVerifyHeaderValue>): this {
-    if (value.header !== undefined) attached(this, this.header, 'VirtioCryptoOpDataReqAkcipherVerifyHeader.header').$set(value.header)
-    if (value.op_flf !== undefined) attached(this, this.op_flf, 'VirtioCryptoOpDataReqAkcipherVerifyHeader.op_flf').$set(value.op_flf)
-    if (value.src_data !== undefined) this.src_data = value.src_data
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req.akcipher_encrypt_stateless` as a plain value. */
-export interface VirtioCryptoOpDataReqAkcipherEncryptStatelessHeaderValue {
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  header: VirtioCryptoOpHeaderValue
-  op_flf: VirtioCryptoAkcipherDataFlfStatelessValue
-  akcipher_key: Uint8Array
-  /** Verifying: the signature, then the signed data. */
-  src_data: Uint8Array
-}
-
-/**
- * Without a session. The payload, `dst_data`, is left out.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
- */
-export class VirtioCryptoOpDataReqAkcipherEncryptStatelessHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { header: 0, op_flf: 24, akcipher_key: 52 } as const
-  #header: VirtioCryptoOpHeader | undefined
-  #op_flf: VirtioCryptoAkcipherDataFlfStateless | undefined
-
-  get $minimum(): number {
-    return 52
-  }
-
-  get $size(): number {
-    return this.#src_data_at + (this.op_flf.src_data_len + (this.header.opcode === VIRTIO_CRYPTO_AKCIPHER_VERIFY ? this.op_flf.dst_data_len : 0)) - this.$offset
-  }
-
-  get #src_data_at(): number {
-    return this.$offset + 52 + this.op_flf.sess_para.key_len
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  get header(): VirtioCryptoOpHeader {
-    return (this.#header ??= new VirtioCryptoOpHeader()).$inside(this, this.$offset, 24)
-  }
-
-  get op_flf(): VirtioCryptoAkcipherDataFlfStateless {
-    return (this.#op_flf ??= new VirtioCryptoAkcipherDataFlfStateless()).$inside(this, this.$offset + 24, 28)
-  }
-
-  get akcipher_key(): Uint8Array {
-    return bytesAt(this, this.$offset + 52, this.op_flf.sess_para.key_len)
-  }
-
-  set akcipher_key(value: Uint8Array) {
-    putBytes(this, this.$offset + 52, this.op_flf.sess_para.key_len, value, 'VirtioCryptoOpDataReqAkcipherEncryptStatelessHeader.akcipher_key')
-  }
-
-  /** Verifying: the signature, then the signed data. */
-  get src_data(): Uint8Array {
-    return bytesAt(this, this.#src_data_at, (this.op_flf.src_data_len + (this.header.opcode === VIRTIO_CRYPTO_AKCIPHER_VERIFY ? this.op_flf.dst_data_len : 0)))
-  }
-
-  set src_data(value: Uint8Array) {
-    putBytes(this, this.#src_data_at, (this.op_flf.src_data_len + (this.header.opcode === VIRTIO_CRYPTO_AKCIPHER_VERIFY ? this.op_flf.dst_data_len : 0)), value, 'VirtioCryptoOpDataReqAkcipherEncryptStatelessHeader.src_data')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoOpDataReqAkcipherEncryptStatelessHeaderValue {
-    return new VirtioCryptoOpDataReqAkcipherEncryptStatelessHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqAkcipherEncryptStatelessHeaderValue>): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqAkcipherEncryptStatelessHeader()
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqAkcipherEncryptStatelessHeader.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqAkcipherEncryptStatelessHeaderValue>): number {
-    return 52 + (value.akcipher_key?.length ?? 0) + (value.src_data?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqAkcipherEncryptStatelessHeaderValue {
-    return {
-      header: this.header.$get(),
-      op_flf: this.op_flf.$get(),
-      akcipher_key: this.akcipher_key.slice(),
-      src_data: this.src_data.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqAkcipherEncryptStatelessHeaderValue>): this {
-    if (value.header !== undefined) attached(this, this.header, 'VirtioCryptoOpDataReqAkcipherEncryptStatelessHeader.header').$set(value.header)
-    if (value.op_flf !== undefined) attached(this, this.op_flf, 'VirtioCryptoOpDataReqAkcipherEncryptStatelessHeader.op_flf').$set(value.op_flf)
-    if (value.akcipher_key !== undefined) this.akcipher_key = value.akcipher_key
-    if (value.src_data !== undefined) this.src_data = value.src_data
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req.akcipher_decrypt_stateless` as a plain value. */
-export interface VirtioCryptoOpDataReqAkcipherDecryptStatelessHeaderValue {
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  header: VirtioCryptoOpHeaderValue
-  op_flf: VirtioCryptoAkcipherDataFlfStatelessValue
-  akcipher_key: Uint8Array
-  /** Verifying: the signature, then the signed data. */
-  src_data: Uint8Array
-}
-
-/**
- * Without a session. The payload, `dst_data`, is left out.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
- */
-export class VirtioCryptoOpDataReqAkcipherDecryptStatelessHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { header: 0, op_flf: 24, akcipher_key: 52 } as const
-  #header: VirtioCryptoOpHeader | undefined
-  #op_flf: VirtioCryptoAkcipherDataFlfStateless | undefined
-
-  get $minimum(): number {
-    return 52
-  }
-
-  get $size(): number {
-    return this.#src_data_at + (this.op_flf.src_data_len + (this.header.opcode === VIRTIO_CRYPTO_AKCIPHER_VERIFY ? this.op_flf.dst_data_len : 0)) - this.$offset
-  }
-
-  get #src_data_at(): number {
-    return this.$offset + 52 + this.op_flf.sess_para.key_len
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  get header(): VirtioCryptoOpHeader {
-    return (this.#header ??= new VirtioCryptoOpHeader()).$inside(this, this.$offset, 24)
-  }
-
-  get op_flf(): VirtioCryptoAkcipherDataFlfStateless {
-    return (this.#op_flf ??= new VirtioCryptoAkcipherDataFlfStateless()).$inside(this, this.$offset + 24, 28)
-  }
-
-  get akcipher_key(): Uint8Array {
-    return bytesAt(this, this.$offset + 52, this.op_flf.sess_para.key_len)
-  }
-
-  set akcipher_key(value: Uint8Array) {
-    putBytes(this, this.$offset + 52, this.op_flf.sess_para.key_len, value, 'VirtioCryptoOpDataReqAkcipherDecryptStatelessHeader.akcipher_key')
-  }
-
-  /** Verifying: the signature, then the signed data. */
-  get src_data(): Uint8Array {
-    return bytesAt(this, this.#src_data_at, (this.op_flf.src_data_len + (this.header.opcode === VIRTIO_CRYPTO_AKCIPHER_VERIFY ? this.op_flf.dst_data_len : 0)))
-  }
-
-  set src_data(value: Uint8Array) {
-    putBytes(this, this.#src_data_at, (this.op_flf.src_data_len + (this.header.opcode === VIRTIO_CRYPTO_AKCIPHER_VERIFY ? this.op_flf.dst_data_len : 0)), value, 'VirtioCryptoOpDataReqAkcipherDecryptStatelessHeader.src_data')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoOpDataReqAkcipherDecryptStatelessHeaderValue {
-    return new VirtioCryptoOpDataReqAkcipherDecryptStatelessHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqAkcipherDecryptStatelessHeaderValue>): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqAkcipherDecryptStatelessHeader()
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqAkcipherDecryptStatelessHeader.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqAkcipherDecryptStatelessHeaderValue>): number {
-    return 52 + (value.akcipher_key?.length ?? 0) + (value.src_data?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqAkcipherDecryptStatelessHeaderValue {
-    return {
-      header: this.header.$get(),
-      op_flf: this.op_flf.$get(),
-      akcipher_key: this.akcipher_key.slice(),
-      src_data: this.src_data.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqAkcipherDecryptStatelessHeaderValue>): this {
-    if (value.header !== undefined) attached(this, this.header, 'VirtioCryptoOpDataReqAkcipherDecryptStatelessHeader.header').$set(value.header)
-    if (value.op_flf !== undefined) attached(this, this.op_flf, 'VirtioCryptoOpDataReqAkcipherDecryptStatelessHeader.op_flf').$set(value.op_flf)
-    if (value.akcipher_key !== undefined) this.akcipher_key = value.akcipher_key
-    if (value.src_data !== undefined) this.src_data = value.src_data
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req.akcipher_sign_stateless` as a plain value. */
-export interface VirtioCryptoOpDataReqAkcipherSignStatelessHeaderValue {
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  header: VirtioCryptoOpHeaderValue
-  op_flf: VirtioCryptoAkcipherDataFlfStatelessValue
-  akcipher_key: Uint8Array
-  /** Verifying: the signature, then the signed data. */
-  src_data: Uint8Array
-}
-
-/**
- * Signs src_data, as a rule a digest. Without a session. The payload, `dst_data`, is left out.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
- */
-export class VirtioCryptoOpDataReqAkcipherSignStatelessHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { header: 0, op_flf: 24, akcipher_key: 52 } as const
-  #header: VirtioCryptoOpHeader | undefined
-  #op_flf: VirtioCryptoAkcipherDataFlfStateless | undefined
-
-  get $minimum(): number {
-    return 52
-  }
-
-  get $size(): number {
-    return this.#src_data_at + (this.op_flf.src_data_len + (this.header.opcode === VIRTIO_CRYPTO_AKCIPHER_VERIFY ? this.op_flf.dst_data_len : 0)) - this.$offset
-  }
-
-  get #src_data_at(): number {
-    return this.$offset + 52 + this.op_flf.sess_para.key_len
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  get header(): VirtioCryptoOpHeader {
-    return (this.#header ??= new VirtioCryptoOpHeader()).$inside(this, this.$offset, 24)
-  }
-
-  get op_flf(): VirtioCryptoAkcipherDataFlfStateless {
-    return (this.#op_flf ??= new VirtioCryptoAkcipherDataFlfStateless()).$inside(this, this.$offset + 24, 28)
-  }
-
-  get akcipher_key(): Uint8Array {
-    return bytesAt(this, this.$offset + 52, this.op_flf.sess_para.key_len)
-  }
-
-  set akcipher_key(value: Uint8Array) {
-    putBytes(this, this.$offset + 52, this.op_flf.sess_para.key_len, value, 'VirtioCryptoOpDataReqAkcipherSignStatelessHeader.akcipher_key')
-  }
-
-  /** Verifying: the signature, then the signed data. */
-  get src_data(): Uint8Array {
-    return bytesAt(this, this.#src_data_at, (this.op_flf.src_data_len + (this.header.opcode === VIRTIO_CRYPTO_AKCIPHER_VERIFY ? this.op_flf.dst_data_len : 0)))
-  }
-
-  set src_data(value: Uint8Array) {
-    putBytes(this, this.#src_data_at, (this.op_flf.src_data_len + (this.header.opcode === VIRTIO_CRYPTO_AKCIPHER_VERIFY ? this.op_flf.dst_data_len : 0)), value, 'VirtioCryptoOpDataReqAkcipherSignStatelessHeader.src_data')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoOpDataReqAkcipherSignStatelessHeaderValue {
-    return new VirtioCryptoOpDataReqAkcipherSignStatelessHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqAkcipherSignStatelessHeaderValue>): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqAkcipherSignStatelessHeader()
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqAkcipherSignStatelessHeader.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqAkcipherSignStatelessHeaderValue>): number {
-    return 52 + (value.akcipher_key?.length ?? 0) + (value.src_data?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqAkcipherSignStatelessHeaderValue {
-    return {
-      header: this.header.$get(),
-      op_flf: this.op_flf.$get(),
-      akcipher_key: this.akcipher_key.slice(),
-      src_data: this.src_data.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqAkcipherSignStatelessHeaderValue>): this {
-    if (value.header !== undefined) attached(this, this.header, 'VirtioCryptoOpDataReqAkcipherSignStatelessHeader.header').$set(value.header)
-    if (value.op_flf !== undefined) attached(this, this.op_flf, 'VirtioCryptoOpDataReqAkcipherSignStatelessHeader.op_flf').$set(value.op_flf)
-    if (value.akcipher_key !== undefined) this.akcipher_key = value.akcipher_key
-    if (value.src_data !== undefined) this.src_data = value.src_data
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req.akcipher_verify_stateless` as a plain value. */
-export interface VirtioCryptoOpDataReqAkcipherVerifyStatelessHeaderValue {
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  header: VirtioCryptoOpHeaderValue
-  op_flf: VirtioCryptoAkcipherDataFlfStatelessValue
-  akcipher_key: Uint8Array
-  /** Verifying: the signature, then the signed data. */
-  src_data: Uint8Array
-}
-
-/**
- * Checks a signature; VIRTIO_CRYPTO_KEY_REJECTED where it is wrong. Without a session.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
- */
-export class VirtioCryptoOpDataReqAkcipherVerifyStatelessHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { header: 0, op_flf: 24, akcipher_key: 52 } as const
-  #header: VirtioCryptoOpHeader | undefined
-  #op_flf: VirtioCryptoAkcipherDataFlfStateless | undefined
-
-  get $minimum(): number {
-    return 52
-  }
-
-  get $size(): number {
-    return this.#src_data_at + (this.op_flf.src_data_len + (this.header.opcode === VIRTIO_CRYPTO_AKCIPHER_VERIFY ? this.op_flf.dst_data_len : 0)) - this.$offset
-  }
-
-  get #src_data_at(): number {
-    return this.$offset + 52 + this.op_flf.sess_para.key_len
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  get header(): VirtioCryptoOpHeader {
-    return (this.#header ??= new VirtioCryptoOpHeader()).$inside(this, this.$offset, 24)
-  }
-
-  get op_flf(): VirtioCryptoAkcipherDataFlfStateless {
-    return (this.#op_flf ??= new VirtioCryptoAkcipherDataFlfStateless()).$inside(this, this.$offset + 24, 28)
-  }
-
-  get akcipher_key(): Uint8Array {
-    return bytesAt(this, this.$offset + 52, this.op_flf.sess_para.key_len)
-  }
-
-  set akcipher_key(value: Uint8Array) {
-    putBytes(this, this.$offset + 52, this.op_flf.sess_para.key_len, value, 'VirtioCryptoOpDataReqAkcipherVerifyStatelessHeader.akcipher_key')
-  }
-
-  /** Verifying: the signature, then the signed data. */
-  get src_data(): Uint8Array {
-    return bytesAt(this, this.#src_data_at, (this.op_flf.src_data_len + (this.header.opcode === VIRTIO_CRYPTO_AKCIPHER_VERIFY ? this.op_flf.dst_data_len : 0)))
-  }
-
-  set src_data(value: Uint8Array) {
-    putBytes(this, this.#src_data_at, (this.op_flf.src_data_len + (this.header.opcode === VIRTIO_CRYPTO_AKCIPHER_VERIFY ? this.op_flf.dst_data_len : 0)), value, 'VirtioCryptoOpDataReqAkcipherVerifyStatelessHeader.src_data')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoOpDataReqAkcipherVerifyStatelessHeaderValue {
-    return new VirtioCryptoOpDataReqAkcipherVerifyStatelessHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqAkcipherVerifyStatelessHeaderValue>): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqAkcipherVerifyStatelessHeader()
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqAkcipherVerifyStatelessHeader.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqAkcipherVerifyStatelessHeaderValue>): number {
-    return 52 + (value.akcipher_key?.length ?? 0) + (value.src_data?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqAkcipherVerifyStatelessHeaderValue {
-    return {
-      header: this.header.$get(),
-      op_flf: this.op_flf.$get(),
-      akcipher_key: this.akcipher_key.slice(),
-      src_data: this.src_data.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqAkcipherVerifyStatelessHeaderValue>): this {
-    if (value.header !== undefined) attached(this, this.header, 'VirtioCryptoOpDataReqAkcipherVerifyStatelessHeader.header').$set(value.header)
-    if (value.op_flf !== undefined) attached(this, this.op_flf, 'VirtioCryptoOpDataReqAkcipherVerifyStatelessHeader.op_flf').$set(value.op_flf)
-    if (value.akcipher_key !== undefined) this.akcipher_key = value.akcipher_key
-    if (value.src_data !== undefined) this.src_data = value.src_data
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req.ipsec_outbound` as a plain value. */
-export interface VirtioCryptoOpDataReqIpsecOutboundHeaderValue {
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  header: VirtioCryptoOpHeaderValue
-  op_flf: VirtioCryptoIpsecDataFlfValue
-  /** The whole packet. */
-  src_data: Uint8Array
-}
-
-/**
- * Makes an ESP or AH packet of an IP packet. There is no stateless form.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Data processing
- */
-export class VirtioCryptoOpDataReqIpsecOutboundHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { header: 0, op_flf: 24, src_data: 32 } as const
-  #header: VirtioCryptoOpHeader | undefined
-  #op_flf: VirtioCryptoIpsecDataFlf | undefined
-
-  get $minimum(): number {
-    return 32
-  }
-
-  get $size(): number {
-    return 32 + this.op_flf.src_data_len
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  get header(): VirtioCryptoOpHeader {
-    return (this.#header ??= new VirtioCryptoOpHeader()).$inside(this, this.$offset, 24)
-  }
-
-  get op_flf(): VirtioCryptoIpsecDataFlf {
-    return (this.#op_flf ??= new VirtioCryptoIpsecDataFlf()).$inside(this, this.$offset + 24, 8)
-  }
-
-  /** The whole packet. */
-  get src_data(): Uint8Array {
-    return bytesAt(this, this.$offset + 32, this.op_flf.src_data_len)
-  }
-
-  set src_data(value: Uint8Array) {
-    putBytes(this, this.$offset + 32, this.op_flf.src_data_len, value, 'VirtioCryptoOpDataReqIpsecOutboundHeader.src_data')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoOpDataReqIpsecOutboundHeaderValue {
-    return new VirtioCryptoOpDataReqIpsecOutboundHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqIpsecOutboundHeaderValue>): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqIpsecOutboundHeader()
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqIpsecOutboundHeader.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqIpsecOutboundHeaderValue>): number {
-    return 32 + (value.src_data?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqIpsecOutboundHeaderValue {
-    return {
-      header: this.header.$get(),
-      op_flf: this.op_flf.$get(),
-      src_data: this.src_data.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqIpsecOutboundHeaderValue>): this {
-    if (value.header !== undefined) attached(this, this.header, 'VirtioCryptoOpDataReqIpsecOutboundHeader.header').$set(value.header)
-    if (value.op_flf !== undefined) attached(this, this.op_flf, 'VirtioCryptoOpDataReqIpsecOutboundHeader.op_flf').$set(value.op_flf)
-    if (value.src_data !== undefined) this.src_data = value.src_data
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req.ipsec_outbound` as a plain value. */
-export interface VirtioCryptoOpDataReqIpsecOutboundReplyValue {
-  dst_data: Uint8Array
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  inhdr: VirtioCryptoInhdrValue
-}
-
-/** What the layout of `virtio_crypto_op_data_req.ipsec_outbound` needs from outside. */
-export interface VirtioCryptoOpDataReqIpsecOutboundReplyGiven {
-  readonly readable: VirtioCryptoOpDataReqIpsecOutboundHeader
-}
-
-/**
- * Makes an ESP or AH packet of an IP packet. There is no stateless form.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Data processing
- */
-export class VirtioCryptoOpDataReqIpsecOutboundReply extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { dst_data: 0 } as const
-  /** What the layout needs from outside. */
-  $given: VirtioCryptoOpDataReqIpsecOutboundReplyGiven
-  #inhdr: VirtioCryptoInhdr | undefined
-
-  constructor($given: VirtioCryptoOpDataReqIpsecOutboundReplyGiven) {
-    super()
-    this.$given = $given
-  }
-
-  get $minimum(): number {
-    return 0
-  }
-
-  get $size(): number {
-    return this.#inhdr_at + 1 - this.$offset
-  }
-
-  get #inhdr_at(): number {
-    return this.$offset + this.$given.readable.op_flf.dst_data_len
-  }
-
-  get dst_data(): Uint8Array {
-    return bytesAt(this, this.$offset, this.$given.readable.op_flf.dst_data_len)
-  }
-
-  set dst_data(value: Uint8Array) {
-    putBytes(this, this.$offset, this.$given.readable.op_flf.dst_data_len, value, 'VirtioCryptoOpDataReqIpsecOutboundReply.dst_data')
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  get inhdr(): VirtioCryptoInhdr {
-    return (this.#inhdr ??= new VirtioCryptoInhdr()).$inside(this, this.#inhdr_at, 1)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: { readonly given: VirtioCryptoOpDataReqIpsecOutboundReplyGiven }): VirtioCryptoOpDataReqIpsecOutboundReplyValue {
-    return new VirtioCryptoOpDataReqIpsecOutboundReply(context.given).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqIpsecOutboundReplyValue>, context: { readonly given: VirtioCryptoOpDataReqIpsecOutboundReplyGiven }): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqIpsecOutboundReply(context.given)
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqIpsecOutboundReply.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqIpsecOutboundReplyValue>): number {
-    return (value.dst_data?.length ?? 0) + 1
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqIpsecOutboundReplyValue {
-    return {
-      dst_data: this.dst_data.slice(),
-      inhdr: this.inhdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqIpsecOutboundReplyValue>): this {
-    if (value.dst_data !== undefined) this.dst_data = value.dst_data
-    if (value.inhdr !== undefined) attached(this, this.inhdr, 'VirtioCryptoOpDataReqIpsecOutboundReply.inhdr').$set(value.inhdr)
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req.ipsec_inbound` as a plain value. */
-export interface VirtioCryptoOpDataReqIpsecInboundHeaderValue {
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  header: VirtioCryptoOpHeaderValue
-  op_flf: VirtioCryptoIpsecDataFlfValue
-  /** The whole packet. */
-  src_data: Uint8Array
-}
-
-/**
- * Makes an IP packet of an ESP or AH packet. There is no stateless form.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Data processing
- */
-export class VirtioCryptoOpDataReqIpsecInboundHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { header: 0, op_flf: 24, src_data: 32 } as const
-  #header: VirtioCryptoOpHeader | undefined
-  #op_flf: VirtioCryptoIpsecDataFlf | undefined
-
-  get $minimum(): number {
-    return 32
-  }
-
-  get $size(): number {
-    return 32 + this.op_flf.src_data_len
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  get header(): VirtioCryptoOpHeader {
-    return (this.#header ??= new VirtioCryptoOpHeader()).$inside(this, this.$offset, 24)
-  }
-
-  get op_flf(): VirtioCryptoIpsecDataFlf {
-    return (this.#op_flf ??= new VirtioCryptoIpsecDataFlf()).$inside(this, this.$offset + 24, 8)
-  }
-
-  /** The whole packet. */
-  get src_data(): Uint8Array {
-    return bytesAt(this, this.$offset + 32, this.op_flf.src_data_len)
-  }
-
-  set src_data(value: Uint8Array) {
-    putBytes(this, this.$offset + 32, this.op_flf.src_data_len, value, 'VirtioCryptoOpDataReqIpsecInboundHeader.src_data')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCryptoOpDataReqIpsecInboundHeaderValue {
-    return new VirtioCryptoOpDataReqIpsecInboundHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqIpsecInboundHeaderValue>): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqIpsecInboundHeader()
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqIpsecInboundHeader.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqIpsecInboundHeaderValue>): number {
-    return 32 + (value.src_data?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqIpsecInboundHeaderValue {
-    return {
-      header: this.header.$get(),
-      op_flf: this.op_flf.$get(),
-      src_data: this.src_data.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqIpsecInboundHeaderValue>): this {
-    if (value.header !== undefined) attached(this, this.header, 'VirtioCryptoOpDataReqIpsecInboundHeader.header').$set(value.header)
-    if (value.op_flf !== undefined) attached(this, this.op_flf, 'VirtioCryptoOpDataReqIpsecInboundHeader.op_flf').$set(value.op_flf)
-    if (value.src_data !== undefined) this.src_data = value.src_data
-    return this
-  }
-}
-
-/** A `virtio_crypto_op_data_req.ipsec_inbound` as a plain value. */
-export interface VirtioCryptoOpDataReqIpsecInboundReplyValue {
-  dst_data: Uint8Array
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  inhdr: VirtioCryptoInhdrValue
-}
-
-/** What the layout of `virtio_crypto_op_data_req.ipsec_inbound` needs from outside. */
-export interface VirtioCryptoOpDataReqIpsecInboundReplyGiven {
-  readonly readable: VirtioCryptoOpDataReqIpsecInboundHeader
-}
-
-/**
- * Makes an IP packet of an ESP or AH packet. There is no stateless form.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Data processing
- */
-export class VirtioCryptoOpDataReqIpsecInboundReply extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { dst_data: 0 } as const
-  /** What the layout needs from outside. */
-  $given: VirtioCryptoOpDataReqIpsecInboundReplyGiven
-  #inhdr: VirtioCryptoInhdr | undefined
-
-  constructor($given: VirtioCryptoOpDataReqIpsecInboundReplyGiven) {
-    super()
-    this.$given = $given
-  }
-
-  get $minimum(): number {
-    return 0
-  }
-
-  get $size(): number {
-    return this.#inhdr_at + 1 - this.$offset
-  }
-
-  get #inhdr_at(): number {
-    return this.$offset + this.$given.readable.op_flf.dst_data_len
-  }
-
-  get dst_data(): Uint8Array {
-    return bytesAt(this, this.$offset, this.$given.readable.op_flf.dst_data_len)
-  }
-
-  set dst_data(value: Uint8Array) {
-    putBytes(this, this.$offset, this.$given.readable.op_flf.dst_data_len, value, 'VirtioCryptoOpDataReqIpsecInboundReply.dst_data')
-  }
-
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
-  get inhdr(): VirtioCryptoInhdr {
-    return (this.#inhdr ??= new VirtioCryptoInhdr()).$inside(this, this.#inhdr_at, 1)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: { readonly given: VirtioCryptoOpDataReqIpsecInboundReplyGiven }): VirtioCryptoOpDataReqIpsecInboundReplyValue {
-    return new VirtioCryptoOpDataReqIpsecInboundReply(context.given).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCryptoOpDataReqIpsecInboundReplyValue>, context: { readonly given: VirtioCryptoOpDataReqIpsecInboundReplyGiven }): Uint8Array {
-    const struct = new VirtioCryptoOpDataReqIpsecInboundReply(context.given)
-    const bytes = new Uint8Array(VirtioCryptoOpDataReqIpsecInboundReply.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCryptoOpDataReqIpsecInboundReplyValue>): number {
-    return (value.dst_data?.length ?? 0) + 1
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCryptoOpDataReqIpsecInboundReplyValue {
-    return {
-      dst_data: this.dst_data.slice(),
-      inhdr: this.inhdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCryptoOpDataReqIpsecInboundReplyValue>): this {
-    if (value.dst_data !== undefined) this.dst_data = value.dst_data
-    if (value.inhdr !== undefined) attached(this, this.inhdr, 'VirtioCryptoOpDataReqIpsecInboundReply.inhdr').$set(value.inhdr)
     return this
   }
 }

@@ -101,7 +101,7 @@ export class VirtioDevPartHdrPciCommonCfg extends Struct {
   }
 
   set offset(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioDevPartHdrPciCommonCfg.offset')
+    set32(this, this.$offset, value, true, 'offset')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -161,7 +161,7 @@ export class VirtioDevPartHdrVqIndex extends Struct {
   }
 
   set index(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtioDevPartHdrVqIndex.index')
+    set16(this, this.$offset, value, true, 'index')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -229,7 +229,7 @@ export class VirtioDevPartHdr extends Struct {
   }
 
   set part_type(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtioDevPartHdr.part_type')
+    set16(this, this.$offset, value, true, 'part_type')
   }
 
   /** Bit n stands for the value n of {@link virtio_dev_part_flags}. */
@@ -238,7 +238,7 @@ export class VirtioDevPartHdr extends Struct {
   }
 
   set flags(value: number) {
-    set8(this.$view, this.$offset + 2, value, 'VirtioDevPartHdr.flags')
+    set8(this, this.$offset + 2, value, 'flags')
   }
 
   get selector_pci_common_cfg(): VirtioDevPartHdrPciCommonCfg {
@@ -267,7 +267,7 @@ export class VirtioDevPartHdr extends Struct {
   }
 
   set length(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'VirtioDevPartHdr.length')
+    set32(this, this.$offset + 12, value, true, 'length')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -370,7 +370,7 @@ export class VirtioDevPartFeatures extends Struct {
   }
 
   set_feature_bits(i: number, value: bigint): void {
-    setBig64(this.$view, room(this, this.$offset + checkIndex(i, Math.floor(Math.max(0, this.$length) / 8), 'VirtioDevPartFeatures.feature_bits') * 8, 8, 'VirtioDevPartFeatures.feature_bits'), value, true, 'VirtioDevPartFeatures.feature_bits')
+    setBig64(this, room(this, this.$offset + checkIndex(i, Math.floor(Math.max(0, this.$length) / 8), 'VirtioDevPartFeatures.feature_bits') * 8, 8, 'VirtioDevPartFeatures.feature_bits'), value, true, 'feature_bits')
   }
 
   /** Reads all members into a plain value. */
@@ -414,7 +414,7 @@ export class VirtioDevPartDeviceStatus extends Struct {
   }
 
   set device_status(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioDevPartDeviceStatus.device_status')
+    set8(this, this.$offset, value, 'device_status')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -479,7 +479,7 @@ export class VirtioDevPartVqCfg extends Struct {
   }
 
   set queue_size(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtioDevPartVqCfg.queue_size')
+    set16(this, this.$offset, value, true, 'queue_size')
   }
 
   /** The MSI-X vector of the queue. */
@@ -488,7 +488,7 @@ export class VirtioDevPartVqCfg extends Struct {
   }
 
   set vector(value: number) {
-    set16(this.$view, this.$offset + 2, value, true, 'VirtioDevPartVqCfg.vector')
+    set16(this, this.$offset + 2, value, true, 'vector')
   }
 
   /** 1 if the queue is enabled. */
@@ -497,7 +497,7 @@ export class VirtioDevPartVqCfg extends Struct {
   }
 
   set enabled(value: number) {
-    set16(this.$view, this.$offset + 4, value, true, 'VirtioDevPartVqCfg.enabled')
+    set16(this, this.$offset + 4, value, true, 'enabled')
   }
 
   /** An address. */
@@ -506,7 +506,7 @@ export class VirtioDevPartVqCfg extends Struct {
   }
 
   set queue_desc(value: number) {
-    set64(this.$view, this.$offset + 8, value, true, 'VirtioDevPartVqCfg.queue_desc')
+    set64(this, this.$offset + 8, value, true, 'queue_desc')
   }
 
   /** An address. */
@@ -515,7 +515,7 @@ export class VirtioDevPartVqCfg extends Struct {
   }
 
   set queue_driver(value: number) {
-    set64(this.$view, this.$offset + 16, value, true, 'VirtioDevPartVqCfg.queue_driver')
+    set64(this, this.$offset + 16, value, true, 'queue_driver')
   }
 
   /** An address. */
@@ -524,7 +524,7 @@ export class VirtioDevPartVqCfg extends Struct {
   }
 
   set queue_device(value: number) {
-    set64(this.$view, this.$offset + 24, value, true, 'VirtioDevPartVqCfg.queue_device')
+    set64(this, this.$offset + 24, value, true, 'queue_device')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -590,7 +590,7 @@ export class VirtioDevPartVqNotifyData extends Struct {
   }
 
   set queue_notify_off(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtioDevPartVqNotifyData.queue_notify_off')
+    set16(this, this.$offset, value, true, 'queue_notify_off')
   }
 
   get queue_notif_config_data(): number {
@@ -598,7 +598,7 @@ export class VirtioDevPartVqNotifyData extends Struct {
   }
 
   set queue_notif_config_data(value: number) {
-    set16(this.$view, this.$offset + 2, value, true, 'VirtioDevPartVqNotifyData.queue_notif_config_data')
+    set16(this, this.$offset + 2, value, true, 'queue_notif_config_data')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */

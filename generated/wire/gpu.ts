@@ -460,7 +460,7 @@ export class VirtioGpuCtrlHdr extends Struct {
   }
 
   set type(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioGpuCtrlHdr.type')
+    set32(this, this.$offset, value, true, 'type')
   }
 
   /** Bits of {@link virtio_gpu_flag}. */
@@ -469,7 +469,7 @@ export class VirtioGpuCtrlHdr extends Struct {
   }
 
   set flags(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioGpuCtrlHdr.flags')
+    set32(this, this.$offset + 4, value, true, 'flags')
   }
 
   /** The response repeats it if VIRTIO_GPU_FLAG_FENCE is set. */
@@ -478,7 +478,7 @@ export class VirtioGpuCtrlHdr extends Struct {
   }
 
   set fence_id(value: bigint) {
-    setBig64(this.$view, this.$offset + 8, value, true, 'VirtioGpuCtrlHdr.fence_id')
+    setBig64(this, this.$offset + 8, value, true, 'fence_id')
   }
 
   /** The rendering context; in 3D mode only. */
@@ -487,7 +487,7 @@ export class VirtioGpuCtrlHdr extends Struct {
   }
 
   set ctx_id(value: number) {
-    set32(this.$view, this.$offset + 16, value, true, 'VirtioGpuCtrlHdr.ctx_id')
+    set32(this, this.$offset + 16, value, true, 'ctx_id')
   }
 
   /**
@@ -499,7 +499,7 @@ export class VirtioGpuCtrlHdr extends Struct {
   }
 
   set ring_idx(value: number) {
-    set8(this.$view, this.$offset + 20, value, 'VirtioGpuCtrlHdr.ring_idx')
+    set8(this, this.$offset + 20, value, 'ring_idx')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -573,7 +573,7 @@ export class VirtioGpuRect extends Struct {
   }
 
   set x(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioGpuRect.x')
+    set32(this, this.$offset, value, true, 'x')
   }
 
   /** In pixels. */
@@ -582,7 +582,7 @@ export class VirtioGpuRect extends Struct {
   }
 
   set y(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioGpuRect.y')
+    set32(this, this.$offset + 4, value, true, 'y')
   }
 
   /** In pixels. */
@@ -591,7 +591,7 @@ export class VirtioGpuRect extends Struct {
   }
 
   set width(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioGpuRect.width')
+    set32(this, this.$offset + 8, value, true, 'width')
   }
 
   /** In pixels. */
@@ -600,7 +600,7 @@ export class VirtioGpuRect extends Struct {
   }
 
   set height(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'VirtioGpuRect.height')
+    set32(this, this.$offset + 12, value, true, 'height')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -673,7 +673,7 @@ export class VirtioGpuDisplayOne extends Struct {
   }
 
   set enabled(value: number) {
-    set32(this.$view, this.$offset + 16, value, true, 'VirtioGpuDisplayOne.enabled')
+    set32(this, this.$offset + 16, value, true, 'enabled')
   }
 
   /** The text does not say what for; 0. */
@@ -682,7 +682,7 @@ export class VirtioGpuDisplayOne extends Struct {
   }
 
   set flags(value: number) {
-    set32(this.$view, this.$offset + 20, value, true, 'VirtioGpuDisplayOne.flags')
+    set32(this, this.$offset + 20, value, true, 'flags')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -816,7 +816,7 @@ export class VirtioGpuGetEdid extends Struct {
   }
 
   set scanout(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'VirtioGpuGetEdid.scanout')
+    set32(this, this.$offset + 24, value, true, 'scanout')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -889,7 +889,7 @@ export class VirtioGpuRespEdid extends Struct {
   }
 
   set size(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'VirtioGpuRespEdid.size')
+    set32(this, this.$offset + 24, value, true, 'size')
   }
 
   /** The EDID, as VESA says. */
@@ -971,7 +971,7 @@ export class VirtioGpuResourceCreate2d extends Struct {
   }
 
   set resource_id(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'VirtioGpuResourceCreate2d.resource_id')
+    set32(this, this.$offset + 24, value, true, 'resource_id')
   }
 
   /** One of {@link virtio_gpu_formats}. */
@@ -980,7 +980,7 @@ export class VirtioGpuResourceCreate2d extends Struct {
   }
 
   set format(value: number) {
-    set32(this.$view, this.$offset + 28, value, true, 'VirtioGpuResourceCreate2d.format')
+    set32(this, this.$offset + 28, value, true, 'format')
   }
 
   /** In pixels. */
@@ -989,7 +989,7 @@ export class VirtioGpuResourceCreate2d extends Struct {
   }
 
   set width(value: number) {
-    set32(this.$view, this.$offset + 32, value, true, 'VirtioGpuResourceCreate2d.width')
+    set32(this, this.$offset + 32, value, true, 'width')
   }
 
   /** In pixels. */
@@ -998,7 +998,7 @@ export class VirtioGpuResourceCreate2d extends Struct {
   }
 
   set height(value: number) {
-    set32(this.$view, this.$offset + 36, value, true, 'VirtioGpuResourceCreate2d.height')
+    set32(this, this.$offset + 36, value, true, 'height')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1067,7 +1067,7 @@ export class VirtioGpuResourceUnref extends Struct {
   }
 
   set resource_id(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'VirtioGpuResourceUnref.resource_id')
+    set32(this, this.$offset + 24, value, true, 'resource_id')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1140,7 +1140,7 @@ export class VirtioGpuSetScanout extends Struct {
   }
 
   set scanout_id(value: number) {
-    set32(this.$view, this.$offset + 40, value, true, 'VirtioGpuSetScanout.scanout_id')
+    set32(this, this.$offset + 40, value, true, 'scanout_id')
   }
 
   /** 0 disables the scanout. */
@@ -1149,7 +1149,7 @@ export class VirtioGpuSetScanout extends Struct {
   }
 
   set resource_id(value: number) {
-    set32(this.$view, this.$offset + 44, value, true, 'VirtioGpuSetScanout.resource_id')
+    set32(this, this.$offset + 44, value, true, 'resource_id')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1222,7 +1222,7 @@ export class VirtioGpuResourceFlush extends Struct {
   }
 
   set resource_id(value: number) {
-    set32(this.$view, this.$offset + 40, value, true, 'VirtioGpuResourceFlush.resource_id')
+    set32(this, this.$offset + 40, value, true, 'resource_id')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1262,7 +1262,7 @@ export interface VirtioGpuTransferToHost2dValue {
   /** What to transfer. */
   r: VirtioGpuRectValue
   /**
-   * Where it begins.
+   * Where the rectangle begins in the backing memory.
    * In bytes.
    */
   offset: number
@@ -1296,7 +1296,7 @@ export class VirtioGpuTransferToHost2d extends Struct {
   }
 
   /**
-   * Where it begins.
+   * Where the rectangle begins in the backing memory.
    * In bytes.
    */
   get offset(): number {
@@ -1304,7 +1304,7 @@ export class VirtioGpuTransferToHost2d extends Struct {
   }
 
   set offset(value: number) {
-    set64(this.$view, this.$offset + 40, value, true, 'VirtioGpuTransferToHost2d.offset')
+    set64(this, this.$offset + 40, value, true, 'offset')
   }
 
   get resource_id(): number {
@@ -1312,7 +1312,7 @@ export class VirtioGpuTransferToHost2d extends Struct {
   }
 
   set resource_id(value: number) {
-    set32(this.$view, this.$offset + 48, value, true, 'VirtioGpuTransferToHost2d.resource_id')
+    set32(this, this.$offset + 48, value, true, 'resource_id')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1381,7 +1381,7 @@ export class VirtioGpuResourceAttachBacking extends Struct {
   }
 
   set resource_id(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'VirtioGpuResourceAttachBacking.resource_id')
+    set32(this, this.$offset + 24, value, true, 'resource_id')
   }
 
   /** How many entries follow. */
@@ -1390,7 +1390,7 @@ export class VirtioGpuResourceAttachBacking extends Struct {
   }
 
   set nr_entries(value: number) {
-    set32(this.$view, this.$offset + 28, value, true, 'VirtioGpuResourceAttachBacking.nr_entries')
+    set32(this, this.$offset + 28, value, true, 'nr_entries')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1456,7 +1456,7 @@ export class VirtioGpuMemEntry extends Struct {
   }
 
   set addr(value: number) {
-    set64(this.$view, this.$offset, value, true, 'VirtioGpuMemEntry.addr')
+    set64(this, this.$offset, value, true, 'addr')
   }
 
   /** In bytes. */
@@ -1465,7 +1465,7 @@ export class VirtioGpuMemEntry extends Struct {
   }
 
   set length(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioGpuMemEntry.length')
+    set32(this, this.$offset + 8, value, true, 'length')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1528,7 +1528,7 @@ export class VirtioGpuResourceDetachBacking extends Struct {
   }
 
   set resource_id(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'VirtioGpuResourceDetachBacking.resource_id')
+    set32(this, this.$offset + 24, value, true, 'resource_id')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1593,7 +1593,7 @@ export class VirtioGpuGetCapsetInfo extends Struct {
   }
 
   set capset_index(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'VirtioGpuGetCapsetInfo.capset_index')
+    set32(this, this.$offset + 24, value, true, 'capset_index')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1664,7 +1664,7 @@ export class VirtioGpuRespCapsetInfo extends Struct {
   }
 
   set capset_id(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'VirtioGpuRespCapsetInfo.capset_id')
+    set32(this, this.$offset + 24, value, true, 'capset_id')
   }
 
   get capset_max_version(): number {
@@ -1672,7 +1672,7 @@ export class VirtioGpuRespCapsetInfo extends Struct {
   }
 
   set capset_max_version(value: number) {
-    set32(this.$view, this.$offset + 28, value, true, 'VirtioGpuRespCapsetInfo.capset_max_version')
+    set32(this, this.$offset + 28, value, true, 'capset_max_version')
   }
 
   /**
@@ -1684,7 +1684,7 @@ export class VirtioGpuRespCapsetInfo extends Struct {
   }
 
   set capset_max_size(value: number) {
-    set32(this.$view, this.$offset + 32, value, true, 'VirtioGpuRespCapsetInfo.capset_max_size')
+    set32(this, this.$offset + 32, value, true, 'capset_max_size')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1754,7 +1754,7 @@ export class VirtioGpuGetCapset extends Struct {
   }
 
   set capset_id(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'VirtioGpuGetCapset.capset_id')
+    set32(this, this.$offset + 24, value, true, 'capset_id')
   }
 
   get capset_version(): number {
@@ -1762,7 +1762,7 @@ export class VirtioGpuGetCapset extends Struct {
   }
 
   set capset_version(value: number) {
-    set32(this.$view, this.$offset + 28, value, true, 'VirtioGpuGetCapset.capset_version')
+    set32(this, this.$offset + 28, value, true, 'capset_version')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1895,7 +1895,7 @@ export class VirtioGpuResourceAssignUuid extends Struct {
   }
 
   set resource_id(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'VirtioGpuResourceAssignUuid.resource_id')
+    set32(this, this.$offset + 24, value, true, 'resource_id')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -2041,7 +2041,7 @@ export class VirtioGpuResourceCreateBlob extends Struct {
   }
 
   set resource_id(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'VirtioGpuResourceCreateBlob.resource_id')
+    set32(this, this.$offset + 24, value, true, 'resource_id')
   }
 
   /**
@@ -2053,7 +2053,7 @@ export class VirtioGpuResourceCreateBlob extends Struct {
   }
 
   set blob_mem(value: number) {
-    set32(this.$view, this.$offset + 28, value, true, 'VirtioGpuResourceCreateBlob.blob_mem')
+    set32(this, this.$offset + 28, value, true, 'blob_mem')
   }
 
   /** Bits of {@link virtio_gpu_blob_flag}. */
@@ -2062,7 +2062,7 @@ export class VirtioGpuResourceCreateBlob extends Struct {
   }
 
   set blob_flags(value: number) {
-    set32(this.$view, this.$offset + 32, value, true, 'VirtioGpuResourceCreateBlob.blob_flags')
+    set32(this, this.$offset + 32, value, true, 'blob_flags')
   }
 
   /** How many entries follow; 0 if resource_attach_backing brings them later. */
@@ -2071,7 +2071,7 @@ export class VirtioGpuResourceCreateBlob extends Struct {
   }
 
   set nr_entries(value: number) {
-    set32(this.$view, this.$offset + 36, value, true, 'VirtioGpuResourceCreateBlob.nr_entries')
+    set32(this, this.$offset + 36, value, true, 'nr_entries')
   }
 
   /** The object of the context that the blob is made from, unless it is guest-only. */
@@ -2080,7 +2080,7 @@ export class VirtioGpuResourceCreateBlob extends Struct {
   }
 
   set blob_id(value: bigint) {
-    setBig64(this.$view, this.$offset + 40, value, true, 'VirtioGpuResourceCreateBlob.blob_id')
+    setBig64(this, this.$offset + 40, value, true, 'blob_id')
   }
 
   /**
@@ -2092,7 +2092,7 @@ export class VirtioGpuResourceCreateBlob extends Struct {
   }
 
   set size(value: number) {
-    set64(this.$view, this.$offset + 48, value, true, 'VirtioGpuResourceCreateBlob.size')
+    set64(this, this.$offset + 48, value, true, 'size')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -2193,7 +2193,7 @@ export class VirtioGpuSetScanoutBlob extends Struct {
   }
 
   set scanout_id(value: number) {
-    set32(this.$view, this.$offset + 40, value, true, 'VirtioGpuSetScanoutBlob.scanout_id')
+    set32(this, this.$offset + 40, value, true, 'scanout_id')
   }
 
   get resource_id(): number {
@@ -2201,7 +2201,7 @@ export class VirtioGpuSetScanoutBlob extends Struct {
   }
 
   set resource_id(value: number) {
-    set32(this.$view, this.$offset + 44, value, true, 'VirtioGpuSetScanoutBlob.resource_id')
+    set32(this, this.$offset + 44, value, true, 'resource_id')
   }
 
   /**
@@ -2213,7 +2213,7 @@ export class VirtioGpuSetScanoutBlob extends Struct {
   }
 
   set width(value: number) {
-    set32(this.$view, this.$offset + 48, value, true, 'VirtioGpuSetScanoutBlob.width')
+    set32(this, this.$offset + 48, value, true, 'width')
   }
 
   /** In pixels. */
@@ -2222,7 +2222,7 @@ export class VirtioGpuSetScanoutBlob extends Struct {
   }
 
   set height(value: number) {
-    set32(this.$view, this.$offset + 52, value, true, 'VirtioGpuSetScanoutBlob.height')
+    set32(this, this.$offset + 52, value, true, 'height')
   }
 
   /** One of {@link virtio_gpu_formats}. */
@@ -2231,7 +2231,7 @@ export class VirtioGpuSetScanoutBlob extends Struct {
   }
 
   set format(value: number) {
-    set32(this.$view, this.$offset + 56, value, true, 'VirtioGpuSetScanoutBlob.format')
+    set32(this, this.$offset + 56, value, true, 'format')
   }
 
   /** Elements of `strides` that are there. */
@@ -2266,7 +2266,7 @@ export class VirtioGpuSetScanoutBlob extends Struct {
   }
 
   set_strides(i: number, value: number): void {
-    set32(this.$view, room(this, this.$offset + 64 + checkIndex(i, 4, 'VirtioGpuSetScanoutBlob.strides') * 4, 4, 'VirtioGpuSetScanoutBlob.strides'), value, true, 'VirtioGpuSetScanoutBlob.strides')
+    set32(this, room(this, this.$offset + 64 + checkIndex(i, 4, 'VirtioGpuSetScanoutBlob.strides') * 4, 4, 'VirtioGpuSetScanoutBlob.strides'), value, true, 'strides')
   }
 
   /**
@@ -2278,7 +2278,7 @@ export class VirtioGpuSetScanoutBlob extends Struct {
   }
 
   set_offsets(i: number, value: number): void {
-    set32(this.$view, room(this, this.$offset + 80 + checkIndex(i, 4, 'VirtioGpuSetScanoutBlob.offsets') * 4, 4, 'VirtioGpuSetScanoutBlob.offsets'), value, true, 'VirtioGpuSetScanoutBlob.offsets')
+    set32(this, room(this, this.$offset + 80 + checkIndex(i, 4, 'VirtioGpuSetScanoutBlob.offsets') * 4, 4, 'VirtioGpuSetScanoutBlob.offsets'), value, true, 'offsets')
   }
 
   /** Reads all members into a plain value. */
@@ -2358,7 +2358,7 @@ export class VirtioGpuCtxCreate extends Struct {
   }
 
   set nlen(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'VirtioGpuCtxCreate.nlen')
+    set32(this, this.$offset + 24, value, true, 'nlen')
   }
 
   /**
@@ -2370,7 +2370,7 @@ export class VirtioGpuCtxCreate extends Struct {
   }
 
   set context_init(value: number) {
-    set32(this.$view, this.$offset + 28, value, true, 'VirtioGpuCtxCreate.context_init')
+    set32(this, this.$offset + 28, value, true, 'context_init')
   }
 
   get debug_name(): Uint8Array {
@@ -2450,7 +2450,7 @@ export class VirtioGpuResourceMapBlob extends Struct {
   }
 
   set resource_id(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'VirtioGpuResourceMapBlob.resource_id')
+    set32(this, this.$offset + 24, value, true, 'resource_id')
   }
 
   /**
@@ -2462,7 +2462,7 @@ export class VirtioGpuResourceMapBlob extends Struct {
   }
 
   set offset(value: number) {
-    set64(this.$view, this.$offset + 32, value, true, 'VirtioGpuResourceMapBlob.offset')
+    set64(this, this.$offset + 32, value, true, 'offset')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -2529,7 +2529,7 @@ export class VirtioGpuRespMapInfo extends Struct {
   }
 
   set map_info(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'VirtioGpuRespMapInfo.map_info')
+    set32(this, this.$offset + 24, value, true, 'map_info')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -2592,7 +2592,7 @@ export class VirtioGpuResourceUnmapBlob extends Struct {
   }
 
   set resource_id(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'VirtioGpuResourceUnmapBlob.resource_id')
+    set32(this, this.$offset + 24, value, true, 'resource_id')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -2653,7 +2653,7 @@ export class VirtioGpuCursorPos extends Struct {
   }
 
   set scanout_id(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioGpuCursorPos.scanout_id')
+    set32(this, this.$offset, value, true, 'scanout_id')
   }
 
   /** In pixels. */
@@ -2662,7 +2662,7 @@ export class VirtioGpuCursorPos extends Struct {
   }
 
   set x(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioGpuCursorPos.x')
+    set32(this, this.$offset + 4, value, true, 'x')
   }
 
   /** In pixels. */
@@ -2671,7 +2671,7 @@ export class VirtioGpuCursorPos extends Struct {
   }
 
   set y(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioGpuCursorPos.y')
+    set32(this, this.$offset + 8, value, true, 'y')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -2754,7 +2754,7 @@ export class VirtioGpuUpdateCursor extends Struct {
   }
 
   set resource_id(value: number) {
-    set32(this.$view, this.$offset + 40, value, true, 'VirtioGpuUpdateCursor.resource_id')
+    set32(this, this.$offset + 40, value, true, 'resource_id')
   }
 
   /**
@@ -2766,7 +2766,7 @@ export class VirtioGpuUpdateCursor extends Struct {
   }
 
   set hot_x(value: number) {
-    set32(this.$view, this.$offset + 44, value, true, 'VirtioGpuUpdateCursor.hot_x')
+    set32(this, this.$offset + 44, value, true, 'hot_x')
   }
 
   /** In pixels. */
@@ -2775,7 +2775,7 @@ export class VirtioGpuUpdateCursor extends Struct {
   }
 
   set hot_y(value: number) {
-    set32(this.$view, this.$offset + 48, value, true, 'VirtioGpuUpdateCursor.hot_y')
+    set32(this, this.$offset + 48, value, true, 'hot_y')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -2843,7 +2843,7 @@ export class VirtioGpuBox extends Struct {
   }
 
   set x(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioGpuBox.x')
+    set32(this, this.$offset, value, true, 'x')
   }
 
   get y(): number {
@@ -2851,7 +2851,7 @@ export class VirtioGpuBox extends Struct {
   }
 
   set y(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioGpuBox.y')
+    set32(this, this.$offset + 4, value, true, 'y')
   }
 
   get z(): number {
@@ -2859,7 +2859,7 @@ export class VirtioGpuBox extends Struct {
   }
 
   set z(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioGpuBox.z')
+    set32(this, this.$offset + 8, value, true, 'z')
   }
 
   get w(): number {
@@ -2867,7 +2867,7 @@ export class VirtioGpuBox extends Struct {
   }
 
   set w(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'VirtioGpuBox.w')
+    set32(this, this.$offset + 12, value, true, 'w')
   }
 
   get h(): number {
@@ -2875,7 +2875,7 @@ export class VirtioGpuBox extends Struct {
   }
 
   set h(value: number) {
-    set32(this.$view, this.$offset + 16, value, true, 'VirtioGpuBox.h')
+    set32(this, this.$offset + 16, value, true, 'h')
   }
 
   get d(): number {
@@ -2883,7 +2883,7 @@ export class VirtioGpuBox extends Struct {
   }
 
   set d(value: number) {
-    set32(this.$view, this.$offset + 20, value, true, 'VirtioGpuBox.d')
+    set32(this, this.$offset + 20, value, true, 'd')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -2983,7 +2983,7 @@ export class VirtioGpuTransferHost3d extends Struct {
   }
 
   set offset(value: number) {
-    set64(this.$view, this.$offset + 48, value, true, 'VirtioGpuTransferHost3d.offset')
+    set64(this, this.$offset + 48, value, true, 'offset')
   }
 
   get resource_id(): number {
@@ -2991,7 +2991,7 @@ export class VirtioGpuTransferHost3d extends Struct {
   }
 
   set resource_id(value: number) {
-    set32(this.$view, this.$offset + 56, value, true, 'VirtioGpuTransferHost3d.resource_id')
+    set32(this, this.$offset + 56, value, true, 'resource_id')
   }
 
   /** Level of the mipmap. */
@@ -3000,7 +3000,7 @@ export class VirtioGpuTransferHost3d extends Struct {
   }
 
   set level(value: number) {
-    set32(this.$view, this.$offset + 60, value, true, 'VirtioGpuTransferHost3d.level')
+    set32(this, this.$offset + 60, value, true, 'level')
   }
 
   /**
@@ -3012,7 +3012,7 @@ export class VirtioGpuTransferHost3d extends Struct {
   }
 
   set stride(value: number) {
-    set32(this.$view, this.$offset + 64, value, true, 'VirtioGpuTransferHost3d.stride')
+    set32(this, this.$offset + 64, value, true, 'stride')
   }
 
   /**
@@ -3024,7 +3024,7 @@ export class VirtioGpuTransferHost3d extends Struct {
   }
 
   set layer_stride(value: number) {
-    set32(this.$view, this.$offset + 68, value, true, 'VirtioGpuTransferHost3d.layer_stride')
+    set32(this, this.$offset + 68, value, true, 'layer_stride')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -3117,7 +3117,7 @@ export class VirtioGpuResourceCreate3d extends Struct {
   }
 
   set resource_id(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'VirtioGpuResourceCreate3d.resource_id')
+    set32(this, this.$offset + 24, value, true, 'resource_id')
   }
 
   get target(): number {
@@ -3125,7 +3125,7 @@ export class VirtioGpuResourceCreate3d extends Struct {
   }
 
   set target(value: number) {
-    set32(this.$view, this.$offset + 28, value, true, 'VirtioGpuResourceCreate3d.target')
+    set32(this, this.$offset + 28, value, true, 'target')
   }
 
   get format(): number {
@@ -3133,7 +3133,7 @@ export class VirtioGpuResourceCreate3d extends Struct {
   }
 
   set format(value: number) {
-    set32(this.$view, this.$offset + 32, value, true, 'VirtioGpuResourceCreate3d.format')
+    set32(this, this.$offset + 32, value, true, 'format')
   }
 
   get bind(): number {
@@ -3141,7 +3141,7 @@ export class VirtioGpuResourceCreate3d extends Struct {
   }
 
   set bind(value: number) {
-    set32(this.$view, this.$offset + 36, value, true, 'VirtioGpuResourceCreate3d.bind')
+    set32(this, this.$offset + 36, value, true, 'bind')
   }
 
   /** In pixels. */
@@ -3150,7 +3150,7 @@ export class VirtioGpuResourceCreate3d extends Struct {
   }
 
   set width(value: number) {
-    set32(this.$view, this.$offset + 40, value, true, 'VirtioGpuResourceCreate3d.width')
+    set32(this, this.$offset + 40, value, true, 'width')
   }
 
   /** In pixels. */
@@ -3159,7 +3159,7 @@ export class VirtioGpuResourceCreate3d extends Struct {
   }
 
   set height(value: number) {
-    set32(this.$view, this.$offset + 44, value, true, 'VirtioGpuResourceCreate3d.height')
+    set32(this, this.$offset + 44, value, true, 'height')
   }
 
   /** In pixels. */
@@ -3168,7 +3168,7 @@ export class VirtioGpuResourceCreate3d extends Struct {
   }
 
   set depth(value: number) {
-    set32(this.$view, this.$offset + 48, value, true, 'VirtioGpuResourceCreate3d.depth')
+    set32(this, this.$offset + 48, value, true, 'depth')
   }
 
   get array_size(): number {
@@ -3176,7 +3176,7 @@ export class VirtioGpuResourceCreate3d extends Struct {
   }
 
   set array_size(value: number) {
-    set32(this.$view, this.$offset + 52, value, true, 'VirtioGpuResourceCreate3d.array_size')
+    set32(this, this.$offset + 52, value, true, 'array_size')
   }
 
   /** The smallest level of the mipmap. */
@@ -3185,7 +3185,7 @@ export class VirtioGpuResourceCreate3d extends Struct {
   }
 
   set last_level(value: number) {
-    set32(this.$view, this.$offset + 56, value, true, 'VirtioGpuResourceCreate3d.last_level')
+    set32(this, this.$offset + 56, value, true, 'last_level')
   }
 
   get nr_samples(): number {
@@ -3193,7 +3193,7 @@ export class VirtioGpuResourceCreate3d extends Struct {
   }
 
   set nr_samples(value: number) {
-    set32(this.$view, this.$offset + 60, value, true, 'VirtioGpuResourceCreate3d.nr_samples')
+    set32(this, this.$offset + 60, value, true, 'nr_samples')
   }
 
   /** Bits of {@link virtio_gpu_resource_flag}. */
@@ -3202,7 +3202,7 @@ export class VirtioGpuResourceCreate3d extends Struct {
   }
 
   set flags(value: number) {
-    set32(this.$view, this.$offset + 64, value, true, 'VirtioGpuResourceCreate3d.flags')
+    set32(this, this.$offset + 64, value, true, 'flags')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -3344,7 +3344,7 @@ export class VirtioGpuCtxResource extends Struct {
   }
 
   set resource_id(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'VirtioGpuCtxResource.resource_id')
+    set32(this, this.$offset + 24, value, true, 'resource_id')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -3417,7 +3417,7 @@ export class VirtioGpuCmdSubmit extends Struct {
   }
 
   set size(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'VirtioGpuCmdSubmit.size')
+    set32(this, this.$offset + 24, value, true, 'size')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -3499,7 +3499,7 @@ export class VirtioGpuConfig extends Struct {
   }
 
   set events_read(value: number) {
-    set32(this.$view, room(this, this.$offset, 4, 'VirtioGpuConfig.events_read'), value, true, 'VirtioGpuConfig.events_read')
+    set32(this, room(this, this.$offset, 4, 'VirtioGpuConfig.events_read'), value, true, 'events_read')
   }
 
   /**
@@ -3511,7 +3511,7 @@ export class VirtioGpuConfig extends Struct {
   }
 
   set events_clear(value: number) {
-    set32(this.$view, room(this, this.$offset + 4, 4, 'VirtioGpuConfig.events_clear'), value, true, 'VirtioGpuConfig.events_clear')
+    set32(this, room(this, this.$offset + 4, 4, 'VirtioGpuConfig.events_clear'), value, true, 'events_clear')
   }
 
   /**
@@ -3523,7 +3523,7 @@ export class VirtioGpuConfig extends Struct {
   }
 
   set num_scanouts(value: number) {
-    set32(this.$view, room(this, this.$offset + 8, 4, 'VirtioGpuConfig.num_scanouts'), value, true, 'VirtioGpuConfig.num_scanouts')
+    set32(this, room(this, this.$offset + 8, 4, 'VirtioGpuConfig.num_scanouts'), value, true, 'num_scanouts')
   }
 
   /** Most sets of capabilities there can be; 0 is possible. */
@@ -3532,7 +3532,7 @@ export class VirtioGpuConfig extends Struct {
   }
 
   set num_capsets(value: number) {
-    set32(this.$view, room(this, this.$offset + 12, 4, 'VirtioGpuConfig.num_capsets'), value, true, 'VirtioGpuConfig.num_capsets')
+    set32(this, room(this, this.$offset + 12, 4, 'VirtioGpuConfig.num_capsets'), value, true, 'num_capsets')
   }
 
   /**
@@ -3544,7 +3544,7 @@ export class VirtioGpuConfig extends Struct {
   }
 
   set blob_alignment(value: number) {
-    set32(this.$view, room(this, this.$offset + 16, 4, 'VirtioGpuConfig.blob_alignment'), value, true, 'VirtioGpuConfig.blob_alignment')
+    set32(this, room(this, this.$offset + 16, 4, 'VirtioGpuConfig.blob_alignment'), value, true, 'blob_alignment')
   }
 
   /** Reads a plain value. A device may have less than the whole configuration space: what is missing reads as zero. */
@@ -3578,4203 +3578,6 @@ export class VirtioGpuConfig extends Struct {
     if (value.num_scanouts !== undefined) this.num_scanouts = value.num_scanouts
     if (value.num_capsets !== undefined) this.num_capsets = value.num_capsets
     if (value.blob_alignment !== undefined) this.blob_alignment = value.blob_alignment
-    return this
-  }
-}
-
-/** A `gpu_control` as a plain value. */
-export interface GpuControlReplyValue {
-  hdr: VirtioGpuCtrlHdrValue
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq
- */
-export class GpuControlReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 24
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 24
-  }
-
-  get $size(): number {
-    return 24
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlReplyValue {
-    return new GpuControlReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlReplyValue>): Uint8Array {
-    const struct = new GpuControlReply()
-    const bytes = new Uint8Array(24)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlReply.hdr').$set(value.hdr)
-    return this
-  }
-}
-
-/** A `gpu_control.get_display_info` as a plain value. */
-export interface GpuControlGetDisplayInfoHeaderValue {
-  hdr: VirtioGpuCtrlHdrValue
-}
-
-/**
- * Which scanouts there are, and their preferred position and size.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq
- */
-export class GpuControlGetDisplayInfoHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 24
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 24
-  }
-
-  get $size(): number {
-    return 24
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlGetDisplayInfoHeaderValue {
-    return new GpuControlGetDisplayInfoHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlGetDisplayInfoHeaderValue>): Uint8Array {
-    const struct = new GpuControlGetDisplayInfoHeader()
-    const bytes = new Uint8Array(24)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlGetDisplayInfoHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlGetDisplayInfoHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlGetDisplayInfoHeader.hdr').$set(value.hdr)
-    return this
-  }
-}
-
-/** A `gpu_control.get_display_info` as a plain value. */
-export interface GpuControlGetDisplayInfoReplyValue {
-  hdr: VirtioGpuCtrlHdrValue
-  /** One for each scanout. */
-  pmodes: VirtioGpuDisplayOneValue[]
-}
-
-/**
- * Which scanouts there are, and their preferred position and size.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq
- */
-export class GpuControlGetDisplayInfoReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 408
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, pmodes: 24 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-  #pmodes: VirtioGpuDisplayOne | undefined
-
-  get $minimum(): number {
-    return 408
-  }
-
-  get $size(): number {
-    return 408
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** Elements of `pmodes` that are there. */
-  get pmodes_length(): number {
-    return elementCount(this, this.$offset + 24, 16, 24)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlGetDisplayInfoReplyValue {
-    return new GpuControlGetDisplayInfoReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlGetDisplayInfoReplyValue>): Uint8Array {
-    const struct = new GpuControlGetDisplayInfoReply()
-    const bytes = new Uint8Array(408)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** One for each scanout. */
-  pmodes(i: number): VirtioGpuDisplayOne {
-    return (this.#pmodes ??= new VirtioGpuDisplayOne()).$inside(this, this.$offset + 24 + checkIndex(i, 16, 'GpuControlGetDisplayInfoReply.pmodes') * 24, 24)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlGetDisplayInfoReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-      pmodes: readArray(this.pmodes_length, (i) => this.pmodes(i).$get()),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlGetDisplayInfoReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlGetDisplayInfoReply.hdr').$set(value.hdr)
-    if (value.pmodes !== undefined) putArray(value.pmodes, 16, (element, i) => attached(this, this.pmodes(i), 'GpuControlGetDisplayInfoReply.pmodes').$set(element), 'GpuControlGetDisplayInfoReply.pmodes')
-    return this
-  }
-}
-
-/** A `gpu_control.resource_create_2d` as a plain value. */
-export interface GpuControlResourceCreate2dHeaderValue {
-  hdr: VirtioGpuCtrlHdrValue
-  /** The driver chooses it. */
-  resource_id: number
-  /** One of {@link virtio_gpu_formats}. */
-  format: number
-  /** In pixels. */
-  width: number
-  /** In pixels. */
-  height: number
-}
-
-/**
- * Makes a resource in the host; its memory comes with resource_attach_backing.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq
- */
-export class GpuControlResourceCreate2dHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 40
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, resource_id: 24, format: 28, width: 32, height: 36 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 40
-  }
-
-  get $size(): number {
-    return 40
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** The driver chooses it. */
-  get resource_id(): number {
-    return this.$view.getUint32(this.$offset + 24, true)
-  }
-
-  set resource_id(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'GpuControlResourceCreate2dHeader.resource_id')
-  }
-
-  /** One of {@link virtio_gpu_formats}. */
-  get format(): number {
-    return this.$view.getUint32(this.$offset + 28, true)
-  }
-
-  set format(value: number) {
-    set32(this.$view, this.$offset + 28, value, true, 'GpuControlResourceCreate2dHeader.format')
-  }
-
-  /** In pixels. */
-  get width(): number {
-    return this.$view.getUint32(this.$offset + 32, true)
-  }
-
-  set width(value: number) {
-    set32(this.$view, this.$offset + 32, value, true, 'GpuControlResourceCreate2dHeader.width')
-  }
-
-  /** In pixels. */
-  get height(): number {
-    return this.$view.getUint32(this.$offset + 36, true)
-  }
-
-  set height(value: number) {
-    set32(this.$view, this.$offset + 36, value, true, 'GpuControlResourceCreate2dHeader.height')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlResourceCreate2dHeaderValue {
-    return new GpuControlResourceCreate2dHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlResourceCreate2dHeaderValue>): Uint8Array {
-    const struct = new GpuControlResourceCreate2dHeader()
-    const bytes = new Uint8Array(40)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlResourceCreate2dHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      resource_id: this.resource_id,
-      format: this.format,
-      width: this.width,
-      height: this.height,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlResourceCreate2dHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlResourceCreate2dHeader.hdr').$set(value.hdr)
-    if (value.resource_id !== undefined) this.resource_id = value.resource_id
-    if (value.format !== undefined) this.format = value.format
-    if (value.width !== undefined) this.width = value.width
-    if (value.height !== undefined) this.height = value.height
-    return this
-  }
-}
-
-/** A `gpu_control.resource_create_2d` as a plain value. */
-export interface GpuControlResourceCreate2dReplyValue {
-  hdr: VirtioGpuCtrlHdrValue
-}
-
-/**
- * Makes a resource in the host; its memory comes with resource_attach_backing.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq
- */
-export class GpuControlResourceCreate2dReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 24
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 24
-  }
-
-  get $size(): number {
-    return 24
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlResourceCreate2dReplyValue {
-    return new GpuControlResourceCreate2dReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlResourceCreate2dReplyValue>): Uint8Array {
-    const struct = new GpuControlResourceCreate2dReply()
-    const bytes = new Uint8Array(24)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlResourceCreate2dReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlResourceCreate2dReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlResourceCreate2dReply.hdr').$set(value.hdr)
-    return this
-  }
-}
-
-/** A `gpu_control.resource_unref` as a plain value. */
-export interface GpuControlResourceUnrefHeaderValue {
-  hdr: VirtioGpuCtrlHdrValue
-  resource_id: number
-}
-
-/**
- * Destroys a resource.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq
- */
-export class GpuControlResourceUnrefHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 32
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, resource_id: 24, padding: 28 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 32
-  }
-
-  get $size(): number {
-    return 32
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  get resource_id(): number {
-    return this.$view.getUint32(this.$offset + 24, true)
-  }
-
-  set resource_id(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'GpuControlResourceUnrefHeader.resource_id')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlResourceUnrefHeaderValue {
-    return new GpuControlResourceUnrefHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlResourceUnrefHeaderValue>): Uint8Array {
-    const struct = new GpuControlResourceUnrefHeader()
-    const bytes = new Uint8Array(32)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlResourceUnrefHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      resource_id: this.resource_id,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlResourceUnrefHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlResourceUnrefHeader.hdr').$set(value.hdr)
-    if (value.resource_id !== undefined) this.resource_id = value.resource_id
-    return this
-  }
-}
-
-/** A `gpu_control.resource_unref` as a plain value. */
-export interface GpuControlResourceUnrefReplyValue {
-  hdr: VirtioGpuCtrlHdrValue
-}
-
-/**
- * Destroys a resource.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq
- */
-export class GpuControlResourceUnrefReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 24
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 24
-  }
-
-  get $size(): number {
-    return 24
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlResourceUnrefReplyValue {
-    return new GpuControlResourceUnrefReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlResourceUnrefReplyValue>): Uint8Array {
-    const struct = new GpuControlResourceUnrefReply()
-    const bytes = new Uint8Array(24)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlResourceUnrefReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlResourceUnrefReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlResourceUnrefReply.hdr').$set(value.hdr)
-    return this
-  }
-}
-
-/** A `gpu_control.set_scanout` as a plain value. */
-export interface GpuControlSetScanoutHeaderValue {
-  hdr: VirtioGpuCtrlHdrValue
-  /** The part of the resource that is shown; it lies wholly within the resource. */
-  r: VirtioGpuRectValue
-  scanout_id: number
-  /** 0 disables the scanout. */
-  resource_id: number
-}
-
-/**
- * Shows a rectangle of a resource at a scanout.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq
- */
-export class GpuControlSetScanoutHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 48
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, r: 24, scanout_id: 40, resource_id: 44 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-  #r: VirtioGpuRect | undefined
-
-  get $minimum(): number {
-    return 48
-  }
-
-  get $size(): number {
-    return 48
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** The part of the resource that is shown; it lies wholly within the resource. */
-  get r(): VirtioGpuRect {
-    return (this.#r ??= new VirtioGpuRect()).$inside(this, this.$offset + 24, 16)
-  }
-
-  get scanout_id(): number {
-    return this.$view.getUint32(this.$offset + 40, true)
-  }
-
-  set scanout_id(value: number) {
-    set32(this.$view, this.$offset + 40, value, true, 'GpuControlSetScanoutHeader.scanout_id')
-  }
-
-  /** 0 disables the scanout. */
-  get resource_id(): number {
-    return this.$view.getUint32(this.$offset + 44, true)
-  }
-
-  set resource_id(value: number) {
-    set32(this.$view, this.$offset + 44, value, true, 'GpuControlSetScanoutHeader.resource_id')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlSetScanoutHeaderValue {
-    return new GpuControlSetScanoutHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlSetScanoutHeaderValue>): Uint8Array {
-    const struct = new GpuControlSetScanoutHeader()
-    const bytes = new Uint8Array(48)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlSetScanoutHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      r: this.r.$get(),
-      scanout_id: this.scanout_id,
-      resource_id: this.resource_id,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlSetScanoutHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlSetScanoutHeader.hdr').$set(value.hdr)
-    if (value.r !== undefined) attached(this, this.r, 'GpuControlSetScanoutHeader.r').$set(value.r)
-    if (value.scanout_id !== undefined) this.scanout_id = value.scanout_id
-    if (value.resource_id !== undefined) this.resource_id = value.resource_id
-    return this
-  }
-}
-
-/** A `gpu_control.set_scanout` as a plain value. */
-export interface GpuControlSetScanoutReplyValue {
-  hdr: VirtioGpuCtrlHdrValue
-}
-
-/**
- * Shows a rectangle of a resource at a scanout.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq
- */
-export class GpuControlSetScanoutReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 24
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 24
-  }
-
-  get $size(): number {
-    return 24
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlSetScanoutReplyValue {
-    return new GpuControlSetScanoutReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlSetScanoutReplyValue>): Uint8Array {
-    const struct = new GpuControlSetScanoutReply()
-    const bytes = new Uint8Array(24)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlSetScanoutReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlSetScanoutReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlSetScanoutReply.hdr').$set(value.hdr)
-    return this
-  }
-}
-
-/** A `gpu_control.resource_flush` as a plain value. */
-export interface GpuControlResourceFlushHeaderValue {
-  hdr: VirtioGpuCtrlHdrValue
-  r: VirtioGpuRectValue
-  resource_id: number
-}
-
-/**
- * Brings a rectangle of a resource to all scanouts that show it.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq
- */
-export class GpuControlResourceFlushHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 48
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, r: 24, resource_id: 40, padding: 44 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-  #r: VirtioGpuRect | undefined
-
-  get $minimum(): number {
-    return 48
-  }
-
-  get $size(): number {
-    return 48
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  get r(): VirtioGpuRect {
-    return (this.#r ??= new VirtioGpuRect()).$inside(this, this.$offset + 24, 16)
-  }
-
-  get resource_id(): number {
-    return this.$view.getUint32(this.$offset + 40, true)
-  }
-
-  set resource_id(value: number) {
-    set32(this.$view, this.$offset + 40, value, true, 'GpuControlResourceFlushHeader.resource_id')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlResourceFlushHeaderValue {
-    return new GpuControlResourceFlushHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlResourceFlushHeaderValue>): Uint8Array {
-    const struct = new GpuControlResourceFlushHeader()
-    const bytes = new Uint8Array(48)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlResourceFlushHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      r: this.r.$get(),
-      resource_id: this.resource_id,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlResourceFlushHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlResourceFlushHeader.hdr').$set(value.hdr)
-    if (value.r !== undefined) attached(this, this.r, 'GpuControlResourceFlushHeader.r').$set(value.r)
-    if (value.resource_id !== undefined) this.resource_id = value.resource_id
-    return this
-  }
-}
-
-/** A `gpu_control.resource_flush` as a plain value. */
-export interface GpuControlResourceFlushReplyValue {
-  hdr: VirtioGpuCtrlHdrValue
-}
-
-/**
- * Brings a rectangle of a resource to all scanouts that show it.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq
- */
-export class GpuControlResourceFlushReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 24
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 24
-  }
-
-  get $size(): number {
-    return 24
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlResourceFlushReplyValue {
-    return new GpuControlResourceFlushReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlResourceFlushReplyValue>): Uint8Array {
-    const struct = new GpuControlResourceFlushReply()
-    const bytes = new Uint8Array(24)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlResourceFlushReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlResourceFlushReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlResourceFlushReply.hdr').$set(value.hdr)
-    return this
-  }
-}
-
-/** A `gpu_control.transfer_to_host_2d` as a plain value. */
-export interface GpuControlTransferToHost2dHeaderValue {
-  hdr: VirtioGpuCtrlHdrValue
-  /** What to transfer. */
-  r: VirtioGpuRectValue
-  /**
-   * Where it begins.
-   * In bytes.
-   */
-  offset: number
-  resource_id: number
-}
-
-/**
- * Copies a rectangle from the backing memory to the resource.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq
- */
-export class GpuControlTransferToHost2dHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 56
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, r: 24, offset: 40, resource_id: 48, padding: 52 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-  #r: VirtioGpuRect | undefined
-
-  get $minimum(): number {
-    return 56
-  }
-
-  get $size(): number {
-    return 56
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** What to transfer. */
-  get r(): VirtioGpuRect {
-    return (this.#r ??= new VirtioGpuRect()).$inside(this, this.$offset + 24, 16)
-  }
-
-  /**
-   * Where it begins.
-   * In bytes.
-   */
-  get offset(): number {
-    return getNumber64(this.$view, this.$offset + 40, true)
-  }
-
-  set offset(value: number) {
-    set64(this.$view, this.$offset + 40, value, true, 'GpuControlTransferToHost2dHeader.offset')
-  }
-
-  get resource_id(): number {
-    return this.$view.getUint32(this.$offset + 48, true)
-  }
-
-  set resource_id(value: number) {
-    set32(this.$view, this.$offset + 48, value, true, 'GpuControlTransferToHost2dHeader.resource_id')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlTransferToHost2dHeaderValue {
-    return new GpuControlTransferToHost2dHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlTransferToHost2dHeaderValue>): Uint8Array {
-    const struct = new GpuControlTransferToHost2dHeader()
-    const bytes = new Uint8Array(56)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlTransferToHost2dHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      r: this.r.$get(),
-      offset: this.offset,
-      resource_id: this.resource_id,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlTransferToHost2dHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlTransferToHost2dHeader.hdr').$set(value.hdr)
-    if (value.r !== undefined) attached(this, this.r, 'GpuControlTransferToHost2dHeader.r').$set(value.r)
-    if (value.offset !== undefined) this.offset = value.offset
-    if (value.resource_id !== undefined) this.resource_id = value.resource_id
-    return this
-  }
-}
-
-/** A `gpu_control.transfer_to_host_2d` as a plain value. */
-export interface GpuControlTransferToHost2dReplyValue {
-  hdr: VirtioGpuCtrlHdrValue
-}
-
-/**
- * Copies a rectangle from the backing memory to the resource.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq
- */
-export class GpuControlTransferToHost2dReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 24
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 24
-  }
-
-  get $size(): number {
-    return 24
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlTransferToHost2dReplyValue {
-    return new GpuControlTransferToHost2dReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlTransferToHost2dReplyValue>): Uint8Array {
-    const struct = new GpuControlTransferToHost2dReply()
-    const bytes = new Uint8Array(24)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlTransferToHost2dReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlTransferToHost2dReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlTransferToHost2dReply.hdr').$set(value.hdr)
-    return this
-  }
-}
-
-/** A `gpu_control.resource_attach_backing` as a plain value. */
-export interface GpuControlResourceAttachBackingHeaderValue {
-  hdr: VirtioGpuCtrlHdrValue
-  resource_id: number
-  /** How many entries follow. */
-  nr_entries: number
-  entries: VirtioGpuMemEntryValue[]
-}
-
-/**
- * Gives a resource memory of the guest, which later transfers use.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq
- */
-export class GpuControlResourceAttachBackingHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, resource_id: 24, nr_entries: 28, entries: 32 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-  #entries: VirtioGpuMemEntry | undefined
-
-  get $minimum(): number {
-    return 32
-  }
-
-  get $size(): number {
-    return 32 + this.nr_entries * 16
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  get resource_id(): number {
-    return this.$view.getUint32(this.$offset + 24, true)
-  }
-
-  set resource_id(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'GpuControlResourceAttachBackingHeader.resource_id')
-  }
-
-  /** How many entries follow. */
-  get nr_entries(): number {
-    return this.$view.getUint32(this.$offset + 28, true)
-  }
-
-  set nr_entries(value: number) {
-    set32(this.$view, this.$offset + 28, value, true, 'GpuControlResourceAttachBackingHeader.nr_entries')
-  }
-
-  /** Elements of `entries` that are there. */
-  get entries_length(): number {
-    return elementCount(this, this.$offset + 32, this.nr_entries, 16)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlResourceAttachBackingHeaderValue {
-    return new GpuControlResourceAttachBackingHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlResourceAttachBackingHeaderValue>): Uint8Array {
-    const struct = new GpuControlResourceAttachBackingHeader()
-    const bytes = new Uint8Array(GpuControlResourceAttachBackingHeader.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<GpuControlResourceAttachBackingHeaderValue>): number {
-    return 32 + (value.entries?.length ?? 0) * 16
-  }
-
-  entries(i: number): VirtioGpuMemEntry {
-    return (this.#entries ??= new VirtioGpuMemEntry()).$inside(this, this.$offset + 32 + checkIndex(i, this.nr_entries, 'GpuControlResourceAttachBackingHeader.entries') * 16, 16)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlResourceAttachBackingHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      resource_id: this.resource_id,
-      nr_entries: this.nr_entries,
-      entries: readArray(this.entries_length, (i) => this.entries(i).$get()),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlResourceAttachBackingHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlResourceAttachBackingHeader.hdr').$set(value.hdr)
-    if (value.resource_id !== undefined) this.resource_id = value.resource_id
-    if (value.nr_entries !== undefined) this.nr_entries = value.nr_entries
-    if (value.entries !== undefined) putArray(value.entries, this.nr_entries, (element, i) => attached(this, this.entries(i), 'GpuControlResourceAttachBackingHeader.entries').$set(element), 'GpuControlResourceAttachBackingHeader.entries')
-    return this
-  }
-}
-
-/** A `gpu_control.resource_attach_backing` as a plain value. */
-export interface GpuControlResourceAttachBackingReplyValue {
-  hdr: VirtioGpuCtrlHdrValue
-}
-
-/**
- * Gives a resource memory of the guest, which later transfers use.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq
- */
-export class GpuControlResourceAttachBackingReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 24
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 24
-  }
-
-  get $size(): number {
-    return 24
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlResourceAttachBackingReplyValue {
-    return new GpuControlResourceAttachBackingReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlResourceAttachBackingReplyValue>): Uint8Array {
-    const struct = new GpuControlResourceAttachBackingReply()
-    const bytes = new Uint8Array(24)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlResourceAttachBackingReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlResourceAttachBackingReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlResourceAttachBackingReply.hdr').$set(value.hdr)
-    return this
-  }
-}
-
-/** A `gpu_control.resource_detach_backing` as a plain value. */
-export interface GpuControlResourceDetachBackingHeaderValue {
-  hdr: VirtioGpuCtrlHdrValue
-  resource_id: number
-}
-
-/**
- * Takes all backing memory from a resource.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq
- */
-export class GpuControlResourceDetachBackingHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 32
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, resource_id: 24, padding: 28 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 32
-  }
-
-  get $size(): number {
-    return 32
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  get resource_id(): number {
-    return this.$view.getUint32(this.$offset + 24, true)
-  }
-
-  set resource_id(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'GpuControlResourceDetachBackingHeader.resource_id')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlResourceDetachBackingHeaderValue {
-    return new GpuControlResourceDetachBackingHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlResourceDetachBackingHeaderValue>): Uint8Array {
-    const struct = new GpuControlResourceDetachBackingHeader()
-    const bytes = new Uint8Array(32)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlResourceDetachBackingHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      resource_id: this.resource_id,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlResourceDetachBackingHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlResourceDetachBackingHeader.hdr').$set(value.hdr)
-    if (value.resource_id !== undefined) this.resource_id = value.resource_id
-    return this
-  }
-}
-
-/** A `gpu_control.resource_detach_backing` as a plain value. */
-export interface GpuControlResourceDetachBackingReplyValue {
-  hdr: VirtioGpuCtrlHdrValue
-}
-
-/**
- * Takes all backing memory from a resource.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq
- */
-export class GpuControlResourceDetachBackingReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 24
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 24
-  }
-
-  get $size(): number {
-    return 24
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlResourceDetachBackingReplyValue {
-    return new GpuControlResourceDetachBackingReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlResourceDetachBackingReplyValue>): Uint8Array {
-    const struct = new GpuControlResourceDetachBackingReply()
-    const bytes = new Uint8Array(24)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlResourceDetachBackingReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlResourceDetachBackingReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlResourceDetachBackingReply.hdr').$set(value.hdr)
-    return this
-  }
-}
-
-/** A `gpu_control.get_capset_info` as a plain value. */
-export interface GpuControlGetCapsetInfoHeaderValue {
-  hdr: VirtioGpuCtrlHdrValue
-  /** 0 to config.num_capsets - 1. */
-  capset_index: number
-}
-
-/**
- * What set of capabilities has this index.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq
- */
-export class GpuControlGetCapsetInfoHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 32
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, capset_index: 24, padding: 28 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 32
-  }
-
-  get $size(): number {
-    return 32
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** 0 to config.num_capsets - 1. */
-  get capset_index(): number {
-    return this.$view.getUint32(this.$offset + 24, true)
-  }
-
-  set capset_index(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'GpuControlGetCapsetInfoHeader.capset_index')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlGetCapsetInfoHeaderValue {
-    return new GpuControlGetCapsetInfoHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlGetCapsetInfoHeaderValue>): Uint8Array {
-    const struct = new GpuControlGetCapsetInfoHeader()
-    const bytes = new Uint8Array(32)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlGetCapsetInfoHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      capset_index: this.capset_index,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlGetCapsetInfoHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlGetCapsetInfoHeader.hdr').$set(value.hdr)
-    if (value.capset_index !== undefined) this.capset_index = value.capset_index
-    return this
-  }
-}
-
-/** A `gpu_control.get_capset_info` as a plain value. */
-export interface GpuControlGetCapsetInfoReplyValue {
-  hdr: VirtioGpuCtrlHdrValue
-  /** One of {@link virtio_gpu_capset}. */
-  capset_id: number
-  capset_max_version: number
-  /**
-   * The most that get_capset gives of it.
-   * In bytes.
-   */
-  capset_max_size: number
-}
-
-/**
- * What set of capabilities has this index.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq
- */
-export class GpuControlGetCapsetInfoReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 40
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, capset_id: 24, capset_max_version: 28, capset_max_size: 32, padding: 36 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 40
-  }
-
-  get $size(): number {
-    return 40
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** One of {@link virtio_gpu_capset}. */
-  get capset_id(): number {
-    return this.$view.getUint32(this.$offset + 24, true)
-  }
-
-  set capset_id(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'GpuControlGetCapsetInfoReply.capset_id')
-  }
-
-  get capset_max_version(): number {
-    return this.$view.getUint32(this.$offset + 28, true)
-  }
-
-  set capset_max_version(value: number) {
-    set32(this.$view, this.$offset + 28, value, true, 'GpuControlGetCapsetInfoReply.capset_max_version')
-  }
-
-  /**
-   * The most that get_capset gives of it.
-   * In bytes.
-   */
-  get capset_max_size(): number {
-    return this.$view.getUint32(this.$offset + 32, true)
-  }
-
-  set capset_max_size(value: number) {
-    set32(this.$view, this.$offset + 32, value, true, 'GpuControlGetCapsetInfoReply.capset_max_size')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlGetCapsetInfoReplyValue {
-    return new GpuControlGetCapsetInfoReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlGetCapsetInfoReplyValue>): Uint8Array {
-    const struct = new GpuControlGetCapsetInfoReply()
-    const bytes = new Uint8Array(40)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlGetCapsetInfoReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-      capset_id: this.capset_id,
-      capset_max_version: this.capset_max_version,
-      capset_max_size: this.capset_max_size,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlGetCapsetInfoReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlGetCapsetInfoReply.hdr').$set(value.hdr)
-    if (value.capset_id !== undefined) this.capset_id = value.capset_id
-    if (value.capset_max_version !== undefined) this.capset_max_version = value.capset_max_version
-    if (value.capset_max_size !== undefined) this.capset_max_size = value.capset_max_size
-    return this
-  }
-}
-
-/** A `gpu_control.get_capset` as a plain value. */
-export interface GpuControlGetCapsetHeaderValue {
-  hdr: VirtioGpuCtrlHdrValue
-  /** One of {@link virtio_gpu_capset}. */
-  capset_id: number
-  capset_version: number
-}
-
-/**
- * A set of capabilities itself. The payload, `capset_data`, is left out.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq
- */
-export class GpuControlGetCapsetHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 32
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, capset_id: 24, capset_version: 28 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 32
-  }
-
-  get $size(): number {
-    return 32
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** One of {@link virtio_gpu_capset}. */
-  get capset_id(): number {
-    return this.$view.getUint32(this.$offset + 24, true)
-  }
-
-  set capset_id(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'GpuControlGetCapsetHeader.capset_id')
-  }
-
-  get capset_version(): number {
-    return this.$view.getUint32(this.$offset + 28, true)
-  }
-
-  set capset_version(value: number) {
-    set32(this.$view, this.$offset + 28, value, true, 'GpuControlGetCapsetHeader.capset_version')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlGetCapsetHeaderValue {
-    return new GpuControlGetCapsetHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlGetCapsetHeaderValue>): Uint8Array {
-    const struct = new GpuControlGetCapsetHeader()
-    const bytes = new Uint8Array(32)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlGetCapsetHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      capset_id: this.capset_id,
-      capset_version: this.capset_version,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlGetCapsetHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlGetCapsetHeader.hdr').$set(value.hdr)
-    if (value.capset_id !== undefined) this.capset_id = value.capset_id
-    if (value.capset_version !== undefined) this.capset_version = value.capset_version
-    return this
-  }
-}
-
-/** A `gpu_control.get_capset` as a plain value. */
-export interface GpuControlGetCapsetReplyValue {
-  hdr: VirtioGpuCtrlHdrValue
-}
-
-/**
- * A set of capabilities itself. The payload, `capset_data`, is left out.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq
- */
-export class GpuControlGetCapsetReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 24
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 24
-  }
-
-  get $size(): number {
-    return 24
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlGetCapsetReplyValue {
-    return new GpuControlGetCapsetReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlGetCapsetReplyValue>): Uint8Array {
-    const struct = new GpuControlGetCapsetReply()
-    const bytes = new Uint8Array(24)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlGetCapsetReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlGetCapsetReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlGetCapsetReply.hdr').$set(value.hdr)
-    return this
-  }
-}
-
-/** A `gpu_control.get_edid` as a plain value. */
-export interface GpuControlGetEdidHeaderValue {
-  hdr: VirtioGpuCtrlHdrValue
-  /** Number of the scanout. */
-  scanout: number
-}
-
-/**
- * The EDID of a scanout.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq
- */
-export class GpuControlGetEdidHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 32
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, scanout: 24, padding: 28 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 32
-  }
-
-  get $size(): number {
-    return 32
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** Number of the scanout. */
-  get scanout(): number {
-    return this.$view.getUint32(this.$offset + 24, true)
-  }
-
-  set scanout(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'GpuControlGetEdidHeader.scanout')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlGetEdidHeaderValue {
-    return new GpuControlGetEdidHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlGetEdidHeaderValue>): Uint8Array {
-    const struct = new GpuControlGetEdidHeader()
-    const bytes = new Uint8Array(32)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlGetEdidHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      scanout: this.scanout,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlGetEdidHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlGetEdidHeader.hdr').$set(value.hdr)
-    if (value.scanout !== undefined) this.scanout = value.scanout
-    return this
-  }
-}
-
-/** A `gpu_control.get_edid` as a plain value. */
-export interface GpuControlGetEdidReplyValue {
-  hdr: VirtioGpuCtrlHdrValue
-  /**
-   * How much of edid is used.
-   * In bytes.
-   */
-  size: number
-  /** The EDID, as VESA says. */
-  edid: Uint8Array
-}
-
-/**
- * The EDID of a scanout.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq
- */
-export class GpuControlGetEdidReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 1056
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, size: 24, padding: 28, edid: 32 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 1056
-  }
-
-  get $size(): number {
-    return 1056
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /**
-   * How much of edid is used.
-   * In bytes.
-   */
-  get size(): number {
-    return this.$view.getUint32(this.$offset + 24, true)
-  }
-
-  set size(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'GpuControlGetEdidReply.size')
-  }
-
-  /** The EDID, as VESA says. */
-  get edid(): Uint8Array {
-    return bytesAt(this, this.$offset + 32, 1024)
-  }
-
-  set edid(value: Uint8Array) {
-    putBytes(this, this.$offset + 32, 1024, value, 'GpuControlGetEdidReply.edid')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlGetEdidReplyValue {
-    return new GpuControlGetEdidReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlGetEdidReplyValue>): Uint8Array {
-    const struct = new GpuControlGetEdidReply()
-    const bytes = new Uint8Array(1056)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlGetEdidReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-      size: this.size,
-      edid: this.edid.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlGetEdidReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlGetEdidReply.hdr').$set(value.hdr)
-    if (value.size !== undefined) this.size = value.size
-    if (value.edid !== undefined) this.edid = value.edid
-    return this
-  }
-}
-
-/** A `gpu_control.resource_assign_uuid` as a plain value. */
-export interface GpuControlResourceAssignUuidHeaderValue {
-  hdr: VirtioGpuCtrlHdrValue
-  resource_id: number
-}
-
-/**
- * Exports a resource. What others write is not in the backing memory before it is transferred.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq
- */
-export class GpuControlResourceAssignUuidHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 32
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, resource_id: 24, padding: 28 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 32
-  }
-
-  get $size(): number {
-    return 32
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  get resource_id(): number {
-    return this.$view.getUint32(this.$offset + 24, true)
-  }
-
-  set resource_id(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'GpuControlResourceAssignUuidHeader.resource_id')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlResourceAssignUuidHeaderValue {
-    return new GpuControlResourceAssignUuidHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlResourceAssignUuidHeaderValue>): Uint8Array {
-    const struct = new GpuControlResourceAssignUuidHeader()
-    const bytes = new Uint8Array(32)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlResourceAssignUuidHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      resource_id: this.resource_id,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlResourceAssignUuidHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlResourceAssignUuidHeader.hdr').$set(value.hdr)
-    if (value.resource_id !== undefined) this.resource_id = value.resource_id
-    return this
-  }
-}
-
-/** A `gpu_control.resource_assign_uuid` as a plain value. */
-export interface GpuControlResourceAssignUuidReplyValue {
-  hdr: VirtioGpuCtrlHdrValue
-  /** Names the exported object. */
-  uuid: Uint8Array
-}
-
-/**
- * Exports a resource. What others write is not in the backing memory before it is transferred.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq
- */
-export class GpuControlResourceAssignUuidReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 40
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, uuid: 24 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 40
-  }
-
-  get $size(): number {
-    return 40
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** Names the exported object. */
-  get uuid(): Uint8Array {
-    return bytesAt(this, this.$offset + 24, 16)
-  }
-
-  set uuid(value: Uint8Array) {
-    putBytes(this, this.$offset + 24, 16, value, 'GpuControlResourceAssignUuidReply.uuid')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlResourceAssignUuidReplyValue {
-    return new GpuControlResourceAssignUuidReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlResourceAssignUuidReplyValue>): Uint8Array {
-    const struct = new GpuControlResourceAssignUuidReply()
-    const bytes = new Uint8Array(40)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlResourceAssignUuidReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-      uuid: this.uuid.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlResourceAssignUuidReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlResourceAssignUuidReply.hdr').$set(value.hdr)
-    if (value.uuid !== undefined) this.uuid = value.uuid
-    return this
-  }
-}
-
-/** A `gpu_control.resource_create_blob` as a plain value. */
-export interface GpuControlResourceCreateBlobHeaderValue {
-  hdr: VirtioGpuCtrlHdrValue
-  /** The driver chooses it. */
-  resource_id: number
-  /**
-   * Never 0.
-   * One of {@link virtio_gpu_blob_mem}.
-   */
-  blob_mem: number
-  /** Bits of {@link virtio_gpu_blob_flag}. */
-  blob_flags: number
-  /** How many entries follow; 0 if resource_attach_backing brings them later. */
-  nr_entries: number
-  /** The object of the context that the blob is made from, unless it is guest-only. */
-  blob_id: bigint
-  /**
-   * A multiple of blob_alignment under VIRTIO_GPU_F_BLOB_ALIGNMENT.
-   * In bytes.
-   */
-  size: number
-  entries: VirtioGpuMemEntryValue[]
-}
-
-/**
- * Makes a blob resource of memory of the guest, of the host, or both.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq
- */
-export class GpuControlResourceCreateBlobHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, resource_id: 24, blob_mem: 28, blob_flags: 32, nr_entries: 36, blob_id: 40, size: 48, entries: 56 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-  #entries: VirtioGpuMemEntry | undefined
-
-  get $minimum(): number {
-    return 56
-  }
-
-  get $size(): number {
-    return 56 + this.nr_entries * 16
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** The driver chooses it. */
-  get resource_id(): number {
-    return this.$view.getUint32(this.$offset + 24, true)
-  }
-
-  set resource_id(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'GpuControlResourceCreateBlobHeader.resource_id')
-  }
-
-  /**
-   * Never 0.
-   * One of {@link virtio_gpu_blob_mem}.
-   */
-  get blob_mem(): number {
-    return this.$view.getUint32(this.$offset + 28, true)
-  }
-
-  set blob_mem(value: number) {
-    set32(this.$view, this.$offset + 28, value, true, 'GpuControlResourceCreateBlobHeader.blob_mem')
-  }
-
-  /** Bits of {@link virtio_gpu_blob_flag}. */
-  get blob_flags(): number {
-    return this.$view.getUint32(this.$offset + 32, true)
-  }
-
-  set blob_flags(value: number) {
-    set32(this.$view, this.$offset + 32, value, true, 'GpuControlResourceCreateBlobHeader.blob_flags')
-  }
-
-  /** How many entries follow; 0 if resource_attach_backing brings them later. */
-  get nr_entries(): number {
-    return this.$view.getUint32(this.$offset + 36, true)
-  }
-
-  set nr_entries(value: number) {
-    set32(this.$view, this.$offset + 36, value, true, 'GpuControlResourceCreateBlobHeader.nr_entries')
-  }
-
-  /** The object of the context that the blob is made from, unless it is guest-only. */
-  get blob_id(): bigint {
-    return this.$view.getBigUint64(this.$offset + 40, true)
-  }
-
-  set blob_id(value: bigint) {
-    setBig64(this.$view, this.$offset + 40, value, true, 'GpuControlResourceCreateBlobHeader.blob_id')
-  }
-
-  /**
-   * A multiple of blob_alignment under VIRTIO_GPU_F_BLOB_ALIGNMENT.
-   * In bytes.
-   */
-  get size(): number {
-    return getNumber64(this.$view, this.$offset + 48, true)
-  }
-
-  set size(value: number) {
-    set64(this.$view, this.$offset + 48, value, true, 'GpuControlResourceCreateBlobHeader.size')
-  }
-
-  /** Elements of `entries` that are there. */
-  get entries_length(): number {
-    return elementCount(this, this.$offset + 56, this.nr_entries, 16)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlResourceCreateBlobHeaderValue {
-    return new GpuControlResourceCreateBlobHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlResourceCreateBlobHeaderValue>): Uint8Array {
-    const struct = new GpuControlResourceCreateBlobHeader()
-    const bytes = new Uint8Array(GpuControlResourceCreateBlobHeader.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<GpuControlResourceCreateBlobHeaderValue>): number {
-    return 56 + (value.entries?.length ?? 0) * 16
-  }
-
-  entries(i: number): VirtioGpuMemEntry {
-    return (this.#entries ??= new VirtioGpuMemEntry()).$inside(this, this.$offset + 56 + checkIndex(i, this.nr_entries, 'GpuControlResourceCreateBlobHeader.entries') * 16, 16)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlResourceCreateBlobHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      resource_id: this.resource_id,
-      blob_mem: this.blob_mem,
-      blob_flags: this.blob_flags,
-      nr_entries: this.nr_entries,
-      blob_id: this.blob_id,
-      size: this.size,
-      entries: readArray(this.entries_length, (i) => this.entries(i).$get()),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlResourceCreateBlobHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlResourceCreateBlobHeader.hdr').$set(value.hdr)
-    if (value.resource_id !== undefined) this.resource_id = value.resource_id
-    if (value.blob_mem !== undefined) this.blob_mem = value.blob_mem
-    if (value.blob_flags !== undefined) this.blob_flags = value.blob_flags
-    if (value.nr_entries !== undefined) this.nr_entries = value.nr_entries
-    if (value.blob_id !== undefined) this.blob_id = value.blob_id
-    if (value.size !== undefined) this.size = value.size
-    if (value.entries !== undefined) putArray(value.entries, this.nr_entries, (element, i) => attached(this, this.entries(i), 'GpuControlResourceCreateBlobHeader.entries').$set(element), 'GpuControlResourceCreateBlobHeader.entries')
-    return this
-  }
-}
-
-/** A `gpu_control.resource_create_blob` as a plain value. */
-export interface GpuControlResourceCreateBlobReplyValue {
-  hdr: VirtioGpuCtrlHdrValue
-}
-
-/**
- * Makes a blob resource of memory of the guest, of the host, or both.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq
- */
-export class GpuControlResourceCreateBlobReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 24
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 24
-  }
-
-  get $size(): number {
-    return 24
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlResourceCreateBlobReplyValue {
-    return new GpuControlResourceCreateBlobReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlResourceCreateBlobReplyValue>): Uint8Array {
-    const struct = new GpuControlResourceCreateBlobReply()
-    const bytes = new Uint8Array(24)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlResourceCreateBlobReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlResourceCreateBlobReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlResourceCreateBlobReply.hdr').$set(value.hdr)
-    return this
-  }
-}
-
-/** A `gpu_control.set_scanout_blob` as a plain value. */
-export interface GpuControlSetScanoutBlobHeaderValue {
-  hdr: VirtioGpuCtrlHdrValue
-  /** The part of the resource that is shown. */
-  r: VirtioGpuRectValue
-  scanout_id: number
-  resource_id: number
-  /**
-   * Size of the whole image in the resource.
-   * In pixels.
-   */
-  width: number
-  /** In pixels. */
-  height: number
-  /** One of {@link virtio_gpu_formats}. */
-  format: number
-  /**
-   * From one row to the next in each plane.
-   * In bytes.
-   */
-  strides: number[]
-  /**
-   * Where each plane begins.
-   * In bytes.
-   */
-  offsets: number[]
-}
-
-/**
- * Shows a rectangle of a blob resource at a scanout.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq
- */
-export class GpuControlSetScanoutBlobHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 96
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, r: 24, scanout_id: 40, resource_id: 44, width: 48, height: 52, format: 56, padding: 60, strides: 64, offsets: 80 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-  #r: VirtioGpuRect | undefined
-
-  get $minimum(): number {
-    return 96
-  }
-
-  get $size(): number {
-    return 96
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** The part of the resource that is shown. */
-  get r(): VirtioGpuRect {
-    return (this.#r ??= new VirtioGpuRect()).$inside(this, this.$offset + 24, 16)
-  }
-
-  get scanout_id(): number {
-    return this.$view.getUint32(this.$offset + 40, true)
-  }
-
-  set scanout_id(value: number) {
-    set32(this.$view, this.$offset + 40, value, true, 'GpuControlSetScanoutBlobHeader.scanout_id')
-  }
-
-  get resource_id(): number {
-    return this.$view.getUint32(this.$offset + 44, true)
-  }
-
-  set resource_id(value: number) {
-    set32(this.$view, this.$offset + 44, value, true, 'GpuControlSetScanoutBlobHeader.resource_id')
-  }
-
-  /**
-   * Size of the whole image in the resource.
-   * In pixels.
-   */
-  get width(): number {
-    return this.$view.getUint32(this.$offset + 48, true)
-  }
-
-  set width(value: number) {
-    set32(this.$view, this.$offset + 48, value, true, 'GpuControlSetScanoutBlobHeader.width')
-  }
-
-  /** In pixels. */
-  get height(): number {
-    return this.$view.getUint32(this.$offset + 52, true)
-  }
-
-  set height(value: number) {
-    set32(this.$view, this.$offset + 52, value, true, 'GpuControlSetScanoutBlobHeader.height')
-  }
-
-  /** One of {@link virtio_gpu_formats}. */
-  get format(): number {
-    return this.$view.getUint32(this.$offset + 56, true)
-  }
-
-  set format(value: number) {
-    set32(this.$view, this.$offset + 56, value, true, 'GpuControlSetScanoutBlobHeader.format')
-  }
-
-  /** Elements of `strides` that are there. */
-  get strides_length(): number {
-    return elementCount(this, this.$offset + 64, 4, 4)
-  }
-
-  /** Elements of `offsets` that are there. */
-  get offsets_length(): number {
-    return elementCount(this, this.$offset + 80, 4, 4)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlSetScanoutBlobHeaderValue {
-    return new GpuControlSetScanoutBlobHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlSetScanoutBlobHeaderValue>): Uint8Array {
-    const struct = new GpuControlSetScanoutBlobHeader()
-    const bytes = new Uint8Array(96)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /**
-   * From one row to the next in each plane.
-   * In bytes.
-   */
-  strides(i: number): number {
-    return get32(this, this.$offset + 64 + checkIndex(i, 4, 'GpuControlSetScanoutBlobHeader.strides') * 4, true)
-  }
-
-  set_strides(i: number, value: number): void {
-    set32(this.$view, room(this, this.$offset + 64 + checkIndex(i, 4, 'GpuControlSetScanoutBlobHeader.strides') * 4, 4, 'GpuControlSetScanoutBlobHeader.strides'), value, true, 'GpuControlSetScanoutBlobHeader.strides')
-  }
-
-  /**
-   * Where each plane begins.
-   * In bytes.
-   */
-  offsets(i: number): number {
-    return get32(this, this.$offset + 80 + checkIndex(i, 4, 'GpuControlSetScanoutBlobHeader.offsets') * 4, true)
-  }
-
-  set_offsets(i: number, value: number): void {
-    set32(this.$view, room(this, this.$offset + 80 + checkIndex(i, 4, 'GpuControlSetScanoutBlobHeader.offsets') * 4, 4, 'GpuControlSetScanoutBlobHeader.offsets'), value, true, 'GpuControlSetScanoutBlobHeader.offsets')
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlSetScanoutBlobHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      r: this.r.$get(),
-      scanout_id: this.scanout_id,
-      resource_id: this.resource_id,
-      width: this.width,
-      height: this.height,
-      format: this.format,
-      strides: readArray(this.strides_length, (i) => this.strides(i)),
-      offsets: readArray(this.offsets_length, (i) => this.offsets(i)),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlSetScanoutBlobHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlSetScanoutBlobHeader.hdr').$set(value.hdr)
-    if (value.r !== undefined) attached(this, this.r, 'GpuControlSetScanoutBlobHeader.r').$set(value.r)
-    if (value.scanout_id !== undefined) this.scanout_id = value.scanout_id
-    if (value.resource_id !== undefined) this.resource_id = value.resource_id
-    if (value.width !== undefined) this.width = value.width
-    if (value.height !== undefined) this.height = value.height
-    if (value.format !== undefined) this.format = value.format
-    if (value.strides !== undefined) putArray(value.strides, 4, (element, i) => this.set_strides(i, element), 'GpuControlSetScanoutBlobHeader.strides')
-    if (value.offsets !== undefined) putArray(value.offsets, 4, (element, i) => this.set_offsets(i, element), 'GpuControlSetScanoutBlobHeader.offsets')
-    return this
-  }
-}
-
-/** A `gpu_control.set_scanout_blob` as a plain value. */
-export interface GpuControlSetScanoutBlobReplyValue {
-  hdr: VirtioGpuCtrlHdrValue
-}
-
-/**
- * Shows a rectangle of a blob resource at a scanout.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq
- */
-export class GpuControlSetScanoutBlobReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 24
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 24
-  }
-
-  get $size(): number {
-    return 24
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlSetScanoutBlobReplyValue {
-    return new GpuControlSetScanoutBlobReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlSetScanoutBlobReplyValue>): Uint8Array {
-    const struct = new GpuControlSetScanoutBlobReply()
-    const bytes = new Uint8Array(24)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlSetScanoutBlobReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlSetScanoutBlobReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlSetScanoutBlobReply.hdr').$set(value.hdr)
-    return this
-  }
-}
-
-/** A `gpu_control.ctx_create` as a plain value. */
-export interface GpuControlCtxCreateHeaderValue {
-  /** ctx_id is the new context. */
-  hdr: VirtioGpuCtrlHdrValue
-  /**
-   * How much of debug_name is used.
-   * In bytes.
-   */
-  nlen: number
-  /**
-   * Under VIRTIO_GPU_F_CONTEXT_INIT the protocol of the context; 0 leaves it to the device.
-   * One of {@link virtio_gpu_capset}, in the bits 0xff.
-   */
-  context_init: number
-  debug_name: Uint8Array
-}
-
-/**
- * Makes a context, which takes an opaque stream of commands.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq (3d)
- */
-export class GpuControlCtxCreateHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 96
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, nlen: 24, context_init: 28, debug_name: 32 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 96
-  }
-
-  get $size(): number {
-    return 96
-  }
-
-  /** ctx_id is the new context. */
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /**
-   * How much of debug_name is used.
-   * In bytes.
-   */
-  get nlen(): number {
-    return this.$view.getUint32(this.$offset + 24, true)
-  }
-
-  set nlen(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'GpuControlCtxCreateHeader.nlen')
-  }
-
-  /**
-   * Under VIRTIO_GPU_F_CONTEXT_INIT the protocol of the context; 0 leaves it to the device.
-   * One of {@link virtio_gpu_capset}, in the bits 0xff.
-   */
-  get context_init(): number {
-    return this.$view.getUint32(this.$offset + 28, true)
-  }
-
-  set context_init(value: number) {
-    set32(this.$view, this.$offset + 28, value, true, 'GpuControlCtxCreateHeader.context_init')
-  }
-
-  get debug_name(): Uint8Array {
-    return bytesAt(this, this.$offset + 32, 64)
-  }
-
-  set debug_name(value: Uint8Array) {
-    putBytes(this, this.$offset + 32, 64, value, 'GpuControlCtxCreateHeader.debug_name')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlCtxCreateHeaderValue {
-    return new GpuControlCtxCreateHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlCtxCreateHeaderValue>): Uint8Array {
-    const struct = new GpuControlCtxCreateHeader()
-    const bytes = new Uint8Array(96)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlCtxCreateHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      nlen: this.nlen,
-      context_init: this.context_init,
-      debug_name: this.debug_name.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlCtxCreateHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlCtxCreateHeader.hdr').$set(value.hdr)
-    if (value.nlen !== undefined) this.nlen = value.nlen
-    if (value.context_init !== undefined) this.context_init = value.context_init
-    if (value.debug_name !== undefined) this.debug_name = value.debug_name
-    return this
-  }
-}
-
-/** A `gpu_control.ctx_create` as a plain value. */
-export interface GpuControlCtxCreateReplyValue {
-  hdr: VirtioGpuCtrlHdrValue
-}
-
-/**
- * Makes a context, which takes an opaque stream of commands.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq (3d)
- */
-export class GpuControlCtxCreateReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 24
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 24
-  }
-
-  get $size(): number {
-    return 24
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlCtxCreateReplyValue {
-    return new GpuControlCtxCreateReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlCtxCreateReplyValue>): Uint8Array {
-    const struct = new GpuControlCtxCreateReply()
-    const bytes = new Uint8Array(24)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlCtxCreateReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlCtxCreateReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlCtxCreateReply.hdr').$set(value.hdr)
-    return this
-  }
-}
-
-/** A `gpu_control.ctx_destroy` as a plain value. */
-export interface GpuControlCtxDestroyHeaderValue {
-  /** ctx_id says which. */
-  hdr: VirtioGpuCtrlHdrValue
-}
-
-/**
- * The device-readable part.
- * linux-6.12; VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq (3d)
- */
-export class GpuControlCtxDestroyHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 24
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 24
-  }
-
-  get $size(): number {
-    return 24
-  }
-
-  /** ctx_id says which. */
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlCtxDestroyHeaderValue {
-    return new GpuControlCtxDestroyHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlCtxDestroyHeaderValue>): Uint8Array {
-    const struct = new GpuControlCtxDestroyHeader()
-    const bytes = new Uint8Array(24)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlCtxDestroyHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlCtxDestroyHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlCtxDestroyHeader.hdr').$set(value.hdr)
-    return this
-  }
-}
-
-/** A `gpu_control.ctx_destroy` as a plain value. */
-export interface GpuControlCtxDestroyReplyValue {
-  hdr: VirtioGpuCtrlHdrValue
-}
-
-/**
- * The device-writable part.
- * linux-6.12; VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq (3d)
- */
-export class GpuControlCtxDestroyReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 24
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 24
-  }
-
-  get $size(): number {
-    return 24
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlCtxDestroyReplyValue {
-    return new GpuControlCtxDestroyReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlCtxDestroyReplyValue>): Uint8Array {
-    const struct = new GpuControlCtxDestroyReply()
-    const bytes = new Uint8Array(24)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlCtxDestroyReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlCtxDestroyReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlCtxDestroyReply.hdr').$set(value.hdr)
-    return this
-  }
-}
-
-/** A `gpu_control.ctx_attach_resource` as a plain value. */
-export interface GpuControlCtxAttachResourceHeaderValue {
-  /** ctx_id is the context. */
-  hdr: VirtioGpuCtrlHdrValue
-  resource_id: number
-}
-
-/**
- * Lets a context use a resource.
- * The device-readable part.
- * linux-6.12; VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq (3d)
- */
-export class GpuControlCtxAttachResourceHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 32
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, resource_id: 24, padding: 28 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 32
-  }
-
-  get $size(): number {
-    return 32
-  }
-
-  /** ctx_id is the context. */
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  get resource_id(): number {
-    return this.$view.getUint32(this.$offset + 24, true)
-  }
-
-  set resource_id(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'GpuControlCtxAttachResourceHeader.resource_id')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlCtxAttachResourceHeaderValue {
-    return new GpuControlCtxAttachResourceHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlCtxAttachResourceHeaderValue>): Uint8Array {
-    const struct = new GpuControlCtxAttachResourceHeader()
-    const bytes = new Uint8Array(32)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlCtxAttachResourceHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      resource_id: this.resource_id,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlCtxAttachResourceHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlCtxAttachResourceHeader.hdr').$set(value.hdr)
-    if (value.resource_id !== undefined) this.resource_id = value.resource_id
-    return this
-  }
-}
-
-/** A `gpu_control.ctx_attach_resource` as a plain value. */
-export interface GpuControlCtxAttachResourceReplyValue {
-  hdr: VirtioGpuCtrlHdrValue
-}
-
-/**
- * Lets a context use a resource.
- * The device-writable part.
- * linux-6.12; VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq (3d)
- */
-export class GpuControlCtxAttachResourceReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 24
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 24
-  }
-
-  get $size(): number {
-    return 24
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlCtxAttachResourceReplyValue {
-    return new GpuControlCtxAttachResourceReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlCtxAttachResourceReplyValue>): Uint8Array {
-    const struct = new GpuControlCtxAttachResourceReply()
-    const bytes = new Uint8Array(24)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlCtxAttachResourceReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlCtxAttachResourceReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlCtxAttachResourceReply.hdr').$set(value.hdr)
-    return this
-  }
-}
-
-/** A `gpu_control.ctx_detach_resource` as a plain value. */
-export interface GpuControlCtxDetachResourceHeaderValue {
-  /** ctx_id is the context. */
-  hdr: VirtioGpuCtrlHdrValue
-  resource_id: number
-}
-
-/**
- * A context does not use a resource any more.
- * The device-readable part.
- * linux-6.12; VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq (3d)
- */
-export class GpuControlCtxDetachResourceHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 32
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, resource_id: 24, padding: 28 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 32
-  }
-
-  get $size(): number {
-    return 32
-  }
-
-  /** ctx_id is the context. */
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  get resource_id(): number {
-    return this.$view.getUint32(this.$offset + 24, true)
-  }
-
-  set resource_id(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'GpuControlCtxDetachResourceHeader.resource_id')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlCtxDetachResourceHeaderValue {
-    return new GpuControlCtxDetachResourceHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlCtxDetachResourceHeaderValue>): Uint8Array {
-    const struct = new GpuControlCtxDetachResourceHeader()
-    const bytes = new Uint8Array(32)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlCtxDetachResourceHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      resource_id: this.resource_id,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlCtxDetachResourceHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlCtxDetachResourceHeader.hdr').$set(value.hdr)
-    if (value.resource_id !== undefined) this.resource_id = value.resource_id
-    return this
-  }
-}
-
-/** A `gpu_control.ctx_detach_resource` as a plain value. */
-export interface GpuControlCtxDetachResourceReplyValue {
-  hdr: VirtioGpuCtrlHdrValue
-}
-
-/**
- * A context does not use a resource any more.
- * The device-writable part.
- * linux-6.12; VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq (3d)
- */
-export class GpuControlCtxDetachResourceReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 24
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 24
-  }
-
-  get $size(): number {
-    return 24
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlCtxDetachResourceReplyValue {
-    return new GpuControlCtxDetachResourceReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlCtxDetachResourceReplyValue>): Uint8Array {
-    const struct = new GpuControlCtxDetachResourceReply()
-    const bytes = new Uint8Array(24)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlCtxDetachResourceReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlCtxDetachResourceReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlCtxDetachResourceReply.hdr').$set(value.hdr)
-    return this
-  }
-}
-
-/** A `gpu_control.resource_create_3d` as a plain value. */
-export interface GpuControlResourceCreate3dHeaderValue {
-  hdr: VirtioGpuCtrlHdrValue
-  /** The driver chooses it. */
-  resource_id: number
-  target: number
-  format: number
-  bind: number
-  /** In pixels. */
-  width: number
-  /** In pixels. */
-  height: number
-  /** In pixels. */
-  depth: number
-  array_size: number
-  /** The smallest level of the mipmap. */
-  last_level: number
-  nr_samples: number
-  /** Bits of {@link virtio_gpu_resource_flag}. */
-  flags: number
-}
-
-/**
- * Makes a 3D resource in the host.
- * The device-readable part.
- * linux-6.12; VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq (3d)
- */
-export class GpuControlResourceCreate3dHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 72
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, resource_id: 24, target: 28, format: 32, bind: 36, width: 40, height: 44, depth: 48, array_size: 52, last_level: 56, nr_samples: 60, flags: 64, padding: 68 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 72
-  }
-
-  get $size(): number {
-    return 72
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** The driver chooses it. */
-  get resource_id(): number {
-    return this.$view.getUint32(this.$offset + 24, true)
-  }
-
-  set resource_id(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'GpuControlResourceCreate3dHeader.resource_id')
-  }
-
-  get target(): number {
-    return this.$view.getUint32(this.$offset + 28, true)
-  }
-
-  set target(value: number) {
-    set32(this.$view, this.$offset + 28, value, true, 'GpuControlResourceCreate3dHeader.target')
-  }
-
-  get format(): number {
-    return this.$view.getUint32(this.$offset + 32, true)
-  }
-
-  set format(value: number) {
-    set32(this.$view, this.$offset + 32, value, true, 'GpuControlResourceCreate3dHeader.format')
-  }
-
-  get bind(): number {
-    return this.$view.getUint32(this.$offset + 36, true)
-  }
-
-  set bind(value: number) {
-    set32(this.$view, this.$offset + 36, value, true, 'GpuControlResourceCreate3dHeader.bind')
-  }
-
-  /** In pixels. */
-  get width(): number {
-    return this.$view.getUint32(this.$offset + 40, true)
-  }
-
-  set width(value: number) {
-    set32(this.$view, this.$offset + 40, value, true, 'GpuControlResourceCreate3dHeader.width')
-  }
-
-  /** In pixels. */
-  get height(): number {
-    return this.$view.getUint32(this.$offset + 44, true)
-  }
-
-  set height(value: number) {
-    set32(this.$view, this.$offset + 44, value, true, 'GpuControlResourceCreate3dHeader.height')
-  }
-
-  /** In pixels. */
-  get depth(): number {
-    return this.$view.getUint32(this.$offset + 48, true)
-  }
-
-  set depth(value: number) {
-    set32(this.$view, this.$offset + 48, value, true, 'GpuControlResourceCreate3dHeader.depth')
-  }
-
-  get array_size(): number {
-    return this.$view.getUint32(this.$offset + 52, true)
-  }
-
-  set array_size(value: number) {
-    set32(this.$view, this.$offset + 52, value, true, 'GpuControlResourceCreate3dHeader.array_size')
-  }
-
-  /** The smallest level of the mipmap. */
-  get last_level(): number {
-    return this.$view.getUint32(this.$offset + 56, true)
-  }
-
-  set last_level(value: number) {
-    set32(this.$view, this.$offset + 56, value, true, 'GpuControlResourceCreate3dHeader.last_level')
-  }
-
-  get nr_samples(): number {
-    return this.$view.getUint32(this.$offset + 60, true)
-  }
-
-  set nr_samples(value: number) {
-    set32(this.$view, this.$offset + 60, value, true, 'GpuControlResourceCreate3dHeader.nr_samples')
-  }
-
-  /** Bits of {@link virtio_gpu_resource_flag}. */
-  get flags(): number {
-    return this.$view.getUint32(this.$offset + 64, true)
-  }
-
-  set flags(value: number) {
-    set32(this.$view, this.$offset + 64, value, true, 'GpuControlResourceCreate3dHeader.flags')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlResourceCreate3dHeaderValue {
-    return new GpuControlResourceCreate3dHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlResourceCreate3dHeaderValue>): Uint8Array {
-    const struct = new GpuControlResourceCreate3dHeader()
-    const bytes = new Uint8Array(72)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlResourceCreate3dHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      resource_id: this.resource_id,
-      target: this.target,
-      format: this.format,
-      bind: this.bind,
-      width: this.width,
-      height: this.height,
-      depth: this.depth,
-      array_size: this.array_size,
-      last_level: this.last_level,
-      nr_samples: this.nr_samples,
-      flags: this.flags,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlResourceCreate3dHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlResourceCreate3dHeader.hdr').$set(value.hdr)
-    if (value.resource_id !== undefined) this.resource_id = value.resource_id
-    if (value.target !== undefined) this.target = value.target
-    if (value.format !== undefined) this.format = value.format
-    if (value.bind !== undefined) this.bind = value.bind
-    if (value.width !== undefined) this.width = value.width
-    if (value.height !== undefined) this.height = value.height
-    if (value.depth !== undefined) this.depth = value.depth
-    if (value.array_size !== undefined) this.array_size = value.array_size
-    if (value.last_level !== undefined) this.last_level = value.last_level
-    if (value.nr_samples !== undefined) this.nr_samples = value.nr_samples
-    if (value.flags !== undefined) this.flags = value.flags
-    return this
-  }
-}
-
-/** A `gpu_control.resource_create_3d` as a plain value. */
-export interface GpuControlResourceCreate3dReplyValue {
-  hdr: VirtioGpuCtrlHdrValue
-}
-
-/**
- * Makes a 3D resource in the host.
- * The device-writable part.
- * linux-6.12; VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq (3d)
- */
-export class GpuControlResourceCreate3dReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 24
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 24
-  }
-
-  get $size(): number {
-    return 24
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlResourceCreate3dReplyValue {
-    return new GpuControlResourceCreate3dReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlResourceCreate3dReplyValue>): Uint8Array {
-    const struct = new GpuControlResourceCreate3dReply()
-    const bytes = new Uint8Array(24)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlResourceCreate3dReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlResourceCreate3dReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlResourceCreate3dReply.hdr').$set(value.hdr)
-    return this
-  }
-}
-
-/** A `gpu_control.transfer_to_host_3d` as a plain value. */
-export interface GpuControlTransferToHost3dHeaderValue {
-  hdr: VirtioGpuCtrlHdrValue
-  /** What to transfer. */
-  box: VirtioGpuBoxValue
-  /**
-   * Into the backing memory.
-   * In bytes.
-   */
-  offset: number
-  resource_id: number
-  /** Level of the mipmap. */
-  level: number
-  /**
-   * From one row to the next in the backing memory.
-   * In bytes.
-   */
-  stride: number
-  /**
-   * From one layer to the next.
-   * In bytes.
-   */
-  layer_stride: number
-}
-
-/**
- * Copies a box from the backing memory to the resource.
- * The device-readable part.
- * linux-6.12; VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq (3d)
- */
-export class GpuControlTransferToHost3dHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 72
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, box: 24, offset: 48, resource_id: 56, level: 60, stride: 64, layer_stride: 68 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-  #box: VirtioGpuBox | undefined
-
-  get $minimum(): number {
-    return 72
-  }
-
-  get $size(): number {
-    return 72
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** What to transfer. */
-  get box(): VirtioGpuBox {
-    return (this.#box ??= new VirtioGpuBox()).$inside(this, this.$offset + 24, 24)
-  }
-
-  /**
-   * Into the backing memory.
-   * In bytes.
-   */
-  get offset(): number {
-    return getNumber64(this.$view, this.$offset + 48, true)
-  }
-
-  set offset(value: number) {
-    set64(this.$view, this.$offset + 48, value, true, 'GpuControlTransferToHost3dHeader.offset')
-  }
-
-  get resource_id(): number {
-    return this.$view.getUint32(this.$offset + 56, true)
-  }
-
-  set resource_id(value: number) {
-    set32(this.$view, this.$offset + 56, value, true, 'GpuControlTransferToHost3dHeader.resource_id')
-  }
-
-  /** Level of the mipmap. */
-  get level(): number {
-    return this.$view.getUint32(this.$offset + 60, true)
-  }
-
-  set level(value: number) {
-    set32(this.$view, this.$offset + 60, value, true, 'GpuControlTransferToHost3dHeader.level')
-  }
-
-  /**
-   * From one row to the next in the backing memory.
-   * In bytes.
-   */
-  get stride(): number {
-    return this.$view.getUint32(this.$offset + 64, true)
-  }
-
-  set stride(value: number) {
-    set32(this.$view, this.$offset + 64, value, true, 'GpuControlTransferToHost3dHeader.stride')
-  }
-
-  /**
-   * From one layer to the next.
-   * In bytes.
-   */
-  get layer_stride(): number {
-    return this.$view.getUint32(this.$offset + 68, true)
-  }
-
-  set layer_stride(value: number) {
-    set32(this.$view, this.$offset + 68, value, true, 'GpuControlTransferToHost3dHeader.layer_stride')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlTransferToHost3dHeaderValue {
-    return new GpuControlTransferToHost3dHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlTransferToHost3dHeaderValue>): Uint8Array {
-    const struct = new GpuControlTransferToHost3dHeader()
-    const bytes = new Uint8Array(72)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlTransferToHost3dHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      box: this.box.$get(),
-      offset: this.offset,
-      resource_id: this.resource_id,
-      level: this.level,
-      stride: this.stride,
-      layer_stride: this.layer_stride,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlTransferToHost3dHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlTransferToHost3dHeader.hdr').$set(value.hdr)
-    if (value.box !== undefined) attached(this, this.box, 'GpuControlTransferToHost3dHeader.box').$set(value.box)
-    if (value.offset !== undefined) this.offset = value.offset
-    if (value.resource_id !== undefined) this.resource_id = value.resource_id
-    if (value.level !== undefined) this.level = value.level
-    if (value.stride !== undefined) this.stride = value.stride
-    if (value.layer_stride !== undefined) this.layer_stride = value.layer_stride
-    return this
-  }
-}
-
-/** A `gpu_control.transfer_to_host_3d` as a plain value. */
-export interface GpuControlTransferToHost3dReplyValue {
-  hdr: VirtioGpuCtrlHdrValue
-}
-
-/**
- * Copies a box from the backing memory to the resource.
- * The device-writable part.
- * linux-6.12; VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq (3d)
- */
-export class GpuControlTransferToHost3dReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 24
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 24
-  }
-
-  get $size(): number {
-    return 24
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlTransferToHost3dReplyValue {
-    return new GpuControlTransferToHost3dReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlTransferToHost3dReplyValue>): Uint8Array {
-    const struct = new GpuControlTransferToHost3dReply()
-    const bytes = new Uint8Array(24)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlTransferToHost3dReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlTransferToHost3dReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlTransferToHost3dReply.hdr').$set(value.hdr)
-    return this
-  }
-}
-
-/** A `gpu_control.transfer_from_host_3d` as a plain value. */
-export interface GpuControlTransferFromHost3dHeaderValue {
-  hdr: VirtioGpuCtrlHdrValue
-  /** What to transfer. */
-  box: VirtioGpuBoxValue
-  /**
-   * Into the backing memory.
-   * In bytes.
-   */
-  offset: number
-  resource_id: number
-  /** Level of the mipmap. */
-  level: number
-  /**
-   * From one row to the next in the backing memory.
-   * In bytes.
-   */
-  stride: number
-  /**
-   * From one layer to the next.
-   * In bytes.
-   */
-  layer_stride: number
-}
-
-/**
- * Copies a box from the resource to the backing memory.
- * The device-readable part.
- * linux-6.12; VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq (3d)
- */
-export class GpuControlTransferFromHost3dHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 72
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, box: 24, offset: 48, resource_id: 56, level: 60, stride: 64, layer_stride: 68 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-  #box: VirtioGpuBox | undefined
-
-  get $minimum(): number {
-    return 72
-  }
-
-  get $size(): number {
-    return 72
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** What to transfer. */
-  get box(): VirtioGpuBox {
-    return (this.#box ??= new VirtioGpuBox()).$inside(this, this.$offset + 24, 24)
-  }
-
-  /**
-   * Into the backing memory.
-   * In bytes.
-   */
-  get offset(): number {
-    return getNumber64(this.$view, this.$offset + 48, true)
-  }
-
-  set offset(value: number) {
-    set64(this.$view, this.$offset + 48, value, true, 'GpuControlTransferFromHost3dHeader.offset')
-  }
-
-  get resource_id(): number {
-    return this.$view.getUint32(this.$offset + 56, true)
-  }
-
-  set resource_id(value: number) {
-    set32(this.$view, this.$offset + 56, value, true, 'GpuControlTransferFromHost3dHeader.resource_id')
-  }
-
-  /** Level of the mipmap. */
-  get level(): number {
-    return this.$view.getUint32(this.$offset + 60, true)
-  }
-
-  set level(value: number) {
-    set32(this.$view, this.$offset + 60, value, true, 'GpuControlTransferFromHost3dHeader.level')
-  }
-
-  /**
-   * From one row to the next in the backing memory.
-   * In bytes.
-   */
-  get stride(): number {
-    return this.$view.getUint32(this.$offset + 64, true)
-  }
-
-  set stride(value: number) {
-    set32(this.$view, this.$offset + 64, value, true, 'GpuControlTransferFromHost3dHeader.stride')
-  }
-
-  /**
-   * From one layer to the next.
-   * In bytes.
-   */
-  get layer_stride(): number {
-    return this.$view.getUint32(this.$offset + 68, true)
-  }
-
-  set layer_stride(value: number) {
-    set32(this.$view, this.$offset + 68, value, true, 'GpuControlTransferFromHost3dHeader.layer_stride')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlTransferFromHost3dHeaderValue {
-    return new GpuControlTransferFromHost3dHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlTransferFromHost3dHeaderValue>): Uint8Array {
-    const struct = new GpuControlTransferFromHost3dHeader()
-    const bytes = new Uint8Array(72)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlTransferFromHost3dHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      box: this.box.$get(),
-      offset: this.offset,
-      resource_id: this.resource_id,
-      level: this.level,
-      stride: this.stride,
-      layer_stride: this.layer_stride,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlTransferFromHost3dHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlTransferFromHost3dHeader.hdr').$set(value.hdr)
-    if (value.box !== undefined) attached(this, this.box, 'GpuControlTransferFromHost3dHeader.box').$set(value.box)
-    if (value.offset !== undefined) this.offset = value.offset
-    if (value.resource_id !== undefined) this.resource_id = value.resource_id
-    if (value.level !== undefined) this.level = value.level
-    if (value.stride !== undefined) this.stride = value.stride
-    if (value.layer_stride !== undefined) this.layer_stride = value.layer_stride
-    return this
-  }
-}
-
-/** A `gpu_control.transfer_from_host_3d` as a plain value. */
-export interface GpuControlTransferFromHost3dReplyValue {
-  hdr: VirtioGpuCtrlHdrValue
-}
-
-/**
- * Copies a box from the resource to the backing memory.
- * The device-writable part.
- * linux-6.12; VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq (3d)
- */
-export class GpuControlTransferFromHost3dReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 24
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 24
-  }
-
-  get $size(): number {
-    return 24
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlTransferFromHost3dReplyValue {
-    return new GpuControlTransferFromHost3dReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlTransferFromHost3dReplyValue>): Uint8Array {
-    const struct = new GpuControlTransferFromHost3dReply()
-    const bytes = new Uint8Array(24)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlTransferFromHost3dReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlTransferFromHost3dReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlTransferFromHost3dReply.hdr').$set(value.hdr)
-    return this
-  }
-}
-
-/** A `gpu_control.submit_3d` as a plain value. */
-export interface GpuControlSubmit3dHeaderValue {
-  /** ctx_id is the context. */
-  hdr: VirtioGpuCtrlHdrValue
-  /**
-   * Length of the command stream that follows.
-   * In bytes.
-   */
-  size: number
-}
-
-/**
- * Gives a context commands; their protocol is that of the context. The payload, `commands`, is left out.
- * The device-readable part.
- * linux-6.12; VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq (3d)
- */
-export class GpuControlSubmit3dHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 32
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, size: 24, padding: 28 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 32
-  }
-
-  get $size(): number {
-    return 32
-  }
-
-  /** ctx_id is the context. */
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /**
-   * Length of the command stream that follows.
-   * In bytes.
-   */
-  get size(): number {
-    return this.$view.getUint32(this.$offset + 24, true)
-  }
-
-  set size(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'GpuControlSubmit3dHeader.size')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlSubmit3dHeaderValue {
-    return new GpuControlSubmit3dHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlSubmit3dHeaderValue>): Uint8Array {
-    const struct = new GpuControlSubmit3dHeader()
-    const bytes = new Uint8Array(32)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlSubmit3dHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      size: this.size,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlSubmit3dHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlSubmit3dHeader.hdr').$set(value.hdr)
-    if (value.size !== undefined) this.size = value.size
-    return this
-  }
-}
-
-/** A `gpu_control.submit_3d` as a plain value. */
-export interface GpuControlSubmit3dReplyValue {
-  hdr: VirtioGpuCtrlHdrValue
-}
-
-/**
- * Gives a context commands; their protocol is that of the context. The payload, `commands`, is left out.
- * The device-writable part.
- * linux-6.12; VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq (3d)
- */
-export class GpuControlSubmit3dReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 24
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 24
-  }
-
-  get $size(): number {
-    return 24
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlSubmit3dReplyValue {
-    return new GpuControlSubmit3dReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlSubmit3dReplyValue>): Uint8Array {
-    const struct = new GpuControlSubmit3dReply()
-    const bytes = new Uint8Array(24)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlSubmit3dReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlSubmit3dReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlSubmit3dReply.hdr').$set(value.hdr)
-    return this
-  }
-}
-
-/** A `gpu_control.resource_map_blob` as a plain value. */
-export interface GpuControlResourceMapBlobHeaderValue {
-  hdr: VirtioGpuCtrlHdrValue
-  resource_id: number
-  /**
-   * Into the host visible memory region; a multiple of blob_alignment under VIRTIO_GPU_F_BLOB_ALIGNMENT.
-   * In bytes.
-   */
-  offset: number
-}
-
-/**
- * Maps a host-only blob resource into the host visible memory region. It must not be mapped already.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq (3d)
- */
-export class GpuControlResourceMapBlobHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 40
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, resource_id: 24, padding: 28, offset: 32 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 40
-  }
-
-  get $size(): number {
-    return 40
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  get resource_id(): number {
-    return this.$view.getUint32(this.$offset + 24, true)
-  }
-
-  set resource_id(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'GpuControlResourceMapBlobHeader.resource_id')
-  }
-
-  /**
-   * Into the host visible memory region; a multiple of blob_alignment under VIRTIO_GPU_F_BLOB_ALIGNMENT.
-   * In bytes.
-   */
-  get offset(): number {
-    return getNumber64(this.$view, this.$offset + 32, true)
-  }
-
-  set offset(value: number) {
-    set64(this.$view, this.$offset + 32, value, true, 'GpuControlResourceMapBlobHeader.offset')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlResourceMapBlobHeaderValue {
-    return new GpuControlResourceMapBlobHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlResourceMapBlobHeaderValue>): Uint8Array {
-    const struct = new GpuControlResourceMapBlobHeader()
-    const bytes = new Uint8Array(40)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlResourceMapBlobHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      resource_id: this.resource_id,
-      offset: this.offset,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlResourceMapBlobHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlResourceMapBlobHeader.hdr').$set(value.hdr)
-    if (value.resource_id !== undefined) this.resource_id = value.resource_id
-    if (value.offset !== undefined) this.offset = value.offset
-    return this
-  }
-}
-
-/** A `gpu_control.resource_map_blob` as a plain value. */
-export interface GpuControlResourceMapBlobReplyValue {
-  hdr: VirtioGpuCtrlHdrValue
-  /** One of {@link virtio_gpu_map_cache}, in the bits 0xf. */
-  map_info: number
-}
-
-/**
- * Maps a host-only blob resource into the host visible memory region. It must not be mapped already.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq (3d)
- */
-export class GpuControlResourceMapBlobReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 32
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, map_info: 24, padding: 28 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 32
-  }
-
-  get $size(): number {
-    return 32
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** One of {@link virtio_gpu_map_cache}, in the bits 0xf. */
-  get map_info(): number {
-    return this.$view.getUint32(this.$offset + 24, true)
-  }
-
-  set map_info(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'GpuControlResourceMapBlobReply.map_info')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlResourceMapBlobReplyValue {
-    return new GpuControlResourceMapBlobReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlResourceMapBlobReplyValue>): Uint8Array {
-    const struct = new GpuControlResourceMapBlobReply()
-    const bytes = new Uint8Array(32)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlResourceMapBlobReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-      map_info: this.map_info,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlResourceMapBlobReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlResourceMapBlobReply.hdr').$set(value.hdr)
-    if (value.map_info !== undefined) this.map_info = value.map_info
-    return this
-  }
-}
-
-/** A `gpu_control.resource_unmap_blob` as a plain value. */
-export interface GpuControlResourceUnmapBlobHeaderValue {
-  hdr: VirtioGpuCtrlHdrValue
-  resource_id: number
-}
-
-/**
- * Ends the mapping of a blob resource.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq (3d)
- */
-export class GpuControlResourceUnmapBlobHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 32
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, resource_id: 24, padding: 28 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 32
-  }
-
-  get $size(): number {
-    return 32
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  get resource_id(): number {
-    return this.$view.getUint32(this.$offset + 24, true)
-  }
-
-  set resource_id(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'GpuControlResourceUnmapBlobHeader.resource_id')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlResourceUnmapBlobHeaderValue {
-    return new GpuControlResourceUnmapBlobHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlResourceUnmapBlobHeaderValue>): Uint8Array {
-    const struct = new GpuControlResourceUnmapBlobHeader()
-    const bytes = new Uint8Array(32)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlResourceUnmapBlobHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      resource_id: this.resource_id,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlResourceUnmapBlobHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlResourceUnmapBlobHeader.hdr').$set(value.hdr)
-    if (value.resource_id !== undefined) this.resource_id = value.resource_id
-    return this
-  }
-}
-
-/** A `gpu_control.resource_unmap_blob` as a plain value. */
-export interface GpuControlResourceUnmapBlobReplyValue {
-  hdr: VirtioGpuCtrlHdrValue
-}
-
-/**
- * Ends the mapping of a blob resource.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq (3d)
- */
-export class GpuControlResourceUnmapBlobReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 24
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 24
-  }
-
-  get $size(): number {
-    return 24
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuControlResourceUnmapBlobReplyValue {
-    return new GpuControlResourceUnmapBlobReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuControlResourceUnmapBlobReplyValue>): Uint8Array {
-    const struct = new GpuControlResourceUnmapBlobReply()
-    const bytes = new Uint8Array(24)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuControlResourceUnmapBlobReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuControlResourceUnmapBlobReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuControlResourceUnmapBlobReply.hdr').$set(value.hdr)
-    return this
-  }
-}
-
-/** A `gpu_cursor` as a plain value. */
-export interface GpuCursorReplyValue {
-  hdr: VirtioGpuCtrlHdrValue
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: cursorq
- */
-export class GpuCursorReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 24
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 24
-  }
-
-  get $size(): number {
-    return 24
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuCursorReplyValue {
-    return new GpuCursorReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuCursorReplyValue>): Uint8Array {
-    const struct = new GpuCursorReply()
-    const bytes = new Uint8Array(24)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuCursorReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuCursorReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuCursorReply.hdr').$set(value.hdr)
-    return this
-  }
-}
-
-/** A `gpu_cursor.update_cursor` as a plain value. */
-export interface GpuCursorUpdateCursorHeaderValue {
-  hdr: VirtioGpuCtrlHdrValue
-  pos: VirtioGpuCursorPosValue
-  /** The image; 64 by 64 pixels. */
-  resource_id: number
-  /**
-   * The place in the image that points.
-   * In pixels.
-   */
-  hot_x: number
-  /** In pixels. */
-  hot_y: number
-}
-
-/**
- * A new image and place of the cursor. The image is a resource that is filled already.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: cursorq
- */
-export class GpuCursorUpdateCursorHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 56
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, pos: 24, resource_id: 40, hot_x: 44, hot_y: 48, padding: 52 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-  #pos: VirtioGpuCursorPos | undefined
-
-  get $minimum(): number {
-    return 56
-  }
-
-  get $size(): number {
-    return 56
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  get pos(): VirtioGpuCursorPos {
-    return (this.#pos ??= new VirtioGpuCursorPos()).$inside(this, this.$offset + 24, 16)
-  }
-
-  /** The image; 64 by 64 pixels. */
-  get resource_id(): number {
-    return this.$view.getUint32(this.$offset + 40, true)
-  }
-
-  set resource_id(value: number) {
-    set32(this.$view, this.$offset + 40, value, true, 'GpuCursorUpdateCursorHeader.resource_id')
-  }
-
-  /**
-   * The place in the image that points.
-   * In pixels.
-   */
-  get hot_x(): number {
-    return this.$view.getUint32(this.$offset + 44, true)
-  }
-
-  set hot_x(value: number) {
-    set32(this.$view, this.$offset + 44, value, true, 'GpuCursorUpdateCursorHeader.hot_x')
-  }
-
-  /** In pixels. */
-  get hot_y(): number {
-    return this.$view.getUint32(this.$offset + 48, true)
-  }
-
-  set hot_y(value: number) {
-    set32(this.$view, this.$offset + 48, value, true, 'GpuCursorUpdateCursorHeader.hot_y')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuCursorUpdateCursorHeaderValue {
-    return new GpuCursorUpdateCursorHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuCursorUpdateCursorHeaderValue>): Uint8Array {
-    const struct = new GpuCursorUpdateCursorHeader()
-    const bytes = new Uint8Array(56)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuCursorUpdateCursorHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      pos: this.pos.$get(),
-      resource_id: this.resource_id,
-      hot_x: this.hot_x,
-      hot_y: this.hot_y,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuCursorUpdateCursorHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuCursorUpdateCursorHeader.hdr').$set(value.hdr)
-    if (value.pos !== undefined) attached(this, this.pos, 'GpuCursorUpdateCursorHeader.pos').$set(value.pos)
-    if (value.resource_id !== undefined) this.resource_id = value.resource_id
-    if (value.hot_x !== undefined) this.hot_x = value.hot_x
-    if (value.hot_y !== undefined) this.hot_y = value.hot_y
-    return this
-  }
-}
-
-/** A `gpu_cursor.update_cursor` as a plain value. */
-export interface GpuCursorUpdateCursorReplyValue {
-  hdr: VirtioGpuCtrlHdrValue
-}
-
-/**
- * A new image and place of the cursor. The image is a resource that is filled already.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: cursorq
- */
-export class GpuCursorUpdateCursorReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 24
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 24
-  }
-
-  get $size(): number {
-    return 24
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuCursorUpdateCursorReplyValue {
-    return new GpuCursorUpdateCursorReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuCursorUpdateCursorReplyValue>): Uint8Array {
-    const struct = new GpuCursorUpdateCursorReply()
-    const bytes = new Uint8Array(24)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuCursorUpdateCursorReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuCursorUpdateCursorReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuCursorUpdateCursorReply.hdr').$set(value.hdr)
-    return this
-  }
-}
-
-/** A `gpu_cursor.move_cursor` as a plain value. */
-export interface GpuCursorMoveCursorHeaderValue {
-  hdr: VirtioGpuCtrlHdrValue
-  pos: VirtioGpuCursorPosValue
-  /** The image; 64 by 64 pixels. */
-  resource_id: number
-  /**
-   * The place in the image that points.
-   * In pixels.
-   */
-  hot_x: number
-  /** In pixels. */
-  hot_y: number
-}
-
-/**
- * A new place of the cursor; only pos counts.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: cursorq
- */
-export class GpuCursorMoveCursorHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 56
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, pos: 24, resource_id: 40, hot_x: 44, hot_y: 48, padding: 52 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-  #pos: VirtioGpuCursorPos | undefined
-
-  get $minimum(): number {
-    return 56
-  }
-
-  get $size(): number {
-    return 56
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  get pos(): VirtioGpuCursorPos {
-    return (this.#pos ??= new VirtioGpuCursorPos()).$inside(this, this.$offset + 24, 16)
-  }
-
-  /** The image; 64 by 64 pixels. */
-  get resource_id(): number {
-    return this.$view.getUint32(this.$offset + 40, true)
-  }
-
-  set resource_id(value: number) {
-    set32(this.$view, this.$offset + 40, value, true, 'GpuCursorMoveCursorHeader.resource_id')
-  }
-
-  /**
-   * The place in the image that points.
-   * In pixels.
-   */
-  get hot_x(): number {
-    return this.$view.getUint32(this.$offset + 44, true)
-  }
-
-  set hot_x(value: number) {
-    set32(this.$view, this.$offset + 44, value, true, 'GpuCursorMoveCursorHeader.hot_x')
-  }
-
-  /** In pixels. */
-  get hot_y(): number {
-    return this.$view.getUint32(this.$offset + 48, true)
-  }
-
-  set hot_y(value: number) {
-    set32(this.$view, this.$offset + 48, value, true, 'GpuCursorMoveCursorHeader.hot_y')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuCursorMoveCursorHeaderValue {
-    return new GpuCursorMoveCursorHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuCursorMoveCursorHeaderValue>): Uint8Array {
-    const struct = new GpuCursorMoveCursorHeader()
-    const bytes = new Uint8Array(56)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuCursorMoveCursorHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      pos: this.pos.$get(),
-      resource_id: this.resource_id,
-      hot_x: this.hot_x,
-      hot_y: this.hot_y,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuCursorMoveCursorHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuCursorMoveCursorHeader.hdr').$set(value.hdr)
-    if (value.pos !== undefined) attached(this, this.pos, 'GpuCursorMoveCursorHeader.pos').$set(value.pos)
-    if (value.resource_id !== undefined) this.resource_id = value.resource_id
-    if (value.hot_x !== undefined) this.hot_x = value.hot_x
-    if (value.hot_y !== undefined) this.hot_y = value.hot_y
-    return this
-  }
-}
-
-/** A `gpu_cursor.move_cursor` as a plain value. */
-export interface GpuCursorMoveCursorReplyValue {
-  hdr: VirtioGpuCtrlHdrValue
-}
-
-/**
- * A new place of the cursor; only pos counts.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: cursorq
- */
-export class GpuCursorMoveCursorReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 24
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0 } as const
-  #hdr: VirtioGpuCtrlHdr | undefined
-
-  get $minimum(): number {
-    return 24
-  }
-
-  get $size(): number {
-    return 24
-  }
-
-  get hdr(): VirtioGpuCtrlHdr {
-    return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): GpuCursorMoveCursorReplyValue {
-    return new GpuCursorMoveCursorReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<GpuCursorMoveCursorReplyValue>): Uint8Array {
-    const struct = new GpuCursorMoveCursorReply()
-    const bytes = new Uint8Array(24)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): GpuCursorMoveCursorReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<GpuCursorMoveCursorReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'GpuCursorMoveCursorReply.hdr').$set(value.hdr)
     return this
   }
 }

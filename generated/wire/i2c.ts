@@ -6,10 +6,7 @@ import {
   type FeatureProblem,
   type FeatureSet,
   Struct,
-  attached,
-  bytesAt,
   numberBits,
-  putBytes,
   putNumberBits,
   set16,
   set32,
@@ -92,7 +89,7 @@ export class VirtioI2cOutHdr extends Struct {
   }
 
   set addr_seven_bit(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtioI2cOutHdr.addr_seven_bit')
+    set16(this, this.$offset, value, true, 'addr_seven_bit')
   }
 
   get addr_seven_bit_a0_6(): number {
@@ -101,7 +98,7 @@ export class VirtioI2cOutHdr extends Struct {
 
   set addr_seven_bit_a0_6(value: number) {
     const bits = putNumberBits(this.$view.getUint16(this.$offset, true), 1, 7, value, 'VirtioI2cOutHdr.addr_seven_bit_a0_6')
-    set16(this.$view, this.$offset, bits, true, 'VirtioI2cOutHdr.addr_seven_bit_a0_6')
+    set16(this, this.$offset, bits, true, 'addr_seven_bit_a0_6')
   }
 
   /** The address is a8_9 << 8 | a0_7. */
@@ -110,7 +107,7 @@ export class VirtioI2cOutHdr extends Struct {
   }
 
   set addr_ten_bit(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtioI2cOutHdr.addr_ten_bit')
+    set16(this, this.$offset, value, true, 'addr_ten_bit')
   }
 
   get addr_ten_bit_a8_9(): number {
@@ -119,7 +116,7 @@ export class VirtioI2cOutHdr extends Struct {
 
   set addr_ten_bit_a8_9(value: number) {
     const bits = putNumberBits(this.$view.getUint16(this.$offset, true), 1, 2, value, 'VirtioI2cOutHdr.addr_ten_bit_a8_9')
-    set16(this.$view, this.$offset, bits, true, 'VirtioI2cOutHdr.addr_ten_bit_a8_9')
+    set16(this, this.$offset, bits, true, 'addr_ten_bit_a8_9')
   }
 
   get addr_ten_bit_a0_7(): number {
@@ -128,7 +125,7 @@ export class VirtioI2cOutHdr extends Struct {
 
   set addr_ten_bit_a0_7(value: number) {
     const bits = putNumberBits(this.$view.getUint16(this.$offset, true), 8, 8, value, 'VirtioI2cOutHdr.addr_ten_bit_a0_7')
-    set16(this.$view, this.$offset, bits, true, 'VirtioI2cOutHdr.addr_ten_bit_a0_7')
+    set16(this, this.$offset, bits, true, 'addr_ten_bit_a0_7')
   }
 
   /** Bit n stands for the value n of {@link virtio_i2c_flags}. */
@@ -137,7 +134,7 @@ export class VirtioI2cOutHdr extends Struct {
   }
 
   set flags(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioI2cOutHdr.flags')
+    set32(this, this.$offset + 4, value, true, 'flags')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -164,13 +161,13 @@ export class VirtioI2cOutHdr extends Struct {
   /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
   $set(value: Partial<VirtioI2cOutHdrValue>): this {
     if (value.addr?.seven_bit !== undefined) {
-      set16(this.$view, this.$offset, putNumberBits(this.$view.getUint16(this.$offset, true), 0, 1, 0, 'VirtioI2cOutHdr.addr_seven_bit_'), true, 'VirtioI2cOutHdr.addr_seven_bit_')
-      set16(this.$view, this.$offset, putNumberBits(this.$view.getUint16(this.$offset, true), 8, 8, 0, 'VirtioI2cOutHdr.addr_seven_bit_'), true, 'VirtioI2cOutHdr.addr_seven_bit_')
+      set16(this, this.$offset, putNumberBits(this.$view.getUint16(this.$offset, true), 0, 1, 0, 'VirtioI2cOutHdr.addr_seven_bit_'), true, 'addr_seven_bit_')
+      set16(this, this.$offset, putNumberBits(this.$view.getUint16(this.$offset, true), 8, 8, 0, 'VirtioI2cOutHdr.addr_seven_bit_'), true, 'addr_seven_bit_')
       if (value.addr.seven_bit.a0_6 !== undefined) this.addr_seven_bit_a0_6 = value.addr.seven_bit.a0_6
     }
     if (value.addr?.ten_bit !== undefined) {
-      set16(this.$view, this.$offset, putNumberBits(this.$view.getUint16(this.$offset, true), 0, 1, 0, 'VirtioI2cOutHdr.addr_ten_bit_'), true, 'VirtioI2cOutHdr.addr_ten_bit_')
-      set16(this.$view, this.$offset, putNumberBits(this.$view.getUint16(this.$offset, true), 3, 5, 30, 'VirtioI2cOutHdr.addr_ten_bit_'), true, 'VirtioI2cOutHdr.addr_ten_bit_')
+      set16(this, this.$offset, putNumberBits(this.$view.getUint16(this.$offset, true), 0, 1, 0, 'VirtioI2cOutHdr.addr_ten_bit_'), true, 'addr_ten_bit_')
+      set16(this, this.$offset, putNumberBits(this.$view.getUint16(this.$offset, true), 3, 5, 30, 'VirtioI2cOutHdr.addr_ten_bit_'), true, 'addr_ten_bit_')
       if (value.addr.ten_bit.a8_9 !== undefined) this.addr_ten_bit_a8_9 = value.addr.ten_bit.a8_9
       if (value.addr.ten_bit.a0_7 !== undefined) this.addr_ten_bit_a0_7 = value.addr.ten_bit.a0_7
     }
@@ -206,7 +203,7 @@ export class VirtioI2cInHdr extends Struct {
   }
 
   set status(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioI2cInHdr.status')
+    set8(this, this.$offset, value, 'status')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -232,258 +229,6 @@ export class VirtioI2cInHdr extends Struct {
   /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
   $set(value: Partial<VirtioI2cInHdrValue>): this {
     if (value.status !== undefined) this.status = value.status
-    return this
-  }
-}
-
-/** A `virtio_i2c_req` as a plain value. */
-export interface VirtioI2cReqReadableValue {
-  out_hdr: VirtioI2cOutHdrValue
-  buf: Uint8Array
-}
-
-/**
- * A segment of an I2C transaction. Requests are done in the order in which they come.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / I2C Adapter Device / Device Operation: Request Queue
- */
-export class VirtioI2cReqReadable extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { out_hdr: 0, buf: 8 } as const
-  #out_hdr: VirtioI2cOutHdr | undefined
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return this.$length
-  }
-
-  get out_hdr(): VirtioI2cOutHdr {
-    return (this.#out_hdr ??= new VirtioI2cOutHdr()).$inside(this, this.$offset, 8)
-  }
-
-  get buf(): Uint8Array {
-    return bytesAt(this, this.$offset + 8, Math.max(0, this.$length - 8))
-  }
-
-  set buf(value: Uint8Array) {
-    putBytes(this, this.$offset + 8, Math.max(0, this.$length - 8), value, 'VirtioI2cReqReadable.buf')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioI2cReqReadableValue {
-    return new VirtioI2cReqReadable().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioI2cReqReadableValue>): Uint8Array {
-    const struct = new VirtioI2cReqReadable()
-    const bytes = new Uint8Array(VirtioI2cReqReadable.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioI2cReqReadableValue>): number {
-    return 8 + (value.buf?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioI2cReqReadableValue {
-    return {
-      out_hdr: this.out_hdr.$get(),
-      buf: this.buf.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioI2cReqReadableValue>): this {
-    if (value.out_hdr !== undefined) attached(this, this.out_hdr, 'VirtioI2cReqReadable.out_hdr').$set(value.out_hdr)
-    if (value.buf !== undefined) this.buf = value.buf
-    return this
-  }
-}
-
-/** A `virtio_i2c_req` as a plain value. */
-export interface VirtioI2cReqWritableValue {
-  buf: Uint8Array
-  in_hdr: VirtioI2cInHdrValue
-}
-
-/**
- * A segment of an I2C transaction. Requests are done in the order in which they come.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / I2C Adapter Device / Device Operation: Request Queue
- */
-export class VirtioI2cReqWritable extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { buf: 0 } as const
-  #in_hdr: VirtioI2cInHdr | undefined
-
-  get $minimum(): number {
-    return 1
-  }
-
-  get $size(): number {
-    return this.$length
-  }
-
-  get buf(): Uint8Array {
-    return bytesAt(this, this.$offset, Math.max(0, this.$length - 1))
-  }
-
-  set buf(value: Uint8Array) {
-    putBytes(this, this.$offset, Math.max(0, this.$length - 1), value, 'VirtioI2cReqWritable.buf')
-  }
-
-  get in_hdr(): VirtioI2cInHdr {
-    return (this.#in_hdr ??= new VirtioI2cInHdr()).$inside(this, this.$offset + this.$length - 1, 1)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioI2cReqWritableValue {
-    return new VirtioI2cReqWritable().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioI2cReqWritableValue>): Uint8Array {
-    const struct = new VirtioI2cReqWritable()
-    const bytes = new Uint8Array(VirtioI2cReqWritable.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioI2cReqWritableValue>): number {
-    return 1 + (value.buf?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioI2cReqWritableValue {
-    return {
-      buf: this.buf.slice(),
-      in_hdr: this.in_hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioI2cReqWritableValue>): this {
-    if (value.buf !== undefined) this.buf = value.buf
-    if (value.in_hdr !== undefined) attached(this, this.in_hdr, 'VirtioI2cReqWritable.in_hdr').$set(value.in_hdr)
-    return this
-  }
-}
-
-/** A `virtio_i2c_req` as a plain value. */
-export interface VirtioI2cReqHeaderValue {
-  out_hdr: VirtioI2cOutHdrValue
-}
-
-/**
- * A segment of an I2C transaction. Requests are done in the order in which they come.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / I2C Adapter Device / Device Operation: Request Queue
- */
-export class VirtioI2cReqHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 8
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { out_hdr: 0 } as const
-  #out_hdr: VirtioI2cOutHdr | undefined
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8
-  }
-
-  get out_hdr(): VirtioI2cOutHdr {
-    return (this.#out_hdr ??= new VirtioI2cOutHdr()).$inside(this, this.$offset, 8)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioI2cReqHeaderValue {
-    return new VirtioI2cReqHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioI2cReqHeaderValue>): Uint8Array {
-    const struct = new VirtioI2cReqHeader()
-    const bytes = new Uint8Array(8)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioI2cReqHeaderValue {
-    return {
-      out_hdr: this.out_hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioI2cReqHeaderValue>): this {
-    if (value.out_hdr !== undefined) attached(this, this.out_hdr, 'VirtioI2cReqHeader.out_hdr').$set(value.out_hdr)
-    return this
-  }
-}
-
-/** A `virtio_i2c_req` as a plain value. */
-export interface VirtioI2cReqReplyValue {
-  in_hdr: VirtioI2cInHdrValue
-}
-
-/**
- * A segment of an I2C transaction. Requests are done in the order in which they come.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / I2C Adapter Device / Device Operation: Request Queue
- */
-export class VirtioI2cReqReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 1
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { in_hdr: 0 } as const
-  #in_hdr: VirtioI2cInHdr | undefined
-
-  get $minimum(): number {
-    return 1
-  }
-
-  get $size(): number {
-    return 1
-  }
-
-  get in_hdr(): VirtioI2cInHdr {
-    return (this.#in_hdr ??= new VirtioI2cInHdr()).$inside(this, this.$offset, 1)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioI2cReqReplyValue {
-    return new VirtioI2cReqReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioI2cReqReplyValue>): Uint8Array {
-    const struct = new VirtioI2cReqReply()
-    const bytes = new Uint8Array(1)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioI2cReqReplyValue {
-    return {
-      in_hdr: this.in_hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioI2cReqReplyValue>): this {
-    if (value.in_hdr !== undefined) attached(this, this.in_hdr, 'VirtioI2cReqReply.in_hdr').$set(value.in_hdr)
     return this
   }
 }

@@ -92,7 +92,7 @@ export class VirtioInputAbsinfo extends Struct {
   }
 
   set min(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioInputAbsinfo.min')
+    set32(this, this.$offset, value, true, 'min')
   }
 
   /** Largest value. */
@@ -101,7 +101,7 @@ export class VirtioInputAbsinfo extends Struct {
   }
 
   set max(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioInputAbsinfo.max')
+    set32(this, this.$offset + 4, value, true, 'max')
   }
 
   /** Changes up to this are noise. */
@@ -110,7 +110,7 @@ export class VirtioInputAbsinfo extends Struct {
   }
 
   set fuzz(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioInputAbsinfo.fuzz')
+    set32(this, this.$offset + 8, value, true, 'fuzz')
   }
 
   /** Values up to this around the middle count as the middle. */
@@ -119,7 +119,7 @@ export class VirtioInputAbsinfo extends Struct {
   }
 
   set flat(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'VirtioInputAbsinfo.flat')
+    set32(this, this.$offset + 12, value, true, 'flat')
   }
 
   /** Resolution in units per millimetre or radian. */
@@ -128,7 +128,7 @@ export class VirtioInputAbsinfo extends Struct {
   }
 
   set res(value: number) {
-    set32(this.$view, this.$offset + 16, value, true, 'VirtioInputAbsinfo.res')
+    set32(this, this.$offset + 16, value, true, 'res')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -199,7 +199,7 @@ export class VirtioInputDevids extends Struct {
   }
 
   set bustype(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtioInputDevids.bustype')
+    set16(this, this.$offset, value, true, 'bustype')
   }
 
   get vendor(): number {
@@ -207,7 +207,7 @@ export class VirtioInputDevids extends Struct {
   }
 
   set vendor(value: number) {
-    set16(this.$view, this.$offset + 2, value, true, 'VirtioInputDevids.vendor')
+    set16(this, this.$offset + 2, value, true, 'vendor')
   }
 
   get product(): number {
@@ -215,7 +215,7 @@ export class VirtioInputDevids extends Struct {
   }
 
   set product(value: number) {
-    set16(this.$view, this.$offset + 4, value, true, 'VirtioInputDevids.product')
+    set16(this, this.$offset + 4, value, true, 'product')
   }
 
   get version(): number {
@@ -223,7 +223,7 @@ export class VirtioInputDevids extends Struct {
   }
 
   set version(value: number) {
-    set16(this.$view, this.$offset + 6, value, true, 'VirtioInputDevids.version')
+    set16(this, this.$offset + 6, value, true, 'version')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -293,7 +293,7 @@ export class VirtioInputEvent extends Struct {
   }
 
   set type(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtioInputEvent.type')
+    set16(this, this.$offset, value, true, 'type')
   }
 
   /** Key, axis, light …; its meaning depends on type. */
@@ -302,7 +302,7 @@ export class VirtioInputEvent extends Struct {
   }
 
   set code(value: number) {
-    set16(this.$view, this.$offset + 2, value, true, 'VirtioInputEvent.code')
+    set16(this, this.$offset + 2, value, true, 'code')
   }
 
   /** State, position or signed change, as two's complement. */
@@ -311,7 +311,7 @@ export class VirtioInputEvent extends Struct {
   }
 
   set value(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioInputEvent.value')
+    set32(this, this.$offset + 4, value, true, 'value')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -391,7 +391,7 @@ export class VirtioInputConfig extends Struct {
   }
 
   set select(value: number) {
-    set8(this.$view, room(this, this.$offset, 1, 'VirtioInputConfig.select'), value, 'VirtioInputConfig.select')
+    set8(this, room(this, this.$offset, 1, 'VirtioInputConfig.select'), value, 'select')
   }
 
   /**
@@ -403,7 +403,7 @@ export class VirtioInputConfig extends Struct {
   }
 
   set subsel(value: number) {
-    set8(this.$view, room(this, this.$offset + 1, 1, 'VirtioInputConfig.subsel'), value, 'VirtioInputConfig.subsel')
+    set8(this, room(this, this.$offset + 1, 1, 'VirtioInputConfig.subsel'), value, 'subsel')
   }
 
   /**
@@ -415,7 +415,7 @@ export class VirtioInputConfig extends Struct {
   }
 
   set size(value: number) {
-    set8(this.$view, room(this, this.$offset + 2, 1, 'VirtioInputConfig.size'), value, 'VirtioInputConfig.size')
+    set8(this, room(this, this.$offset + 2, 1, 'VirtioInputConfig.size'), value, 'size')
   }
 
   /** Without a NUL at the end. */
@@ -489,180 +489,6 @@ export class VirtioInputConfig extends Struct {
       if (value.u.arm === undefined) putBytes(this, this.$offset + 8, value.u.bytes.length, value.u.bytes, 'VirtioInputConfig.u')
     }
     if (value.u !== undefined) checkArm(value.u.arm, this.$u().arm, 'VirtioInputConfig.u')
-    return this
-  }
-}
-
-/** A `input_event.input` as a plain value. */
-export interface InputEventInputEventValue {
-  /** EV_* of evdev. */
-  type: number
-  /** Key, axis, light …; its meaning depends on type. */
-  code: number
-  /** State, position or signed change, as two's complement. */
-  value: number
-}
-
-/**
- * Something was pressed or moved. EV_SYN ends the events that belong together.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Input Device / Device Operation
- */
-export class InputEventInputEvent extends Struct {
-  /** Length in bytes. */
-  static readonly size = 8
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { type: 0, code: 2, value: 4 } as const
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8
-  }
-
-  /** EV_* of evdev. */
-  get type(): number {
-    return this.$view.getUint16(this.$offset, true)
-  }
-
-  set type(value: number) {
-    set16(this.$view, this.$offset, value, true, 'InputEventInputEvent.type')
-  }
-
-  /** Key, axis, light …; its meaning depends on type. */
-  get code(): number {
-    return this.$view.getUint16(this.$offset + 2, true)
-  }
-
-  set code(value: number) {
-    set16(this.$view, this.$offset + 2, value, true, 'InputEventInputEvent.code')
-  }
-
-  /** State, position or signed change, as two's complement. */
-  get value(): number {
-    return this.$view.getUint32(this.$offset + 4, true)
-  }
-
-  set value(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'InputEventInputEvent.value')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): InputEventInputEventValue {
-    return new InputEventInputEvent().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<InputEventInputEventValue>): Uint8Array {
-    const struct = new InputEventInputEvent()
-    const bytes = new Uint8Array(8)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): InputEventInputEventValue {
-    return {
-      type: this.type,
-      code: this.code,
-      value: this.value,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<InputEventInputEventValue>): this {
-    if (value.type !== undefined) this.type = value.type
-    if (value.code !== undefined) this.code = value.code
-    if (value.value !== undefined) this.value = value.value
-    return this
-  }
-}
-
-/** A `input_status.set_status` as a plain value. */
-export interface InputStatusSetStatusHeaderValue {
-  /** EV_* of evdev. */
-  type: number
-  /** Key, axis, light …; its meaning depends on type. */
-  code: number
-  /** State, position or signed change, as two's complement. */
-  value: number
-}
-
-/**
- * Feedback for the device, such as the state of a light.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Input Device / Device Operation
- */
-export class InputStatusSetStatusHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 8
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { type: 0, code: 2, value: 4 } as const
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8
-  }
-
-  /** EV_* of evdev. */
-  get type(): number {
-    return this.$view.getUint16(this.$offset, true)
-  }
-
-  set type(value: number) {
-    set16(this.$view, this.$offset, value, true, 'InputStatusSetStatusHeader.type')
-  }
-
-  /** Key, axis, light …; its meaning depends on type. */
-  get code(): number {
-    return this.$view.getUint16(this.$offset + 2, true)
-  }
-
-  set code(value: number) {
-    set16(this.$view, this.$offset + 2, value, true, 'InputStatusSetStatusHeader.code')
-  }
-
-  /** State, position or signed change, as two's complement. */
-  get value(): number {
-    return this.$view.getUint32(this.$offset + 4, true)
-  }
-
-  set value(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'InputStatusSetStatusHeader.value')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): InputStatusSetStatusHeaderValue {
-    return new InputStatusSetStatusHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<InputStatusSetStatusHeaderValue>): Uint8Array {
-    const struct = new InputStatusSetStatusHeader()
-    const bytes = new Uint8Array(8)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): InputStatusSetStatusHeaderValue {
-    return {
-      type: this.type,
-      code: this.code,
-      value: this.value,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<InputStatusSetStatusHeaderValue>): this {
-    if (value.type !== undefined) this.type = value.type
-    if (value.code !== undefined) this.code = value.code
-    if (value.value !== undefined) this.value = value.value
     return this
   }
 }

@@ -137,7 +137,7 @@ export class VirtioMediaCmdHeader extends Struct {
   }
 
   set cmd(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioMediaCmdHeader.cmd')
+    set32(this, this.$offset, value, true, 'cmd')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -203,7 +203,7 @@ export class VirtioMediaRespHeader extends Struct {
   }
 
   set status(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioMediaRespHeader.status')
+    set32(this, this.$offset, value, true, 'status')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -318,7 +318,7 @@ export class VirtioMediaRespOpen extends Struct {
   }
 
   set session_id(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioMediaRespOpen.session_id')
+    set32(this, this.$offset + 8, value, true, 'session_id')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -383,7 +383,7 @@ export class VirtioMediaCmdClose extends Struct {
   }
 
   set session_id(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioMediaCmdClose.session_id')
+    set32(this, this.$offset + 8, value, true, 'session_id')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -420,7 +420,8 @@ export interface VirtioMediaCmdIoctlValue {
   hdr: VirtioMediaCmdHeaderValue
   session_id: number
   /**
-   * Second argument of _IO, _IOR, _IOW or _IOWR in videodev2.h.
+   * Second argument of _IO, _IOR, _IOW or _IOWR in videodev2.h. VIDIOC_QUERYCAP, VIDIOC_DQBUF, VIDIOC_DQEVENT,
+   * VIDIOC_G_JPEGCOMP, VIDIOC_S_JPEGCOMP and VIDIOC_LOG_STATUS are answered with ENOTTY.
    * One of {@link v4l2_ioctl}.
    */
   code: number
@@ -451,11 +452,12 @@ export class VirtioMediaCmdIoctl extends Struct {
   }
 
   set session_id(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioMediaCmdIoctl.session_id')
+    set32(this, this.$offset + 8, value, true, 'session_id')
   }
 
   /**
-   * Second argument of _IO, _IOR, _IOW or _IOWR in videodev2.h.
+   * Second argument of _IO, _IOR, _IOW or _IOWR in videodev2.h. VIDIOC_QUERYCAP, VIDIOC_DQBUF, VIDIOC_DQEVENT,
+   * VIDIOC_G_JPEGCOMP, VIDIOC_S_JPEGCOMP and VIDIOC_LOG_STATUS are answered with ENOTTY.
    * One of {@link v4l2_ioctl}.
    */
   get code(): number {
@@ -463,7 +465,7 @@ export class VirtioMediaCmdIoctl extends Struct {
   }
 
   set code(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'VirtioMediaCmdIoctl.code')
+    set32(this, this.$offset + 12, value, true, 'code')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -581,7 +583,7 @@ export class VirtioMediaSgEntry extends Struct {
   }
 
   set start(value: number) {
-    set64(this.$view, this.$offset, value, true, 'VirtioMediaSgEntry.start')
+    set64(this, this.$offset, value, true, 'start')
   }
 
   /** In bytes. */
@@ -590,7 +592,7 @@ export class VirtioMediaSgEntry extends Struct {
   }
 
   set len(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioMediaSgEntry.len')
+    set32(this, this.$offset + 8, value, true, 'len')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -662,7 +664,7 @@ export class VirtioMediaCmdMmap extends Struct {
   }
 
   set session_id(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioMediaCmdMmap.session_id')
+    set32(this, this.$offset + 8, value, true, 'session_id')
   }
 
   /** Bits of {@link virtio_media_mmap_flag}. */
@@ -671,7 +673,7 @@ export class VirtioMediaCmdMmap extends Struct {
   }
 
   set flags(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'VirtioMediaCmdMmap.flags')
+    set32(this, this.$offset + 12, value, true, 'flags')
   }
 
   /**
@@ -683,7 +685,7 @@ export class VirtioMediaCmdMmap extends Struct {
   }
 
   set offset(value: number) {
-    set32(this.$view, this.$offset + 16, value, true, 'VirtioMediaCmdMmap.offset')
+    set32(this, this.$offset + 16, value, true, 'offset')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -763,7 +765,7 @@ export class VirtioMediaRespMmap extends Struct {
   }
 
   set driver_addr(value: number) {
-    set64(this.$view, this.$offset + 8, value, true, 'VirtioMediaRespMmap.driver_addr')
+    set64(this, this.$offset + 8, value, true, 'driver_addr')
   }
 
   /**
@@ -775,7 +777,7 @@ export class VirtioMediaRespMmap extends Struct {
   }
 
   set len(value: number) {
-    set64(this.$view, this.$offset + 16, value, true, 'VirtioMediaRespMmap.len')
+    set64(this, this.$offset + 16, value, true, 'len')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -848,7 +850,7 @@ export class VirtioMediaCmdMunmap extends Struct {
   }
 
   set driver_addr(value: number) {
-    set64(this.$view, this.$offset + 8, value, true, 'VirtioMediaCmdMunmap.driver_addr')
+    set64(this, this.$offset + 8, value, true, 'driver_addr')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -964,7 +966,7 @@ export class VirtioMediaEventHeader extends Struct {
   }
 
   set event(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioMediaEventHeader.event')
+    set32(this, this.$offset, value, true, 'event')
   }
 
   /** The session that the event is about. */
@@ -973,7 +975,7 @@ export class VirtioMediaEventHeader extends Struct {
   }
 
   set session_id(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioMediaEventHeader.session_id')
+    set32(this, this.$offset + 4, value, true, 'session_id')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1038,7 +1040,7 @@ export class VirtioMediaEventError extends Struct {
   }
 
   set errno(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioMediaEventError.errno')
+    set32(this, this.$offset + 8, value, true, 'errno')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1244,7 +1246,7 @@ export class VirtioMediaConfig extends Struct {
   }
 
   set device_caps(value: number) {
-    set32(this.$view, room(this, this.$offset, 4, 'VirtioMediaConfig.device_caps'), value, true, 'VirtioMediaConfig.device_caps')
+    set32(this, room(this, this.$offset, 4, 'VirtioMediaConfig.device_caps'), value, true, 'device_caps')
   }
 
   /** One of {@link virtio_media_device_type}. */
@@ -1253,7 +1255,7 @@ export class VirtioMediaConfig extends Struct {
   }
 
   set device_type(value: number) {
-    set32(this.$view, room(this, this.$offset + 4, 4, 'VirtioMediaConfig.device_type'), value, true, 'VirtioMediaConfig.device_type')
+    set32(this, room(this, this.$offset + 4, 4, 'VirtioMediaConfig.device_type'), value, true, 'device_type')
   }
 
   /** Name of the device in UTF-8; without a NUL when it is full. */
@@ -1292,949 +1294,6 @@ export class VirtioMediaConfig extends Struct {
     if (value.device_caps !== undefined) this.device_caps = value.device_caps
     if (value.device_type !== undefined) this.device_type = value.device_type
     if (value.card !== undefined) this.card = value.card
-    return this
-  }
-}
-
-/** A `media_command` as a plain value. */
-export interface MediaCommandReplyValue {
-  hdr: VirtioMediaRespHeaderValue
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Media Device / Device Operation / Command Virtqueue
- */
-export class MediaCommandReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 8
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0 } as const
-  #hdr: VirtioMediaRespHeader | undefined
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8
-  }
-
-  get hdr(): VirtioMediaRespHeader {
-    return (this.#hdr ??= new VirtioMediaRespHeader()).$inside(this, this.$offset, 8)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): MediaCommandReplyValue {
-    return new MediaCommandReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<MediaCommandReplyValue>): Uint8Array {
-    const struct = new MediaCommandReply()
-    const bytes = new Uint8Array(8)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): MediaCommandReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<MediaCommandReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'MediaCommandReply.hdr').$set(value.hdr)
-    return this
-  }
-}
-
-/** A `media_command.open_session` as a plain value. */
-export interface MediaCommandOpenSessionHeaderValue {
-  /** VIRTIO 1.4, Device Types / Media Device / Device Operation / Open Device */
-  hdr: VirtioMediaCmdHeaderValue
-}
-
-/**
- * Begins a session, as opening a device node does.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Media Device / Device Operation / Command Virtqueue
- */
-export class MediaCommandOpenSessionHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 8
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0 } as const
-  #hdr: VirtioMediaCmdHeader | undefined
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8
-  }
-
-  /** VIRTIO 1.4, Device Types / Media Device / Device Operation / Open Device */
-  get hdr(): VirtioMediaCmdHeader {
-    return (this.#hdr ??= new VirtioMediaCmdHeader()).$inside(this, this.$offset, 8)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): MediaCommandOpenSessionHeaderValue {
-    return new MediaCommandOpenSessionHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<MediaCommandOpenSessionHeaderValue>): Uint8Array {
-    const struct = new MediaCommandOpenSessionHeader()
-    const bytes = new Uint8Array(8)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): MediaCommandOpenSessionHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<MediaCommandOpenSessionHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'MediaCommandOpenSessionHeader.hdr').$set(value.hdr)
-    return this
-  }
-}
-
-/** A `media_command.open_session` as a plain value. */
-export interface MediaCommandOpenSessionReplyValue {
-  /** VIRTIO 1.4, Device Types / Media Device / Device Operation / Open Device */
-  hdr: VirtioMediaRespHeaderValue
-  /**
-   * The session; no other open one has this number.
-   * VIRTIO 1.4, Device Types / Media Device / Device Operation / Open Device
-   */
-  session_id: number
-}
-
-/**
- * Begins a session, as opening a device node does.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Media Device / Device Operation / Command Virtqueue
- */
-export class MediaCommandOpenSessionReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 16
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, session_id: 8, __reserved: 12 } as const
-  #hdr: VirtioMediaRespHeader | undefined
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16
-  }
-
-  /** VIRTIO 1.4, Device Types / Media Device / Device Operation / Open Device */
-  get hdr(): VirtioMediaRespHeader {
-    return (this.#hdr ??= new VirtioMediaRespHeader()).$inside(this, this.$offset, 8)
-  }
-
-  /**
-   * The session; no other open one has this number.
-   * VIRTIO 1.4, Device Types / Media Device / Device Operation / Open Device
-   */
-  get session_id(): number {
-    return this.$view.getUint32(this.$offset + 8, true)
-  }
-
-  set session_id(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'MediaCommandOpenSessionReply.session_id')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): MediaCommandOpenSessionReplyValue {
-    return new MediaCommandOpenSessionReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<MediaCommandOpenSessionReplyValue>): Uint8Array {
-    const struct = new MediaCommandOpenSessionReply()
-    const bytes = new Uint8Array(16)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): MediaCommandOpenSessionReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-      session_id: this.session_id,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<MediaCommandOpenSessionReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'MediaCommandOpenSessionReply.hdr').$set(value.hdr)
-    if (value.session_id !== undefined) this.session_id = value.session_id
-    return this
-  }
-}
-
-/** A `media_command.close_session` as a plain value. */
-export interface MediaCommandCloseSessionHeaderValue {
-  hdr: VirtioMediaCmdHeaderValue
-  /** Not to be used any more until it is given out again. */
-  session_id: number
-}
-
-/**
- * Ends a session and frees what belongs to it; mappings stay.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Media Device / Device Operation / Command Virtqueue
- */
-export class MediaCommandCloseSessionHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 16
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, session_id: 8, __reserved: 12 } as const
-  #hdr: VirtioMediaCmdHeader | undefined
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16
-  }
-
-  get hdr(): VirtioMediaCmdHeader {
-    return (this.#hdr ??= new VirtioMediaCmdHeader()).$inside(this, this.$offset, 8)
-  }
-
-  /** Not to be used any more until it is given out again. */
-  get session_id(): number {
-    return this.$view.getUint32(this.$offset + 8, true)
-  }
-
-  set session_id(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'MediaCommandCloseSessionHeader.session_id')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): MediaCommandCloseSessionHeaderValue {
-    return new MediaCommandCloseSessionHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<MediaCommandCloseSessionHeaderValue>): Uint8Array {
-    const struct = new MediaCommandCloseSessionHeader()
-    const bytes = new Uint8Array(16)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): MediaCommandCloseSessionHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      session_id: this.session_id,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<MediaCommandCloseSessionHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'MediaCommandCloseSessionHeader.hdr').$set(value.hdr)
-    if (value.session_id !== undefined) this.session_id = value.session_id
-    return this
-  }
-}
-
-/** A `media_command.ioctl` as a plain value. */
-export interface MediaCommandIoctlHeaderValue {
-  hdr: VirtioMediaCmdHeaderValue
-  session_id: number
-  /**
-   * Second argument of _IO, _IOR, _IOW or _IOWR in videodev2.h.
-   * One of {@link v4l2_ioctl}.
-   */
-  code: number
-}
-
-/**
- * Calls V4L2. The payload of code is in the part that its direction says, in the 64-bit layout and in little-endian byte
- * order; what its pointers point to follows it. The payload, `payload`, is left out.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Media Device / V4L2 ioctls / Ioctls payload
- */
-export class MediaCommandIoctlHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 16
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, session_id: 8, code: 12 } as const
-  #hdr: VirtioMediaCmdHeader | undefined
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16
-  }
-
-  get hdr(): VirtioMediaCmdHeader {
-    return (this.#hdr ??= new VirtioMediaCmdHeader()).$inside(this, this.$offset, 8)
-  }
-
-  get session_id(): number {
-    return this.$view.getUint32(this.$offset + 8, true)
-  }
-
-  set session_id(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'MediaCommandIoctlHeader.session_id')
-  }
-
-  /**
-   * Second argument of _IO, _IOR, _IOW or _IOWR in videodev2.h.
-   * One of {@link v4l2_ioctl}.
-   */
-  get code(): number {
-    return this.$view.getUint32(this.$offset + 12, true)
-  }
-
-  set code(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'MediaCommandIoctlHeader.code')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): MediaCommandIoctlHeaderValue {
-    return new MediaCommandIoctlHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<MediaCommandIoctlHeaderValue>): Uint8Array {
-    const struct = new MediaCommandIoctlHeader()
-    const bytes = new Uint8Array(16)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): MediaCommandIoctlHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      session_id: this.session_id,
-      code: this.code,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<MediaCommandIoctlHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'MediaCommandIoctlHeader.hdr').$set(value.hdr)
-    if (value.session_id !== undefined) this.session_id = value.session_id
-    if (value.code !== undefined) this.code = value.code
-    return this
-  }
-}
-
-/** A `media_command.ioctl` as a plain value. */
-export interface MediaCommandIoctlReplyValue {
-  hdr: VirtioMediaRespHeaderValue
-}
-
-/**
- * Calls V4L2. The payload of code is in the part that its direction says, in the 64-bit layout and in little-endian byte
- * order; what its pointers point to follows it. The payload, `payload`, is left out.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Media Device / V4L2 ioctls / Ioctls payload
- */
-export class MediaCommandIoctlReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 8
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0 } as const
-  #hdr: VirtioMediaRespHeader | undefined
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8
-  }
-
-  get hdr(): VirtioMediaRespHeader {
-    return (this.#hdr ??= new VirtioMediaRespHeader()).$inside(this, this.$offset, 8)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): MediaCommandIoctlReplyValue {
-    return new MediaCommandIoctlReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<MediaCommandIoctlReplyValue>): Uint8Array {
-    const struct = new MediaCommandIoctlReply()
-    const bytes = new Uint8Array(8)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): MediaCommandIoctlReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<MediaCommandIoctlReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'MediaCommandIoctlReply.hdr').$set(value.hdr)
-    return this
-  }
-}
-
-/** A `media_command.mmap` as a plain value. */
-export interface MediaCommandMmapHeaderValue {
-  hdr: VirtioMediaCmdHeaderValue
-  /** Session of the buffer. */
-  session_id: number
-  /** Bits of {@link virtio_media_mmap_flag}. */
-  flags: number
-  /**
-   * The plane; its mem_offset as VIDIOC_QUERYBUF gives it.
-   * In bytes.
-   */
-  offset: number
-}
-
-/**
- * Maps a buffer of the device into shared memory region 0.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Media Device / Device Operation / Command Virtqueue
- */
-export class MediaCommandMmapHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 20
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, session_id: 8, flags: 12, offset: 16 } as const
-  #hdr: VirtioMediaCmdHeader | undefined
-
-  get $minimum(): number {
-    return 20
-  }
-
-  get $size(): number {
-    return 20
-  }
-
-  get hdr(): VirtioMediaCmdHeader {
-    return (this.#hdr ??= new VirtioMediaCmdHeader()).$inside(this, this.$offset, 8)
-  }
-
-  /** Session of the buffer. */
-  get session_id(): number {
-    return this.$view.getUint32(this.$offset + 8, true)
-  }
-
-  set session_id(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'MediaCommandMmapHeader.session_id')
-  }
-
-  /** Bits of {@link virtio_media_mmap_flag}. */
-  get flags(): number {
-    return this.$view.getUint32(this.$offset + 12, true)
-  }
-
-  set flags(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'MediaCommandMmapHeader.flags')
-  }
-
-  /**
-   * The plane; its mem_offset as VIDIOC_QUERYBUF gives it.
-   * In bytes.
-   */
-  get offset(): number {
-    return this.$view.getUint32(this.$offset + 16, true)
-  }
-
-  set offset(value: number) {
-    set32(this.$view, this.$offset + 16, value, true, 'MediaCommandMmapHeader.offset')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): MediaCommandMmapHeaderValue {
-    return new MediaCommandMmapHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<MediaCommandMmapHeaderValue>): Uint8Array {
-    const struct = new MediaCommandMmapHeader()
-    const bytes = new Uint8Array(20)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): MediaCommandMmapHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      session_id: this.session_id,
-      flags: this.flags,
-      offset: this.offset,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<MediaCommandMmapHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'MediaCommandMmapHeader.hdr').$set(value.hdr)
-    if (value.session_id !== undefined) this.session_id = value.session_id
-    if (value.flags !== undefined) this.flags = value.flags
-    if (value.offset !== undefined) this.offset = value.offset
-    return this
-  }
-}
-
-/** A `media_command.mmap` as a plain value. */
-export interface MediaCommandMmapReplyValue {
-  hdr: VirtioMediaRespHeaderValue
-  /**
-   * Where the mapping begins in shared memory region 0.
-   * In bytes.
-   */
-  driver_addr: number
-  /**
-   * Length of the mapping; it is that of the buffer.
-   * In bytes.
-   */
-  len: number
-}
-
-/**
- * Maps a buffer of the device into shared memory region 0.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Media Device / Device Operation / Command Virtqueue
- */
-export class MediaCommandMmapReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 24
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, driver_addr: 8, len: 16 } as const
-  #hdr: VirtioMediaRespHeader | undefined
-
-  get $minimum(): number {
-    return 24
-  }
-
-  get $size(): number {
-    return 24
-  }
-
-  get hdr(): VirtioMediaRespHeader {
-    return (this.#hdr ??= new VirtioMediaRespHeader()).$inside(this, this.$offset, 8)
-  }
-
-  /**
-   * Where the mapping begins in shared memory region 0.
-   * In bytes.
-   */
-  get driver_addr(): number {
-    return getNumber64(this.$view, this.$offset + 8, true)
-  }
-
-  set driver_addr(value: number) {
-    set64(this.$view, this.$offset + 8, value, true, 'MediaCommandMmapReply.driver_addr')
-  }
-
-  /**
-   * Length of the mapping; it is that of the buffer.
-   * In bytes.
-   */
-  get len(): number {
-    return getNumber64(this.$view, this.$offset + 16, true)
-  }
-
-  set len(value: number) {
-    set64(this.$view, this.$offset + 16, value, true, 'MediaCommandMmapReply.len')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): MediaCommandMmapReplyValue {
-    return new MediaCommandMmapReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<MediaCommandMmapReplyValue>): Uint8Array {
-    const struct = new MediaCommandMmapReply()
-    const bytes = new Uint8Array(24)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): MediaCommandMmapReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-      driver_addr: this.driver_addr,
-      len: this.len,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<MediaCommandMmapReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'MediaCommandMmapReply.hdr').$set(value.hdr)
-    if (value.driver_addr !== undefined) this.driver_addr = value.driver_addr
-    if (value.len !== undefined) this.len = value.len
-    return this
-  }
-}
-
-/** A `media_command.munmap` as a plain value. */
-export interface MediaCommandMunmapHeaderValue {
-  hdr: VirtioMediaCmdHeaderValue
-  /**
-   * As the answer to VIRTIO_MEDIA_CMD_MMAP has it.
-   * In bytes.
-   */
-  driver_addr: number
-}
-
-/**
- * Ends a mapping. It lasts that long, also if the buffer is released or the session closed.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Media Device / Device Operation / Command Virtqueue
- */
-export class MediaCommandMunmapHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 16
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, driver_addr: 8 } as const
-  #hdr: VirtioMediaCmdHeader | undefined
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16
-  }
-
-  get hdr(): VirtioMediaCmdHeader {
-    return (this.#hdr ??= new VirtioMediaCmdHeader()).$inside(this, this.$offset, 8)
-  }
-
-  /**
-   * As the answer to VIRTIO_MEDIA_CMD_MMAP has it.
-   * In bytes.
-   */
-  get driver_addr(): number {
-    return getNumber64(this.$view, this.$offset + 8, true)
-  }
-
-  set driver_addr(value: number) {
-    set64(this.$view, this.$offset + 8, value, true, 'MediaCommandMunmapHeader.driver_addr')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): MediaCommandMunmapHeaderValue {
-    return new MediaCommandMunmapHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<MediaCommandMunmapHeaderValue>): Uint8Array {
-    const struct = new MediaCommandMunmapHeader()
-    const bytes = new Uint8Array(16)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): MediaCommandMunmapHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      driver_addr: this.driver_addr,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<MediaCommandMunmapHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'MediaCommandMunmapHeader.hdr').$set(value.hdr)
-    if (value.driver_addr !== undefined) this.driver_addr = value.driver_addr
-    return this
-  }
-}
-
-/** A `media_command.munmap` as a plain value. */
-export interface MediaCommandMunmapReplyValue {
-  hdr: VirtioMediaRespHeaderValue
-}
-
-/**
- * Ends a mapping. It lasts that long, also if the buffer is released or the session closed.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Media Device / Device Operation / Command Virtqueue
- */
-export class MediaCommandMunmapReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 8
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0 } as const
-  #hdr: VirtioMediaRespHeader | undefined
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8
-  }
-
-  get hdr(): VirtioMediaRespHeader {
-    return (this.#hdr ??= new VirtioMediaRespHeader()).$inside(this, this.$offset, 8)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): MediaCommandMunmapReplyValue {
-    return new MediaCommandMunmapReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<MediaCommandMunmapReplyValue>): Uint8Array {
-    const struct = new MediaCommandMunmapReply()
-    const bytes = new Uint8Array(8)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): MediaCommandMunmapReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<MediaCommandMunmapReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'MediaCommandMunmapReply.hdr').$set(value.hdr)
-    return this
-  }
-}
-
-/** A `media_event.session_error` as a plain value. */
-export interface MediaEventSessionErrorEventValue {
-  hdr: VirtioMediaEventHeaderValue
-  /** One of {@link errno}. */
-  errno: number
-}
-
-/**
- * The session cannot go on; the driver must close it, and its number stays taken till then.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Media Device / Device Operation / Event Virtqueue
- */
-export class MediaEventSessionErrorEvent extends Struct {
-  /** Length in bytes. */
-  static readonly size = 16
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, errno: 8, __reserved: 12 } as const
-  #hdr: VirtioMediaEventHeader | undefined
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16
-  }
-
-  get hdr(): VirtioMediaEventHeader {
-    return (this.#hdr ??= new VirtioMediaEventHeader()).$inside(this, this.$offset, 8)
-  }
-
-  /** One of {@link errno}. */
-  get errno(): number {
-    return this.$view.getUint32(this.$offset + 8, true)
-  }
-
-  set errno(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'MediaEventSessionErrorEvent.errno')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): MediaEventSessionErrorEventValue {
-    return new MediaEventSessionErrorEvent().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<MediaEventSessionErrorEventValue>): Uint8Array {
-    const struct = new MediaEventSessionErrorEvent()
-    const bytes = new Uint8Array(16)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): MediaEventSessionErrorEventValue {
-    return {
-      hdr: this.hdr.$get(),
-      errno: this.errno,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<MediaEventSessionErrorEventValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'MediaEventSessionErrorEvent.hdr').$set(value.hdr)
-    if (value.errno !== undefined) this.errno = value.errno
-    return this
-  }
-}
-
-/** A `media_event.dqbuf` as a plain value. */
-export interface MediaEventDqbufEventValue {
-  hdr: VirtioMediaEventHeaderValue
-  /** Pointers in it mean nothing. */
-  buffer: V4l2BufferValue
-  /** Those of a buffer of several planes. */
-  planes: V4l2PlaneValue[]
-}
-
-/**
- * A buffer that was queued is done, as VIDIOC_DQBUF says it.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Media Device / Device Operation / Dequeue buffer
- */
-export class MediaEventDqbufEvent extends Struct {
-  /** Length in bytes. */
-  static readonly size = 608
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, buffer: 8, planes: 96 } as const
-  #hdr: VirtioMediaEventHeader | undefined
-  #buffer: V4l2Buffer | undefined
-  #planes: V4l2Plane | undefined
-
-  get $minimum(): number {
-    return 608
-  }
-
-  get $size(): number {
-    return 608
-  }
-
-  get hdr(): VirtioMediaEventHeader {
-    return (this.#hdr ??= new VirtioMediaEventHeader()).$inside(this, this.$offset, 8)
-  }
-
-  /** Pointers in it mean nothing. */
-  get buffer(): V4l2Buffer {
-    return (this.#buffer ??= new V4l2Buffer()).$inside(this, this.$offset + 8, 88)
-  }
-
-  /** Elements of `planes` that are there. */
-  get planes_length(): number {
-    return elementCount(this, this.$offset + 96, 8, 64)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): MediaEventDqbufEventValue {
-    return new MediaEventDqbufEvent().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<MediaEventDqbufEventValue>): Uint8Array {
-    const struct = new MediaEventDqbufEvent()
-    const bytes = new Uint8Array(608)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Those of a buffer of several planes. */
-  planes(i: number): V4l2Plane {
-    return (this.#planes ??= new V4l2Plane()).$inside(this, this.$offset + 96 + checkIndex(i, 8, 'MediaEventDqbufEvent.planes') * 64, 64)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): MediaEventDqbufEventValue {
-    return {
-      hdr: this.hdr.$get(),
-      buffer: this.buffer.$get(),
-      planes: readArray(this.planes_length, (i) => this.planes(i).$get()),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<MediaEventDqbufEventValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'MediaEventDqbufEvent.hdr').$set(value.hdr)
-    if (value.buffer !== undefined) attached(this, this.buffer, 'MediaEventDqbufEvent.buffer').$set(value.buffer)
-    if (value.planes !== undefined) putArray(value.planes, 8, (element, i) => attached(this, this.planes(i), 'MediaEventDqbufEvent.planes').$set(element), 'MediaEventDqbufEvent.planes')
-    return this
-  }
-}
-
-/** A `media_event.v4l2_event` as a plain value. */
-export interface MediaEventV4l2EventEventValue {
-  hdr: VirtioMediaEventHeaderValue
-  event: V4l2EventValue
-}
-
-/**
- * Something that the session has subscribed to, as VIDIOC_DQEVENT says it.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Media Device / Device Operation / Event Virtqueue
- */
-export class MediaEventV4l2EventEvent extends Struct {
-  /** Length in bytes. */
-  static readonly size = 144
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, event: 8 } as const
-  #hdr: VirtioMediaEventHeader | undefined
-  #event: V4l2Event | undefined
-
-  get $minimum(): number {
-    return 144
-  }
-
-  get $size(): number {
-    return 144
-  }
-
-  get hdr(): VirtioMediaEventHeader {
-    return (this.#hdr ??= new VirtioMediaEventHeader()).$inside(this, this.$offset, 8)
-  }
-
-  get event(): V4l2Event {
-    return (this.#event ??= new V4l2Event()).$inside(this, this.$offset + 8, 136)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): MediaEventV4l2EventEventValue {
-    return new MediaEventV4l2EventEvent().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<MediaEventV4l2EventEventValue>): Uint8Array {
-    const struct = new MediaEventV4l2EventEvent()
-    const bytes = new Uint8Array(144)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): MediaEventV4l2EventEventValue {
-    return {
-      hdr: this.hdr.$get(),
-      event: this.event.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<MediaEventV4l2EventEventValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'MediaEventV4l2EventEvent.hdr').$set(value.hdr)
-    if (value.event !== undefined) attached(this, this.event, 'MediaEventV4l2EventEvent.event').$set(value.event)
     return this
   }
 }

@@ -142,7 +142,7 @@ export class VirtioMemReqPlug extends Struct {
   }
 
   set addr(value: number) {
-    set64(this.$view, this.$offset, value, true, 'VirtioMemReqPlug.addr')
+    set64(this, this.$offset, value, true, 'addr')
   }
 
   /**
@@ -154,7 +154,7 @@ export class VirtioMemReqPlug extends Struct {
   }
 
   set nb_blocks(value: number) {
-    set16(this.$view, this.$offset + 8, value, true, 'VirtioMemReqPlug.nb_blocks')
+    set16(this, this.$offset + 8, value, true, 'nb_blocks')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -224,7 +224,7 @@ export class VirtioMemReqUnplug extends Struct {
   }
 
   set addr(value: number) {
-    set64(this.$view, this.$offset, value, true, 'VirtioMemReqUnplug.addr')
+    set64(this, this.$offset, value, true, 'addr')
   }
 
   /**
@@ -236,7 +236,7 @@ export class VirtioMemReqUnplug extends Struct {
   }
 
   set nb_blocks(value: number) {
-    set16(this.$view, this.$offset + 8, value, true, 'VirtioMemReqUnplug.nb_blocks')
+    set16(this, this.$offset + 8, value, true, 'nb_blocks')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -306,7 +306,7 @@ export class VirtioMemReqState extends Struct {
   }
 
   set addr(value: number) {
-    set64(this.$view, this.$offset, value, true, 'VirtioMemReqState.addr')
+    set64(this, this.$offset, value, true, 'addr')
   }
 
   /**
@@ -318,7 +318,7 @@ export class VirtioMemReqState extends Struct {
   }
 
   set nb_blocks(value: number) {
-    set16(this.$view, this.$offset + 8, value, true, 'VirtioMemReqState.nb_blocks')
+    set16(this, this.$offset + 8, value, true, 'nb_blocks')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -377,7 +377,7 @@ export class VirtioMemRespState extends Struct {
   }
 
   set type(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtioMemRespState.type')
+    set16(this, this.$offset, value, true, 'type')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -438,7 +438,7 @@ export class VirtioMemReq extends Struct {
   }
 
   set type(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtioMemReq.type')
+    set16(this, this.$offset, value, true, 'type')
   }
 
   get u_plug(): VirtioMemReqPlug {
@@ -525,7 +525,7 @@ export class VirtioMemResp extends Struct {
   }
 
   set type(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtioMemResp.type')
+    set16(this, this.$offset, value, true, 'type')
   }
 
   get u_state(): VirtioMemRespState {
@@ -624,7 +624,7 @@ export class VirtioMemConfig extends Struct {
   }
 
   set block_size(value: number) {
-    set64(this.$view, room(this, this.$offset, 8, 'VirtioMemConfig.block_size'), value, true, 'VirtioMemConfig.block_size')
+    set64(this, room(this, this.$offset, 8, 'VirtioMemConfig.block_size'), value, true, 'block_size')
   }
 
   /**
@@ -636,7 +636,7 @@ export class VirtioMemConfig extends Struct {
   }
 
   set node_id(value: number) {
-    set16(this.$view, room(this, this.$offset + 8, 2, 'VirtioMemConfig.node_id'), value, true, 'VirtioMemConfig.node_id')
+    set16(this, room(this, this.$offset + 8, 2, 'VirtioMemConfig.node_id'), value, true, 'node_id')
   }
 
   /**
@@ -648,7 +648,7 @@ export class VirtioMemConfig extends Struct {
   }
 
   set addr(value: number) {
-    set64(this.$view, room(this, this.$offset + 16, 8, 'VirtioMemConfig.addr'), value, true, 'VirtioMemConfig.addr')
+    set64(this, room(this, this.$offset + 16, 8, 'VirtioMemConfig.addr'), value, true, 'addr')
   }
 
   /**
@@ -660,7 +660,7 @@ export class VirtioMemConfig extends Struct {
   }
 
   set region_size(value: number) {
-    set64(this.$view, room(this, this.$offset + 24, 8, 'VirtioMemConfig.region_size'), value, true, 'VirtioMemConfig.region_size')
+    set64(this, room(this, this.$offset + 24, 8, 'VirtioMemConfig.region_size'), value, true, 'region_size')
   }
 
   /**
@@ -672,7 +672,7 @@ export class VirtioMemConfig extends Struct {
   }
 
   set usable_region_size(value: number) {
-    set64(this.$view, room(this, this.$offset + 32, 8, 'VirtioMemConfig.usable_region_size'), value, true, 'VirtioMemConfig.usable_region_size')
+    set64(this, room(this, this.$offset + 32, 8, 'VirtioMemConfig.usable_region_size'), value, true, 'usable_region_size')
   }
 
   /**
@@ -684,7 +684,7 @@ export class VirtioMemConfig extends Struct {
   }
 
   set plugged_size(value: number) {
-    set64(this.$view, room(this, this.$offset + 40, 8, 'VirtioMemConfig.plugged_size'), value, true, 'VirtioMemConfig.plugged_size')
+    set64(this, room(this, this.$offset + 40, 8, 'VirtioMemConfig.plugged_size'), value, true, 'plugged_size')
   }
 
   /**
@@ -696,7 +696,7 @@ export class VirtioMemConfig extends Struct {
   }
 
   set requested_size(value: number) {
-    set64(this.$view, room(this, this.$offset + 48, 8, 'VirtioMemConfig.requested_size'), value, true, 'VirtioMemConfig.requested_size')
+    set64(this, room(this, this.$offset + 48, 8, 'VirtioMemConfig.requested_size'), value, true, 'requested_size')
   }
 
   /** Reads a plain value. A device may have less than the whole configuration space: what is missing reads as zero. */
@@ -734,326 +734,6 @@ export class VirtioMemConfig extends Struct {
     if (value.usable_region_size !== undefined) this.usable_region_size = value.usable_region_size
     if (value.plugged_size !== undefined) this.plugged_size = value.plugged_size
     if (value.requested_size !== undefined) this.requested_size = value.requested_size
-    return this
-  }
-}
-
-/** A `mem_request` as a plain value. */
-export interface MemRequestReadableValue {
-  /** One of {@link virtio_mem_req_type}. */
-  type: number
-  u: { arm: 'plug'; plug: VirtioMemReqPlugValue } | { arm: 'unplug'; unplug: VirtioMemReqUnplugValue } | { arm: 'state'; state: VirtioMemReqStateValue } | { arm: undefined; bytes: Uint8Array }
-}
-
-/**
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Memory Device / Device Operation
- */
-export class MemRequestReadable extends Struct {
-  /** Length in bytes. */
-  static readonly size = 24
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { type: 0, padding: 2, u: 8 } as const
-  #u_plug: VirtioMemReqPlug | undefined
-  #u_unplug: VirtioMemReqUnplug | undefined
-  #u_state: VirtioMemReqState | undefined
-
-  get $minimum(): number {
-    return 24
-  }
-
-  get $size(): number {
-    return 24
-  }
-
-  /** One of {@link virtio_mem_req_type}. */
-  get type(): number {
-    return this.$view.getUint16(this.$offset, true)
-  }
-
-  set type(value: number) {
-    set16(this.$view, this.$offset, value, true, 'MemRequestReadable.type')
-  }
-
-  get u_plug(): VirtioMemReqPlug {
-    return (this.#u_plug ??= new VirtioMemReqPlug()).$inside(this, this.$offset + 8, 16)
-  }
-
-  get u_unplug(): VirtioMemReqUnplug {
-    return (this.#u_unplug ??= new VirtioMemReqUnplug()).$inside(this, this.$offset + 8, 16)
-  }
-
-  get u_state(): VirtioMemReqState {
-    return (this.#u_state ??= new VirtioMemReqState()).$inside(this, this.$offset + 8, 16)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): MemRequestReadableValue {
-    return new MemRequestReadable().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<MemRequestReadableValue>): Uint8Array {
-    const struct = new MemRequestReadable()
-    const bytes = new Uint8Array(24)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** The arm of `u` that is selected, as a plain value. */
-  $u(): MemRequestReadableValue['u'] & {} {
-    if (this.type === VIRTIO_MEM_REQ_PLUG) return { arm: 'plug', plug: this.u_plug.$get() }
-    if (this.type === VIRTIO_MEM_REQ_UNPLUG) return { arm: 'unplug', unplug: this.u_unplug.$get() }
-    if (this.type === VIRTIO_MEM_REQ_STATE) return { arm: 'state', state: this.u_state.$get() }
-    return { arm: undefined, bytes: bytesAt(this, this.$offset + 8, 16).slice() }
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): MemRequestReadableValue {
-    return {
-      type: this.type,
-      u: this.$u(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<MemRequestReadableValue>): this {
-    if (value.type !== undefined) this.type = value.type
-    if (value.u !== undefined) {
-      if (value.u.arm === 'plug') attached(this, this.u_plug, 'MemRequestReadable.u_plug').$set(value.u.plug)
-      if (value.u.arm === 'unplug') attached(this, this.u_unplug, 'MemRequestReadable.u_unplug').$set(value.u.unplug)
-      if (value.u.arm === 'state') attached(this, this.u_state, 'MemRequestReadable.u_state').$set(value.u.state)
-      if (value.u.arm === undefined) putBytes(this, this.$offset + 8, value.u.bytes.length, value.u.bytes, 'MemRequestReadable.u')
-    }
-    if (value.u !== undefined) checkArm(value.u.arm, this.$u().arm, 'MemRequestReadable.u')
-    return this
-  }
-}
-
-/** A `mem_request` as a plain value. */
-export interface MemRequestWritableValue {
-  /** One of {@link virtio_mem_resp_type}. */
-  type: number
-  u: { state?: VirtioMemRespStateValue | undefined }
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Memory Device / Device Operation
- */
-export class MemRequestWritable extends Struct {
-  /** Length in bytes. */
-  static readonly size = 10
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { type: 0, padding: 2, u: 8 } as const
-  #u_state: VirtioMemRespState | undefined
-
-  get $minimum(): number {
-    return 10
-  }
-
-  get $size(): number {
-    return 10
-  }
-
-  /** One of {@link virtio_mem_resp_type}. */
-  get type(): number {
-    return this.$view.getUint16(this.$offset, true)
-  }
-
-  set type(value: number) {
-    set16(this.$view, this.$offset, value, true, 'MemRequestWritable.type')
-  }
-
-  get u_state(): VirtioMemRespState {
-    return (this.#u_state ??= new VirtioMemRespState()).$inside(this, this.$offset + 8, 2)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): MemRequestWritableValue {
-    return new MemRequestWritable().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<MemRequestWritableValue>): Uint8Array {
-    const struct = new MemRequestWritable()
-    const bytes = new Uint8Array(10)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): MemRequestWritableValue {
-    return {
-      type: this.type,
-      u: { state: this.u_state.$get() },
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<MemRequestWritableValue>): this {
-    if (value.type !== undefined) this.type = value.type
-    if (value.u?.state !== undefined) attached(this, this.u_state, 'MemRequestWritable.u_state').$set(value.u.state)
-    return this
-  }
-}
-
-/** A `mem_request` as a plain value. */
-export interface MemRequestHeaderValue {
-  /** One of {@link virtio_mem_req_type}. */
-  type: number
-  u: { arm: 'plug'; plug: VirtioMemReqPlugValue } | { arm: 'unplug'; unplug: VirtioMemReqUnplugValue } | { arm: 'state'; state: VirtioMemReqStateValue } | { arm: undefined; bytes: Uint8Array }
-}
-
-/**
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Memory Device / Device Operation
- */
-export class MemRequestHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 24
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { type: 0, padding: 2, u: 8 } as const
-  #u_plug: VirtioMemReqPlug | undefined
-  #u_unplug: VirtioMemReqUnplug | undefined
-  #u_state: VirtioMemReqState | undefined
-
-  get $minimum(): number {
-    return 24
-  }
-
-  get $size(): number {
-    return 24
-  }
-
-  /** One of {@link virtio_mem_req_type}. */
-  get type(): number {
-    return this.$view.getUint16(this.$offset, true)
-  }
-
-  set type(value: number) {
-    set16(this.$view, this.$offset, value, true, 'MemRequestHeader.type')
-  }
-
-  get u_plug(): VirtioMemReqPlug {
-    return (this.#u_plug ??= new VirtioMemReqPlug()).$inside(this, this.$offset + 8, 16)
-  }
-
-  get u_unplug(): VirtioMemReqUnplug {
-    return (this.#u_unplug ??= new VirtioMemReqUnplug()).$inside(this, this.$offset + 8, 16)
-  }
-
-  get u_state(): VirtioMemReqState {
-    return (this.#u_state ??= new VirtioMemReqState()).$inside(this, this.$offset + 8, 16)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): MemRequestHeaderValue {
-    return new MemRequestHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<MemRequestHeaderValue>): Uint8Array {
-    const struct = new MemRequestHeader()
-    const bytes = new Uint8Array(24)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** The arm of `u` that is selected, as a plain value. */
-  $u(): MemRequestHeaderValue['u'] & {} {
-    if (this.type === VIRTIO_MEM_REQ_PLUG) return { arm: 'plug', plug: this.u_plug.$get() }
-    if (this.type === VIRTIO_MEM_REQ_UNPLUG) return { arm: 'unplug', unplug: this.u_unplug.$get() }
-    if (this.type === VIRTIO_MEM_REQ_STATE) return { arm: 'state', state: this.u_state.$get() }
-    return { arm: undefined, bytes: bytesAt(this, this.$offset + 8, 16).slice() }
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): MemRequestHeaderValue {
-    return {
-      type: this.type,
-      u: this.$u(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<MemRequestHeaderValue>): this {
-    if (value.type !== undefined) this.type = value.type
-    if (value.u !== undefined) {
-      if (value.u.arm === 'plug') attached(this, this.u_plug, 'MemRequestHeader.u_plug').$set(value.u.plug)
-      if (value.u.arm === 'unplug') attached(this, this.u_unplug, 'MemRequestHeader.u_unplug').$set(value.u.unplug)
-      if (value.u.arm === 'state') attached(this, this.u_state, 'MemRequestHeader.u_state').$set(value.u.state)
-      if (value.u.arm === undefined) putBytes(this, this.$offset + 8, value.u.bytes.length, value.u.bytes, 'MemRequestHeader.u')
-    }
-    if (value.u !== undefined) checkArm(value.u.arm, this.$u().arm, 'MemRequestHeader.u')
-    return this
-  }
-}
-
-/** A `mem_request` as a plain value. */
-export interface MemRequestReplyValue {
-  /** One of {@link virtio_mem_resp_type}. */
-  type: number
-  u: { state?: VirtioMemRespStateValue | undefined }
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Memory Device / Device Operation
- */
-export class MemRequestReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 10
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { type: 0, padding: 2, u: 8 } as const
-  #u_state: VirtioMemRespState | undefined
-
-  get $minimum(): number {
-    return 10
-  }
-
-  get $size(): number {
-    return 10
-  }
-
-  /** One of {@link virtio_mem_resp_type}. */
-  get type(): number {
-    return this.$view.getUint16(this.$offset, true)
-  }
-
-  set type(value: number) {
-    set16(this.$view, this.$offset, value, true, 'MemRequestReply.type')
-  }
-
-  get u_state(): VirtioMemRespState {
-    return (this.#u_state ??= new VirtioMemRespState()).$inside(this, this.$offset + 8, 2)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): MemRequestReplyValue {
-    return new MemRequestReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<MemRequestReplyValue>): Uint8Array {
-    const struct = new MemRequestReply()
-    const bytes = new Uint8Array(10)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): MemRequestReplyValue {
-    return {
-      type: this.type,
-      u: { state: this.u_state.$get() },
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<MemRequestReplyValue>): this {
-    if (value.type !== undefined) this.type = value.type
-    if (value.u?.state !== undefined) attached(this, this.u_state, 'MemRequestReply.u_state').$set(value.u.state)
     return this
   }
 }

@@ -12,7 +12,6 @@ import {
   checkIndex,
   elementCount,
   elementsOf,
-  entriesOf,
   get16,
   get32,
   get8,
@@ -1107,7 +1106,7 @@ export class VirtioNetFfCapData extends Struct {
   }
 
   set groups_limit(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioNetFfCapData.groups_limit')
+    set32(this, this.$offset, value, true, 'groups_limit')
   }
 
   /** Most classifiers. */
@@ -1116,7 +1115,7 @@ export class VirtioNetFfCapData extends Struct {
   }
 
   set classifiers_limit(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioNetFfCapData.classifiers_limit')
+    set32(this, this.$offset + 4, value, true, 'classifiers_limit')
   }
 
   /** Most rules in all groups together. */
@@ -1125,7 +1124,7 @@ export class VirtioNetFfCapData extends Struct {
   }
 
   set rules_limit(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioNetFfCapData.rules_limit')
+    set32(this, this.$offset + 8, value, true, 'rules_limit')
   }
 
   /** Most rules in one group. */
@@ -1134,7 +1133,7 @@ export class VirtioNetFfCapData extends Struct {
   }
 
   set rules_per_group_limit(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'VirtioNetFfCapData.rules_per_group_limit')
+    set32(this, this.$offset + 12, value, true, 'rules_per_group_limit')
   }
 
   /** Bounds the priority of a rule. */
@@ -1143,7 +1142,7 @@ export class VirtioNetFfCapData extends Struct {
   }
 
   set last_rule_priority(value: number) {
-    set8(this.$view, this.$offset + 16, value, 'VirtioNetFfCapData.last_rule_priority')
+    set8(this, this.$offset + 16, value, 'last_rule_priority')
   }
 
   /** Most selectors in one classifier. */
@@ -1152,7 +1151,7 @@ export class VirtioNetFfCapData extends Struct {
   }
 
   set selectors_per_classifier_limit(value: number) {
-    set8(this.$view, this.$offset + 17, value, 'VirtioNetFfCapData.selectors_per_classifier_limit')
+    set8(this, this.$offset + 17, value, 'selectors_per_classifier_limit')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1227,7 +1226,7 @@ export class VirtioNetFfSelector extends Struct {
   }
 
   set type(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetFfSelector.type')
+    set8(this, this.$offset, value, 'type')
   }
 
   /** Bits of {@link virtio_net_ff_mask_f}. */
@@ -1236,7 +1235,7 @@ export class VirtioNetFfSelector extends Struct {
   }
 
   set flags(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioNetFfSelector.flags')
+    set8(this, this.$offset + 1, value, 'flags')
   }
 
   /** In bytes. */
@@ -1245,7 +1244,7 @@ export class VirtioNetFfSelector extends Struct {
   }
 
   set length(value: number) {
-    set8(this.$view, this.$offset + 4, value, 'VirtioNetFfSelector.length')
+    set8(this, this.$offset + 4, value, 'length')
   }
 
   /** The header with ones in the bits that count. */
@@ -1323,7 +1322,7 @@ export class VirtioNetFfCapMaskData extends Struct {
   }
 
   set count(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetFfCapMaskData.count')
+    set8(this, this.$offset, value, 'count')
   }
 
   /** At most one of each type, in ascending order of the types. */
@@ -1403,7 +1402,7 @@ export class VirtioNetFfActions extends Struct {
   }
 
   set count(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetFfActions.count')
+    set8(this, this.$offset, value, 'count')
   }
 
   /**
@@ -1482,7 +1481,7 @@ export class VirtioNetResourceObjFfGroup extends Struct {
   }
 
   set group_priority(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtioNetResourceObjFfGroup.group_priority')
+    set16(this, this.$offset, value, true, 'group_priority')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1540,7 +1539,7 @@ export class VirtioNetResourceObjFfClassifier extends Struct {
   }
 
   set count(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetResourceObjFfClassifier.count')
+    set8(this, this.$offset, value, 'count')
   }
 
   /** Ethernet, then IPv4 or IPv6, then TCP, UDP or ESP. */
@@ -1632,7 +1631,7 @@ export class VirtioNetResourceObjFfRule extends Struct {
   }
 
   set group_id(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioNetResourceObjFfRule.group_id')
+    set32(this, this.$offset, value, true, 'group_id')
   }
 
   /** Id of the resource object of the classifier. */
@@ -1641,7 +1640,7 @@ export class VirtioNetResourceObjFfRule extends Struct {
   }
 
   set classifier_id(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioNetResourceObjFfRule.classifier_id')
+    set32(this, this.$offset + 4, value, true, 'classifier_id')
   }
 
   /** The rule with the highest number comes first. */
@@ -1650,7 +1649,7 @@ export class VirtioNetResourceObjFfRule extends Struct {
   }
 
   set rule_priority(value: number) {
-    set8(this.$view, this.$offset + 8, value, 'VirtioNetResourceObjFfRule.rule_priority')
+    set8(this, this.$offset + 8, value, 'rule_priority')
   }
 
   /**
@@ -1662,7 +1661,7 @@ export class VirtioNetResourceObjFfRule extends Struct {
   }
 
   set key_length(value: number) {
-    set8(this.$view, this.$offset + 9, value, 'VirtioNetResourceObjFfRule.key_length')
+    set8(this, this.$offset + 9, value, 'key_length')
   }
 
   /** One of {@link virtio_net_ff_action}. */
@@ -1671,7 +1670,7 @@ export class VirtioNetResourceObjFfRule extends Struct {
   }
 
   set action(value: number) {
-    set8(this.$view, this.$offset + 10, value, 'VirtioNetResourceObjFfRule.action')
+    set8(this, this.$offset + 10, value, 'action')
   }
 
   /** Index of the receive queue for VIRTIO_NET_FF_ACTION_DIRECT_RX_VQ. */
@@ -1680,7 +1679,7 @@ export class VirtioNetResourceObjFfRule extends Struct {
   }
 
   set vq_index(value: number) {
-    set16(this.$view, this.$offset + 12, value, true, 'VirtioNetResourceObjFfRule.vq_index')
+    set16(this, this.$offset + 12, value, true, 'vq_index')
   }
 
   /** What the masked headers must be, one key per selector, as long as its mask. */
@@ -1768,7 +1767,7 @@ export class IpsecResourceHdr extends Struct {
   }
 
   set resource_id(value: number) {
-    set32(this.$view, this.$offset, value, true, 'IpsecResourceHdr.resource_id')
+    set32(this, this.$offset, value, true, 'resource_id')
   }
 
   /** One of {@link virtio_net_resource_obj_type}. */
@@ -1777,7 +1776,7 @@ export class IpsecResourceHdr extends Struct {
   }
 
   set resource_type(value: number) {
-    set16(this.$view, this.$offset + 4, value, true, 'IpsecResourceHdr.resource_type')
+    set16(this, this.$offset + 4, value, true, 'resource_type')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1921,7 +1920,7 @@ export class VirtioNetHdr extends Struct {
   }
 
   set flags(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetHdr.flags')
+    set8(this, this.$offset, value, 'flags')
   }
 
   /** One of {@link virtio_net_hdr_gso}. Bits of {@link virtio_net_hdr_gso_flags}. */
@@ -1930,7 +1929,7 @@ export class VirtioNetHdr extends Struct {
   }
 
   set gso_type(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioNetHdr.gso_type')
+    set8(this, this.$offset + 1, value, 'gso_type')
   }
 
   /**
@@ -1942,7 +1941,7 @@ export class VirtioNetHdr extends Struct {
   }
 
   set hdr_len(value: number) {
-    set16(this.$view, this.$offset + 2, value, true, 'VirtioNetHdr.hdr_len')
+    set16(this, this.$offset + 2, value, true, 'hdr_len')
   }
 
   /**
@@ -1954,7 +1953,7 @@ export class VirtioNetHdr extends Struct {
   }
 
   set gso_size(value: number) {
-    set16(this.$view, this.$offset + 4, value, true, 'VirtioNetHdr.gso_size')
+    set16(this, this.$offset + 4, value, true, 'gso_size')
   }
 
   /**
@@ -1966,7 +1965,7 @@ export class VirtioNetHdr extends Struct {
   }
 
   set csum_start(value: number) {
-    set16(this.$view, this.$offset + 6, value, true, 'VirtioNetHdr.csum_start')
+    set16(this, this.$offset + 6, value, true, 'csum_start')
   }
 
   /**
@@ -1978,7 +1977,7 @@ export class VirtioNetHdr extends Struct {
   }
 
   set csum_offset(value: number) {
-    set16(this.$view, this.$offset + 8, value, true, 'VirtioNetHdr.csum_offset')
+    set16(this, this.$offset + 8, value, true, 'csum_offset')
   }
 
   /**
@@ -1992,7 +1991,7 @@ export class VirtioNetHdr extends Struct {
 
   set num_buffers(value: number) {
     if (!(this.$layout.num_buffers >= 0)) absent('VirtioNetHdr.num_buffers', 'VIRTIO_F_VERSION_1 or VIRTIO_NET_F_MRG_RXBUF')
-    set16(this.$view, this.$offset + this.$layout.num_buffers, value, true, 'VirtioNetHdr.num_buffers')
+    set16(this, this.$offset + this.$layout.num_buffers, value, true, 'num_buffers')
   }
 
   /**
@@ -2006,7 +2005,7 @@ export class VirtioNetHdr extends Struct {
 
   set hash_value(value: number) {
     if (!(this.$layout.hash_value >= 0)) absent('VirtioNetHdr.hash_value', 'VIRTIO_NET_F_HASH_REPORT or TUNNEL or OUTER')
-    set32(this.$view, this.$offset + this.$layout.hash_value, value, true, 'VirtioNetHdr.hash_value')
+    set32(this, this.$offset + this.$layout.hash_value, value, true, 'hash_value')
   }
 
   /**
@@ -2020,7 +2019,7 @@ export class VirtioNetHdr extends Struct {
 
   set hash_report(value: number) {
     if (!(this.$layout.hash_report >= 0)) absent('VirtioNetHdr.hash_report', 'VIRTIO_NET_F_HASH_REPORT or TUNNEL or OUTER')
-    set16(this.$view, this.$offset + this.$layout.hash_report, value, true, 'VirtioNetHdr.hash_report')
+    set16(this, this.$offset + this.$layout.hash_report, value, true, 'hash_report')
   }
 
   /**
@@ -2034,7 +2033,7 @@ export class VirtioNetHdr extends Struct {
 
   set outer_th_offset(value: number) {
     if (!(this.$layout.outer_th_offset >= 0)) absent('VirtioNetHdr.outer_th_offset', 'TUNNEL or OUTER')
-    set16(this.$view, this.$offset + this.$layout.outer_th_offset, value, true, 'VirtioNetHdr.outer_th_offset')
+    set16(this, this.$offset + this.$layout.outer_th_offset, value, true, 'outer_th_offset')
   }
 
   /**
@@ -2048,7 +2047,7 @@ export class VirtioNetHdr extends Struct {
 
   set inner_nh_offset(value: number) {
     if (!(this.$layout.inner_nh_offset >= 0)) absent('VirtioNetHdr.inner_nh_offset', 'TUNNEL or OUTER')
-    set16(this.$view, this.$offset + this.$layout.inner_nh_offset, value, true, 'VirtioNetHdr.inner_nh_offset')
+    set16(this, this.$offset + this.$layout.inner_nh_offset, value, true, 'inner_nh_offset')
   }
 
   /**
@@ -2062,7 +2061,7 @@ export class VirtioNetHdr extends Struct {
 
   set outer_nh_offset(value: number) {
     if (!(this.$layout.outer_nh_offset >= 0)) absent('VirtioNetHdr.outer_nh_offset', 'OUTER')
-    set16(this.$view, this.$offset + this.$layout.outer_nh_offset, value, true, 'VirtioNetHdr.outer_nh_offset')
+    set16(this, this.$offset + this.$layout.outer_nh_offset, value, true, 'outer_nh_offset')
   }
 
   /**
@@ -2184,7 +2183,7 @@ export class VirtnetHashTunnel extends Struct {
   }
 
   set enabled_tunnel_types(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtnetHashTunnel.enabled_tunnel_types')
+    set32(this, this.$offset, value, true, 'enabled_tunnel_types')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -2240,7 +2239,7 @@ export class VirtioNetCtrlMac extends Struct {
   }
 
   set entries(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioNetCtrlMac.entries')
+    set32(this, this.$offset, value, true, 'entries')
   }
 
   /** Elements of `macs` that are there. */
@@ -2326,7 +2325,7 @@ export class VirtioNetCtrlMqPairsSet extends Struct {
   }
 
   set virtqueue_pairs(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtioNetCtrlMqPairsSet.virtqueue_pairs')
+    set16(this, this.$offset, value, true, 'virtqueue_pairs')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -2388,7 +2387,7 @@ export class VirtioNetHashConfig extends Struct {
   }
 
   set hash_types(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioNetHashConfig.hash_types')
+    set32(this, this.$offset, value, true, 'hash_types')
   }
 
   /** In bytes. */
@@ -2397,7 +2396,7 @@ export class VirtioNetHashConfig extends Struct {
   }
 
   set hash_key_length(value: number) {
-    set8(this.$view, this.$offset + 12, value, 'VirtioNetHashConfig.hash_key_length')
+    set8(this, this.$offset + 12, value, 'hash_key_length')
   }
 
   get hash_key_data(): Uint8Array {
@@ -2474,7 +2473,7 @@ export class RssRqId extends Struct {
 
   set vq_index_1_16(value: number) {
     const bits = putNumberBits(this.$view.getUint16(this.$offset, true), 0, 15, value, 'RssRqId.vq_index_1_16')
-    set16(this.$view, this.$offset, bits, true, 'RssRqId.vq_index_1_16')
+    set16(this, this.$offset, bits, true, 'vq_index_1_16')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -2560,7 +2559,7 @@ export class VirtioNetRssConfig extends Struct {
   }
 
   set hash_types(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioNetRssConfig.hash_types')
+    set32(this, this.$offset, value, true, 'hash_types')
   }
 
   /**
@@ -2572,7 +2571,7 @@ export class VirtioNetRssConfig extends Struct {
   }
 
   set indirection_table_mask(value: number) {
-    set16(this.$view, this.$offset + 4, value, true, 'VirtioNetRssConfig.indirection_table_mask')
+    set16(this, this.$offset + 4, value, true, 'indirection_table_mask')
   }
 
   /** Gets packets without a hash. */
@@ -2591,7 +2590,7 @@ export class VirtioNetRssConfig extends Struct {
   }
 
   set max_tx_vq(value: number) {
-    set16(this.$view, room(this, this.#max_tx_vq_at, 2, 'VirtioNetRssConfig.max_tx_vq'), value, true, 'VirtioNetRssConfig.max_tx_vq')
+    set16(this, room(this, this.#max_tx_vq_at, 2, 'VirtioNetRssConfig.max_tx_vq'), value, true, 'max_tx_vq')
   }
 
   /** In bytes. */
@@ -2600,7 +2599,7 @@ export class VirtioNetRssConfig extends Struct {
   }
 
   set hash_key_length(value: number) {
-    set8(this.$view, room(this, this.#hash_key_length_at, 1, 'VirtioNetRssConfig.hash_key_length'), value, 'VirtioNetRssConfig.hash_key_length')
+    set8(this, room(this, this.#hash_key_length_at, 1, 'VirtioNetRssConfig.hash_key_length'), value, 'hash_key_length')
   }
 
   get hash_key_data(): Uint8Array {
@@ -2695,7 +2694,7 @@ export class VirtnetRssCtxCap extends Struct {
   }
 
   set max_rss_contexts(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtnetRssCtxCap.max_rss_contexts')
+    set16(this, this.$offset, value, true, 'max_rss_contexts')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -2761,7 +2760,7 @@ export class VirtnetRssCtxAddModify extends Struct {
   }
 
   set rss_ctx_id(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtnetRssCtxAddModify.rss_ctx_id')
+    set16(this, this.$offset, value, true, 'rss_ctx_id')
   }
 
   get rss(): VirtioNetRssConfig {
@@ -2838,7 +2837,7 @@ export class VirtnetRssCtxDel extends Struct {
   }
 
   set rss_ctx_id(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtnetRssCtxDel.rss_ctx_id')
+    set16(this, this.$offset, value, true, 'rss_ctx_id')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -2898,7 +2897,7 @@ export class VirtioNetCtrlCoal extends Struct {
   }
 
   set max_packets(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioNetCtrlCoal.max_packets')
+    set32(this, this.$offset, value, true, 'max_packets')
   }
 
   /** In microseconds. */
@@ -2907,7 +2906,7 @@ export class VirtioNetCtrlCoal extends Struct {
   }
 
   set max_usecs(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioNetCtrlCoal.max_usecs')
+    set32(this, this.$offset + 4, value, true, 'max_usecs')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -2968,7 +2967,7 @@ export class VirtioNetCtrlCoalVq extends Struct {
   }
 
   set vq_index(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtioNetCtrlCoalVq.vq_index')
+    set16(this, this.$offset, value, true, 'vq_index')
   }
 
   get coal(): VirtioNetCtrlCoal {
@@ -3052,7 +3051,7 @@ export class VirtioNetStatsCapabilities extends Struct {
   }
 
   set_supported_stats_types(i: number, value: bigint): void {
-    setBig64(this.$view, room(this, this.$offset + checkIndex(i, 1, 'VirtioNetStatsCapabilities.supported_stats_types') * 8, 8, 'VirtioNetStatsCapabilities.supported_stats_types'), value, true, 'VirtioNetStatsCapabilities.supported_stats_types')
+    setBig64(this, room(this, this.$offset + checkIndex(i, 1, 'VirtioNetStatsCapabilities.supported_stats_types') * 8, 8, 'VirtioNetStatsCapabilities.supported_stats_types'), value, true, 'supported_stats_types')
   }
 
   /** Reads all members into a plain value. */
@@ -3104,7 +3103,7 @@ export class VirtioNetCtrlQueueStatsStats extends Struct {
   }
 
   set vq_index(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtioNetCtrlQueueStatsStats.vq_index')
+    set16(this, this.$offset, value, true, 'vq_index')
   }
 
   /** Elements of `types_bitmap` that are there. */
@@ -3134,7 +3133,7 @@ export class VirtioNetCtrlQueueStatsStats extends Struct {
   }
 
   set_types_bitmap(i: number, value: bigint): void {
-    setBig64(this.$view, room(this, this.$offset + 8 + checkIndex(i, 1, 'VirtioNetCtrlQueueStatsStats.types_bitmap') * 8, 8, 'VirtioNetCtrlQueueStatsStats.types_bitmap'), value, true, 'VirtioNetCtrlQueueStatsStats.types_bitmap')
+    setBig64(this, room(this, this.$offset + 8 + checkIndex(i, 1, 'VirtioNetCtrlQueueStatsStats.types_bitmap') * 8, 8, 'VirtioNetCtrlQueueStatsStats.types_bitmap'), value, true, 'types_bitmap')
   }
 
   /** Reads all members into a plain value. */
@@ -3255,7 +3254,7 @@ export class VirtioNetStatsReplyHdr extends Struct {
   }
 
   set type(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetStatsReplyHdr.type')
+    set8(this, this.$offset, value, 'type')
   }
 
   /** Index of the queue. */
@@ -3264,7 +3263,7 @@ export class VirtioNetStatsReplyHdr extends Struct {
   }
 
   set vq_index(value: number) {
-    set16(this.$view, this.$offset + 2, value, true, 'VirtioNetStatsReplyHdr.vq_index')
+    set16(this, this.$offset + 2, value, true, 'vq_index')
   }
 
   /**
@@ -3276,7 +3275,7 @@ export class VirtioNetStatsReplyHdr extends Struct {
   }
 
   set size(value: number) {
-    set16(this.$view, this.$offset + 6, value, true, 'VirtioNetStatsReplyHdr.size')
+    set16(this, this.$offset + 6, value, true, 'size')
   }
 
   /** The whole element that this head begins, as a plain value. */
@@ -3408,7 +3407,7 @@ export class VirtioNetStatsCvq extends Struct {
   }
 
   set command_num(value: bigint) {
-    setBig64(this.$view, this.$offset + 8, value, true, 'VirtioNetStatsCvq.command_num')
+    setBig64(this, this.$offset + 8, value, true, 'command_num')
   }
 
   /** Commands that succeeded. */
@@ -3417,7 +3416,7 @@ export class VirtioNetStatsCvq extends Struct {
   }
 
   set ok_num(value: bigint) {
-    setBig64(this.$view, this.$offset + 16, value, true, 'VirtioNetStatsCvq.ok_num')
+    setBig64(this, this.$offset + 16, value, true, 'ok_num')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -3497,7 +3496,7 @@ export class VirtioNetStatsRxBasic extends Struct {
   }
 
   set rx_notifications(value: bigint) {
-    setBig64(this.$view, this.$offset + 8, value, true, 'VirtioNetStatsRxBasic.rx_notifications')
+    setBig64(this, this.$offset + 8, value, true, 'rx_notifications')
   }
 
   /** Packets delivered to the driver. */
@@ -3506,7 +3505,7 @@ export class VirtioNetStatsRxBasic extends Struct {
   }
 
   set rx_packets(value: bigint) {
-    setBig64(this.$view, this.$offset + 16, value, true, 'VirtioNetStatsRxBasic.rx_packets')
+    setBig64(this, this.$offset + 16, value, true, 'rx_packets')
   }
 
   /** Their bytes. */
@@ -3515,7 +3514,7 @@ export class VirtioNetStatsRxBasic extends Struct {
   }
 
   set rx_bytes(value: bigint) {
-    setBig64(this.$view, this.$offset + 24, value, true, 'VirtioNetStatsRxBasic.rx_bytes')
+    setBig64(this, this.$offset + 24, value, true, 'rx_bytes')
   }
 
   /** Interrupts for this queue. */
@@ -3524,7 +3523,7 @@ export class VirtioNetStatsRxBasic extends Struct {
   }
 
   set rx_interrupts(value: bigint) {
-    setBig64(this.$view, this.$offset + 32, value, true, 'VirtioNetStatsRxBasic.rx_interrupts')
+    setBig64(this, this.$offset + 32, value, true, 'rx_interrupts')
   }
 
   /** Packets dropped, for whatever reason. */
@@ -3533,7 +3532,7 @@ export class VirtioNetStatsRxBasic extends Struct {
   }
 
   set rx_drops(value: bigint) {
-    setBig64(this.$view, this.$offset + 40, value, true, 'VirtioNetStatsRxBasic.rx_drops')
+    setBig64(this, this.$offset + 40, value, true, 'rx_drops')
   }
 
   /** Packets dropped because there was no buffer. */
@@ -3542,7 +3541,7 @@ export class VirtioNetStatsRxBasic extends Struct {
   }
 
   set rx_drop_overruns(value: bigint) {
-    setBig64(this.$view, this.$offset + 48, value, true, 'VirtioNetStatsRxBasic.rx_drop_overruns')
+    setBig64(this, this.$offset + 48, value, true, 'rx_drop_overruns')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -3630,7 +3629,7 @@ export class VirtioNetStatsTxBasic extends Struct {
   }
 
   set tx_notifications(value: bigint) {
-    setBig64(this.$view, this.$offset + 8, value, true, 'VirtioNetStatsTxBasic.tx_notifications')
+    setBig64(this, this.$offset + 8, value, true, 'tx_notifications')
   }
 
   /** Packets that the device has sent. */
@@ -3639,7 +3638,7 @@ export class VirtioNetStatsTxBasic extends Struct {
   }
 
   set tx_packets(value: bigint) {
-    setBig64(this.$view, this.$offset + 16, value, true, 'VirtioNetStatsTxBasic.tx_packets')
+    setBig64(this, this.$offset + 16, value, true, 'tx_packets')
   }
 
   /** Their bytes. */
@@ -3648,7 +3647,7 @@ export class VirtioNetStatsTxBasic extends Struct {
   }
 
   set tx_bytes(value: bigint) {
-    setBig64(this.$view, this.$offset + 24, value, true, 'VirtioNetStatsTxBasic.tx_bytes')
+    setBig64(this, this.$offset + 24, value, true, 'tx_bytes')
   }
 
   /** Interrupts for this queue. */
@@ -3657,7 +3656,7 @@ export class VirtioNetStatsTxBasic extends Struct {
   }
 
   set tx_interrupts(value: bigint) {
-    setBig64(this.$view, this.$offset + 32, value, true, 'VirtioNetStatsTxBasic.tx_interrupts')
+    setBig64(this, this.$offset + 32, value, true, 'tx_interrupts')
   }
 
   /** Packets dropped, for whatever reason. */
@@ -3666,7 +3665,7 @@ export class VirtioNetStatsTxBasic extends Struct {
   }
 
   set tx_drops(value: bigint) {
-    setBig64(this.$view, this.$offset + 40, value, true, 'VirtioNetStatsTxBasic.tx_drops')
+    setBig64(this, this.$offset + 40, value, true, 'tx_drops')
   }
 
   /** Packets dropped because of their descriptors. */
@@ -3675,7 +3674,7 @@ export class VirtioNetStatsTxBasic extends Struct {
   }
 
   set tx_drop_malformed(value: bigint) {
-    setBig64(this.$view, this.$offset + 48, value, true, 'VirtioNetStatsTxBasic.tx_drop_malformed')
+    setBig64(this, this.$offset + 48, value, true, 'tx_drop_malformed')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -3759,7 +3758,7 @@ export class VirtioNetStatsRxCsum extends Struct {
   }
 
   set rx_csum_valid(value: bigint) {
-    setBig64(this.$view, this.$offset + 8, value, true, 'VirtioNetStatsRxCsum.rx_csum_valid')
+    setBig64(this, this.$offset + 8, value, true, 'rx_csum_valid')
   }
 
   /** Packets with VIRTIO_NET_HDR_F_NEEDS_CSUM. */
@@ -3768,7 +3767,7 @@ export class VirtioNetStatsRxCsum extends Struct {
   }
 
   set rx_needs_csum(value: bigint) {
-    setBig64(this.$view, this.$offset + 16, value, true, 'VirtioNetStatsRxCsum.rx_needs_csum')
+    setBig64(this, this.$offset + 16, value, true, 'rx_needs_csum')
   }
 
   /** Packets that the device does not know; neither TCP nor UDP. */
@@ -3777,7 +3776,7 @@ export class VirtioNetStatsRxCsum extends Struct {
   }
 
   set rx_csum_none(value: bigint) {
-    setBig64(this.$view, this.$offset + 24, value, true, 'VirtioNetStatsRxCsum.rx_csum_none')
+    setBig64(this, this.$offset + 24, value, true, 'rx_csum_none')
   }
 
   /** Packets with a wrong checksum. */
@@ -3786,7 +3785,7 @@ export class VirtioNetStatsRxCsum extends Struct {
   }
 
   set rx_csum_bad(value: bigint) {
-    setBig64(this.$view, this.$offset + 32, value, true, 'VirtioNetStatsRxCsum.rx_csum_bad')
+    setBig64(this, this.$offset + 32, value, true, 'rx_csum_bad')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -3862,7 +3861,7 @@ export class VirtioNetStatsTxCsum extends Struct {
   }
 
   set tx_csum_none(value: bigint) {
-    setBig64(this.$view, this.$offset + 8, value, true, 'VirtioNetStatsTxCsum.tx_csum_none')
+    setBig64(this, this.$offset + 8, value, true, 'tx_csum_none')
   }
 
   /** Packets that need one. */
@@ -3871,7 +3870,7 @@ export class VirtioNetStatsTxCsum extends Struct {
   }
 
   set tx_needs_csum(value: bigint) {
-    setBig64(this.$view, this.$offset + 16, value, true, 'VirtioNetStatsTxCsum.tx_needs_csum')
+    setBig64(this, this.$offset + 16, value, true, 'tx_needs_csum')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -3948,7 +3947,7 @@ export class VirtioNetStatsRxGso extends Struct {
   }
 
   set rx_gso_packets(value: bigint) {
-    setBig64(this.$view, this.$offset + 8, value, true, 'VirtioNetStatsRxGso.rx_gso_packets')
+    setBig64(this, this.$offset + 8, value, true, 'rx_gso_packets')
   }
 
   /** Their bytes. */
@@ -3957,7 +3956,7 @@ export class VirtioNetStatsRxGso extends Struct {
   }
 
   set rx_gso_bytes(value: bigint) {
-    setBig64(this.$view, this.$offset + 16, value, true, 'VirtioNetStatsRxGso.rx_gso_bytes')
+    setBig64(this, this.$offset + 16, value, true, 'rx_gso_bytes')
   }
 
   /** Packets that the device has coalesced. */
@@ -3966,7 +3965,7 @@ export class VirtioNetStatsRxGso extends Struct {
   }
 
   set rx_gso_packets_coalesced(value: bigint) {
-    setBig64(this.$view, this.$offset + 24, value, true, 'VirtioNetStatsRxGso.rx_gso_packets_coalesced')
+    setBig64(this, this.$offset + 24, value, true, 'rx_gso_packets_coalesced')
   }
 
   /** Their bytes. */
@@ -3975,7 +3974,7 @@ export class VirtioNetStatsRxGso extends Struct {
   }
 
   set rx_gso_bytes_coalesced(value: bigint) {
-    setBig64(this.$view, this.$offset + 32, value, true, 'VirtioNetStatsRxGso.rx_gso_bytes_coalesced')
+    setBig64(this, this.$offset + 32, value, true, 'rx_gso_bytes_coalesced')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -4060,7 +4059,7 @@ export class VirtioNetStatsTxGso extends Struct {
   }
 
   set tx_gso_packets(value: bigint) {
-    setBig64(this.$view, this.$offset + 8, value, true, 'VirtioNetStatsTxGso.tx_gso_packets')
+    setBig64(this, this.$offset + 8, value, true, 'tx_gso_packets')
   }
 
   /** Their bytes. */
@@ -4069,7 +4068,7 @@ export class VirtioNetStatsTxGso extends Struct {
   }
 
   set tx_gso_bytes(value: bigint) {
-    setBig64(this.$view, this.$offset + 16, value, true, 'VirtioNetStatsTxGso.tx_gso_bytes')
+    setBig64(this, this.$offset + 16, value, true, 'tx_gso_bytes')
   }
 
   /** Segments made of them. */
@@ -4078,7 +4077,7 @@ export class VirtioNetStatsTxGso extends Struct {
   }
 
   set tx_gso_segments(value: bigint) {
-    setBig64(this.$view, this.$offset + 24, value, true, 'VirtioNetStatsTxGso.tx_gso_segments')
+    setBig64(this, this.$offset + 24, value, true, 'tx_gso_segments')
   }
 
   /** Bytes of the segments. */
@@ -4087,7 +4086,7 @@ export class VirtioNetStatsTxGso extends Struct {
   }
 
   set tx_gso_segments_bytes(value: bigint) {
-    setBig64(this.$view, this.$offset + 32, value, true, 'VirtioNetStatsTxGso.tx_gso_segments_bytes')
+    setBig64(this, this.$offset + 32, value, true, 'tx_gso_segments_bytes')
   }
 
   /** Packets that were not segmented. */
@@ -4096,7 +4095,7 @@ export class VirtioNetStatsTxGso extends Struct {
   }
 
   set tx_gso_packets_noseg(value: bigint) {
-    setBig64(this.$view, this.$offset + 40, value, true, 'VirtioNetStatsTxGso.tx_gso_packets_noseg')
+    setBig64(this, this.$offset + 40, value, true, 'tx_gso_packets_noseg')
   }
 
   /** Their bytes. */
@@ -4105,7 +4104,7 @@ export class VirtioNetStatsTxGso extends Struct {
   }
 
   set tx_gso_bytes_noseg(value: bigint) {
-    setBig64(this.$view, this.$offset + 48, value, true, 'VirtioNetStatsTxGso.tx_gso_bytes_noseg')
+    setBig64(this, this.$offset + 48, value, true, 'tx_gso_bytes_noseg')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -4185,7 +4184,7 @@ export class VirtioNetStatsRxSpeed extends Struct {
   }
 
   set rx_packets_allowance_exceeded(value: bigint) {
-    setBig64(this.$view, this.$offset + 8, value, true, 'VirtioNetStatsRxSpeed.rx_packets_allowance_exceeded')
+    setBig64(this, this.$offset + 8, value, true, 'rx_packets_allowance_exceeded')
   }
 
   /** Their bytes. */
@@ -4194,7 +4193,7 @@ export class VirtioNetStatsRxSpeed extends Struct {
   }
 
   set rx_bytes_allowance_exceeded(value: bigint) {
-    setBig64(this.$view, this.$offset + 16, value, true, 'VirtioNetStatsRxSpeed.rx_bytes_allowance_exceeded')
+    setBig64(this, this.$offset + 16, value, true, 'rx_bytes_allowance_exceeded')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -4266,7 +4265,7 @@ export class VirtioNetStatsTxSpeed extends Struct {
   }
 
   set tx_packets_allowance_exceeded(value: bigint) {
-    setBig64(this.$view, this.$offset + 8, value, true, 'VirtioNetStatsTxSpeed.tx_packets_allowance_exceeded')
+    setBig64(this, this.$offset + 8, value, true, 'tx_packets_allowance_exceeded')
   }
 
   /** Their bytes. */
@@ -4275,7 +4274,7 @@ export class VirtioNetStatsTxSpeed extends Struct {
   }
 
   set tx_bytes_allowance_exceeded(value: bigint) {
-    setBig64(this.$view, this.$offset + 16, value, true, 'VirtioNetStatsTxSpeed.tx_bytes_allowance_exceeded')
+    setBig64(this, this.$offset + 16, value, true, 'tx_bytes_allowance_exceeded')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -4341,7 +4340,7 @@ export class VirtioNetDevPartCvqSelector extends Struct {
   }
 
   set class(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetDevPartCvqSelector.class')
+    set8(this, this.$offset, value, 'class')
   }
 
   /** A command of the class. */
@@ -4350,7 +4349,7 @@ export class VirtioNetDevPartCvqSelector extends Struct {
   }
 
   set command(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioNetDevPartCvqSelector.command')
+    set8(this, this.$offset + 1, value, 'command')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -4464,7 +4463,7 @@ export class VirtioNetConfig extends Struct {
   }
 
   set status(value: number) {
-    set16(this.$view, room(this, this.$offset + 6, 2, 'VirtioNetConfig.status'), value, true, 'VirtioNetConfig.status')
+    set16(this, room(this, this.$offset + 6, 2, 'VirtioNetConfig.status'), value, true, 'status')
   }
 
   /**
@@ -4477,7 +4476,7 @@ export class VirtioNetConfig extends Struct {
   }
 
   set max_virtqueue_pairs(value: number) {
-    set16(this.$view, room(this, this.$offset + 8, 2, 'VirtioNetConfig.max_virtqueue_pairs'), value, true, 'VirtioNetConfig.max_virtqueue_pairs')
+    set16(this, room(this, this.$offset + 8, 2, 'VirtioNetConfig.max_virtqueue_pairs'), value, true, 'max_virtqueue_pairs')
   }
 
   /**
@@ -4489,7 +4488,7 @@ export class VirtioNetConfig extends Struct {
   }
 
   set mtu(value: number) {
-    set16(this.$view, room(this, this.$offset + 10, 2, 'VirtioNetConfig.mtu'), value, true, 'VirtioNetConfig.mtu')
+    set16(this, room(this, this.$offset + 10, 2, 'VirtioNetConfig.mtu'), value, true, 'mtu')
   }
 
   /**
@@ -4501,7 +4500,7 @@ export class VirtioNetConfig extends Struct {
   }
 
   set speed(value: number) {
-    set32(this.$view, room(this, this.$offset + 12, 4, 'VirtioNetConfig.speed'), value, true, 'VirtioNetConfig.speed')
+    set32(this, room(this, this.$offset + 12, 4, 'VirtioNetConfig.speed'), value, true, 'speed')
   }
 
   /** One of {@link virtio_net_duplex}. Valid only with VIRTIO_NET_F_SPEED_DUPLEX. */
@@ -4510,7 +4509,7 @@ export class VirtioNetConfig extends Struct {
   }
 
   set duplex(value: number) {
-    set8(this.$view, room(this, this.$offset + 16, 1, 'VirtioNetConfig.duplex'), value, 'VirtioNetConfig.duplex')
+    set8(this, room(this, this.$offset + 16, 1, 'VirtioNetConfig.duplex'), value, 'duplex')
   }
 
   /**
@@ -4522,7 +4521,7 @@ export class VirtioNetConfig extends Struct {
   }
 
   set rss_max_key_size(value: number) {
-    set8(this.$view, room(this, this.$offset + 17, 1, 'VirtioNetConfig.rss_max_key_size'), value, 'VirtioNetConfig.rss_max_key_size')
+    set8(this, room(this, this.$offset + 17, 1, 'VirtioNetConfig.rss_max_key_size'), value, 'rss_max_key_size')
   }
 
   /**
@@ -4534,7 +4533,7 @@ export class VirtioNetConfig extends Struct {
   }
 
   set rss_max_indirection_table_length(value: number) {
-    set16(this.$view, room(this, this.$offset + 18, 2, 'VirtioNetConfig.rss_max_indirection_table_length'), value, true, 'VirtioNetConfig.rss_max_indirection_table_length')
+    set16(this, room(this, this.$offset + 18, 2, 'VirtioNetConfig.rss_max_indirection_table_length'), value, true, 'rss_max_indirection_table_length')
   }
 
   /** Bits of {@link virtio_net_hash_type}. Valid only with VIRTIO_NET_F_RSS or VIRTIO_NET_F_HASH_REPORT. */
@@ -4543,7 +4542,7 @@ export class VirtioNetConfig extends Struct {
   }
 
   set supported_hash_types(value: number) {
-    set32(this.$view, room(this, this.$offset + 20, 4, 'VirtioNetConfig.supported_hash_types'), value, true, 'VirtioNetConfig.supported_hash_types')
+    set32(this, room(this, this.$offset + 20, 4, 'VirtioNetConfig.supported_hash_types'), value, true, 'supported_hash_types')
   }
 
   /** Bits of {@link virtio_net_hash_tunnel_type}. Valid only with VIRTIO_NET_F_HASH_TUNNEL. */
@@ -4552,7 +4551,7 @@ export class VirtioNetConfig extends Struct {
   }
 
   set supported_tunnel_types(value: number) {
-    set32(this.$view, room(this, this.$offset + 24, 4, 'VirtioNetConfig.supported_tunnel_types'), value, true, 'VirtioNetConfig.supported_tunnel_types')
+    set32(this, room(this, this.$offset + 24, 4, 'VirtioNetConfig.supported_tunnel_types'), value, true, 'supported_tunnel_types')
   }
 
   /** Reads a plain value. A device may have less than the whole configuration space: what is missing reads as zero. */
@@ -4596,3319 +4595,6 @@ export class VirtioNetConfig extends Struct {
     if (value.rss_max_indirection_table_length !== undefined) this.rss_max_indirection_table_length = value.rss_max_indirection_table_length
     if (value.supported_hash_types !== undefined) this.supported_hash_types = value.supported_hash_types
     if (value.supported_tunnel_types !== undefined) this.supported_tunnel_types = value.supported_tunnel_types
-    return this
-  }
-}
-
-/** A `virtio_net_ctrl` as a plain value. */
-export interface VirtioNetCtrlReadableValue {
-  /** One of {@link virtio_net_ctrl_class}. */
-  class: number
-  /** A command of the class. */
-  command: number
-  command_specific_data: Uint8Array
-}
-
-/**
- * A command. Legacy drivers give class and command, the data and ack a descriptor each.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
- */
-export class VirtioNetCtrlReadable extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { class: 0, command: 1, command_specific_data: 2 } as const
-
-  get $minimum(): number {
-    return 2
-  }
-
-  get $size(): number {
-    return this.$length
-  }
-
-  /** One of {@link virtio_net_ctrl_class}. */
-  get class(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set class(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetCtrlReadable.class')
-  }
-
-  /** A command of the class. */
-  get command(): number {
-    return this.$view.getUint8(this.$offset + 1)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioNetCtrlReadable.command')
-  }
-
-  get command_specific_data(): Uint8Array {
-    return bytesAt(this, this.$offset + 2, Math.max(0, this.$length - 2))
-  }
-
-  set command_specific_data(value: Uint8Array) {
-    putBytes(this, this.$offset + 2, Math.max(0, this.$length - 2), value, 'VirtioNetCtrlReadable.command_specific_data')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetCtrlReadableValue {
-    return new VirtioNetCtrlReadable().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetCtrlReadableValue>): Uint8Array {
-    const struct = new VirtioNetCtrlReadable()
-    const bytes = new Uint8Array(VirtioNetCtrlReadable.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioNetCtrlReadableValue>): number {
-    return 2 + (value.command_specific_data?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetCtrlReadableValue {
-    return {
-      class: this.class,
-      command: this.command,
-      command_specific_data: this.command_specific_data.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetCtrlReadableValue>): this {
-    if (value.class !== undefined) this.class = value.class
-    if (value.command !== undefined) this.command = value.command
-    if (value.command_specific_data !== undefined) this.command_specific_data = value.command_specific_data
-    return this
-  }
-}
-
-/** A `virtio_net_ctrl` as a plain value. */
-export interface VirtioNetCtrlWritableValue {
-  /** One of {@link virtio_net_ack}. */
-  ack: number
-  command_specific_result: Uint8Array
-}
-
-/**
- * A command. Legacy drivers give class and command, the data and ack a descriptor each.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
- */
-export class VirtioNetCtrlWritable extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { ack: 0, command_specific_result: 1 } as const
-
-  get $minimum(): number {
-    return 1
-  }
-
-  get $size(): number {
-    return this.$length
-  }
-
-  /** One of {@link virtio_net_ack}. */
-  get ack(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set ack(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetCtrlWritable.ack')
-  }
-
-  get command_specific_result(): Uint8Array {
-    return bytesAt(this, this.$offset + 1, Math.max(0, this.$length - 1))
-  }
-
-  set command_specific_result(value: Uint8Array) {
-    putBytes(this, this.$offset + 1, Math.max(0, this.$length - 1), value, 'VirtioNetCtrlWritable.command_specific_result')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetCtrlWritableValue {
-    return new VirtioNetCtrlWritable().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetCtrlWritableValue>): Uint8Array {
-    const struct = new VirtioNetCtrlWritable()
-    const bytes = new Uint8Array(VirtioNetCtrlWritable.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioNetCtrlWritableValue>): number {
-    return 1 + (value.command_specific_result?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetCtrlWritableValue {
-    return {
-      ack: this.ack,
-      command_specific_result: this.command_specific_result.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetCtrlWritableValue>): this {
-    if (value.ack !== undefined) this.ack = value.ack
-    if (value.command_specific_result !== undefined) this.command_specific_result = value.command_specific_result
-    return this
-  }
-}
-
-/** A `virtio_net_rx.receive` as a plain value. */
-export interface VirtioNetRxReceiveEventValue {
-  hdr: VirtioNetHdrValue
-}
-
-/** What the layout of `virtio_net_rx.receive` depends on. */
-export type VirtioNetRxReceiveEventContext = { readonly features: FeatureSet }
-
-/** Where the members of `virtio_net_rx.receive` stand after a negotiation; -1: absent. */
-export interface VirtioNetRxReceiveEventLayout {
-  readonly $context: VirtioNetRxReceiveEventContext
-  /** Length in bytes. */
-  readonly $size: number
-  readonly $layout_hdr: VirtioNetHdrLayout
-}
-
-/**
- * A packet for the driver. The payload, `packet`, is left out.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Processing of Incoming Packets
- */
-export class VirtioNetRxReceiveEvent extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0 } as const
-  /** Where the members stand. */
-  readonly $layout: VirtioNetRxReceiveEventLayout
-  #hdr: VirtioNetHdr | undefined
-
-  constructor($layout: VirtioNetRxReceiveEventLayout) {
-    super()
-    this.$layout = $layout
-  }
-
-  get $minimum(): number {
-    return this.$layout.$size
-  }
-
-  get $size(): number {
-    return this.$layout.$size
-  }
-
-  get hdr(): VirtioNetHdr {
-    return (this.#hdr ??= new VirtioNetHdr(this.$layout.$layout_hdr)).$inside(this, this.$offset, this.$layout.$layout_hdr.$size)
-  }
-
-  /** Computes the layout, once per negotiation. */
-  static layout(context: VirtioNetRxReceiveEventContext): VirtioNetRxReceiveEventLayout {
-    const $layout_hdr = VirtioNetHdr.layout(context)
-    let size = 0
-    size += $layout_hdr.$size
-    return { $context: context, $size: size, $layout_hdr }
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: VirtioNetRxReceiveEventContext): VirtioNetRxReceiveEventValue {
-    return new VirtioNetRxReceiveEvent(VirtioNetRxReceiveEvent.layout(context)).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetRxReceiveEventValue>, context: VirtioNetRxReceiveEventContext): Uint8Array {
-    const struct = new VirtioNetRxReceiveEvent(VirtioNetRxReceiveEvent.layout(context))
-    const bytes = new Uint8Array(struct.$minimum)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetRxReceiveEventValue {
-    return {
-      hdr: this.hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetRxReceiveEventValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'VirtioNetRxReceiveEvent.hdr').$set(value.hdr)
-    return this
-  }
-}
-
-/** A `virtio_net_tx.transmit` as a plain value. */
-export interface VirtioNetTxTransmitHeaderValue {
-  hdr: VirtioNetHdrValue
-}
-
-/** What the layout of `virtio_net_tx.transmit` depends on. */
-export type VirtioNetTxTransmitHeaderContext = { readonly features: FeatureSet }
-
-/** Where the members of `virtio_net_tx.transmit` stand after a negotiation; -1: absent. */
-export interface VirtioNetTxTransmitHeaderLayout {
-  readonly $context: VirtioNetTxTransmitHeaderContext
-  /** Length in bytes. */
-  readonly $size: number
-  readonly $layout_hdr: VirtioNetHdrLayout
-}
-
-/**
- * A packet to send. num_buffers is 0. The payload, `packet`, is left out.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Packet Transmission
- */
-export class VirtioNetTxTransmitHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0 } as const
-  /** Where the members stand. */
-  readonly $layout: VirtioNetTxTransmitHeaderLayout
-  #hdr: VirtioNetHdr | undefined
-
-  constructor($layout: VirtioNetTxTransmitHeaderLayout) {
-    super()
-    this.$layout = $layout
-  }
-
-  get $minimum(): number {
-    return this.$layout.$size
-  }
-
-  get $size(): number {
-    return this.$layout.$size
-  }
-
-  get hdr(): VirtioNetHdr {
-    return (this.#hdr ??= new VirtioNetHdr(this.$layout.$layout_hdr)).$inside(this, this.$offset, this.$layout.$layout_hdr.$size)
-  }
-
-  /** Computes the layout, once per negotiation. */
-  static layout(context: VirtioNetTxTransmitHeaderContext): VirtioNetTxTransmitHeaderLayout {
-    const $layout_hdr = VirtioNetHdr.layout(context)
-    let size = 0
-    size += $layout_hdr.$size
-    return { $context: context, $size: size, $layout_hdr }
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: VirtioNetTxTransmitHeaderContext): VirtioNetTxTransmitHeaderValue {
-    return new VirtioNetTxTransmitHeader(VirtioNetTxTransmitHeader.layout(context)).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetTxTransmitHeaderValue>, context: VirtioNetTxTransmitHeaderContext): Uint8Array {
-    const struct = new VirtioNetTxTransmitHeader(VirtioNetTxTransmitHeader.layout(context))
-    const bytes = new Uint8Array(struct.$minimum)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetTxTransmitHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetTxTransmitHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'VirtioNetTxTransmitHeader.hdr').$set(value.hdr)
-    return this
-  }
-}
-
-/** A `virtio_net_ctrl` as a plain value. */
-export interface VirtioNetCtrlHeaderValue {
-  /** One of {@link virtio_net_ctrl_class}. */
-  class: number
-  /** A command of the class. */
-  command: number
-}
-
-/**
- * A command. Legacy drivers give class and command, the data and ack a descriptor each.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
- */
-export class VirtioNetCtrlHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 2
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { class: 0, command: 1 } as const
-
-  get $minimum(): number {
-    return 2
-  }
-
-  get $size(): number {
-    return 2
-  }
-
-  /** One of {@link virtio_net_ctrl_class}. */
-  get class(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set class(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetCtrlHeader.class')
-  }
-
-  /** A command of the class. */
-  get command(): number {
-    return this.$view.getUint8(this.$offset + 1)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioNetCtrlHeader.command')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetCtrlHeaderValue {
-    return new VirtioNetCtrlHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetCtrlHeaderValue>): Uint8Array {
-    const struct = new VirtioNetCtrlHeader()
-    const bytes = new Uint8Array(2)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetCtrlHeaderValue {
-    return {
-      class: this.class,
-      command: this.command,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetCtrlHeaderValue>): this {
-    if (value.class !== undefined) this.class = value.class
-    if (value.command !== undefined) this.command = value.command
-    return this
-  }
-}
-
-/** A `virtio_net_ctrl` as a plain value. */
-export interface VirtioNetCtrlReplyValue {
-  /** One of {@link virtio_net_ack}. */
-  ack: number
-}
-
-/**
- * A command. Legacy drivers give class and command, the data and ack a descriptor each.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
- */
-export class VirtioNetCtrlReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 1
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { ack: 0 } as const
-
-  get $minimum(): number {
-    return 1
-  }
-
-  get $size(): number {
-    return 1
-  }
-
-  /** One of {@link virtio_net_ack}. */
-  get ack(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set ack(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetCtrlReply.ack')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetCtrlReplyValue {
-    return new VirtioNetCtrlReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetCtrlReplyValue>): Uint8Array {
-    const struct = new VirtioNetCtrlReply()
-    const bytes = new Uint8Array(1)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetCtrlReplyValue {
-    return {
-      ack: this.ack,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetCtrlReplyValue>): this {
-    if (value.ack !== undefined) this.ack = value.ack
-    return this
-  }
-}
-
-/** A `virtio_net_ctrl.set_promisc` as a plain value. */
-export interface VirtioNetCtrlSetPromiscHeaderValue {
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  class: number
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  command: number
-  /** One of {@link virtio_net_ctrl_rx_mode}. */
-  mode: number
-}
-
-/**
- * Receives everything, or not any more.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Packet Receive Filtering
- */
-export class VirtioNetCtrlSetPromiscHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 3
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { class: 0, command: 1, mode: 2 } as const
-
-  get $minimum(): number {
-    return 3
-  }
-
-  get $size(): number {
-    return 3
-  }
-
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get class(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set class(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetCtrlSetPromiscHeader.class')
-  }
-
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get command(): number {
-    return this.$view.getUint8(this.$offset + 1)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioNetCtrlSetPromiscHeader.command')
-  }
-
-  /** One of {@link virtio_net_ctrl_rx_mode}. */
-  get mode(): number {
-    return this.$view.getUint8(this.$offset + 2)
-  }
-
-  set mode(value: number) {
-    set8(this.$view, this.$offset + 2, value, 'VirtioNetCtrlSetPromiscHeader.mode')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetCtrlSetPromiscHeaderValue {
-    return new VirtioNetCtrlSetPromiscHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetCtrlSetPromiscHeaderValue>): Uint8Array {
-    const struct = new VirtioNetCtrlSetPromiscHeader()
-    const bytes = new Uint8Array(3)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetCtrlSetPromiscHeaderValue {
-    return {
-      class: this.class,
-      command: this.command,
-      mode: this.mode,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetCtrlSetPromiscHeaderValue>): this {
-    if (value.class !== undefined) this.class = value.class
-    if (value.command !== undefined) this.command = value.command
-    if (value.mode !== undefined) this.mode = value.mode
-    return this
-  }
-}
-
-/** A `virtio_net_ctrl.set_allmulti` as a plain value. */
-export interface VirtioNetCtrlSetAllmultiHeaderValue {
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  class: number
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  command: number
-  /** One of {@link virtio_net_ctrl_rx_mode}. */
-  mode: number
-}
-
-/**
- * Receives all multicast packets, or not any more.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Packet Receive Filtering
- */
-export class VirtioNetCtrlSetAllmultiHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 3
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { class: 0, command: 1, mode: 2 } as const
-
-  get $minimum(): number {
-    return 3
-  }
-
-  get $size(): number {
-    return 3
-  }
-
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get class(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set class(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetCtrlSetAllmultiHeader.class')
-  }
-
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get command(): number {
-    return this.$view.getUint8(this.$offset + 1)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioNetCtrlSetAllmultiHeader.command')
-  }
-
-  /** One of {@link virtio_net_ctrl_rx_mode}. */
-  get mode(): number {
-    return this.$view.getUint8(this.$offset + 2)
-  }
-
-  set mode(value: number) {
-    set8(this.$view, this.$offset + 2, value, 'VirtioNetCtrlSetAllmultiHeader.mode')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetCtrlSetAllmultiHeaderValue {
-    return new VirtioNetCtrlSetAllmultiHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetCtrlSetAllmultiHeaderValue>): Uint8Array {
-    const struct = new VirtioNetCtrlSetAllmultiHeader()
-    const bytes = new Uint8Array(3)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetCtrlSetAllmultiHeaderValue {
-    return {
-      class: this.class,
-      command: this.command,
-      mode: this.mode,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetCtrlSetAllmultiHeaderValue>): this {
-    if (value.class !== undefined) this.class = value.class
-    if (value.command !== undefined) this.command = value.command
-    if (value.mode !== undefined) this.mode = value.mode
-    return this
-  }
-}
-
-/** A `virtio_net_ctrl.set_alluni` as a plain value. */
-export interface VirtioNetCtrlSetAlluniHeaderValue {
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  class: number
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  command: number
-  /** One of {@link virtio_net_ctrl_rx_mode}. */
-  mode: number
-}
-
-/**
- * Receives all unicast packets, or not any more.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Packet Receive Filtering
- */
-export class VirtioNetCtrlSetAlluniHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 3
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { class: 0, command: 1, mode: 2 } as const
-
-  get $minimum(): number {
-    return 3
-  }
-
-  get $size(): number {
-    return 3
-  }
-
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get class(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set class(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetCtrlSetAlluniHeader.class')
-  }
-
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get command(): number {
-    return this.$view.getUint8(this.$offset + 1)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioNetCtrlSetAlluniHeader.command')
-  }
-
-  /** One of {@link virtio_net_ctrl_rx_mode}. */
-  get mode(): number {
-    return this.$view.getUint8(this.$offset + 2)
-  }
-
-  set mode(value: number) {
-    set8(this.$view, this.$offset + 2, value, 'VirtioNetCtrlSetAlluniHeader.mode')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetCtrlSetAlluniHeaderValue {
-    return new VirtioNetCtrlSetAlluniHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetCtrlSetAlluniHeaderValue>): Uint8Array {
-    const struct = new VirtioNetCtrlSetAlluniHeader()
-    const bytes = new Uint8Array(3)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetCtrlSetAlluniHeaderValue {
-    return {
-      class: this.class,
-      command: this.command,
-      mode: this.mode,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetCtrlSetAlluniHeaderValue>): this {
-    if (value.class !== undefined) this.class = value.class
-    if (value.command !== undefined) this.command = value.command
-    if (value.mode !== undefined) this.mode = value.mode
-    return this
-  }
-}
-
-/** A `virtio_net_ctrl.set_nomulti` as a plain value. */
-export interface VirtioNetCtrlSetNomultiHeaderValue {
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  class: number
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  command: number
-  /** One of {@link virtio_net_ctrl_rx_mode}. */
-  mode: number
-}
-
-/**
- * Receives no multicast packets, or does so again. Stronger than set_allmulti.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Packet Receive Filtering
- */
-export class VirtioNetCtrlSetNomultiHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 3
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { class: 0, command: 1, mode: 2 } as const
-
-  get $minimum(): number {
-    return 3
-  }
-
-  get $size(): number {
-    return 3
-  }
-
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get class(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set class(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetCtrlSetNomultiHeader.class')
-  }
-
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get command(): number {
-    return this.$view.getUint8(this.$offset + 1)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioNetCtrlSetNomultiHeader.command')
-  }
-
-  /** One of {@link virtio_net_ctrl_rx_mode}. */
-  get mode(): number {
-    return this.$view.getUint8(this.$offset + 2)
-  }
-
-  set mode(value: number) {
-    set8(this.$view, this.$offset + 2, value, 'VirtioNetCtrlSetNomultiHeader.mode')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetCtrlSetNomultiHeaderValue {
-    return new VirtioNetCtrlSetNomultiHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetCtrlSetNomultiHeaderValue>): Uint8Array {
-    const struct = new VirtioNetCtrlSetNomultiHeader()
-    const bytes = new Uint8Array(3)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetCtrlSetNomultiHeaderValue {
-    return {
-      class: this.class,
-      command: this.command,
-      mode: this.mode,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetCtrlSetNomultiHeaderValue>): this {
-    if (value.class !== undefined) this.class = value.class
-    if (value.command !== undefined) this.command = value.command
-    if (value.mode !== undefined) this.mode = value.mode
-    return this
-  }
-}
-
-/** A `virtio_net_ctrl.set_nouni` as a plain value. */
-export interface VirtioNetCtrlSetNouniHeaderValue {
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  class: number
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  command: number
-  /** One of {@link virtio_net_ctrl_rx_mode}. */
-  mode: number
-}
-
-/**
- * Receives no unicast packets, or does so again. Stronger than set_alluni.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Packet Receive Filtering
- */
-export class VirtioNetCtrlSetNouniHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 3
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { class: 0, command: 1, mode: 2 } as const
-
-  get $minimum(): number {
-    return 3
-  }
-
-  get $size(): number {
-    return 3
-  }
-
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get class(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set class(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetCtrlSetNouniHeader.class')
-  }
-
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get command(): number {
-    return this.$view.getUint8(this.$offset + 1)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioNetCtrlSetNouniHeader.command')
-  }
-
-  /** One of {@link virtio_net_ctrl_rx_mode}. */
-  get mode(): number {
-    return this.$view.getUint8(this.$offset + 2)
-  }
-
-  set mode(value: number) {
-    set8(this.$view, this.$offset + 2, value, 'VirtioNetCtrlSetNouniHeader.mode')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetCtrlSetNouniHeaderValue {
-    return new VirtioNetCtrlSetNouniHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetCtrlSetNouniHeaderValue>): Uint8Array {
-    const struct = new VirtioNetCtrlSetNouniHeader()
-    const bytes = new Uint8Array(3)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetCtrlSetNouniHeaderValue {
-    return {
-      class: this.class,
-      command: this.command,
-      mode: this.mode,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetCtrlSetNouniHeaderValue>): this {
-    if (value.class !== undefined) this.class = value.class
-    if (value.command !== undefined) this.command = value.command
-    if (value.mode !== undefined) this.mode = value.mode
-    return this
-  }
-}
-
-/** A `virtio_net_ctrl.set_nobcast` as a plain value. */
-export interface VirtioNetCtrlSetNobcastHeaderValue {
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  class: number
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  command: number
-  /** One of {@link virtio_net_ctrl_rx_mode}. */
-  mode: number
-}
-
-/**
- * Receives no broadcast packets, or does so again. Stronger than set_allmulti.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Packet Receive Filtering
- */
-export class VirtioNetCtrlSetNobcastHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 3
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { class: 0, command: 1, mode: 2 } as const
-
-  get $minimum(): number {
-    return 3
-  }
-
-  get $size(): number {
-    return 3
-  }
-
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get class(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set class(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetCtrlSetNobcastHeader.class')
-  }
-
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get command(): number {
-    return this.$view.getUint8(this.$offset + 1)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioNetCtrlSetNobcastHeader.command')
-  }
-
-  /** One of {@link virtio_net_ctrl_rx_mode}. */
-  get mode(): number {
-    return this.$view.getUint8(this.$offset + 2)
-  }
-
-  set mode(value: number) {
-    set8(this.$view, this.$offset + 2, value, 'VirtioNetCtrlSetNobcastHeader.mode')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetCtrlSetNobcastHeaderValue {
-    return new VirtioNetCtrlSetNobcastHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetCtrlSetNobcastHeaderValue>): Uint8Array {
-    const struct = new VirtioNetCtrlSetNobcastHeader()
-    const bytes = new Uint8Array(3)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetCtrlSetNobcastHeaderValue {
-    return {
-      class: this.class,
-      command: this.command,
-      mode: this.mode,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetCtrlSetNobcastHeaderValue>): this {
-    if (value.class !== undefined) this.class = value.class
-    if (value.command !== undefined) this.command = value.command
-    if (value.mode !== undefined) this.mode = value.mode
-    return this
-  }
-}
-
-/** A `virtio_net_ctrl.set_mac_table` as a plain value. */
-export interface VirtioNetCtrlSetMacTableHeaderValue {
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  class: number
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  command: number
-  unicast: VirtioNetCtrlMacValue
-  multicast: VirtioNetCtrlMacValue
-}
-
-/**
- * Receives packets for these addresses too. For legacy framing each table has a descriptor.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Setting MAC Address Filtering
- */
-export class VirtioNetCtrlSetMacTableHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { class: 0, command: 1, unicast: 2 } as const
-  #unicast: VirtioNetCtrlMac | undefined
-  #multicast: VirtioNetCtrlMac | undefined
-
-  get $minimum(): number {
-    return 6
-  }
-
-  get $size(): number {
-    return this.#multicast_at + this.multicast.$size - this.$offset
-  }
-
-  get #multicast_at(): number {
-    return this.$offset + 2 + this.unicast.$size
-  }
-
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get class(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set class(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetCtrlSetMacTableHeader.class')
-  }
-
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get command(): number {
-    return this.$view.getUint8(this.$offset + 1)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioNetCtrlSetMacTableHeader.command')
-  }
-
-  get unicast(): VirtioNetCtrlMac {
-    return (this.#unicast ??= new VirtioNetCtrlMac()).$inside(this, this.$offset + 2, this.$offset + this.$length - (this.$offset + 2))
-  }
-
-  get multicast(): VirtioNetCtrlMac {
-    return (this.#multicast ??= new VirtioNetCtrlMac()).$inside(this, this.#multicast_at, this.$offset + this.$length - (this.#multicast_at))
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetCtrlSetMacTableHeaderValue {
-    return new VirtioNetCtrlSetMacTableHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetCtrlSetMacTableHeaderValue>): Uint8Array {
-    const struct = new VirtioNetCtrlSetMacTableHeader()
-    const bytes = new Uint8Array(VirtioNetCtrlSetMacTableHeader.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioNetCtrlSetMacTableHeaderValue>): number {
-    return 2 + VirtioNetCtrlMac.sizeOf(value.unicast ?? {}) + VirtioNetCtrlMac.sizeOf(value.multicast ?? {})
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetCtrlSetMacTableHeaderValue {
-    return {
-      class: this.class,
-      command: this.command,
-      unicast: this.unicast.$get(),
-      multicast: this.multicast.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetCtrlSetMacTableHeaderValue>): this {
-    if (value.class !== undefined) this.class = value.class
-    if (value.command !== undefined) this.command = value.command
-    if (value.unicast !== undefined) attached(this, this.unicast, 'VirtioNetCtrlSetMacTableHeader.unicast').$set(value.unicast)
-    if (value.multicast !== undefined) attached(this, this.multicast, 'VirtioNetCtrlSetMacTableHeader.multicast').$set(value.multicast)
-    return this
-  }
-}
-
-/** A `virtio_net_ctrl.set_mac_addr` as a plain value. */
-export interface VirtioNetCtrlSetMacAddrHeaderValue {
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  class: number
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  command: number
-  mac: Uint8Array
-}
-
-/**
- * Sets the address of the device, which is in mac from then on.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Setting MAC Address Filtering
- */
-export class VirtioNetCtrlSetMacAddrHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 8
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { class: 0, command: 1, mac: 2 } as const
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8
-  }
-
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get class(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set class(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetCtrlSetMacAddrHeader.class')
-  }
-
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get command(): number {
-    return this.$view.getUint8(this.$offset + 1)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioNetCtrlSetMacAddrHeader.command')
-  }
-
-  get mac(): Uint8Array {
-    return bytesAt(this, this.$offset + 2, 6)
-  }
-
-  set mac(value: Uint8Array) {
-    putBytes(this, this.$offset + 2, 6, value, 'VirtioNetCtrlSetMacAddrHeader.mac')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetCtrlSetMacAddrHeaderValue {
-    return new VirtioNetCtrlSetMacAddrHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetCtrlSetMacAddrHeaderValue>): Uint8Array {
-    const struct = new VirtioNetCtrlSetMacAddrHeader()
-    const bytes = new Uint8Array(8)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetCtrlSetMacAddrHeaderValue {
-    return {
-      class: this.class,
-      command: this.command,
-      mac: this.mac.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetCtrlSetMacAddrHeaderValue>): this {
-    if (value.class !== undefined) this.class = value.class
-    if (value.command !== undefined) this.command = value.command
-    if (value.mac !== undefined) this.mac = value.mac
-    return this
-  }
-}
-
-/** A `virtio_net_ctrl.add_vlan` as a plain value. */
-export interface VirtioNetCtrlAddVlanHeaderValue {
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  class: number
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  command: number
-  /** Native byte order on the legacy interface. */
-  vlan_id: number
-}
-
-/**
- * Receives packets of a VLAN.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / VLAN Filtering
- */
-export class VirtioNetCtrlAddVlanHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 4
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { class: 0, command: 1, vlan_id: 2 } as const
-
-  get $minimum(): number {
-    return 4
-  }
-
-  get $size(): number {
-    return 4
-  }
-
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get class(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set class(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetCtrlAddVlanHeader.class')
-  }
-
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get command(): number {
-    return this.$view.getUint8(this.$offset + 1)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioNetCtrlAddVlanHeader.command')
-  }
-
-  /** Native byte order on the legacy interface. */
-  get vlan_id(): number {
-    return this.$view.getUint16(this.$offset + 2, true)
-  }
-
-  set vlan_id(value: number) {
-    set16(this.$view, this.$offset + 2, value, true, 'VirtioNetCtrlAddVlanHeader.vlan_id')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetCtrlAddVlanHeaderValue {
-    return new VirtioNetCtrlAddVlanHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetCtrlAddVlanHeaderValue>): Uint8Array {
-    const struct = new VirtioNetCtrlAddVlanHeader()
-    const bytes = new Uint8Array(4)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetCtrlAddVlanHeaderValue {
-    return {
-      class: this.class,
-      command: this.command,
-      vlan_id: this.vlan_id,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetCtrlAddVlanHeaderValue>): this {
-    if (value.class !== undefined) this.class = value.class
-    if (value.command !== undefined) this.command = value.command
-    if (value.vlan_id !== undefined) this.vlan_id = value.vlan_id
-    return this
-  }
-}
-
-/** A `virtio_net_ctrl.delete_vlan` as a plain value. */
-export interface VirtioNetCtrlDeleteVlanHeaderValue {
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  class: number
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  command: number
-  /** Native byte order on the legacy interface. */
-  vlan_id: number
-}
-
-/**
- * Receives packets of a VLAN no more.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / VLAN Filtering
- */
-export class VirtioNetCtrlDeleteVlanHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 4
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { class: 0, command: 1, vlan_id: 2 } as const
-
-  get $minimum(): number {
-    return 4
-  }
-
-  get $size(): number {
-    return 4
-  }
-
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get class(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set class(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetCtrlDeleteVlanHeader.class')
-  }
-
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get command(): number {
-    return this.$view.getUint8(this.$offset + 1)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioNetCtrlDeleteVlanHeader.command')
-  }
-
-  /** Native byte order on the legacy interface. */
-  get vlan_id(): number {
-    return this.$view.getUint16(this.$offset + 2, true)
-  }
-
-  set vlan_id(value: number) {
-    set16(this.$view, this.$offset + 2, value, true, 'VirtioNetCtrlDeleteVlanHeader.vlan_id')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetCtrlDeleteVlanHeaderValue {
-    return new VirtioNetCtrlDeleteVlanHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetCtrlDeleteVlanHeaderValue>): Uint8Array {
-    const struct = new VirtioNetCtrlDeleteVlanHeader()
-    const bytes = new Uint8Array(4)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetCtrlDeleteVlanHeaderValue {
-    return {
-      class: this.class,
-      command: this.command,
-      vlan_id: this.vlan_id,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetCtrlDeleteVlanHeaderValue>): this {
-    if (value.class !== undefined) this.class = value.class
-    if (value.command !== undefined) this.command = value.command
-    if (value.vlan_id !== undefined) this.vlan_id = value.vlan_id
-    return this
-  }
-}
-
-/** A `virtio_net_ctrl.set_vq_pairs` as a plain value. */
-export interface VirtioNetCtrlSetVqPairsHeaderValue {
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  class: number
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  command: number
-  /**
-   * How many receive and transmit queues to use; 1 to use the first pair only.
-   * VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MIN to config.max_virtqueue_pairs. Native byte order on the legacy interface.
-   */
-  virtqueue_pairs: number
-}
-
-/**
- * Says how many queues to use; the device picks among them.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Automatic receive steering in
- * multiqueue mode
- */
-export class VirtioNetCtrlSetVqPairsHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 4
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { class: 0, command: 1, virtqueue_pairs: 2 } as const
-
-  get $minimum(): number {
-    return 4
-  }
-
-  get $size(): number {
-    return 4
-  }
-
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get class(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set class(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetCtrlSetVqPairsHeader.class')
-  }
-
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get command(): number {
-    return this.$view.getUint8(this.$offset + 1)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioNetCtrlSetVqPairsHeader.command')
-  }
-
-  /**
-   * How many receive and transmit queues to use; 1 to use the first pair only.
-   * VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MIN to config.max_virtqueue_pairs. Native byte order on the legacy interface.
-   */
-  get virtqueue_pairs(): number {
-    return this.$view.getUint16(this.$offset + 2, true)
-  }
-
-  set virtqueue_pairs(value: number) {
-    set16(this.$view, this.$offset + 2, value, true, 'VirtioNetCtrlSetVqPairsHeader.virtqueue_pairs')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetCtrlSetVqPairsHeaderValue {
-    return new VirtioNetCtrlSetVqPairsHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetCtrlSetVqPairsHeaderValue>): Uint8Array {
-    const struct = new VirtioNetCtrlSetVqPairsHeader()
-    const bytes = new Uint8Array(4)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetCtrlSetVqPairsHeaderValue {
-    return {
-      class: this.class,
-      command: this.command,
-      virtqueue_pairs: this.virtqueue_pairs,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetCtrlSetVqPairsHeaderValue>): this {
-    if (value.class !== undefined) this.class = value.class
-    if (value.command !== undefined) this.command = value.command
-    if (value.virtqueue_pairs !== undefined) this.virtqueue_pairs = value.virtqueue_pairs
-    return this
-  }
-}
-
-/** A `virtio_net_ctrl.set_rss` as a plain value. */
-export interface VirtioNetCtrlSetRssHeaderValue {
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  class: number
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  command: number
-  /** Bits of {@link virtio_net_hash_type}. */
-  hash_types: number
-  /**
-   * The bits of the hash that index the table; one more than it is a power of two.
-   * 0 to config.rss_max_indirection_table_length - 1.
-   */
-  indirection_table_mask: number
-  /** Gets packets without a hash. */
-  unclassified_queue: RssRqIdValue
-  indirection_table: RssRqIdValue[]
-  /** How many transmit queues the driver may use. */
-  max_tx_vq: number
-  /** In bytes. */
-  hash_key_length: number
-  hash_key_data: Uint8Array
-}
-
-/**
- * Says how to hash and which queues to use.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Receive-side scaling (RSS) /
- * Setting RSS parameters
- */
-export class VirtioNetCtrlSetRssHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { class: 0, command: 1, hash_types: 2, indirection_table_mask: 6, unclassified_queue: 8, indirection_table: 10 } as const
-  #unclassified_queue: RssRqId | undefined
-  #indirection_table: RssRqId | undefined
-
-  get $minimum(): number {
-    return 10
-  }
-
-  get $size(): number {
-    return this.#hash_key_data_at + this.hash_key_length - this.$offset
-  }
-
-  get #max_tx_vq_at(): number {
-    return this.$offset + 10 + (this.indirection_table_mask + 1) * 2
-  }
-
-  get #hash_key_length_at(): number {
-    return this.#max_tx_vq_at + 2
-  }
-
-  get #hash_key_data_at(): number {
-    return this.#hash_key_length_at + 1
-  }
-
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get class(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set class(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetCtrlSetRssHeader.class')
-  }
-
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get command(): number {
-    return this.$view.getUint8(this.$offset + 1)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioNetCtrlSetRssHeader.command')
-  }
-
-  /** Bits of {@link virtio_net_hash_type}. */
-  get hash_types(): number {
-    return this.$view.getUint32(this.$offset + 2, true)
-  }
-
-  set hash_types(value: number) {
-    set32(this.$view, this.$offset + 2, value, true, 'VirtioNetCtrlSetRssHeader.hash_types')
-  }
-
-  /**
-   * The bits of the hash that index the table; one more than it is a power of two.
-   * 0 to config.rss_max_indirection_table_length - 1.
-   */
-  get indirection_table_mask(): number {
-    return this.$view.getUint16(this.$offset + 6, true)
-  }
-
-  set indirection_table_mask(value: number) {
-    set16(this.$view, this.$offset + 6, value, true, 'VirtioNetCtrlSetRssHeader.indirection_table_mask')
-  }
-
-  /** Gets packets without a hash. */
-  get unclassified_queue(): RssRqId {
-    return (this.#unclassified_queue ??= new RssRqId()).$inside(this, this.$offset + 8, 2)
-  }
-
-  /** Elements of `indirection_table` that are there. */
-  get indirection_table_length(): number {
-    return elementCount(this, this.$offset + 10, (this.indirection_table_mask + 1), 2)
-  }
-
-  /** How many transmit queues the driver may use. */
-  get max_tx_vq(): number {
-    return get16(this, this.#max_tx_vq_at, true)
-  }
-
-  set max_tx_vq(value: number) {
-    set16(this.$view, room(this, this.#max_tx_vq_at, 2, 'VirtioNetCtrlSetRssHeader.max_tx_vq'), value, true, 'VirtioNetCtrlSetRssHeader.max_tx_vq')
-  }
-
-  /** In bytes. */
-  get hash_key_length(): number {
-    return get8(this, this.#hash_key_length_at)
-  }
-
-  set hash_key_length(value: number) {
-    set8(this.$view, room(this, this.#hash_key_length_at, 1, 'VirtioNetCtrlSetRssHeader.hash_key_length'), value, 'VirtioNetCtrlSetRssHeader.hash_key_length')
-  }
-
-  get hash_key_data(): Uint8Array {
-    return bytesAt(this, this.#hash_key_data_at, this.hash_key_length)
-  }
-
-  set hash_key_data(value: Uint8Array) {
-    putBytes(this, this.#hash_key_data_at, this.hash_key_length, value, 'VirtioNetCtrlSetRssHeader.hash_key_data')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetCtrlSetRssHeaderValue {
-    return new VirtioNetCtrlSetRssHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetCtrlSetRssHeaderValue>): Uint8Array {
-    const struct = new VirtioNetCtrlSetRssHeader()
-    const bytes = new Uint8Array(VirtioNetCtrlSetRssHeader.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioNetCtrlSetRssHeaderValue>): number {
-    return 10 + (value.indirection_table?.length ?? 0) * 2 + 2 + 1 + (value.hash_key_data?.length ?? 0)
-  }
-
-  indirection_table(i: number): RssRqId {
-    return (this.#indirection_table ??= new RssRqId()).$inside(this, this.$offset + 10 + checkIndex(i, (this.indirection_table_mask + 1), 'VirtioNetCtrlSetRssHeader.indirection_table') * 2, 2)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetCtrlSetRssHeaderValue {
-    return {
-      class: this.class,
-      command: this.command,
-      hash_types: this.hash_types,
-      indirection_table_mask: this.indirection_table_mask,
-      unclassified_queue: this.unclassified_queue.$get(),
-      indirection_table: readArray(this.indirection_table_length, (i) => this.indirection_table(i).$get()),
-      max_tx_vq: this.max_tx_vq,
-      hash_key_length: this.hash_key_length,
-      hash_key_data: this.hash_key_data.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetCtrlSetRssHeaderValue>): this {
-    if (value.class !== undefined) this.class = value.class
-    if (value.command !== undefined) this.command = value.command
-    if (value.hash_types !== undefined) this.hash_types = value.hash_types
-    if (value.indirection_table_mask !== undefined) this.indirection_table_mask = value.indirection_table_mask
-    if (value.unclassified_queue !== undefined) attached(this, this.unclassified_queue, 'VirtioNetCtrlSetRssHeader.unclassified_queue').$set(value.unclassified_queue)
-    if (value.indirection_table !== undefined) putArray(value.indirection_table, (this.indirection_table_mask + 1), (element, i) => attached(this, this.indirection_table(i), 'VirtioNetCtrlSetRssHeader.indirection_table').$set(element), 'VirtioNetCtrlSetRssHeader.indirection_table')
-    if (value.max_tx_vq !== undefined) this.max_tx_vq = value.max_tx_vq
-    if (value.hash_key_length !== undefined) this.hash_key_length = value.hash_key_length
-    if (value.hash_key_data !== undefined) this.hash_key_data = value.hash_key_data
-    return this
-  }
-}
-
-/** A `virtio_net_ctrl.set_hash` as a plain value. */
-export interface VirtioNetCtrlSetHashHeaderValue {
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  class: number
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  command: number
-  /** Bits of {@link virtio_net_hash_type}. */
-  hash_types: number
-  /** In bytes. */
-  hash_key_length: number
-  hash_key_data: Uint8Array
-}
-
-/**
- * Says how to hash; the hash is only reported.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Automatic receive steering in
- * multiqueue mode / Hash calculation
- */
-export class VirtioNetCtrlSetHashHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { class: 0, command: 1, hash_types: 2, reserved: 6, hash_key_length: 14, hash_key_data: 15 } as const
-
-  get $minimum(): number {
-    return 15
-  }
-
-  get $size(): number {
-    return 15 + this.hash_key_length
-  }
-
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get class(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set class(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetCtrlSetHashHeader.class')
-  }
-
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get command(): number {
-    return this.$view.getUint8(this.$offset + 1)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioNetCtrlSetHashHeader.command')
-  }
-
-  /** Bits of {@link virtio_net_hash_type}. */
-  get hash_types(): number {
-    return this.$view.getUint32(this.$offset + 2, true)
-  }
-
-  set hash_types(value: number) {
-    set32(this.$view, this.$offset + 2, value, true, 'VirtioNetCtrlSetHashHeader.hash_types')
-  }
-
-  /** In bytes. */
-  get hash_key_length(): number {
-    return this.$view.getUint8(this.$offset + 14)
-  }
-
-  set hash_key_length(value: number) {
-    set8(this.$view, this.$offset + 14, value, 'VirtioNetCtrlSetHashHeader.hash_key_length')
-  }
-
-  get hash_key_data(): Uint8Array {
-    return bytesAt(this, this.$offset + 15, this.hash_key_length)
-  }
-
-  set hash_key_data(value: Uint8Array) {
-    putBytes(this, this.$offset + 15, this.hash_key_length, value, 'VirtioNetCtrlSetHashHeader.hash_key_data')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetCtrlSetHashHeaderValue {
-    return new VirtioNetCtrlSetHashHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetCtrlSetHashHeaderValue>): Uint8Array {
-    const struct = new VirtioNetCtrlSetHashHeader()
-    const bytes = new Uint8Array(VirtioNetCtrlSetHashHeader.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioNetCtrlSetHashHeaderValue>): number {
-    return 15 + (value.hash_key_data?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetCtrlSetHashHeaderValue {
-    return {
-      class: this.class,
-      command: this.command,
-      hash_types: this.hash_types,
-      hash_key_length: this.hash_key_length,
-      hash_key_data: this.hash_key_data.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetCtrlSetHashHeaderValue>): this {
-    if (value.class !== undefined) this.class = value.class
-    if (value.command !== undefined) this.command = value.command
-    if (value.hash_types !== undefined) this.hash_types = value.hash_types
-    if (value.hash_key_length !== undefined) this.hash_key_length = value.hash_key_length
-    if (value.hash_key_data !== undefined) this.hash_key_data = value.hash_key_data
-    return this
-  }
-}
-
-/** A `virtio_net_ctrl.set_offloads` as a plain value. */
-export interface VirtioNetCtrlSetOffloadsHeaderValue {
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  class: number
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  command: number
-  /**
-   * The offloads to be on; all others are off.
-   * Bit n stands for the value n of {@link virtio_net_offloads}. Native byte order on the legacy interface.
-   */
-  offloads: bigint
-}
-
-/**
- * Switches the offloads of the receiving side on and off.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Offloads State Configuration /
- * Setting Offloads State
- */
-export class VirtioNetCtrlSetOffloadsHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 10
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { class: 0, command: 1, offloads: 2 } as const
-
-  get $minimum(): number {
-    return 10
-  }
-
-  get $size(): number {
-    return 10
-  }
-
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get class(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set class(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetCtrlSetOffloadsHeader.class')
-  }
-
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get command(): number {
-    return this.$view.getUint8(this.$offset + 1)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioNetCtrlSetOffloadsHeader.command')
-  }
-
-  /**
-   * The offloads to be on; all others are off.
-   * Bit n stands for the value n of {@link virtio_net_offloads}. Native byte order on the legacy interface.
-   */
-  get offloads(): bigint {
-    return this.$view.getBigUint64(this.$offset + 2, true)
-  }
-
-  set offloads(value: bigint) {
-    setBig64(this.$view, this.$offset + 2, value, true, 'VirtioNetCtrlSetOffloadsHeader.offloads')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetCtrlSetOffloadsHeaderValue {
-    return new VirtioNetCtrlSetOffloadsHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetCtrlSetOffloadsHeaderValue>): Uint8Array {
-    const struct = new VirtioNetCtrlSetOffloadsHeader()
-    const bytes = new Uint8Array(10)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetCtrlSetOffloadsHeaderValue {
-    return {
-      class: this.class,
-      command: this.command,
-      offloads: this.offloads,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetCtrlSetOffloadsHeaderValue>): this {
-    if (value.class !== undefined) this.class = value.class
-    if (value.command !== undefined) this.command = value.command
-    if (value.offloads !== undefined) this.offloads = value.offloads
-    return this
-  }
-}
-
-/** A `virtio_net_ctrl.set_tx_coalescing` as a plain value. */
-export interface VirtioNetCtrlSetTxCoalescingHeaderValue {
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  class: number
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  command: number
-  max_packets: number
-  /** In microseconds. */
-  max_usecs: number
-}
-
-/**
- * For all transmit queues.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Notifications Coalescing
- */
-export class VirtioNetCtrlSetTxCoalescingHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 10
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { class: 0, command: 1, max_packets: 2, max_usecs: 6 } as const
-
-  get $minimum(): number {
-    return 10
-  }
-
-  get $size(): number {
-    return 10
-  }
-
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get class(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set class(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetCtrlSetTxCoalescingHeader.class')
-  }
-
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get command(): number {
-    return this.$view.getUint8(this.$offset + 1)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioNetCtrlSetTxCoalescingHeader.command')
-  }
-
-  get max_packets(): number {
-    return this.$view.getUint32(this.$offset + 2, true)
-  }
-
-  set max_packets(value: number) {
-    set32(this.$view, this.$offset + 2, value, true, 'VirtioNetCtrlSetTxCoalescingHeader.max_packets')
-  }
-
-  /** In microseconds. */
-  get max_usecs(): number {
-    return this.$view.getUint32(this.$offset + 6, true)
-  }
-
-  set max_usecs(value: number) {
-    set32(this.$view, this.$offset + 6, value, true, 'VirtioNetCtrlSetTxCoalescingHeader.max_usecs')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetCtrlSetTxCoalescingHeaderValue {
-    return new VirtioNetCtrlSetTxCoalescingHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetCtrlSetTxCoalescingHeaderValue>): Uint8Array {
-    const struct = new VirtioNetCtrlSetTxCoalescingHeader()
-    const bytes = new Uint8Array(10)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetCtrlSetTxCoalescingHeaderValue {
-    return {
-      class: this.class,
-      command: this.command,
-      max_packets: this.max_packets,
-      max_usecs: this.max_usecs,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetCtrlSetTxCoalescingHeaderValue>): this {
-    if (value.class !== undefined) this.class = value.class
-    if (value.command !== undefined) this.command = value.command
-    if (value.max_packets !== undefined) this.max_packets = value.max_packets
-    if (value.max_usecs !== undefined) this.max_usecs = value.max_usecs
-    return this
-  }
-}
-
-/** A `virtio_net_ctrl.set_rx_coalescing` as a plain value. */
-export interface VirtioNetCtrlSetRxCoalescingHeaderValue {
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  class: number
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  command: number
-  max_packets: number
-  /** In microseconds. */
-  max_usecs: number
-}
-
-/**
- * For all receive queues.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Notifications Coalescing
- */
-export class VirtioNetCtrlSetRxCoalescingHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 10
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { class: 0, command: 1, max_packets: 2, max_usecs: 6 } as const
-
-  get $minimum(): number {
-    return 10
-  }
-
-  get $size(): number {
-    return 10
-  }
-
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get class(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set class(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetCtrlSetRxCoalescingHeader.class')
-  }
-
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get command(): number {
-    return this.$view.getUint8(this.$offset + 1)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioNetCtrlSetRxCoalescingHeader.command')
-  }
-
-  get max_packets(): number {
-    return this.$view.getUint32(this.$offset + 2, true)
-  }
-
-  set max_packets(value: number) {
-    set32(this.$view, this.$offset + 2, value, true, 'VirtioNetCtrlSetRxCoalescingHeader.max_packets')
-  }
-
-  /** In microseconds. */
-  get max_usecs(): number {
-    return this.$view.getUint32(this.$offset + 6, true)
-  }
-
-  set max_usecs(value: number) {
-    set32(this.$view, this.$offset + 6, value, true, 'VirtioNetCtrlSetRxCoalescingHeader.max_usecs')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetCtrlSetRxCoalescingHeaderValue {
-    return new VirtioNetCtrlSetRxCoalescingHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetCtrlSetRxCoalescingHeaderValue>): Uint8Array {
-    const struct = new VirtioNetCtrlSetRxCoalescingHeader()
-    const bytes = new Uint8Array(10)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetCtrlSetRxCoalescingHeaderValue {
-    return {
-      class: this.class,
-      command: this.command,
-      max_packets: this.max_packets,
-      max_usecs: this.max_usecs,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetCtrlSetRxCoalescingHeaderValue>): this {
-    if (value.class !== undefined) this.class = value.class
-    if (value.command !== undefined) this.command = value.command
-    if (value.max_packets !== undefined) this.max_packets = value.max_packets
-    if (value.max_usecs !== undefined) this.max_usecs = value.max_usecs
-    return this
-  }
-}
-
-/** A `virtio_net_ctrl.set_vq_coalescing` as a plain value. */
-export interface VirtioNetCtrlSetVqCoalescingHeaderValue {
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  class: number
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  command: number
-  /** Index of an enabled receive or transmit queue. */
-  vq_index: number
-  coal: VirtioNetCtrlCoalValue
-}
-
-/**
- * For one queue.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Notifications Coalescing
- */
-export class VirtioNetCtrlSetVqCoalescingHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 14
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { class: 0, command: 1, vq_index: 2, reserved: 4, coal: 6 } as const
-  #coal: VirtioNetCtrlCoal | undefined
-
-  get $minimum(): number {
-    return 14
-  }
-
-  get $size(): number {
-    return 14
-  }
-
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get class(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set class(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetCtrlSetVqCoalescingHeader.class')
-  }
-
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get command(): number {
-    return this.$view.getUint8(this.$offset + 1)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioNetCtrlSetVqCoalescingHeader.command')
-  }
-
-  /** Index of an enabled receive or transmit queue. */
-  get vq_index(): number {
-    return this.$view.getUint16(this.$offset + 2, true)
-  }
-
-  set vq_index(value: number) {
-    set16(this.$view, this.$offset + 2, value, true, 'VirtioNetCtrlSetVqCoalescingHeader.vq_index')
-  }
-
-  get coal(): VirtioNetCtrlCoal {
-    return (this.#coal ??= new VirtioNetCtrlCoal()).$inside(this, this.$offset + 6, 8)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetCtrlSetVqCoalescingHeaderValue {
-    return new VirtioNetCtrlSetVqCoalescingHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetCtrlSetVqCoalescingHeaderValue>): Uint8Array {
-    const struct = new VirtioNetCtrlSetVqCoalescingHeader()
-    const bytes = new Uint8Array(14)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetCtrlSetVqCoalescingHeaderValue {
-    return {
-      class: this.class,
-      command: this.command,
-      vq_index: this.vq_index,
-      coal: this.coal.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetCtrlSetVqCoalescingHeaderValue>): this {
-    if (value.class !== undefined) this.class = value.class
-    if (value.command !== undefined) this.command = value.command
-    if (value.vq_index !== undefined) this.vq_index = value.vq_index
-    if (value.coal !== undefined) attached(this, this.coal, 'VirtioNetCtrlSetVqCoalescingHeader.coal').$set(value.coal)
-    return this
-  }
-}
-
-/** A `virtio_net_ctrl.get_vq_coalescing` as a plain value. */
-export interface VirtioNetCtrlGetVqCoalescingHeaderValue {
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  class: number
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  command: number
-  /** Index of an enabled receive or transmit queue. */
-  vq_index: number
-}
-
-/**
- * Of one queue. The two parts together are a virtio_net_ctrl_coal_vq.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Notifications Coalescing
- */
-export class VirtioNetCtrlGetVqCoalescingHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 6
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { class: 0, command: 1, vq_index: 2, reserved: 4 } as const
-
-  get $minimum(): number {
-    return 6
-  }
-
-  get $size(): number {
-    return 6
-  }
-
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get class(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set class(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetCtrlGetVqCoalescingHeader.class')
-  }
-
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get command(): number {
-    return this.$view.getUint8(this.$offset + 1)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioNetCtrlGetVqCoalescingHeader.command')
-  }
-
-  /** Index of an enabled receive or transmit queue. */
-  get vq_index(): number {
-    return this.$view.getUint16(this.$offset + 2, true)
-  }
-
-  set vq_index(value: number) {
-    set16(this.$view, this.$offset + 2, value, true, 'VirtioNetCtrlGetVqCoalescingHeader.vq_index')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetCtrlGetVqCoalescingHeaderValue {
-    return new VirtioNetCtrlGetVqCoalescingHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetCtrlGetVqCoalescingHeaderValue>): Uint8Array {
-    const struct = new VirtioNetCtrlGetVqCoalescingHeader()
-    const bytes = new Uint8Array(6)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetCtrlGetVqCoalescingHeaderValue {
-    return {
-      class: this.class,
-      command: this.command,
-      vq_index: this.vq_index,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetCtrlGetVqCoalescingHeaderValue>): this {
-    if (value.class !== undefined) this.class = value.class
-    if (value.command !== undefined) this.command = value.command
-    if (value.vq_index !== undefined) this.vq_index = value.vq_index
-    return this
-  }
-}
-
-/** A `virtio_net_ctrl.get_vq_coalescing` as a plain value. */
-export interface VirtioNetCtrlGetVqCoalescingReplyValue {
-  /**
-   * One of {@link virtio_net_ack}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  ack: number
-  max_packets: number
-  /** In microseconds. */
-  max_usecs: number
-}
-
-/**
- * Of one queue. The two parts together are a virtio_net_ctrl_coal_vq.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Notifications Coalescing
- */
-export class VirtioNetCtrlGetVqCoalescingReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 9
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { ack: 0, max_packets: 1, max_usecs: 5 } as const
-
-  get $minimum(): number {
-    return 9
-  }
-
-  get $size(): number {
-    return 9
-  }
-
-  /**
-   * One of {@link virtio_net_ack}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get ack(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set ack(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetCtrlGetVqCoalescingReply.ack')
-  }
-
-  get max_packets(): number {
-    return this.$view.getUint32(this.$offset + 1, true)
-  }
-
-  set max_packets(value: number) {
-    set32(this.$view, this.$offset + 1, value, true, 'VirtioNetCtrlGetVqCoalescingReply.max_packets')
-  }
-
-  /** In microseconds. */
-  get max_usecs(): number {
-    return this.$view.getUint32(this.$offset + 5, true)
-  }
-
-  set max_usecs(value: number) {
-    set32(this.$view, this.$offset + 5, value, true, 'VirtioNetCtrlGetVqCoalescingReply.max_usecs')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetCtrlGetVqCoalescingReplyValue {
-    return new VirtioNetCtrlGetVqCoalescingReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetCtrlGetVqCoalescingReplyValue>): Uint8Array {
-    const struct = new VirtioNetCtrlGetVqCoalescingReply()
-    const bytes = new Uint8Array(9)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetCtrlGetVqCoalescingReplyValue {
-    return {
-      ack: this.ack,
-      max_packets: this.max_packets,
-      max_usecs: this.max_usecs,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetCtrlGetVqCoalescingReplyValue>): this {
-    if (value.ack !== undefined) this.ack = value.ack
-    if (value.max_packets !== undefined) this.max_packets = value.max_packets
-    if (value.max_usecs !== undefined) this.max_usecs = value.max_usecs
-    return this
-  }
-}
-
-/** A `virtio_net_ctrl.set_hash_tunnel` as a plain value. */
-export interface VirtioNetCtrlSetHashTunnelHeaderValue {
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  class: number
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  command: number
-  /**
-   * 0 to hash outer headers only.
-   * Bits of {@link virtio_net_hash_tunnel_type}.
-   */
-  enabled_tunnel_types: number
-}
-
-/**
- * Says which encapsulated packets have a hash of their inner headers.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Processing of Incoming Packets / Inner Header Hash
- */
-export class VirtioNetCtrlSetHashTunnelHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 6
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { class: 0, command: 1, enabled_tunnel_types: 2 } as const
-
-  get $minimum(): number {
-    return 6
-  }
-
-  get $size(): number {
-    return 6
-  }
-
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get class(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set class(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetCtrlSetHashTunnelHeader.class')
-  }
-
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get command(): number {
-    return this.$view.getUint8(this.$offset + 1)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioNetCtrlSetHashTunnelHeader.command')
-  }
-
-  /**
-   * 0 to hash outer headers only.
-   * Bits of {@link virtio_net_hash_tunnel_type}.
-   */
-  get enabled_tunnel_types(): number {
-    return this.$view.getUint32(this.$offset + 2, true)
-  }
-
-  set enabled_tunnel_types(value: number) {
-    set32(this.$view, this.$offset + 2, value, true, 'VirtioNetCtrlSetHashTunnelHeader.enabled_tunnel_types')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetCtrlSetHashTunnelHeaderValue {
-    return new VirtioNetCtrlSetHashTunnelHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetCtrlSetHashTunnelHeaderValue>): Uint8Array {
-    const struct = new VirtioNetCtrlSetHashTunnelHeader()
-    const bytes = new Uint8Array(6)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetCtrlSetHashTunnelHeaderValue {
-    return {
-      class: this.class,
-      command: this.command,
-      enabled_tunnel_types: this.enabled_tunnel_types,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetCtrlSetHashTunnelHeaderValue>): this {
-    if (value.class !== undefined) this.class = value.class
-    if (value.command !== undefined) this.command = value.command
-    if (value.enabled_tunnel_types !== undefined) this.enabled_tunnel_types = value.enabled_tunnel_types
-    return this
-  }
-}
-
-/** A `virtio_net_ctrl.query_stats` as a plain value. */
-export interface VirtioNetCtrlQueryStatsReplyValue {
-  /**
-   * One of {@link virtio_net_ack}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  ack: number
-  /** Bits of {@link virtio_net_stats_type}. */
-  supported_stats_types: bigint[]
-}
-
-/**
- * Asks which statistics there are.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Device Statistics / Query Statistic
- * Capabilities
- */
-export class VirtioNetCtrlQueryStatsReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 9
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { ack: 0, supported_stats_types: 1 } as const
-
-  get $minimum(): number {
-    return 9
-  }
-
-  get $size(): number {
-    return 9
-  }
-
-  /**
-   * One of {@link virtio_net_ack}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get ack(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set ack(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetCtrlQueryStatsReply.ack')
-  }
-
-  /** Elements of `supported_stats_types` that are there. */
-  get supported_stats_types_length(): number {
-    return elementCount(this, this.$offset + 1, 1, 8)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetCtrlQueryStatsReplyValue {
-    return new VirtioNetCtrlQueryStatsReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetCtrlQueryStatsReplyValue>): Uint8Array {
-    const struct = new VirtioNetCtrlQueryStatsReply()
-    const bytes = new Uint8Array(9)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bits of {@link virtio_net_stats_type}. */
-  supported_stats_types(i: number): bigint {
-    return getBig64(this, this.$offset + 1 + checkIndex(i, 1, 'VirtioNetCtrlQueryStatsReply.supported_stats_types') * 8, true)
-  }
-
-  set_supported_stats_types(i: number, value: bigint): void {
-    setBig64(this.$view, room(this, this.$offset + 1 + checkIndex(i, 1, 'VirtioNetCtrlQueryStatsReply.supported_stats_types') * 8, 8, 'VirtioNetCtrlQueryStatsReply.supported_stats_types'), value, true, 'VirtioNetCtrlQueryStatsReply.supported_stats_types')
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetCtrlQueryStatsReplyValue {
-    return {
-      ack: this.ack,
-      supported_stats_types: readArray(this.supported_stats_types_length, (i) => this.supported_stats_types(i)),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetCtrlQueryStatsReplyValue>): this {
-    if (value.ack !== undefined) this.ack = value.ack
-    if (value.supported_stats_types !== undefined) putArray(value.supported_stats_types, 1, (element, i) => this.set_supported_stats_types(i, element), 'VirtioNetCtrlQueryStatsReply.supported_stats_types')
-    return this
-  }
-}
-
-/** A `virtio_net_ctrl.get_stats` as a plain value. */
-export interface VirtioNetCtrlGetStatsHeaderValue {
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  class: number
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  command: number
-  stats: VirtioNetCtrlQueueStatsStatsValue[]
-}
-
-/**
- * Asks for statistics of some queues. The driver gives room for the replies; there may be fewer or longer ones.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Device Statistics / Get Statistics
- */
-export class VirtioNetCtrlGetStatsHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { class: 0, command: 1, stats: 2 } as const
-  #stats: VirtioNetCtrlQueueStatsStats | undefined
-
-  get $minimum(): number {
-    return 2
-  }
-
-  get $size(): number {
-    return this.$length
-  }
-
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get class(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set class(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetCtrlGetStatsHeader.class')
-  }
-
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get command(): number {
-    return this.$view.getUint8(this.$offset + 1)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioNetCtrlGetStatsHeader.command')
-  }
-
-  /** Elements of `stats` that are there. */
-  get stats_length(): number {
-    return elementCount(this, this.$offset + 2, Math.floor(Math.max(0, this.$length - 2) / 16), 16)
-  }
-
-  /** True when the bytes of `stats` are whole elements. */
-  get $whole(): boolean {
-    return Math.max(0, this.$length - 2) % 16 === 0
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetCtrlGetStatsHeaderValue {
-    return new VirtioNetCtrlGetStatsHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetCtrlGetStatsHeaderValue>): Uint8Array {
-    const struct = new VirtioNetCtrlGetStatsHeader()
-    const bytes = new Uint8Array(VirtioNetCtrlGetStatsHeader.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioNetCtrlGetStatsHeaderValue>): number {
-    return 2 + (value.stats?.length ?? 0) * 16
-  }
-
-  stats(i: number): VirtioNetCtrlQueueStatsStats {
-    return (this.#stats ??= new VirtioNetCtrlQueueStatsStats()).$inside(this, this.$offset + 2 + checkIndex(i, Math.floor(Math.max(0, this.$length - 2) / 16), 'VirtioNetCtrlGetStatsHeader.stats') * 16, 16)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetCtrlGetStatsHeaderValue {
-    return {
-      class: this.class,
-      command: this.command,
-      stats: readArray(this.stats_length, (i) => this.stats(i).$get()),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetCtrlGetStatsHeaderValue>): this {
-    if (value.class !== undefined) this.class = value.class
-    if (value.command !== undefined) this.command = value.command
-    if (value.stats !== undefined) putArray(value.stats, Math.floor(Math.max(0, this.$length - 2) / 16), (element, i) => attached(this, this.stats(i), 'VirtioNetCtrlGetStatsHeader.stats').$set(element), 'VirtioNetCtrlGetStatsHeader.stats')
-    return this
-  }
-}
-
-/** A `virtio_net_ctrl.get_stats` as a plain value. */
-export interface VirtioNetCtrlGetStatsReplyValue {
-  /**
-   * One of {@link virtio_net_ack}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  ack: number
-  replies: VirtioNetStatsReplyHdrElement[]
-}
-
-/**
- * Asks for statistics of some queues. The driver gives room for the replies; there may be fewer or longer ones.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Device Statistics / Get Statistics
- */
-export class VirtioNetCtrlGetStatsReply extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { ack: 0, replies: 1 } as const
-
-  get $minimum(): number {
-    return 1
-  }
-
-  get $size(): number {
-    return this.$length
-  }
-
-  /**
-   * One of {@link virtio_net_ack}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get ack(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set ack(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetCtrlGetStatsReply.ack')
-  }
-
-  get replies(): VirtioNetStatsReplyHdr[] {
-    const head = new VirtioNetStatsReplyHdr()
-    return entriesOf(this, this.$offset + 1, Math.max(0, this.$length - 1), head).map(({ offset, size }) => new VirtioNetStatsReplyHdr().$inside(this, offset, size))
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetCtrlGetStatsReplyValue {
-    return new VirtioNetCtrlGetStatsReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetCtrlGetStatsReplyValue>): Uint8Array {
-    const struct = new VirtioNetCtrlGetStatsReply()
-    const bytes = new Uint8Array(VirtioNetCtrlGetStatsReply.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioNetCtrlGetStatsReplyValue>): number {
-    return 1 + (value.replies ?? []).reduce((sum, element) => sum + VirtioNetStatsReplyHdr.encodeElement(element).length, 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetCtrlGetStatsReplyValue {
-    return {
-      ack: this.ack,
-      replies: this.replies.map((element) => element.$element),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetCtrlGetStatsReplyValue>): this {
-    if (value.ack !== undefined) this.ack = value.ack
-    if (value.replies !== undefined) {
-      let replies_at = this.$offset + 1
-      for (const element of value.replies) {
-        const bytes = VirtioNetStatsReplyHdr.encodeElement(element)
-        putBytes(this, replies_at, bytes.length, bytes, 'VirtioNetCtrlGetStatsReply.replies')
-        replies_at += bytes.length
-      }
-    }
-    return this
-  }
-}
-
-/** A `virtio_net_ctrl.get_rss_context_cap` as a plain value. */
-export interface VirtioNetCtrlGetRssContextCapReplyValue {
-  /**
-   * One of {@link virtio_net_ack}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  ack: number
-  /**
-   * How many contexts there can be.
-   * 1 to 65535.
-   */
-  max_rss_contexts: number
-}
-
-/**
- * Asks how many contexts there can be.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / RSS Context / Querying RSS Context
- * Capability
- */
-export class VirtioNetCtrlGetRssContextCapReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 3
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { ack: 0, max_rss_contexts: 1 } as const
-
-  get $minimum(): number {
-    return 3
-  }
-
-  get $size(): number {
-    return 3
-  }
-
-  /**
-   * One of {@link virtio_net_ack}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get ack(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set ack(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetCtrlGetRssContextCapReply.ack')
-  }
-
-  /**
-   * How many contexts there can be.
-   * 1 to 65535.
-   */
-  get max_rss_contexts(): number {
-    return this.$view.getUint16(this.$offset + 1, true)
-  }
-
-  set max_rss_contexts(value: number) {
-    set16(this.$view, this.$offset + 1, value, true, 'VirtioNetCtrlGetRssContextCapReply.max_rss_contexts')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetCtrlGetRssContextCapReplyValue {
-    return new VirtioNetCtrlGetRssContextCapReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetCtrlGetRssContextCapReplyValue>): Uint8Array {
-    const struct = new VirtioNetCtrlGetRssContextCapReply()
-    const bytes = new Uint8Array(3)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetCtrlGetRssContextCapReplyValue {
-    return {
-      ack: this.ack,
-      max_rss_contexts: this.max_rss_contexts,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetCtrlGetRssContextCapReplyValue>): this {
-    if (value.ack !== undefined) this.ack = value.ack
-    if (value.max_rss_contexts !== undefined) this.max_rss_contexts = value.max_rss_contexts
-    return this
-  }
-}
-
-/** A `virtio_net_ctrl.add_rss_context` as a plain value. */
-export interface VirtioNetCtrlAddRssContextHeaderValue {
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  class: number
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  command: number
-  /**
-   * 1 to max_rss_contexts.
-   * 1 to 65535.
-   */
-  rss_ctx_id: number
-  rss: VirtioNetRssConfigValue
-}
-
-/**
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / RSS Context / Setting RSS Context
- * Parameters
- */
-export class VirtioNetCtrlAddRssContextHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { class: 0, command: 1, rss_ctx_id: 2, reserved: 4, rss: 10 } as const
-  #rss: VirtioNetRssConfig | undefined
-
-  get $minimum(): number {
-    return 18
-  }
-
-  get $size(): number {
-    return 10 + this.rss.$size
-  }
-
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get class(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set class(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetCtrlAddRssContextHeader.class')
-  }
-
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get command(): number {
-    return this.$view.getUint8(this.$offset + 1)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioNetCtrlAddRssContextHeader.command')
-  }
-
-  /**
-   * 1 to max_rss_contexts.
-   * 1 to 65535.
-   */
-  get rss_ctx_id(): number {
-    return this.$view.getUint16(this.$offset + 2, true)
-  }
-
-  set rss_ctx_id(value: number) {
-    set16(this.$view, this.$offset + 2, value, true, 'VirtioNetCtrlAddRssContextHeader.rss_ctx_id')
-  }
-
-  get rss(): VirtioNetRssConfig {
-    return (this.#rss ??= new VirtioNetRssConfig()).$inside(this, this.$offset + 10, this.$offset + this.$length - (this.$offset + 10))
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetCtrlAddRssContextHeaderValue {
-    return new VirtioNetCtrlAddRssContextHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetCtrlAddRssContextHeaderValue>): Uint8Array {
-    const struct = new VirtioNetCtrlAddRssContextHeader()
-    const bytes = new Uint8Array(VirtioNetCtrlAddRssContextHeader.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioNetCtrlAddRssContextHeaderValue>): number {
-    return 10 + VirtioNetRssConfig.sizeOf(value.rss ?? {})
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetCtrlAddRssContextHeaderValue {
-    return {
-      class: this.class,
-      command: this.command,
-      rss_ctx_id: this.rss_ctx_id,
-      rss: this.rss.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetCtrlAddRssContextHeaderValue>): this {
-    if (value.class !== undefined) this.class = value.class
-    if (value.command !== undefined) this.command = value.command
-    if (value.rss_ctx_id !== undefined) this.rss_ctx_id = value.rss_ctx_id
-    if (value.rss !== undefined) attached(this, this.rss, 'VirtioNetCtrlAddRssContextHeader.rss').$set(value.rss)
-    return this
-  }
-}
-
-/** A `virtio_net_ctrl.modify_rss_context` as a plain value. */
-export interface VirtioNetCtrlModifyRssContextHeaderValue {
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  class: number
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  command: number
-  /**
-   * 1 to max_rss_contexts.
-   * 1 to 65535.
-   */
-  rss_ctx_id: number
-  rss: VirtioNetRssConfigValue
-}
-
-/**
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / RSS Context / Setting RSS Context
- * Parameters
- */
-export class VirtioNetCtrlModifyRssContextHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { class: 0, command: 1, rss_ctx_id: 2, reserved: 4, rss: 10 } as const
-  #rss: VirtioNetRssConfig | undefined
-
-  get $minimum(): number {
-    return 18
-  }
-
-  get $size(): number {
-    return 10 + this.rss.$size
-  }
-
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get class(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set class(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetCtrlModifyRssContextHeader.class')
-  }
-
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get command(): number {
-    return this.$view.getUint8(this.$offset + 1)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioNetCtrlModifyRssContextHeader.command')
-  }
-
-  /**
-   * 1 to max_rss_contexts.
-   * 1 to 65535.
-   */
-  get rss_ctx_id(): number {
-    return this.$view.getUint16(this.$offset + 2, true)
-  }
-
-  set rss_ctx_id(value: number) {
-    set16(this.$view, this.$offset + 2, value, true, 'VirtioNetCtrlModifyRssContextHeader.rss_ctx_id')
-  }
-
-  get rss(): VirtioNetRssConfig {
-    return (this.#rss ??= new VirtioNetRssConfig()).$inside(this, this.$offset + 10, this.$offset + this.$length - (this.$offset + 10))
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetCtrlModifyRssContextHeaderValue {
-    return new VirtioNetCtrlModifyRssContextHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetCtrlModifyRssContextHeaderValue>): Uint8Array {
-    const struct = new VirtioNetCtrlModifyRssContextHeader()
-    const bytes = new Uint8Array(VirtioNetCtrlModifyRssContextHeader.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioNetCtrlModifyRssContextHeaderValue>): number {
-    return 10 + VirtioNetRssConfig.sizeOf(value.rss ?? {})
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetCtrlModifyRssContextHeaderValue {
-    return {
-      class: this.class,
-      command: this.command,
-      rss_ctx_id: this.rss_ctx_id,
-      rss: this.rss.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetCtrlModifyRssContextHeaderValue>): this {
-    if (value.class !== undefined) this.class = value.class
-    if (value.command !== undefined) this.command = value.command
-    if (value.rss_ctx_id !== undefined) this.rss_ctx_id = value.rss_ctx_id
-    if (value.rss !== undefined) attached(this, this.rss, 'VirtioNetCtrlModifyRssContextHeader.rss').$set(value.rss)
-    return this
-  }
-}
-
-/** A `virtio_net_ctrl.delete_rss_context` as a plain value. */
-export interface VirtioNetCtrlDeleteRssContextHeaderValue {
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  class: number
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  command: number
-  /**
-   * 1 to max_rss_contexts.
-   * 1 to 65535.
-   */
-  rss_ctx_id: number
-}
-
-/**
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / RSS Context / Setting RSS Context
- * Parameters
- */
-export class VirtioNetCtrlDeleteRssContextHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 4
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { class: 0, command: 1, rss_ctx_id: 2 } as const
-
-  get $minimum(): number {
-    return 4
-  }
-
-  get $size(): number {
-    return 4
-  }
-
-  /**
-   * One of {@link virtio_net_ctrl_class}.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get class(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set class(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioNetCtrlDeleteRssContextHeader.class')
-  }
-
-  /**
-   * A command of the class.
-   * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue
-   */
-  get command(): number {
-    return this.$view.getUint8(this.$offset + 1)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioNetCtrlDeleteRssContextHeader.command')
-  }
-
-  /**
-   * 1 to max_rss_contexts.
-   * 1 to 65535.
-   */
-  get rss_ctx_id(): number {
-    return this.$view.getUint16(this.$offset + 2, true)
-  }
-
-  set rss_ctx_id(value: number) {
-    set16(this.$view, this.$offset + 2, value, true, 'VirtioNetCtrlDeleteRssContextHeader.rss_ctx_id')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioNetCtrlDeleteRssContextHeaderValue {
-    return new VirtioNetCtrlDeleteRssContextHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioNetCtrlDeleteRssContextHeaderValue>): Uint8Array {
-    const struct = new VirtioNetCtrlDeleteRssContextHeader()
-    const bytes = new Uint8Array(4)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioNetCtrlDeleteRssContextHeaderValue {
-    return {
-      class: this.class,
-      command: this.command,
-      rss_ctx_id: this.rss_ctx_id,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioNetCtrlDeleteRssContextHeaderValue>): this {
-    if (value.class !== undefined) this.class = value.class
-    if (value.command !== undefined) this.command = value.command
-    if (value.rss_ctx_id !== undefined) this.rss_ctx_id = value.rss_ctx_id
     return this
   }
 }

@@ -149,7 +149,7 @@ export class PvirtqDesc extends Struct {
   }
 
   set addr(value: number) {
-    set64(this.$view, this.$offset, value, true, 'PvirtqDesc.addr')
+    set64(this, this.$offset, value, true, 'addr')
   }
 
   /**
@@ -161,7 +161,7 @@ export class PvirtqDesc extends Struct {
   }
 
   set len(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'PvirtqDesc.len')
+    set32(this, this.$offset + 8, value, true, 'len')
   }
 
   /** Buffer ID; valid in the last descriptor of a list. */
@@ -170,7 +170,7 @@ export class PvirtqDesc extends Struct {
   }
 
   set id(value: number) {
-    set16(this.$view, this.$offset + 12, value, true, 'PvirtqDesc.id')
+    set16(this, this.$offset + 12, value, true, 'id')
   }
 
   /** Bits of {@link pvirtq_desc_f}. */
@@ -179,7 +179,7 @@ export class PvirtqDesc extends Struct {
   }
 
   set flags(value: number) {
-    set16(this.$view, this.$offset + 14, value, true, 'PvirtqDesc.flags')
+    set16(this, this.$offset + 14, value, true, 'flags')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -321,7 +321,7 @@ export class PvirtqEventSuppress extends Struct {
   }
 
   set desc(value: number) {
-    set16(this.$view, this.$offset, value, true, 'PvirtqEventSuppress.desc')
+    set16(this, this.$offset, value, true, 'desc')
   }
 
   /** Position in the ring in descriptors. */
@@ -331,7 +331,7 @@ export class PvirtqEventSuppress extends Struct {
 
   set desc_desc_event_off(value: number) {
     const bits = putNumberBits(this.$view.getUint16(this.$offset, true), 0, 15, value, 'PvirtqEventSuppress.desc_desc_event_off')
-    set16(this.$view, this.$offset, bits, true, 'PvirtqEventSuppress.desc_desc_event_off')
+    set16(this, this.$offset, bits, true, 'desc_desc_event_off')
   }
 
   /** Wrap counter at that position. */
@@ -341,7 +341,7 @@ export class PvirtqEventSuppress extends Struct {
 
   set desc_desc_event_wrap(value: number) {
     const bits = putNumberBits(this.$view.getUint16(this.$offset, true), 15, 1, value, 'PvirtqEventSuppress.desc_desc_event_wrap')
-    set16(this.$view, this.$offset, bits, true, 'PvirtqEventSuppress.desc_desc_event_wrap')
+    set16(this, this.$offset, bits, true, 'desc_desc_event_wrap')
   }
 
   get flags(): number {
@@ -349,7 +349,7 @@ export class PvirtqEventSuppress extends Struct {
   }
 
   set flags(value: number) {
-    set16(this.$view, this.$offset + 2, value, true, 'PvirtqEventSuppress.flags')
+    set16(this, this.$offset + 2, value, true, 'flags')
   }
 
   get flags_desc_event_flags(): number {
@@ -358,7 +358,7 @@ export class PvirtqEventSuppress extends Struct {
 
   set flags_desc_event_flags(value: number) {
     const bits = putNumberBits(this.$view.getUint16(this.$offset + 2, true), 0, 2, value, 'PvirtqEventSuppress.flags_desc_event_flags')
-    set16(this.$view, this.$offset + 2, bits, true, 'PvirtqEventSuppress.flags_desc_event_flags')
+    set16(this, this.$offset + 2, bits, true, 'flags_desc_event_flags')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */

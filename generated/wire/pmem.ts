@@ -79,7 +79,7 @@ export class VirtioPmemReq extends Struct {
   }
 
   set type(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioPmemReq.type')
+    set32(this, this.$offset, value, true, 'type')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -136,7 +136,7 @@ export class VirtioPmemResp extends Struct {
   }
 
   set ret(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioPmemResp.ret')
+    set32(this, this.$offset, value, true, 'ret')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -204,7 +204,7 @@ export class VirtioPmemConfig extends Struct {
   }
 
   set start(value: number) {
-    set64(this.$view, room(this, this.$offset, 8, 'VirtioPmemConfig.start'), value, true, 'VirtioPmemConfig.start')
+    set64(this, room(this, this.$offset, 8, 'VirtioPmemConfig.start'), value, true, 'start')
   }
 
   /**
@@ -216,7 +216,7 @@ export class VirtioPmemConfig extends Struct {
   }
 
   set size(value: number) {
-    set64(this.$view, room(this, this.$offset + 8, 8, 'VirtioPmemConfig.size'), value, true, 'VirtioPmemConfig.size')
+    set64(this, room(this, this.$offset + 8, 8, 'VirtioPmemConfig.size'), value, true, 'size')
   }
 
   /** Reads a plain value. A device may have less than the whole configuration space: what is missing reads as zero. */
@@ -244,258 +244,6 @@ export class VirtioPmemConfig extends Struct {
   $set(value: Partial<VirtioPmemConfigValue>): this {
     if (value.start !== undefined) this.start = value.start
     if (value.size !== undefined) this.size = value.size
-    return this
-  }
-}
-
-/** A `pmem_request` as a plain value. */
-export interface PmemRequestReadableValue {
-  /** One of {@link virtio_pmem_req_type}. */
-  type: number
-}
-
-/**
- * The device-readable part.
- * VIRTIO 1.4, Device Types / PMEM Driver / Driver Operation / Request Queues
- */
-export class PmemRequestReadable extends Struct {
-  /** Length in bytes. */
-  static readonly size = 4
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { type: 0 } as const
-
-  get $minimum(): number {
-    return 4
-  }
-
-  get $size(): number {
-    return 4
-  }
-
-  /** One of {@link virtio_pmem_req_type}. */
-  get type(): number {
-    return this.$view.getUint32(this.$offset, true)
-  }
-
-  set type(value: number) {
-    set32(this.$view, this.$offset, value, true, 'PmemRequestReadable.type')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): PmemRequestReadableValue {
-    return new PmemRequestReadable().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<PmemRequestReadableValue>): Uint8Array {
-    const struct = new PmemRequestReadable()
-    const bytes = new Uint8Array(4)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): PmemRequestReadableValue {
-    return {
-      type: this.type,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<PmemRequestReadableValue>): this {
-    if (value.type !== undefined) this.type = value.type
-    return this
-  }
-}
-
-/** A `pmem_request` as a plain value. */
-export interface PmemRequestWritableValue {
-  /**
-   * One of {@link virtio_pmem_ret}.
-   * VIRTIO 1.4, Device Types / PMEM Driver / Device Operation / Virtqueue return
-   */
-  ret: number
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / PMEM Driver / Driver Operation / Request Queues
- */
-export class PmemRequestWritable extends Struct {
-  /** Length in bytes. */
-  static readonly size = 4
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { ret: 0 } as const
-
-  get $minimum(): number {
-    return 4
-  }
-
-  get $size(): number {
-    return 4
-  }
-
-  /**
-   * One of {@link virtio_pmem_ret}.
-   * VIRTIO 1.4, Device Types / PMEM Driver / Device Operation / Virtqueue return
-   */
-  get ret(): number {
-    return this.$view.getUint32(this.$offset, true)
-  }
-
-  set ret(value: number) {
-    set32(this.$view, this.$offset, value, true, 'PmemRequestWritable.ret')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): PmemRequestWritableValue {
-    return new PmemRequestWritable().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<PmemRequestWritableValue>): Uint8Array {
-    const struct = new PmemRequestWritable()
-    const bytes = new Uint8Array(4)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): PmemRequestWritableValue {
-    return {
-      ret: this.ret,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<PmemRequestWritableValue>): this {
-    if (value.ret !== undefined) this.ret = value.ret
-    return this
-  }
-}
-
-/** A `pmem_request` as a plain value. */
-export interface PmemRequestHeaderValue {
-  /** One of {@link virtio_pmem_req_type}. */
-  type: number
-}
-
-/**
- * The device-readable part.
- * VIRTIO 1.4, Device Types / PMEM Driver / Driver Operation / Request Queues
- */
-export class PmemRequestHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 4
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { type: 0 } as const
-
-  get $minimum(): number {
-    return 4
-  }
-
-  get $size(): number {
-    return 4
-  }
-
-  /** One of {@link virtio_pmem_req_type}. */
-  get type(): number {
-    return this.$view.getUint32(this.$offset, true)
-  }
-
-  set type(value: number) {
-    set32(this.$view, this.$offset, value, true, 'PmemRequestHeader.type')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): PmemRequestHeaderValue {
-    return new PmemRequestHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<PmemRequestHeaderValue>): Uint8Array {
-    const struct = new PmemRequestHeader()
-    const bytes = new Uint8Array(4)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): PmemRequestHeaderValue {
-    return {
-      type: this.type,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<PmemRequestHeaderValue>): this {
-    if (value.type !== undefined) this.type = value.type
-    return this
-  }
-}
-
-/** A `pmem_request` as a plain value. */
-export interface PmemRequestReplyValue {
-  /**
-   * One of {@link virtio_pmem_ret}.
-   * VIRTIO 1.4, Device Types / PMEM Driver / Device Operation / Virtqueue return
-   */
-  ret: number
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / PMEM Driver / Driver Operation / Request Queues
- */
-export class PmemRequestReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 4
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { ret: 0 } as const
-
-  get $minimum(): number {
-    return 4
-  }
-
-  get $size(): number {
-    return 4
-  }
-
-  /**
-   * One of {@link virtio_pmem_ret}.
-   * VIRTIO 1.4, Device Types / PMEM Driver / Device Operation / Virtqueue return
-   */
-  get ret(): number {
-    return this.$view.getUint32(this.$offset, true)
-  }
-
-  set ret(value: number) {
-    set32(this.$view, this.$offset, value, true, 'PmemRequestReply.ret')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): PmemRequestReplyValue {
-    return new PmemRequestReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<PmemRequestReplyValue>): Uint8Array {
-    const struct = new PmemRequestReply()
-    const bytes = new Uint8Array(4)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): PmemRequestReplyValue {
-    return {
-      ret: this.ret,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<PmemRequestReplyValue>): this {
-    if (value.ret !== undefined) this.ret = value.ret
     return this
   }
 }

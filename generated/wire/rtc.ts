@@ -218,7 +218,7 @@ export class VirtioRtcReqHead extends Struct {
   }
 
   set msg_type(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtioRtcReqHead.msg_type')
+    set16(this, this.$offset, value, true, 'msg_type')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -278,7 +278,7 @@ export class VirtioRtcRespHead extends Struct {
   }
 
   set status(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioRtcRespHead.status')
+    set8(this, this.$offset, value, 'status')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -393,7 +393,7 @@ export class VirtioRtcRespCfg extends Struct {
   }
 
   set num_clocks(value: number) {
-    set16(this.$view, this.$offset + 8, value, true, 'VirtioRtcRespCfg.num_clocks')
+    set16(this, this.$offset + 8, value, true, 'num_clocks')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -456,7 +456,7 @@ export class VirtioRtcReqClockCap extends Struct {
   }
 
   set clock_id(value: number) {
-    set16(this.$view, this.$offset + 8, value, true, 'VirtioRtcReqClockCap.clock_id')
+    set16(this, this.$offset + 8, value, true, 'clock_id')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -528,7 +528,7 @@ export class VirtioRtcRespClockCap extends Struct {
   }
 
   set type(value: number) {
-    set8(this.$view, this.$offset + 8, value, 'VirtioRtcRespClockCap.type')
+    set8(this, this.$offset + 8, value, 'type')
   }
 
   /**
@@ -540,7 +540,7 @@ export class VirtioRtcRespClockCap extends Struct {
   }
 
   set leap_second_smearing(value: number) {
-    set8(this.$view, this.$offset + 9, value, 'VirtioRtcRespClockCap.leap_second_smearing')
+    set8(this, this.$offset + 9, value, 'leap_second_smearing')
   }
 
   /** Bits of {@link virtio_rtc_clock_flags}. */
@@ -549,7 +549,7 @@ export class VirtioRtcRespClockCap extends Struct {
   }
 
   set flags(value: number) {
-    set8(this.$view, this.$offset + 10, value, 'VirtioRtcRespClockCap.flags')
+    set8(this, this.$offset + 10, value, 'flags')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -618,7 +618,7 @@ export class VirtioRtcReqCrossCap extends Struct {
   }
 
   set clock_id(value: number) {
-    set16(this.$view, this.$offset + 8, value, true, 'VirtioRtcReqCrossCap.clock_id')
+    set16(this, this.$offset + 8, value, true, 'clock_id')
   }
 
   /** One of {@link virtio_rtc_counter}. */
@@ -627,7 +627,7 @@ export class VirtioRtcReqCrossCap extends Struct {
   }
 
   set hw_counter(value: number) {
-    set8(this.$view, this.$offset + 10, value, 'VirtioRtcReqCrossCap.hw_counter')
+    set8(this, this.$offset + 10, value, 'hw_counter')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -694,7 +694,7 @@ export class VirtioRtcRespCrossCap extends Struct {
   }
 
   set flags(value: number) {
-    set8(this.$view, this.$offset + 8, value, 'VirtioRtcRespCrossCap.flags')
+    set8(this, this.$offset + 8, value, 'flags')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -757,7 +757,7 @@ export class VirtioRtcReqRead extends Struct {
   }
 
   set clock_id(value: number) {
-    set16(this.$view, this.$offset + 8, value, true, 'VirtioRtcReqRead.clock_id')
+    set16(this, this.$offset + 8, value, true, 'clock_id')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -828,7 +828,7 @@ export class VirtioRtcRespRead extends Struct {
   }
 
   set clock_reading(value: bigint) {
-    setBig64(this.$view, this.$offset + 8, value, true, 'VirtioRtcRespRead.clock_reading')
+    setBig64(this, this.$offset + 8, value, true, 'clock_reading')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -893,7 +893,7 @@ export class VirtioRtcReqReadCross extends Struct {
   }
 
   set clock_id(value: number) {
-    set16(this.$view, this.$offset + 8, value, true, 'VirtioRtcReqReadCross.clock_id')
+    set16(this, this.$offset + 8, value, true, 'clock_id')
   }
 
   /** One of {@link virtio_rtc_counter}. */
@@ -902,7 +902,7 @@ export class VirtioRtcReqReadCross extends Struct {
   }
 
   set hw_counter(value: number) {
-    set8(this.$view, this.$offset + 10, value, 'VirtioRtcReqReadCross.hw_counter')
+    set8(this, this.$offset + 10, value, 'hw_counter')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -977,7 +977,7 @@ export class VirtioRtcRespReadCross extends Struct {
   }
 
   set clock_reading(value: bigint) {
-    setBig64(this.$view, this.$offset + 8, value, true, 'VirtioRtcRespReadCross.clock_reading')
+    setBig64(this, this.$offset + 8, value, true, 'clock_reading')
   }
 
   /** What the driver would have read from the counter at that moment. */
@@ -986,7 +986,7 @@ export class VirtioRtcRespReadCross extends Struct {
   }
 
   set counter_cycles(value: bigint) {
-    setBig64(this.$view, this.$offset + 16, value, true, 'VirtioRtcRespReadCross.counter_cycles')
+    setBig64(this, this.$offset + 16, value, true, 'counter_cycles')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1051,7 +1051,7 @@ export class VirtioRtcReqReadAlarm extends Struct {
   }
 
   set clock_id(value: number) {
-    set16(this.$view, this.$offset + 8, value, true, 'VirtioRtcReqReadAlarm.clock_id')
+    set16(this, this.$offset + 8, value, true, 'clock_id')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1124,7 +1124,7 @@ export class VirtioRtcRespReadAlarm extends Struct {
   }
 
   set alarm_time(value: bigint) {
-    setBig64(this.$view, this.$offset + 8, value, true, 'VirtioRtcRespReadAlarm.alarm_time')
+    setBig64(this, this.$offset + 8, value, true, 'alarm_time')
   }
 
   /** Bits of {@link virtio_rtc_alarm_flags}. */
@@ -1133,7 +1133,7 @@ export class VirtioRtcRespReadAlarm extends Struct {
   }
 
   set flags(value: number) {
-    set8(this.$view, this.$offset + 16, value, 'VirtioRtcRespReadAlarm.flags')
+    set8(this, this.$offset + 16, value, 'flags')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1209,7 +1209,7 @@ export class VirtioRtcReqSetAlarm extends Struct {
   }
 
   set alarm_time(value: bigint) {
-    setBig64(this.$view, this.$offset + 8, value, true, 'VirtioRtcReqSetAlarm.alarm_time')
+    setBig64(this, this.$offset + 8, value, true, 'alarm_time')
   }
 
   get clock_id(): number {
@@ -1217,7 +1217,7 @@ export class VirtioRtcReqSetAlarm extends Struct {
   }
 
   set clock_id(value: number) {
-    set16(this.$view, this.$offset + 16, value, true, 'VirtioRtcReqSetAlarm.clock_id')
+    set16(this, this.$offset + 16, value, true, 'clock_id')
   }
 
   /** Bits of {@link virtio_rtc_alarm_flags}. */
@@ -1226,7 +1226,7 @@ export class VirtioRtcReqSetAlarm extends Struct {
   }
 
   set flags(value: number) {
-    set8(this.$view, this.$offset + 18, value, 'VirtioRtcReqSetAlarm.flags')
+    set8(this, this.$offset + 18, value, 'flags')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1347,7 +1347,7 @@ export class VirtioRtcReqSetAlarmEnabled extends Struct {
   }
 
   set clock_id(value: number) {
-    set16(this.$view, this.$offset + 8, value, true, 'VirtioRtcReqSetAlarmEnabled.clock_id')
+    set16(this, this.$offset + 8, value, true, 'clock_id')
   }
 
   /** Bits of {@link virtio_rtc_alarm_flags}. */
@@ -1356,7 +1356,7 @@ export class VirtioRtcReqSetAlarmEnabled extends Struct {
   }
 
   set flags(value: number) {
-    set8(this.$view, this.$offset + 10, value, 'VirtioRtcReqSetAlarmEnabled.flags')
+    set8(this, this.$offset + 10, value, 'flags')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1472,7 +1472,7 @@ export class VirtioRtcNotifHead extends Struct {
   }
 
   set msg_type(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtioRtcNotifHead.msg_type')
+    set16(this, this.$offset, value, true, 'msg_type')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1535,7 +1535,7 @@ export class VirtioRtcNotifAlarm extends Struct {
   }
 
   set clock_id(value: number) {
-    set16(this.$view, this.$offset + 8, value, true, 'VirtioRtcNotifAlarm.clock_id')
+    set16(this, this.$offset + 8, value, true, 'clock_id')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1562,1328 +1562,6 @@ export class VirtioRtcNotifAlarm extends Struct {
   /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
   $set(value: Partial<VirtioRtcNotifAlarmValue>): this {
     if (value.head !== undefined) attached(this, this.head, 'VirtioRtcNotifAlarm.head').$set(value.head)
-    if (value.clock_id !== undefined) this.clock_id = value.clock_id
-    return this
-  }
-}
-
-/** A `rtc_request` as a plain value. */
-export interface RtcRequestReplyValue {
-  head: VirtioRtcRespHeadValue
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / RTC Device / Device Operation
- */
-export class RtcRequestReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 8
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { head: 0 } as const
-  #head: VirtioRtcRespHead | undefined
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8
-  }
-
-  get head(): VirtioRtcRespHead {
-    return (this.#head ??= new VirtioRtcRespHead()).$inside(this, this.$offset, 8)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): RtcRequestReplyValue {
-    return new RtcRequestReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<RtcRequestReplyValue>): Uint8Array {
-    const struct = new RtcRequestReply()
-    const bytes = new Uint8Array(8)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): RtcRequestReplyValue {
-    return {
-      head: this.head.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<RtcRequestReplyValue>): this {
-    if (value.head !== undefined) attached(this, this.head, 'RtcRequestReply.head').$set(value.head)
-    return this
-  }
-}
-
-/** A `rtc_request.cfg` as a plain value. */
-export interface RtcRequestCfgHeaderValue {
-  head: VirtioRtcReqHeadValue
-}
-
-/**
- * Asks how many clocks there are.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / RTC Device / Device Operation / Control Requests
- */
-export class RtcRequestCfgHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 8
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { head: 0 } as const
-  #head: VirtioRtcReqHead | undefined
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8
-  }
-
-  get head(): VirtioRtcReqHead {
-    return (this.#head ??= new VirtioRtcReqHead()).$inside(this, this.$offset, 8)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): RtcRequestCfgHeaderValue {
-    return new RtcRequestCfgHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<RtcRequestCfgHeaderValue>): Uint8Array {
-    const struct = new RtcRequestCfgHeader()
-    const bytes = new Uint8Array(8)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): RtcRequestCfgHeaderValue {
-    return {
-      head: this.head.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<RtcRequestCfgHeaderValue>): this {
-    if (value.head !== undefined) attached(this, this.head, 'RtcRequestCfgHeader.head').$set(value.head)
-    return this
-  }
-}
-
-/** A `rtc_request.cfg` as a plain value. */
-export interface RtcRequestCfgReplyValue {
-  head: VirtioRtcRespHeadValue
-  /** How many clocks there are, 0 or more; ids of clocks are smaller than this. */
-  num_clocks: number
-}
-
-/**
- * Asks how many clocks there are.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / RTC Device / Device Operation / Control Requests
- */
-export class RtcRequestCfgReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 16
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { head: 0, num_clocks: 8, reserved: 10 } as const
-  #head: VirtioRtcRespHead | undefined
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16
-  }
-
-  get head(): VirtioRtcRespHead {
-    return (this.#head ??= new VirtioRtcRespHead()).$inside(this, this.$offset, 8)
-  }
-
-  /** How many clocks there are, 0 or more; ids of clocks are smaller than this. */
-  get num_clocks(): number {
-    return this.$view.getUint16(this.$offset + 8, true)
-  }
-
-  set num_clocks(value: number) {
-    set16(this.$view, this.$offset + 8, value, true, 'RtcRequestCfgReply.num_clocks')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): RtcRequestCfgReplyValue {
-    return new RtcRequestCfgReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<RtcRequestCfgReplyValue>): Uint8Array {
-    const struct = new RtcRequestCfgReply()
-    const bytes = new Uint8Array(16)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): RtcRequestCfgReplyValue {
-    return {
-      head: this.head.$get(),
-      num_clocks: this.num_clocks,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<RtcRequestCfgReplyValue>): this {
-    if (value.head !== undefined) attached(this, this.head, 'RtcRequestCfgReply.head').$set(value.head)
-    if (value.num_clocks !== undefined) this.num_clocks = value.num_clocks
-    return this
-  }
-}
-
-/** A `rtc_request.clock_cap` as a plain value. */
-export interface RtcRequestClockCapHeaderValue {
-  head: VirtioRtcReqHeadValue
-  clock_id: number
-}
-
-/**
- * Asks what a clock counts and whether it has an alarm.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / RTC Device / Device Operation / Control Requests
- */
-export class RtcRequestClockCapHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 16
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { head: 0, clock_id: 8, reserved: 10 } as const
-  #head: VirtioRtcReqHead | undefined
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16
-  }
-
-  get head(): VirtioRtcReqHead {
-    return (this.#head ??= new VirtioRtcReqHead()).$inside(this, this.$offset, 8)
-  }
-
-  get clock_id(): number {
-    return this.$view.getUint16(this.$offset + 8, true)
-  }
-
-  set clock_id(value: number) {
-    set16(this.$view, this.$offset + 8, value, true, 'RtcRequestClockCapHeader.clock_id')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): RtcRequestClockCapHeaderValue {
-    return new RtcRequestClockCapHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<RtcRequestClockCapHeaderValue>): Uint8Array {
-    const struct = new RtcRequestClockCapHeader()
-    const bytes = new Uint8Array(16)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): RtcRequestClockCapHeaderValue {
-    return {
-      head: this.head.$get(),
-      clock_id: this.clock_id,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<RtcRequestClockCapHeaderValue>): this {
-    if (value.head !== undefined) attached(this, this.head, 'RtcRequestClockCapHeader.head').$set(value.head)
-    if (value.clock_id !== undefined) this.clock_id = value.clock_id
-    return this
-  }
-}
-
-/** A `rtc_request.clock_cap` as a plain value. */
-export interface RtcRequestClockCapReplyValue {
-  head: VirtioRtcRespHeadValue
-  /** One of {@link virtio_rtc_clock}. */
-  type: number
-  /**
-   * VIRTIO_RTC_SMEAR_UNSPECIFIED unless the type is VIRTIO_RTC_CLOCK_UTC_SMEARED.
-   * One of {@link virtio_rtc_smear}.
-   */
-  leap_second_smearing: number
-  /** Bits of {@link virtio_rtc_clock_flags}. */
-  flags: number
-}
-
-/**
- * Asks what a clock counts and whether it has an alarm.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / RTC Device / Device Operation / Control Requests
- */
-export class RtcRequestClockCapReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 16
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { head: 0, type: 8, leap_second_smearing: 9, flags: 10, reserved: 11 } as const
-  #head: VirtioRtcRespHead | undefined
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16
-  }
-
-  get head(): VirtioRtcRespHead {
-    return (this.#head ??= new VirtioRtcRespHead()).$inside(this, this.$offset, 8)
-  }
-
-  /** One of {@link virtio_rtc_clock}. */
-  get type(): number {
-    return this.$view.getUint8(this.$offset + 8)
-  }
-
-  set type(value: number) {
-    set8(this.$view, this.$offset + 8, value, 'RtcRequestClockCapReply.type')
-  }
-
-  /**
-   * VIRTIO_RTC_SMEAR_UNSPECIFIED unless the type is VIRTIO_RTC_CLOCK_UTC_SMEARED.
-   * One of {@link virtio_rtc_smear}.
-   */
-  get leap_second_smearing(): number {
-    return this.$view.getUint8(this.$offset + 9)
-  }
-
-  set leap_second_smearing(value: number) {
-    set8(this.$view, this.$offset + 9, value, 'RtcRequestClockCapReply.leap_second_smearing')
-  }
-
-  /** Bits of {@link virtio_rtc_clock_flags}. */
-  get flags(): number {
-    return this.$view.getUint8(this.$offset + 10)
-  }
-
-  set flags(value: number) {
-    set8(this.$view, this.$offset + 10, value, 'RtcRequestClockCapReply.flags')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): RtcRequestClockCapReplyValue {
-    return new RtcRequestClockCapReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<RtcRequestClockCapReplyValue>): Uint8Array {
-    const struct = new RtcRequestClockCapReply()
-    const bytes = new Uint8Array(16)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): RtcRequestClockCapReplyValue {
-    return {
-      head: this.head.$get(),
-      type: this.type,
-      leap_second_smearing: this.leap_second_smearing,
-      flags: this.flags,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<RtcRequestClockCapReplyValue>): this {
-    if (value.head !== undefined) attached(this, this.head, 'RtcRequestClockCapReply.head').$set(value.head)
-    if (value.type !== undefined) this.type = value.type
-    if (value.leap_second_smearing !== undefined) this.leap_second_smearing = value.leap_second_smearing
-    if (value.flags !== undefined) this.flags = value.flags
-    return this
-  }
-}
-
-/** A `rtc_request.cross_cap` as a plain value. */
-export interface RtcRequestCrossCapHeaderValue {
-  head: VirtioRtcReqHeadValue
-  clock_id: number
-  /** One of {@link virtio_rtc_counter}. */
-  hw_counter: number
-}
-
-/**
- * Asks whether a clock and a hardware counter can be read together.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / RTC Device / Device Operation / Control Requests
- */
-export class RtcRequestCrossCapHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 16
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { head: 0, clock_id: 8, hw_counter: 10, reserved: 11 } as const
-  #head: VirtioRtcReqHead | undefined
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16
-  }
-
-  get head(): VirtioRtcReqHead {
-    return (this.#head ??= new VirtioRtcReqHead()).$inside(this, this.$offset, 8)
-  }
-
-  get clock_id(): number {
-    return this.$view.getUint16(this.$offset + 8, true)
-  }
-
-  set clock_id(value: number) {
-    set16(this.$view, this.$offset + 8, value, true, 'RtcRequestCrossCapHeader.clock_id')
-  }
-
-  /** One of {@link virtio_rtc_counter}. */
-  get hw_counter(): number {
-    return this.$view.getUint8(this.$offset + 10)
-  }
-
-  set hw_counter(value: number) {
-    set8(this.$view, this.$offset + 10, value, 'RtcRequestCrossCapHeader.hw_counter')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): RtcRequestCrossCapHeaderValue {
-    return new RtcRequestCrossCapHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<RtcRequestCrossCapHeaderValue>): Uint8Array {
-    const struct = new RtcRequestCrossCapHeader()
-    const bytes = new Uint8Array(16)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): RtcRequestCrossCapHeaderValue {
-    return {
-      head: this.head.$get(),
-      clock_id: this.clock_id,
-      hw_counter: this.hw_counter,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<RtcRequestCrossCapHeaderValue>): this {
-    if (value.head !== undefined) attached(this, this.head, 'RtcRequestCrossCapHeader.head').$set(value.head)
-    if (value.clock_id !== undefined) this.clock_id = value.clock_id
-    if (value.hw_counter !== undefined) this.hw_counter = value.hw_counter
-    return this
-  }
-}
-
-/** A `rtc_request.cross_cap` as a plain value. */
-export interface RtcRequestCrossCapReplyValue {
-  head: VirtioRtcRespHeadValue
-  /** Bits of {@link virtio_rtc_cross_flags}. */
-  flags: number
-}
-
-/**
- * Asks whether a clock and a hardware counter can be read together.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / RTC Device / Device Operation / Control Requests
- */
-export class RtcRequestCrossCapReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 16
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { head: 0, flags: 8, reserved: 9 } as const
-  #head: VirtioRtcRespHead | undefined
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16
-  }
-
-  get head(): VirtioRtcRespHead {
-    return (this.#head ??= new VirtioRtcRespHead()).$inside(this, this.$offset, 8)
-  }
-
-  /** Bits of {@link virtio_rtc_cross_flags}. */
-  get flags(): number {
-    return this.$view.getUint8(this.$offset + 8)
-  }
-
-  set flags(value: number) {
-    set8(this.$view, this.$offset + 8, value, 'RtcRequestCrossCapReply.flags')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): RtcRequestCrossCapReplyValue {
-    return new RtcRequestCrossCapReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<RtcRequestCrossCapReplyValue>): Uint8Array {
-    const struct = new RtcRequestCrossCapReply()
-    const bytes = new Uint8Array(16)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): RtcRequestCrossCapReplyValue {
-    return {
-      head: this.head.$get(),
-      flags: this.flags,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<RtcRequestCrossCapReplyValue>): this {
-    if (value.head !== undefined) attached(this, this.head, 'RtcRequestCrossCapReply.head').$set(value.head)
-    if (value.flags !== undefined) this.flags = value.flags
-    return this
-  }
-}
-
-/** A `rtc_request.read` as a plain value. */
-export interface RtcRequestReadHeaderValue {
-  head: VirtioRtcReqHeadValue
-  clock_id: number
-}
-
-/**
- * Reads a clock. Reads of one clock are answered in the order in which they were made available.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / RTC Device / Device Operation / Read Requests
- */
-export class RtcRequestReadHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 16
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { head: 0, clock_id: 8, reserved: 10 } as const
-  #head: VirtioRtcReqHead | undefined
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16
-  }
-
-  get head(): VirtioRtcReqHead {
-    return (this.#head ??= new VirtioRtcReqHead()).$inside(this, this.$offset, 8)
-  }
-
-  get clock_id(): number {
-    return this.$view.getUint16(this.$offset + 8, true)
-  }
-
-  set clock_id(value: number) {
-    set16(this.$view, this.$offset + 8, value, true, 'RtcRequestReadHeader.clock_id')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): RtcRequestReadHeaderValue {
-    return new RtcRequestReadHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<RtcRequestReadHeaderValue>): Uint8Array {
-    const struct = new RtcRequestReadHeader()
-    const bytes = new Uint8Array(16)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): RtcRequestReadHeaderValue {
-    return {
-      head: this.head.$get(),
-      clock_id: this.clock_id,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<RtcRequestReadHeaderValue>): this {
-    if (value.head !== undefined) attached(this, this.head, 'RtcRequestReadHeader.head').$set(value.head)
-    if (value.clock_id !== undefined) this.clock_id = value.clock_id
-    return this
-  }
-}
-
-/** A `rtc_request.read` as a plain value. */
-export interface RtcRequestReadReplyValue {
-  head: VirtioRtcRespHeadValue
-  /**
-   * Taken after the request was made available.
-   * In nanoseconds.
-   */
-  clock_reading: bigint
-}
-
-/**
- * Reads a clock. Reads of one clock are answered in the order in which they were made available.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / RTC Device / Device Operation / Read Requests
- */
-export class RtcRequestReadReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 16
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { head: 0, clock_reading: 8 } as const
-  #head: VirtioRtcRespHead | undefined
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16
-  }
-
-  get head(): VirtioRtcRespHead {
-    return (this.#head ??= new VirtioRtcRespHead()).$inside(this, this.$offset, 8)
-  }
-
-  /**
-   * Taken after the request was made available.
-   * In nanoseconds.
-   */
-  get clock_reading(): bigint {
-    return this.$view.getBigUint64(this.$offset + 8, true)
-  }
-
-  set clock_reading(value: bigint) {
-    setBig64(this.$view, this.$offset + 8, value, true, 'RtcRequestReadReply.clock_reading')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): RtcRequestReadReplyValue {
-    return new RtcRequestReadReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<RtcRequestReadReplyValue>): Uint8Array {
-    const struct = new RtcRequestReadReply()
-    const bytes = new Uint8Array(16)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): RtcRequestReadReplyValue {
-    return {
-      head: this.head.$get(),
-      clock_reading: this.clock_reading,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<RtcRequestReadReplyValue>): this {
-    if (value.head !== undefined) attached(this, this.head, 'RtcRequestReadReply.head').$set(value.head)
-    if (value.clock_reading !== undefined) this.clock_reading = value.clock_reading
-    return this
-  }
-}
-
-/** A `rtc_request.read_cross` as a plain value. */
-export interface RtcRequestReadCrossHeaderValue {
-  head: VirtioRtcReqHeadValue
-  clock_id: number
-  /** One of {@link virtio_rtc_counter}. */
-  hw_counter: number
-}
-
-/**
- * Reads a clock and a hardware counter at the same moment.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / RTC Device / Device Operation / Read Requests
- */
-export class RtcRequestReadCrossHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 16
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { head: 0, clock_id: 8, hw_counter: 10, reserved: 11 } as const
-  #head: VirtioRtcReqHead | undefined
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16
-  }
-
-  get head(): VirtioRtcReqHead {
-    return (this.#head ??= new VirtioRtcReqHead()).$inside(this, this.$offset, 8)
-  }
-
-  get clock_id(): number {
-    return this.$view.getUint16(this.$offset + 8, true)
-  }
-
-  set clock_id(value: number) {
-    set16(this.$view, this.$offset + 8, value, true, 'RtcRequestReadCrossHeader.clock_id')
-  }
-
-  /** One of {@link virtio_rtc_counter}. */
-  get hw_counter(): number {
-    return this.$view.getUint8(this.$offset + 10)
-  }
-
-  set hw_counter(value: number) {
-    set8(this.$view, this.$offset + 10, value, 'RtcRequestReadCrossHeader.hw_counter')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): RtcRequestReadCrossHeaderValue {
-    return new RtcRequestReadCrossHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<RtcRequestReadCrossHeaderValue>): Uint8Array {
-    const struct = new RtcRequestReadCrossHeader()
-    const bytes = new Uint8Array(16)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): RtcRequestReadCrossHeaderValue {
-    return {
-      head: this.head.$get(),
-      clock_id: this.clock_id,
-      hw_counter: this.hw_counter,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<RtcRequestReadCrossHeaderValue>): this {
-    if (value.head !== undefined) attached(this, this.head, 'RtcRequestReadCrossHeader.head').$set(value.head)
-    if (value.clock_id !== undefined) this.clock_id = value.clock_id
-    if (value.hw_counter !== undefined) this.hw_counter = value.hw_counter
-    return this
-  }
-}
-
-/** A `rtc_request.read_cross` as a plain value. */
-export interface RtcRequestReadCrossReplyValue {
-  head: VirtioRtcRespHeadValue
-  /**
-   * Taken after the request was made available.
-   * In nanoseconds.
-   */
-  clock_reading: bigint
-  /** What the driver would have read from the counter at that moment. */
-  counter_cycles: bigint
-}
-
-/**
- * Reads a clock and a hardware counter at the same moment.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / RTC Device / Device Operation / Read Requests
- */
-export class RtcRequestReadCrossReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 24
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { head: 0, clock_reading: 8, counter_cycles: 16 } as const
-  #head: VirtioRtcRespHead | undefined
-
-  get $minimum(): number {
-    return 24
-  }
-
-  get $size(): number {
-    return 24
-  }
-
-  get head(): VirtioRtcRespHead {
-    return (this.#head ??= new VirtioRtcRespHead()).$inside(this, this.$offset, 8)
-  }
-
-  /**
-   * Taken after the request was made available.
-   * In nanoseconds.
-   */
-  get clock_reading(): bigint {
-    return this.$view.getBigUint64(this.$offset + 8, true)
-  }
-
-  set clock_reading(value: bigint) {
-    setBig64(this.$view, this.$offset + 8, value, true, 'RtcRequestReadCrossReply.clock_reading')
-  }
-
-  /** What the driver would have read from the counter at that moment. */
-  get counter_cycles(): bigint {
-    return this.$view.getBigUint64(this.$offset + 16, true)
-  }
-
-  set counter_cycles(value: bigint) {
-    setBig64(this.$view, this.$offset + 16, value, true, 'RtcRequestReadCrossReply.counter_cycles')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): RtcRequestReadCrossReplyValue {
-    return new RtcRequestReadCrossReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<RtcRequestReadCrossReplyValue>): Uint8Array {
-    const struct = new RtcRequestReadCrossReply()
-    const bytes = new Uint8Array(24)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): RtcRequestReadCrossReplyValue {
-    return {
-      head: this.head.$get(),
-      clock_reading: this.clock_reading,
-      counter_cycles: this.counter_cycles,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<RtcRequestReadCrossReplyValue>): this {
-    if (value.head !== undefined) attached(this, this.head, 'RtcRequestReadCrossReply.head').$set(value.head)
-    if (value.clock_reading !== undefined) this.clock_reading = value.clock_reading
-    if (value.counter_cycles !== undefined) this.counter_cycles = value.counter_cycles
-    return this
-  }
-}
-
-/** A `rtc_request.read_alarm` as a plain value. */
-export interface RtcRequestReadAlarmHeaderValue {
-  head: VirtioRtcReqHeadValue
-  clock_id: number
-}
-
-/**
- * Asks for the alarm of a clock. A clock without one answers VIRTIO_RTC_S_ENODEV.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / RTC Device / Device Operation / Alarm Operation
- */
-export class RtcRequestReadAlarmHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 16
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { head: 0, clock_id: 8, reserved: 10 } as const
-  #head: VirtioRtcReqHead | undefined
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16
-  }
-
-  get head(): VirtioRtcReqHead {
-    return (this.#head ??= new VirtioRtcReqHead()).$inside(this, this.$offset, 8)
-  }
-
-  get clock_id(): number {
-    return this.$view.getUint16(this.$offset + 8, true)
-  }
-
-  set clock_id(value: number) {
-    set16(this.$view, this.$offset + 8, value, true, 'RtcRequestReadAlarmHeader.clock_id')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): RtcRequestReadAlarmHeaderValue {
-    return new RtcRequestReadAlarmHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<RtcRequestReadAlarmHeaderValue>): Uint8Array {
-    const struct = new RtcRequestReadAlarmHeader()
-    const bytes = new Uint8Array(16)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): RtcRequestReadAlarmHeaderValue {
-    return {
-      head: this.head.$get(),
-      clock_id: this.clock_id,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<RtcRequestReadAlarmHeaderValue>): this {
-    if (value.head !== undefined) attached(this, this.head, 'RtcRequestReadAlarmHeader.head').$set(value.head)
-    if (value.clock_id !== undefined) this.clock_id = value.clock_id
-    return this
-  }
-}
-
-/** A `rtc_request.read_alarm` as a plain value. */
-export interface RtcRequestReadAlarmReplyValue {
-  head: VirtioRtcRespHeadValue
-  /**
-   * As the clock counts. 0 at first.
-   * In nanoseconds.
-   */
-  alarm_time: bigint
-  /** Bits of {@link virtio_rtc_alarm_flags}. */
-  flags: number
-}
-
-/**
- * Asks for the alarm of a clock. A clock without one answers VIRTIO_RTC_S_ENODEV.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / RTC Device / Device Operation / Alarm Operation
- */
-export class RtcRequestReadAlarmReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 24
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { head: 0, alarm_time: 8, flags: 16, reserved: 17 } as const
-  #head: VirtioRtcRespHead | undefined
-
-  get $minimum(): number {
-    return 24
-  }
-
-  get $size(): number {
-    return 24
-  }
-
-  get head(): VirtioRtcRespHead {
-    return (this.#head ??= new VirtioRtcRespHead()).$inside(this, this.$offset, 8)
-  }
-
-  /**
-   * As the clock counts. 0 at first.
-   * In nanoseconds.
-   */
-  get alarm_time(): bigint {
-    return this.$view.getBigUint64(this.$offset + 8, true)
-  }
-
-  set alarm_time(value: bigint) {
-    setBig64(this.$view, this.$offset + 8, value, true, 'RtcRequestReadAlarmReply.alarm_time')
-  }
-
-  /** Bits of {@link virtio_rtc_alarm_flags}. */
-  get flags(): number {
-    return this.$view.getUint8(this.$offset + 16)
-  }
-
-  set flags(value: number) {
-    set8(this.$view, this.$offset + 16, value, 'RtcRequestReadAlarmReply.flags')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): RtcRequestReadAlarmReplyValue {
-    return new RtcRequestReadAlarmReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<RtcRequestReadAlarmReplyValue>): Uint8Array {
-    const struct = new RtcRequestReadAlarmReply()
-    const bytes = new Uint8Array(24)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): RtcRequestReadAlarmReplyValue {
-    return {
-      head: this.head.$get(),
-      alarm_time: this.alarm_time,
-      flags: this.flags,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<RtcRequestReadAlarmReplyValue>): this {
-    if (value.head !== undefined) attached(this, this.head, 'RtcRequestReadAlarmReply.head').$set(value.head)
-    if (value.alarm_time !== undefined) this.alarm_time = value.alarm_time
-    if (value.flags !== undefined) this.flags = value.flags
-    return this
-  }
-}
-
-/** A `rtc_request.set_alarm` as a plain value. */
-export interface RtcRequestSetAlarmHeaderValue {
-  head: VirtioRtcReqHeadValue
-  /**
-   * As the clock counts; any value will do.
-   * In nanoseconds.
-   */
-  alarm_time: bigint
-  clock_id: number
-  /** Bits of {@link virtio_rtc_alarm_flags}. */
-  flags: number
-}
-
-/**
- * Sets the alarm of a clock and enables or disables it.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / RTC Device / Device Operation / Alarm Operation
- */
-export class RtcRequestSetAlarmHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 24
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { head: 0, alarm_time: 8, clock_id: 16, flags: 18, reserved: 19 } as const
-  #head: VirtioRtcReqHead | undefined
-
-  get $minimum(): number {
-    return 24
-  }
-
-  get $size(): number {
-    return 24
-  }
-
-  get head(): VirtioRtcReqHead {
-    return (this.#head ??= new VirtioRtcReqHead()).$inside(this, this.$offset, 8)
-  }
-
-  /**
-   * As the clock counts; any value will do.
-   * In nanoseconds.
-   */
-  get alarm_time(): bigint {
-    return this.$view.getBigUint64(this.$offset + 8, true)
-  }
-
-  set alarm_time(value: bigint) {
-    setBig64(this.$view, this.$offset + 8, value, true, 'RtcRequestSetAlarmHeader.alarm_time')
-  }
-
-  get clock_id(): number {
-    return this.$view.getUint16(this.$offset + 16, true)
-  }
-
-  set clock_id(value: number) {
-    set16(this.$view, this.$offset + 16, value, true, 'RtcRequestSetAlarmHeader.clock_id')
-  }
-
-  /** Bits of {@link virtio_rtc_alarm_flags}. */
-  get flags(): number {
-    return this.$view.getUint8(this.$offset + 18)
-  }
-
-  set flags(value: number) {
-    set8(this.$view, this.$offset + 18, value, 'RtcRequestSetAlarmHeader.flags')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): RtcRequestSetAlarmHeaderValue {
-    return new RtcRequestSetAlarmHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<RtcRequestSetAlarmHeaderValue>): Uint8Array {
-    const struct = new RtcRequestSetAlarmHeader()
-    const bytes = new Uint8Array(24)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): RtcRequestSetAlarmHeaderValue {
-    return {
-      head: this.head.$get(),
-      alarm_time: this.alarm_time,
-      clock_id: this.clock_id,
-      flags: this.flags,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<RtcRequestSetAlarmHeaderValue>): this {
-    if (value.head !== undefined) attached(this, this.head, 'RtcRequestSetAlarmHeader.head').$set(value.head)
-    if (value.alarm_time !== undefined) this.alarm_time = value.alarm_time
-    if (value.clock_id !== undefined) this.clock_id = value.clock_id
-    if (value.flags !== undefined) this.flags = value.flags
-    return this
-  }
-}
-
-/** A `rtc_request.set_alarm` as a plain value. */
-export interface RtcRequestSetAlarmReplyValue {
-  head: VirtioRtcRespHeadValue
-}
-
-/**
- * Sets the alarm of a clock and enables or disables it.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / RTC Device / Device Operation / Alarm Operation
- */
-export class RtcRequestSetAlarmReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 8
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { head: 0 } as const
-  #head: VirtioRtcRespHead | undefined
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8
-  }
-
-  get head(): VirtioRtcRespHead {
-    return (this.#head ??= new VirtioRtcRespHead()).$inside(this, this.$offset, 8)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): RtcRequestSetAlarmReplyValue {
-    return new RtcRequestSetAlarmReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<RtcRequestSetAlarmReplyValue>): Uint8Array {
-    const struct = new RtcRequestSetAlarmReply()
-    const bytes = new Uint8Array(8)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): RtcRequestSetAlarmReplyValue {
-    return {
-      head: this.head.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<RtcRequestSetAlarmReplyValue>): this {
-    if (value.head !== undefined) attached(this, this.head, 'RtcRequestSetAlarmReply.head').$set(value.head)
-    return this
-  }
-}
-
-/** A `rtc_request.set_alarm_enabled` as a plain value. */
-export interface RtcRequestSetAlarmEnabledHeaderValue {
-  head: VirtioRtcReqHeadValue
-  clock_id: number
-  /** Bits of {@link virtio_rtc_alarm_flags}. */
-  flags: number
-}
-
-/**
- * Enables or disables the alarm of a clock; its time stays.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / RTC Device / Device Operation / Alarm Operation
- */
-export class RtcRequestSetAlarmEnabledHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 16
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { head: 0, clock_id: 8, flags: 10, reserved: 11 } as const
-  #head: VirtioRtcReqHead | undefined
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16
-  }
-
-  get head(): VirtioRtcReqHead {
-    return (this.#head ??= new VirtioRtcReqHead()).$inside(this, this.$offset, 8)
-  }
-
-  get clock_id(): number {
-    return this.$view.getUint16(this.$offset + 8, true)
-  }
-
-  set clock_id(value: number) {
-    set16(this.$view, this.$offset + 8, value, true, 'RtcRequestSetAlarmEnabledHeader.clock_id')
-  }
-
-  /** Bits of {@link virtio_rtc_alarm_flags}. */
-  get flags(): number {
-    return this.$view.getUint8(this.$offset + 10)
-  }
-
-  set flags(value: number) {
-    set8(this.$view, this.$offset + 10, value, 'RtcRequestSetAlarmEnabledHeader.flags')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): RtcRequestSetAlarmEnabledHeaderValue {
-    return new RtcRequestSetAlarmEnabledHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<RtcRequestSetAlarmEnabledHeaderValue>): Uint8Array {
-    const struct = new RtcRequestSetAlarmEnabledHeader()
-    const bytes = new Uint8Array(16)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): RtcRequestSetAlarmEnabledHeaderValue {
-    return {
-      head: this.head.$get(),
-      clock_id: this.clock_id,
-      flags: this.flags,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<RtcRequestSetAlarmEnabledHeaderValue>): this {
-    if (value.head !== undefined) attached(this, this.head, 'RtcRequestSetAlarmEnabledHeader.head').$set(value.head)
-    if (value.clock_id !== undefined) this.clock_id = value.clock_id
-    if (value.flags !== undefined) this.flags = value.flags
-    return this
-  }
-}
-
-/** A `rtc_request.set_alarm_enabled` as a plain value. */
-export interface RtcRequestSetAlarmEnabledReplyValue {
-  head: VirtioRtcRespHeadValue
-}
-
-/**
- * Enables or disables the alarm of a clock; its time stays.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / RTC Device / Device Operation / Alarm Operation
- */
-export class RtcRequestSetAlarmEnabledReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 8
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { head: 0 } as const
-  #head: VirtioRtcRespHead | undefined
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8
-  }
-
-  get head(): VirtioRtcRespHead {
-    return (this.#head ??= new VirtioRtcRespHead()).$inside(this, this.$offset, 8)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): RtcRequestSetAlarmEnabledReplyValue {
-    return new RtcRequestSetAlarmEnabledReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<RtcRequestSetAlarmEnabledReplyValue>): Uint8Array {
-    const struct = new RtcRequestSetAlarmEnabledReply()
-    const bytes = new Uint8Array(8)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): RtcRequestSetAlarmEnabledReplyValue {
-    return {
-      head: this.head.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<RtcRequestSetAlarmEnabledReplyValue>): this {
-    if (value.head !== undefined) attached(this, this.head, 'RtcRequestSetAlarmEnabledReply.head').$set(value.head)
-    return this
-  }
-}
-
-/** A `rtc_notification.alarm` as a plain value. */
-export interface RtcNotificationAlarmEventValue {
-  head: VirtioRtcNotifHeadValue
-  /** The clock whose alarm has expired. */
-  clock_id: number
-}
-
-/**
- * The alarm of a clock has expired. The clock may have stepped since, so the driver reads it.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / RTC Device / Device Operation / Alarm Operation
- */
-export class RtcNotificationAlarmEvent extends Struct {
-  /** Length in bytes. */
-  static readonly size = 16
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { head: 0, clock_id: 8, reserved: 10 } as const
-  #head: VirtioRtcNotifHead | undefined
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16
-  }
-
-  get head(): VirtioRtcNotifHead {
-    return (this.#head ??= new VirtioRtcNotifHead()).$inside(this, this.$offset, 8)
-  }
-
-  /** The clock whose alarm has expired. */
-  get clock_id(): number {
-    return this.$view.getUint16(this.$offset + 8, true)
-  }
-
-  set clock_id(value: number) {
-    set16(this.$view, this.$offset + 8, value, true, 'RtcNotificationAlarmEvent.clock_id')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): RtcNotificationAlarmEventValue {
-    return new RtcNotificationAlarmEvent().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<RtcNotificationAlarmEventValue>): Uint8Array {
-    const struct = new RtcNotificationAlarmEvent()
-    const bytes = new Uint8Array(16)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): RtcNotificationAlarmEventValue {
-    return {
-      head: this.head.$get(),
-      clock_id: this.clock_id,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<RtcNotificationAlarmEventValue>): this {
-    if (value.head !== undefined) attached(this, this.head, 'RtcNotificationAlarmEvent.head').$set(value.head)
     if (value.clock_id !== undefined) this.clock_id = value.clock_id
     return this
   }

@@ -602,7 +602,7 @@ export class VirtioSndHdr extends Struct {
   }
 
   set code(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioSndHdr.code')
+    set32(this, this.$offset, value, true, 'code')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -665,7 +665,7 @@ export class VirtioSndEvent extends Struct {
   }
 
   set data(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioSndEvent.data')
+    set32(this, this.$offset + 4, value, true, 'data')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -740,7 +740,7 @@ export class VirtioSndQueryInfo extends Struct {
   }
 
   set start_id(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioSndQueryInfo.start_id')
+    set32(this, this.$offset + 4, value, true, 'start_id')
   }
 
   /** How many items; start_id + count is at most what the configuration says there are. */
@@ -749,7 +749,7 @@ export class VirtioSndQueryInfo extends Struct {
   }
 
   set count(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioSndQueryInfo.count')
+    set32(this, this.$offset + 8, value, true, 'count')
   }
 
   /**
@@ -761,7 +761,7 @@ export class VirtioSndQueryInfo extends Struct {
   }
 
   set size(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'VirtioSndQueryInfo.size')
+    set32(this, this.$offset + 12, value, true, 'size')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -824,7 +824,7 @@ export class VirtioSndInfo extends Struct {
   }
 
   set hda_fn_nid(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioSndInfo.hda_fn_nid')
+    set32(this, this.$offset, value, true, 'hda_fn_nid')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -887,7 +887,7 @@ export class VirtioSndJackHdr extends Struct {
   }
 
   set jack_id(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioSndJackHdr.jack_id')
+    set32(this, this.$offset + 4, value, true, 'jack_id')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -958,7 +958,7 @@ export class VirtioSndJackInfo extends Struct {
   }
 
   set features(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioSndJackInfo.features')
+    set32(this, this.$offset + 4, value, true, 'features')
   }
 
   /** Default configuration of the pin (HDA 7.3.3.31). */
@@ -967,7 +967,7 @@ export class VirtioSndJackInfo extends Struct {
   }
 
   set hda_reg_defconf(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioSndJackInfo.hda_reg_defconf')
+    set32(this, this.$offset + 8, value, true, 'hda_reg_defconf')
   }
 
   /** Capabilities of the pin (HDA 7.3.4.9). */
@@ -976,7 +976,7 @@ export class VirtioSndJackInfo extends Struct {
   }
 
   set hda_reg_caps(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'VirtioSndJackInfo.hda_reg_caps')
+    set32(this, this.$offset + 12, value, true, 'hda_reg_caps')
   }
 
   /** One of {@link virtio_snd_jack_state}. */
@@ -985,7 +985,7 @@ export class VirtioSndJackInfo extends Struct {
   }
 
   set connected(value: number) {
-    set8(this.$view, this.$offset + 16, value, 'VirtioSndJackInfo.connected')
+    set8(this, this.$offset + 16, value, 'connected')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1058,7 +1058,7 @@ export class VirtioSndJackRemap extends Struct {
   }
 
   set association(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioSndJackRemap.association')
+    set32(this, this.$offset + 8, value, true, 'association')
   }
 
   /** The new sequence number. */
@@ -1067,7 +1067,7 @@ export class VirtioSndJackRemap extends Struct {
   }
 
   set sequence(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'VirtioSndJackRemap.sequence')
+    set32(this, this.$offset + 12, value, true, 'sequence')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1134,7 +1134,7 @@ export class VirtioSndPcmHdr extends Struct {
   }
 
   set stream_id(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioSndPcmHdr.stream_id')
+    set32(this, this.$offset + 4, value, true, 'stream_id')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1210,7 +1210,7 @@ export class VirtioSndPcmInfo extends Struct {
   }
 
   set features(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioSndPcmInfo.features')
+    set32(this, this.$offset + 4, value, true, 'features')
   }
 
   /** Bit n stands for the value n of {@link virtio_snd_pcm_fmt}. */
@@ -1219,7 +1219,7 @@ export class VirtioSndPcmInfo extends Struct {
   }
 
   set formats(value: bigint) {
-    setBig64(this.$view, this.$offset + 8, value, true, 'VirtioSndPcmInfo.formats')
+    setBig64(this, this.$offset + 8, value, true, 'formats')
   }
 
   /** Bit n stands for the value n of {@link virtio_snd_pcm_rate}. */
@@ -1228,7 +1228,7 @@ export class VirtioSndPcmInfo extends Struct {
   }
 
   set rates(value: bigint) {
-    setBig64(this.$view, this.$offset + 16, value, true, 'VirtioSndPcmInfo.rates')
+    setBig64(this, this.$offset + 16, value, true, 'rates')
   }
 
   /** One of {@link virtio_snd_d}. */
@@ -1237,7 +1237,7 @@ export class VirtioSndPcmInfo extends Struct {
   }
 
   set direction(value: number) {
-    set8(this.$view, this.$offset + 24, value, 'VirtioSndPcmInfo.direction')
+    set8(this, this.$offset + 24, value, 'direction')
   }
 
   get channels_min(): number {
@@ -1245,7 +1245,7 @@ export class VirtioSndPcmInfo extends Struct {
   }
 
   set channels_min(value: number) {
-    set8(this.$view, this.$offset + 25, value, 'VirtioSndPcmInfo.channels_min')
+    set8(this, this.$offset + 25, value, 'channels_min')
   }
 
   get channels_max(): number {
@@ -1253,7 +1253,7 @@ export class VirtioSndPcmInfo extends Struct {
   }
 
   set channels_max(value: number) {
-    set8(this.$view, this.$offset + 26, value, 'VirtioSndPcmInfo.channels_max')
+    set8(this, this.$offset + 26, value, 'channels_max')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1352,7 +1352,7 @@ export class VirtioSndPcmSetParams extends Struct {
   }
 
   set buffer_bytes(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioSndPcmSetParams.buffer_bytes')
+    set32(this, this.$offset + 8, value, true, 'buffer_bytes')
   }
 
   /**
@@ -1364,7 +1364,7 @@ export class VirtioSndPcmSetParams extends Struct {
   }
 
   set period_bytes(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'VirtioSndPcmSetParams.period_bytes')
+    set32(this, this.$offset + 12, value, true, 'period_bytes')
   }
 
   /**
@@ -1376,7 +1376,7 @@ export class VirtioSndPcmSetParams extends Struct {
   }
 
   set features(value: number) {
-    set32(this.$view, this.$offset + 16, value, true, 'VirtioSndPcmSetParams.features')
+    set32(this, this.$offset + 16, value, true, 'features')
   }
 
   get channels(): number {
@@ -1384,7 +1384,7 @@ export class VirtioSndPcmSetParams extends Struct {
   }
 
   set channels(value: number) {
-    set8(this.$view, this.$offset + 20, value, 'VirtioSndPcmSetParams.channels')
+    set8(this, this.$offset + 20, value, 'channels')
   }
 
   /** One of {@link virtio_snd_pcm_fmt}. */
@@ -1393,7 +1393,7 @@ export class VirtioSndPcmSetParams extends Struct {
   }
 
   set format(value: number) {
-    set8(this.$view, this.$offset + 21, value, 'VirtioSndPcmSetParams.format')
+    set8(this, this.$offset + 21, value, 'format')
   }
 
   /** One of {@link virtio_snd_pcm_rate}. */
@@ -1402,7 +1402,7 @@ export class VirtioSndPcmSetParams extends Struct {
   }
 
   set rate(value: number) {
-    set8(this.$view, this.$offset + 22, value, 'VirtioSndPcmSetParams.rate')
+    set8(this, this.$offset + 22, value, 'rate')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1471,7 +1471,7 @@ export class VirtioSndPcmXfer extends Struct {
   }
 
   set stream_id(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioSndPcmXfer.stream_id')
+    set32(this, this.$offset, value, true, 'stream_id')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1539,7 +1539,7 @@ export class VirtioSndPcmStatus extends Struct {
   }
 
   set status(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioSndPcmStatus.status')
+    set32(this, this.$offset, value, true, 'status')
   }
 
   /**
@@ -1551,7 +1551,7 @@ export class VirtioSndPcmStatus extends Struct {
   }
 
   set latency_bytes(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioSndPcmStatus.latency_bytes')
+    set32(this, this.$offset + 4, value, true, 'latency_bytes')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1626,7 +1626,7 @@ export class VirtioSndChmapInfo extends Struct {
   }
 
   set direction(value: number) {
-    set8(this.$view, this.$offset + 4, value, 'VirtioSndChmapInfo.direction')
+    set8(this, this.$offset + 4, value, 'direction')
   }
 
   /**
@@ -1638,7 +1638,7 @@ export class VirtioSndChmapInfo extends Struct {
   }
 
   set channels(value: number) {
-    set8(this.$view, this.$offset + 5, value, 'VirtioSndChmapInfo.channels')
+    set8(this, this.$offset + 5, value, 'channels')
   }
 
   /** One of {@link virtio_snd_chmap}. */
@@ -1716,7 +1716,7 @@ export class VirtioSndCtlHdr extends Struct {
   }
 
   set control_id(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioSndCtlHdr.control_id')
+    set32(this, this.$offset + 4, value, true, 'control_id')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1779,7 +1779,7 @@ export class VirtioSndCtlInfoInteger extends Struct {
   }
 
   set min(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioSndCtlInfoInteger.min')
+    set32(this, this.$offset, value, true, 'min')
   }
 
   get max(): number {
@@ -1787,7 +1787,7 @@ export class VirtioSndCtlInfoInteger extends Struct {
   }
 
   set max(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioSndCtlInfoInteger.max')
+    set32(this, this.$offset + 4, value, true, 'max')
   }
 
   /** 0 where the steps differ. */
@@ -1796,7 +1796,7 @@ export class VirtioSndCtlInfoInteger extends Struct {
   }
 
   set step(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioSndCtlInfoInteger.step')
+    set32(this, this.$offset + 8, value, true, 'step')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1861,7 +1861,7 @@ export class VirtioSndCtlInfoInteger64 extends Struct {
   }
 
   set min(value: bigint) {
-    setBig64(this.$view, this.$offset, value, true, 'VirtioSndCtlInfoInteger64.min')
+    setBig64(this, this.$offset, value, true, 'min')
   }
 
   get max(): bigint {
@@ -1869,7 +1869,7 @@ export class VirtioSndCtlInfoInteger64 extends Struct {
   }
 
   set max(value: bigint) {
-    setBig64(this.$view, this.$offset + 8, value, true, 'VirtioSndCtlInfoInteger64.max')
+    setBig64(this, this.$offset + 8, value, true, 'max')
   }
 
   /** 0 where the steps differ. */
@@ -1878,7 +1878,7 @@ export class VirtioSndCtlInfoInteger64 extends Struct {
   }
 
   set step(value: bigint) {
-    setBig64(this.$view, this.$offset + 16, value, true, 'VirtioSndCtlInfoInteger64.step')
+    setBig64(this, this.$offset + 16, value, true, 'step')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1942,7 +1942,7 @@ export class VirtioSndCtlInfoEnumerated extends Struct {
   }
 
   set items(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioSndCtlInfoEnumerated.items')
+    set32(this, this.$offset, value, true, 'items')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1995,23 +1995,40 @@ export interface VirtioSndCtlInfoValue {
   value: { arm: 'integer'; integer: VirtioSndCtlInfoIntegerValue } | { arm: 'integer64'; integer64: VirtioSndCtlInfoInteger64Value } | { arm: 'enumerated'; enumerated: VirtioSndCtlInfoEnumeratedValue } | { arm: undefined; bytes: Uint8Array }
 }
 
+/** What the layout of `virtio_snd_ctl_info` depends on. */
+export type VirtioSndCtlInfoContext = { readonly caller?: { readonly linux_ctl_info?: number } }
+
+/** Where the members of `virtio_snd_ctl_info` stand after a negotiation; -1: absent. */
+export interface VirtioSndCtlInfoLayout {
+  readonly $context: VirtioSndCtlInfoContext
+  /** Length in bytes. */
+  readonly $size: number
+  readonly padding: number
+  readonly value: number
+}
+
 /** VIRTIO 1.4, Device Types / Sound Device / Device Operation / Control Elements */
 export class VirtioSndCtlInfo extends Struct {
-  /** Length in bytes. */
-  static readonly size = 92
   /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, role: 4, type: 8, access: 12, count: 16, index: 20, name: 24, value: 68 } as const
+  static readonly offsetOf = { hdr: 0, role: 4, type: 8, access: 12, count: 16, index: 20, name: 24 } as const
+  /** Where the members stand. */
+  readonly $layout: VirtioSndCtlInfoLayout
   #hdr: VirtioSndInfo | undefined
   #value_integer: VirtioSndCtlInfoInteger | undefined
   #value_integer64: VirtioSndCtlInfoInteger64 | undefined
   #value_enumerated: VirtioSndCtlInfoEnumerated | undefined
 
+  constructor($layout: VirtioSndCtlInfoLayout) {
+    super()
+    this.$layout = $layout
+  }
+
   get $minimum(): number {
-    return 92
+    return this.$layout.$size
   }
 
   get $size(): number {
-    return 92
+    return this.$layout.$size
   }
 
   get hdr(): VirtioSndInfo {
@@ -2024,7 +2041,7 @@ export class VirtioSndCtlInfo extends Struct {
   }
 
   set role(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioSndCtlInfo.role')
+    set32(this, this.$offset + 4, value, true, 'role')
   }
 
   get role_direction(): number {
@@ -2033,7 +2050,7 @@ export class VirtioSndCtlInfo extends Struct {
 
   set role_direction(value: number) {
     const bits = putNumberBits(this.$view.getUint32(this.$offset + 4, true), 0, 1, value, 'VirtioSndCtlInfo.role_direction')
-    set32(this.$view, this.$offset + 4, bits, true, 'VirtioSndCtlInfo.role_direction')
+    set32(this, this.$offset + 4, bits, true, 'role_direction')
   }
 
   get role_role(): number {
@@ -2042,7 +2059,7 @@ export class VirtioSndCtlInfo extends Struct {
 
   set role_role(value: number) {
     const bits = putNumberBits(this.$view.getUint32(this.$offset + 4, true), 1, 31, value, 'VirtioSndCtlInfo.role_role')
-    set32(this.$view, this.$offset + 4, bits, true, 'VirtioSndCtlInfo.role_role')
+    set32(this, this.$offset + 4, bits, true, 'role_role')
   }
 
   /** One of {@link virtio_snd_ctl_type}. */
@@ -2051,7 +2068,7 @@ export class VirtioSndCtlInfo extends Struct {
   }
 
   set type(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioSndCtlInfo.type')
+    set32(this, this.$offset + 8, value, true, 'type')
   }
 
   /** Bit n stands for the value n of {@link virtio_snd_ctl_access}. */
@@ -2060,7 +2077,7 @@ export class VirtioSndCtlInfo extends Struct {
   }
 
   set access(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'VirtioSndCtlInfo.access')
+    set32(this, this.$offset + 12, value, true, 'access')
   }
 
   /**
@@ -2073,7 +2090,7 @@ export class VirtioSndCtlInfo extends Struct {
   }
 
   set count(value: number) {
-    set32(this.$view, this.$offset + 16, value, true, 'VirtioSndCtlInfo.count')
+    set32(this, this.$offset + 16, value, true, 'count')
   }
 
   /** Tells elements of the same name apart. */
@@ -2082,7 +2099,7 @@ export class VirtioSndCtlInfo extends Struct {
   }
 
   set index(value: number) {
-    set32(this.$view, this.$offset + 20, value, true, 'VirtioSndCtlInfo.index')
+    set32(this, this.$offset + 20, value, true, 'index')
   }
 
   /** ASCII, ends in a NUL, not empty. */
@@ -2095,26 +2112,36 @@ export class VirtioSndCtlInfo extends Struct {
   }
 
   get value_integer(): VirtioSndCtlInfoInteger {
-    return (this.#value_integer ??= new VirtioSndCtlInfoInteger()).$inside(this, this.$offset + 68, 12)
+    return (this.#value_integer ??= new VirtioSndCtlInfoInteger()).$inside(this, this.$offset + this.$layout.value, 12)
   }
 
   get value_integer64(): VirtioSndCtlInfoInteger64 {
-    return (this.#value_integer64 ??= new VirtioSndCtlInfoInteger64()).$inside(this, this.$offset + 68, 24)
+    return (this.#value_integer64 ??= new VirtioSndCtlInfoInteger64()).$inside(this, this.$offset + this.$layout.value, 24)
   }
 
   get value_enumerated(): VirtioSndCtlInfoEnumerated {
-    return (this.#value_enumerated ??= new VirtioSndCtlInfoEnumerated()).$inside(this, this.$offset + 68, 4)
+    return (this.#value_enumerated ??= new VirtioSndCtlInfoEnumerated()).$inside(this, this.$offset + this.$layout.value, 4)
+  }
+
+  /** Computes the layout, once per negotiation. */
+  static layout(context: VirtioSndCtlInfoContext = {}): VirtioSndCtlInfoLayout {
+    let size = 68
+    const padding = (context.caller?.linux_ctl_info ?? 0) !== 0 ? size : -1
+    if (padding >= 0) size += 4
+    const value = size
+    size += 24
+    return { $context: context, $size: size, padding, value }
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioSndCtlInfoValue {
-    return new VirtioSndCtlInfo().at(viewOf(bytes)).$get()
+  static decode(bytes: Uint8Array, context: VirtioSndCtlInfoContext = {}): VirtioSndCtlInfoValue {
+    return new VirtioSndCtlInfo(VirtioSndCtlInfo.layout(context)).at(viewOf(bytes)).$get()
   }
 
   /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioSndCtlInfoValue>): Uint8Array {
-    const struct = new VirtioSndCtlInfo()
-    const bytes = new Uint8Array(92)
+  static encode(value: Partial<VirtioSndCtlInfoValue>, context: VirtioSndCtlInfoContext = {}): Uint8Array {
+    const struct = new VirtioSndCtlInfo(VirtioSndCtlInfo.layout(context))
+    const bytes = new Uint8Array(struct.$minimum)
     struct.at(viewOf(bytes)).$set(value)
     return bytes
   }
@@ -2124,7 +2151,7 @@ export class VirtioSndCtlInfo extends Struct {
     if (this.type === VIRTIO_SND_CTL_TYPE_BOOLEAN || this.type === VIRTIO_SND_CTL_TYPE_INTEGER) return { arm: 'integer', integer: this.value_integer.$get() }
     if (this.type === VIRTIO_SND_CTL_TYPE_INTEGER64) return { arm: 'integer64', integer64: this.value_integer64.$get() }
     if (this.type === VIRTIO_SND_CTL_TYPE_ENUMERATED) return { arm: 'enumerated', enumerated: this.value_enumerated.$get() }
-    return { arm: undefined, bytes: bytesAt(this, this.$offset + 68, 24).slice() }
+    return { arm: undefined, bytes: bytesAt(this, this.$offset + this.$layout.value, 24).slice() }
   }
 
   /** Reads all members into a plain value. */
@@ -2157,7 +2184,7 @@ export class VirtioSndCtlInfo extends Struct {
       if (value.value.arm === 'integer') attached(this, this.value_integer, 'VirtioSndCtlInfo.value_integer').$set(value.value.integer)
       if (value.value.arm === 'integer64') attached(this, this.value_integer64, 'VirtioSndCtlInfo.value_integer64').$set(value.value.integer64)
       if (value.value.arm === 'enumerated') attached(this, this.value_enumerated, 'VirtioSndCtlInfo.value_enumerated').$set(value.value.enumerated)
-      if (value.value.arm === undefined) putBytes(this, this.$offset + 68, value.value.bytes.length, value.value.bytes, 'VirtioSndCtlInfo.value')
+      if (value.value.arm === undefined) putBytes(this, this.$offset + this.$layout.value, value.value.bytes.length, value.value.bytes, 'VirtioSndCtlInfo.value')
     }
     if (value.value !== undefined) checkArm(value.value.arm, this.$value().arm, 'VirtioSndCtlInfo.value')
     return this
@@ -2388,7 +2415,7 @@ export class VirtioSndCtlValue extends Struct {
   }
 
   set_value_integer(i: number, value: number): void {
-    set32(this.$view, room(this, this.$offset + checkIndex(i, 128, 'VirtioSndCtlValue.value_integer') * 4, 4, 'VirtioSndCtlValue.value_integer'), value, true, 'VirtioSndCtlValue.value_integer')
+    set32(this, room(this, this.$offset + checkIndex(i, 128, 'VirtioSndCtlValue.value_integer') * 4, 4, 'VirtioSndCtlValue.value_integer'), value, true, 'value_integer')
   }
 
   value_integer64(i: number): bigint {
@@ -2396,7 +2423,7 @@ export class VirtioSndCtlValue extends Struct {
   }
 
   set_value_integer64(i: number, value: bigint): void {
-    setBig64(this.$view, room(this, this.$offset + checkIndex(i, 64, 'VirtioSndCtlValue.value_integer64') * 8, 8, 'VirtioSndCtlValue.value_integer64'), value, true, 'VirtioSndCtlValue.value_integer64')
+    setBig64(this, room(this, this.$offset + checkIndex(i, 64, 'VirtioSndCtlValue.value_integer64') * 8, 8, 'VirtioSndCtlValue.value_integer64'), value, true, 'value_integer64')
   }
 
   /** Numbers of items. */
@@ -2405,7 +2432,7 @@ export class VirtioSndCtlValue extends Struct {
   }
 
   set_value_enumerated(i: number, value: number): void {
-    set32(this.$view, room(this, this.$offset + checkIndex(i, 128, 'VirtioSndCtlValue.value_enumerated') * 4, 4, 'VirtioSndCtlValue.value_enumerated'), value, true, 'VirtioSndCtlValue.value_enumerated')
+    set32(this, room(this, this.$offset + checkIndex(i, 128, 'VirtioSndCtlValue.value_enumerated') * 4, 4, 'VirtioSndCtlValue.value_enumerated'), value, true, 'value_enumerated')
   }
 
   /** The arm of `value` that is selected, as a plain value. */
@@ -2475,7 +2502,7 @@ export class VirtioSndCtlTlv extends Struct {
   }
 
   set type(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioSndCtlTlv.type')
+    set32(this, this.$offset, value, true, 'type')
   }
 
   /**
@@ -2487,7 +2514,7 @@ export class VirtioSndCtlTlv extends Struct {
   }
 
   set length(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtioSndCtlTlv.length')
+    set32(this, this.$offset + 4, value, true, 'length')
   }
 
   /** Elements of `value` that are there. */
@@ -2524,7 +2551,7 @@ export class VirtioSndCtlTlv extends Struct {
   }
 
   set_value(i: number, value: number): void {
-    set32(this.$view, room(this, this.$offset + 8 + checkIndex(i, Math.floor(Math.max(0, this.$length - 8) / 4), 'VirtioSndCtlTlv.value') * 4, 4, 'VirtioSndCtlTlv.value'), value, true, 'VirtioSndCtlTlv.value')
+    set32(this, room(this, this.$offset + 8 + checkIndex(i, Math.floor(Math.max(0, this.$length - 8) / 4), 'VirtioSndCtlTlv.value') * 4, 4, 'VirtioSndCtlTlv.value'), value, true, 'value')
   }
 
   /** Reads all members into a plain value. */
@@ -2583,7 +2610,7 @@ export class VirtioSndCtlEvent extends Struct {
   }
 
   set control_id(value: number) {
-    set16(this.$view, this.$offset + 4, value, true, 'VirtioSndCtlEvent.control_id')
+    set16(this, this.$offset + 4, value, true, 'control_id')
   }
 
   /**
@@ -2595,7 +2622,7 @@ export class VirtioSndCtlEvent extends Struct {
   }
 
   set mask(value: number) {
-    set16(this.$view, this.$offset + 6, value, true, 'VirtioSndCtlEvent.mask')
+    set16(this, this.$offset + 6, value, true, 'mask')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -2665,7 +2692,7 @@ export class VirtioSndConfig extends Struct {
   }
 
   set jacks(value: number) {
-    set32(this.$view, room(this, this.$offset, 4, 'VirtioSndConfig.jacks'), value, true, 'VirtioSndConfig.jacks')
+    set32(this, room(this, this.$offset, 4, 'VirtioSndConfig.jacks'), value, true, 'jacks')
   }
 
   /** How many PCM streams there are. */
@@ -2674,7 +2701,7 @@ export class VirtioSndConfig extends Struct {
   }
 
   set streams(value: number) {
-    set32(this.$view, room(this, this.$offset + 4, 4, 'VirtioSndConfig.streams'), value, true, 'VirtioSndConfig.streams')
+    set32(this, room(this, this.$offset + 4, 4, 'VirtioSndConfig.streams'), value, true, 'streams')
   }
 
   /** How many channel maps there are. */
@@ -2683,7 +2710,7 @@ export class VirtioSndConfig extends Struct {
   }
 
   set chmaps(value: number) {
-    set32(this.$view, room(this, this.$offset + 8, 4, 'VirtioSndConfig.chmaps'), value, true, 'VirtioSndConfig.chmaps')
+    set32(this, room(this, this.$offset + 8, 4, 'VirtioSndConfig.chmaps'), value, true, 'chmaps')
   }
 
   /**
@@ -2695,7 +2722,7 @@ export class VirtioSndConfig extends Struct {
   }
 
   set controls(value: number) {
-    set32(this.$view, room(this, this.$offset + 12, 4, 'VirtioSndConfig.controls'), value, true, 'VirtioSndConfig.controls')
+    set32(this, room(this, this.$offset + 12, 4, 'VirtioSndConfig.controls'), value, true, 'controls')
   }
 
   /** Reads a plain value. A device may have less than the whole configuration space: what is missing reads as zero. */
@@ -2727,2858 +2754,6 @@ export class VirtioSndConfig extends Struct {
     if (value.streams !== undefined) this.streams = value.streams
     if (value.chmaps !== undefined) this.chmaps = value.chmaps
     if (value.controls !== undefined) this.controls = value.controls
-    return this
-  }
-}
-
-/** A `snd_control` as a plain value. */
-export interface SndControlWritableValue {
-  hdr: VirtioSndHdrValue
-  body: Uint8Array
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Sound Device / Device Operation
- */
-export class SndControlWritable extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, body: 4 } as const
-  #hdr: VirtioSndHdr | undefined
-
-  get $minimum(): number {
-    return 4
-  }
-
-  get $size(): number {
-    return this.$length
-  }
-
-  get hdr(): VirtioSndHdr {
-    return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
-  }
-
-  get body(): Uint8Array {
-    return bytesAt(this, this.$offset + 4, Math.max(0, this.$length - 4))
-  }
-
-  set body(value: Uint8Array) {
-    putBytes(this, this.$offset + 4, Math.max(0, this.$length - 4), value, 'SndControlWritable.body')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): SndControlWritableValue {
-    return new SndControlWritable().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<SndControlWritableValue>): Uint8Array {
-    const struct = new SndControlWritable()
-    const bytes = new Uint8Array(SndControlWritable.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<SndControlWritableValue>): number {
-    return 4 + (value.body?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): SndControlWritableValue {
-    return {
-      hdr: this.hdr.$get(),
-      body: this.body.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<SndControlWritableValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'SndControlWritable.hdr').$set(value.hdr)
-    if (value.body !== undefined) this.body = value.body
-    return this
-  }
-}
-
-/** A `snd_control` as a plain value. */
-export interface SndControlReplyValue {
-  hdr: VirtioSndHdrValue
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Sound Device / Device Operation
- */
-export class SndControlReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 4
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0 } as const
-  #hdr: VirtioSndHdr | undefined
-
-  get $minimum(): number {
-    return 4
-  }
-
-  get $size(): number {
-    return 4
-  }
-
-  get hdr(): VirtioSndHdr {
-    return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): SndControlReplyValue {
-    return new SndControlReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<SndControlReplyValue>): Uint8Array {
-    const struct = new SndControlReply()
-    const bytes = new Uint8Array(4)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): SndControlReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<SndControlReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'SndControlReply.hdr').$set(value.hdr)
-    return this
-  }
-}
-
-/** A `snd_control.jack_info` as a plain value. */
-export interface SndControlJackInfoHeaderValue {
-  /** VIRTIO 1.4, Device Types / Sound Device / Device Operation / Item Information Request */
-  hdr: VirtioSndHdrValue
-  /**
-   * The first item.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Item Information Request
-   */
-  start_id: number
-  /**
-   * How many items; start_id + count is at most what the configuration says there are.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Item Information Request
-   */
-  count: number
-  /**
-   * Length of the information about one item as the driver knows it.
-   * In bytes.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Item Information Request
-   */
-  size: number
-}
-
-/**
- * Asks what the jacks are.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Jack Control Messages
- */
-export class SndControlJackInfoHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 16
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, start_id: 4, count: 8, size: 12 } as const
-  #hdr: VirtioSndHdr | undefined
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16
-  }
-
-  /** VIRTIO 1.4, Device Types / Sound Device / Device Operation / Item Information Request */
-  get hdr(): VirtioSndHdr {
-    return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
-  }
-
-  /**
-   * The first item.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Item Information Request
-   */
-  get start_id(): number {
-    return this.$view.getUint32(this.$offset + 4, true)
-  }
-
-  set start_id(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'SndControlJackInfoHeader.start_id')
-  }
-
-  /**
-   * How many items; start_id + count is at most what the configuration says there are.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Item Information Request
-   */
-  get count(): number {
-    return this.$view.getUint32(this.$offset + 8, true)
-  }
-
-  set count(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'SndControlJackInfoHeader.count')
-  }
-
-  /**
-   * Length of the information about one item as the driver knows it.
-   * In bytes.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Item Information Request
-   */
-  get size(): number {
-    return this.$view.getUint32(this.$offset + 12, true)
-  }
-
-  set size(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'SndControlJackInfoHeader.size')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): SndControlJackInfoHeaderValue {
-    return new SndControlJackInfoHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<SndControlJackInfoHeaderValue>): Uint8Array {
-    const struct = new SndControlJackInfoHeader()
-    const bytes = new Uint8Array(16)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): SndControlJackInfoHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      start_id: this.start_id,
-      count: this.count,
-      size: this.size,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<SndControlJackInfoHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'SndControlJackInfoHeader.hdr').$set(value.hdr)
-    if (value.start_id !== undefined) this.start_id = value.start_id
-    if (value.count !== undefined) this.count = value.count
-    if (value.size !== undefined) this.size = value.size
-    return this
-  }
-}
-
-/** A `snd_control.jack_info` as a plain value. */
-export interface SndControlJackInfoReplyValue {
-  /** VIRTIO 1.4, Device Types / Sound Device / Device Operation */
-  hdr: VirtioSndHdrValue
-  items: VirtioSndJackInfoValue[]
-}
-
-/** What the layout of `snd_control.jack_info` needs from outside. */
-export interface SndControlJackInfoReplyGiven {
-  readonly readable: SndControlJackInfoHeader
-}
-
-/**
- * Asks what the jacks are.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Jack Control Messages
- */
-export class SndControlJackInfoReply extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, items: 4 } as const
-  /** What the layout needs from outside. */
-  $given: SndControlJackInfoReplyGiven
-  #hdr: VirtioSndHdr | undefined
-  #items: VirtioSndJackInfo | undefined
-
-  constructor($given: SndControlJackInfoReplyGiven) {
-    super()
-    this.$given = $given
-  }
-
-  get $minimum(): number {
-    return 4
-  }
-
-  get $size(): number {
-    return 4 + this.$given.readable.count * this.$given.readable.size
-  }
-
-  /** VIRTIO 1.4, Device Types / Sound Device / Device Operation */
-  get hdr(): VirtioSndHdr {
-    return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
-  }
-
-  /** Elements of `items` that are there. */
-  get items_length(): number {
-    return elementCount(this, this.$offset + 4, this.$given.readable.count, this.$given.readable.size)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: { readonly given: SndControlJackInfoReplyGiven }): SndControlJackInfoReplyValue {
-    return new SndControlJackInfoReply(context.given).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<SndControlJackInfoReplyValue>, context: { readonly given: SndControlJackInfoReplyGiven }): Uint8Array {
-    const struct = new SndControlJackInfoReply(context.given)
-    const bytes = new Uint8Array(SndControlJackInfoReply.sizeOf(value, context.given))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<SndControlJackInfoReplyValue>, given: SndControlJackInfoReplyGiven): number {
-    return 4 + (value.items?.length ?? 0) * given.readable.size
-  }
-
-  items(i: number): VirtioSndJackInfo {
-    return (this.#items ??= new VirtioSndJackInfo()).$inside(this, this.$offset + 4 + checkIndex(i, this.$given.readable.count, 'SndControlJackInfoReply.items') * this.$given.readable.size, this.$given.readable.size)
-  }
-
-  set_items(i: number, value: VirtioSndJackInfoValue): void {
-    const bytes = VirtioSndJackInfo.encode(value).subarray(0, this.$given.readable.size)
-    putBytes(this, this.$offset + 4 + checkIndex(i, this.$given.readable.count, 'SndControlJackInfoReply.items') * this.$given.readable.size, bytes.length, bytes, 'SndControlJackInfoReply.items')
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): SndControlJackInfoReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-      items: readArray(this.items_length, (i) => this.items(i).$get()),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<SndControlJackInfoReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'SndControlJackInfoReply.hdr').$set(value.hdr)
-    if (value.items !== undefined) putArray(value.items, this.$given.readable.count, (element, i) => this.set_items(i, element), 'SndControlJackInfoReply.items')
-    return this
-  }
-}
-
-/** A `snd_control.jack_remap` as a plain value. */
-export interface SndControlJackRemapHeaderValue {
-  hdr: VirtioSndJackHdrValue
-  /** The new association number. */
-  association: number
-  /** The new sequence number. */
-  sequence: number
-}
-
-/**
- * Changes association and sequence of a jack that has VIRTIO_SND_JACK_F_REMAP.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Jack Control Messages
- */
-export class SndControlJackRemapHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 16
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, association: 8, sequence: 12 } as const
-  #hdr: VirtioSndJackHdr | undefined
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16
-  }
-
-  get hdr(): VirtioSndJackHdr {
-    return (this.#hdr ??= new VirtioSndJackHdr()).$inside(this, this.$offset, 8)
-  }
-
-  /** The new association number. */
-  get association(): number {
-    return this.$view.getUint32(this.$offset + 8, true)
-  }
-
-  set association(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'SndControlJackRemapHeader.association')
-  }
-
-  /** The new sequence number. */
-  get sequence(): number {
-    return this.$view.getUint32(this.$offset + 12, true)
-  }
-
-  set sequence(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'SndControlJackRemapHeader.sequence')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): SndControlJackRemapHeaderValue {
-    return new SndControlJackRemapHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<SndControlJackRemapHeaderValue>): Uint8Array {
-    const struct = new SndControlJackRemapHeader()
-    const bytes = new Uint8Array(16)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): SndControlJackRemapHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      association: this.association,
-      sequence: this.sequence,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<SndControlJackRemapHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'SndControlJackRemapHeader.hdr').$set(value.hdr)
-    if (value.association !== undefined) this.association = value.association
-    if (value.sequence !== undefined) this.sequence = value.sequence
-    return this
-  }
-}
-
-/** A `snd_control.pcm_info` as a plain value. */
-export interface SndControlPcmInfoHeaderValue {
-  /** VIRTIO 1.4, Device Types / Sound Device / Device Operation / Item Information Request */
-  hdr: VirtioSndHdrValue
-  /**
-   * The first item.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Item Information Request
-   */
-  start_id: number
-  /**
-   * How many items; start_id + count is at most what the configuration says there are.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Item Information Request
-   */
-  count: number
-  /**
-   * Length of the information about one item as the driver knows it.
-   * In bytes.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Item Information Request
-   */
-  size: number
-}
-
-/**
- * Asks what the streams are.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Control Messages
- */
-export class SndControlPcmInfoHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 16
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, start_id: 4, count: 8, size: 12 } as const
-  #hdr: VirtioSndHdr | undefined
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16
-  }
-
-  /** VIRTIO 1.4, Device Types / Sound Device / Device Operation / Item Information Request */
-  get hdr(): VirtioSndHdr {
-    return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
-  }
-
-  /**
-   * The first item.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Item Information Request
-   */
-  get start_id(): number {
-    return this.$view.getUint32(this.$offset + 4, true)
-  }
-
-  set start_id(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'SndControlPcmInfoHeader.start_id')
-  }
-
-  /**
-   * How many items; start_id + count is at most what the configuration says there are.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Item Information Request
-   */
-  get count(): number {
-    return this.$view.getUint32(this.$offset + 8, true)
-  }
-
-  set count(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'SndControlPcmInfoHeader.count')
-  }
-
-  /**
-   * Length of the information about one item as the driver knows it.
-   * In bytes.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Item Information Request
-   */
-  get size(): number {
-    return this.$view.getUint32(this.$offset + 12, true)
-  }
-
-  set size(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'SndControlPcmInfoHeader.size')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): SndControlPcmInfoHeaderValue {
-    return new SndControlPcmInfoHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<SndControlPcmInfoHeaderValue>): Uint8Array {
-    const struct = new SndControlPcmInfoHeader()
-    const bytes = new Uint8Array(16)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): SndControlPcmInfoHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      start_id: this.start_id,
-      count: this.count,
-      size: this.size,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<SndControlPcmInfoHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'SndControlPcmInfoHeader.hdr').$set(value.hdr)
-    if (value.start_id !== undefined) this.start_id = value.start_id
-    if (value.count !== undefined) this.count = value.count
-    if (value.size !== undefined) this.size = value.size
-    return this
-  }
-}
-
-/** A `snd_control.pcm_info` as a plain value. */
-export interface SndControlPcmInfoReplyValue {
-  /** VIRTIO 1.4, Device Types / Sound Device / Device Operation */
-  hdr: VirtioSndHdrValue
-  items: VirtioSndPcmInfoValue[]
-}
-
-/** What the layout of `snd_control.pcm_info` needs from outside. */
-export interface SndControlPcmInfoReplyGiven {
-  readonly readable: SndControlPcmInfoHeader
-}
-
-/**
- * Asks what the streams are.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Control Messages
- */
-export class SndControlPcmInfoReply extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, items: 4 } as const
-  /** What the layout needs from outside. */
-  $given: SndControlPcmInfoReplyGiven
-  #hdr: VirtioSndHdr | undefined
-  #items: VirtioSndPcmInfo | undefined
-
-  constructor($given: SndControlPcmInfoReplyGiven) {
-    super()
-    this.$given = $given
-  }
-
-  get $minimum(): number {
-    return 4
-  }
-
-  get $size(): number {
-    return 4 + this.$given.readable.count * this.$given.readable.size
-  }
-
-  /** VIRTIO 1.4, Device Types / Sound Device / Device Operation */
-  get hdr(): VirtioSndHdr {
-    return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
-  }
-
-  /** Elements of `items` that are there. */
-  get items_length(): number {
-    return elementCount(this, this.$offset + 4, this.$given.readable.count, this.$given.readable.size)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: { readonly given: SndControlPcmInfoReplyGiven }): SndControlPcmInfoReplyValue {
-    return new SndControlPcmInfoReply(context.given).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<SndControlPcmInfoReplyValue>, context: { readonly given: SndControlPcmInfoReplyGiven }): Uint8Array {
-    const struct = new SndControlPcmInfoReply(context.given)
-    const bytes = new Uint8Array(SndControlPcmInfoReply.sizeOf(value, context.given))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<SndControlPcmInfoReplyValue>, given: SndControlPcmInfoReplyGiven): number {
-    return 4 + (value.items?.length ?? 0) * given.readable.size
-  }
-
-  items(i: number): VirtioSndPcmInfo {
-    return (this.#items ??= new VirtioSndPcmInfo()).$inside(this, this.$offset + 4 + checkIndex(i, this.$given.readable.count, 'SndControlPcmInfoReply.items') * this.$given.readable.size, this.$given.readable.size)
-  }
-
-  set_items(i: number, value: VirtioSndPcmInfoValue): void {
-    const bytes = VirtioSndPcmInfo.encode(value).subarray(0, this.$given.readable.size)
-    putBytes(this, this.$offset + 4 + checkIndex(i, this.$given.readable.count, 'SndControlPcmInfoReply.items') * this.$given.readable.size, bytes.length, bytes, 'SndControlPcmInfoReply.items')
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): SndControlPcmInfoReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-      items: readArray(this.items_length, (i) => this.items(i).$get()),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<SndControlPcmInfoReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'SndControlPcmInfoReply.hdr').$set(value.hdr)
-    if (value.items !== undefined) putArray(value.items, this.$given.readable.count, (element, i) => this.set_items(i, element), 'SndControlPcmInfoReply.items')
-    return this
-  }
-}
-
-/** A `snd_control.pcm_set_params` as a plain value. */
-export interface SndControlPcmSetParamsHeaderValue {
-  hdr: VirtioSndPcmHdrValue
-  /**
-   * Size of the buffer; a multiple of period_bytes. The device's own is no smaller.
-   * In bytes.
-   */
-  buffer_bytes: number
-  /**
-   * Size of a period and of the messages with frames.
-   * In bytes.
-   */
-  period_bytes: number
-  /**
-   * Not both ways of sharing memory.
-   * Bit n stands for the value n of {@link virtio_snd_pcm_f}.
-   */
-  features: number
-  channels: number
-  /** One of {@link virtio_snd_pcm_fmt}. */
-  format: number
-  /** One of {@link virtio_snd_pcm_rate}. */
-  rate: number
-}
-
-/**
- * Sets up a stream that is not prepared, or prepared and not started.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Stream Parameters
- */
-export class SndControlPcmSetParamsHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 24
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, buffer_bytes: 8, period_bytes: 12, features: 16, channels: 20, format: 21, rate: 22, padding: 23 } as const
-  #hdr: VirtioSndPcmHdr | undefined
-
-  get $minimum(): number {
-    return 24
-  }
-
-  get $size(): number {
-    return 24
-  }
-
-  get hdr(): VirtioSndPcmHdr {
-    return (this.#hdr ??= new VirtioSndPcmHdr()).$inside(this, this.$offset, 8)
-  }
-
-  /**
-   * Size of the buffer; a multiple of period_bytes. The device's own is no smaller.
-   * In bytes.
-   */
-  get buffer_bytes(): number {
-    return this.$view.getUint32(this.$offset + 8, true)
-  }
-
-  set buffer_bytes(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'SndControlPcmSetParamsHeader.buffer_bytes')
-  }
-
-  /**
-   * Size of a period and of the messages with frames.
-   * In bytes.
-   */
-  get period_bytes(): number {
-    return this.$view.getUint32(this.$offset + 12, true)
-  }
-
-  set period_bytes(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'SndControlPcmSetParamsHeader.period_bytes')
-  }
-
-  /**
-   * Not both ways of sharing memory.
-   * Bit n stands for the value n of {@link virtio_snd_pcm_f}.
-   */
-  get features(): number {
-    return this.$view.getUint32(this.$offset + 16, true)
-  }
-
-  set features(value: number) {
-    set32(this.$view, this.$offset + 16, value, true, 'SndControlPcmSetParamsHeader.features')
-  }
-
-  get channels(): number {
-    return this.$view.getUint8(this.$offset + 20)
-  }
-
-  set channels(value: number) {
-    set8(this.$view, this.$offset + 20, value, 'SndControlPcmSetParamsHeader.channels')
-  }
-
-  /** One of {@link virtio_snd_pcm_fmt}. */
-  get format(): number {
-    return this.$view.getUint8(this.$offset + 21)
-  }
-
-  set format(value: number) {
-    set8(this.$view, this.$offset + 21, value, 'SndControlPcmSetParamsHeader.format')
-  }
-
-  /** One of {@link virtio_snd_pcm_rate}. */
-  get rate(): number {
-    return this.$view.getUint8(this.$offset + 22)
-  }
-
-  set rate(value: number) {
-    set8(this.$view, this.$offset + 22, value, 'SndControlPcmSetParamsHeader.rate')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): SndControlPcmSetParamsHeaderValue {
-    return new SndControlPcmSetParamsHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<SndControlPcmSetParamsHeaderValue>): Uint8Array {
-    const struct = new SndControlPcmSetParamsHeader()
-    const bytes = new Uint8Array(24)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): SndControlPcmSetParamsHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      buffer_bytes: this.buffer_bytes,
-      period_bytes: this.period_bytes,
-      features: this.features,
-      channels: this.channels,
-      format: this.format,
-      rate: this.rate,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<SndControlPcmSetParamsHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'SndControlPcmSetParamsHeader.hdr').$set(value.hdr)
-    if (value.buffer_bytes !== undefined) this.buffer_bytes = value.buffer_bytes
-    if (value.period_bytes !== undefined) this.period_bytes = value.period_bytes
-    if (value.features !== undefined) this.features = value.features
-    if (value.channels !== undefined) this.channels = value.channels
-    if (value.format !== undefined) this.format = value.format
-    if (value.rate !== undefined) this.rate = value.rate
-    return this
-  }
-}
-
-/** A `snd_control.pcm_prepare` as a plain value. */
-export interface SndControlPcmPrepareHeaderValue {
-  hdr: VirtioSndHdrValue
-  /** Number of the stream from 0. */
-  stream_id: number
-}
-
-/**
- * Allocates what a stream needs. Frames for output may be sent from now on.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Control Messages
- */
-export class SndControlPcmPrepareHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 8
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, stream_id: 4 } as const
-  #hdr: VirtioSndHdr | undefined
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8
-  }
-
-  get hdr(): VirtioSndHdr {
-    return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
-  }
-
-  /** Number of the stream from 0. */
-  get stream_id(): number {
-    return this.$view.getUint32(this.$offset + 4, true)
-  }
-
-  set stream_id(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'SndControlPcmPrepareHeader.stream_id')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): SndControlPcmPrepareHeaderValue {
-    return new SndControlPcmPrepareHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<SndControlPcmPrepareHeaderValue>): Uint8Array {
-    const struct = new SndControlPcmPrepareHeader()
-    const bytes = new Uint8Array(8)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): SndControlPcmPrepareHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      stream_id: this.stream_id,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<SndControlPcmPrepareHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'SndControlPcmPrepareHeader.hdr').$set(value.hdr)
-    if (value.stream_id !== undefined) this.stream_id = value.stream_id
-    return this
-  }
-}
-
-/** A `snd_control.pcm_release` as a plain value. */
-export interface SndControlPcmReleaseHeaderValue {
-  /** VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Control Messages */
-  hdr: VirtioSndHdrValue
-  /**
-   * Number of the stream from 0.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Control Messages
-   */
-  stream_id: number
-}
-
-/**
- * Frees what a stream has. All its messages with frames are completed before this one.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Stream Release
- */
-export class SndControlPcmReleaseHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 8
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, stream_id: 4 } as const
-  #hdr: VirtioSndHdr | undefined
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8
-  }
-
-  /** VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Control Messages */
-  get hdr(): VirtioSndHdr {
-    return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
-  }
-
-  /**
-   * Number of the stream from 0.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Control Messages
-   */
-  get stream_id(): number {
-    return this.$view.getUint32(this.$offset + 4, true)
-  }
-
-  set stream_id(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'SndControlPcmReleaseHeader.stream_id')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): SndControlPcmReleaseHeaderValue {
-    return new SndControlPcmReleaseHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<SndControlPcmReleaseHeaderValue>): Uint8Array {
-    const struct = new SndControlPcmReleaseHeader()
-    const bytes = new Uint8Array(8)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): SndControlPcmReleaseHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      stream_id: this.stream_id,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<SndControlPcmReleaseHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'SndControlPcmReleaseHeader.hdr').$set(value.hdr)
-    if (value.stream_id !== undefined) this.stream_id = value.stream_id
-    return this
-  }
-}
-
-/** A `snd_control.pcm_start` as a plain value. */
-export interface SndControlPcmStartHeaderValue {
-  hdr: VirtioSndHdrValue
-  /** Number of the stream from 0. */
-  stream_id: number
-}
-
-/**
- * Starts a prepared or stopped stream.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Control Messages
- */
-export class SndControlPcmStartHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 8
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, stream_id: 4 } as const
-  #hdr: VirtioSndHdr | undefined
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8
-  }
-
-  get hdr(): VirtioSndHdr {
-    return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
-  }
-
-  /** Number of the stream from 0. */
-  get stream_id(): number {
-    return this.$view.getUint32(this.$offset + 4, true)
-  }
-
-  set stream_id(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'SndControlPcmStartHeader.stream_id')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): SndControlPcmStartHeaderValue {
-    return new SndControlPcmStartHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<SndControlPcmStartHeaderValue>): Uint8Array {
-    const struct = new SndControlPcmStartHeader()
-    const bytes = new Uint8Array(8)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): SndControlPcmStartHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      stream_id: this.stream_id,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<SndControlPcmStartHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'SndControlPcmStartHeader.hdr').$set(value.hdr)
-    if (value.stream_id !== undefined) this.stream_id = value.stream_id
-    return this
-  }
-}
-
-/** A `snd_control.pcm_stop` as a plain value. */
-export interface SndControlPcmStopHeaderValue {
-  hdr: VirtioSndHdrValue
-  /** Number of the stream from 0. */
-  stream_id: number
-}
-
-/**
- * Stops a running stream.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Control Messages
- */
-export class SndControlPcmStopHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 8
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, stream_id: 4 } as const
-  #hdr: VirtioSndHdr | undefined
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8
-  }
-
-  get hdr(): VirtioSndHdr {
-    return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
-  }
-
-  /** Number of the stream from 0. */
-  get stream_id(): number {
-    return this.$view.getUint32(this.$offset + 4, true)
-  }
-
-  set stream_id(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'SndControlPcmStopHeader.stream_id')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): SndControlPcmStopHeaderValue {
-    return new SndControlPcmStopHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<SndControlPcmStopHeaderValue>): Uint8Array {
-    const struct = new SndControlPcmStopHeader()
-    const bytes = new Uint8Array(8)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): SndControlPcmStopHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      stream_id: this.stream_id,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<SndControlPcmStopHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'SndControlPcmStopHeader.hdr').$set(value.hdr)
-    if (value.stream_id !== undefined) this.stream_id = value.stream_id
-    return this
-  }
-}
-
-/** A `snd_control.chmap_info` as a plain value. */
-export interface SndControlChmapInfoHeaderValue {
-  /** VIRTIO 1.4, Device Types / Sound Device / Device Operation / Item Information Request */
-  hdr: VirtioSndHdrValue
-  /**
-   * The first item.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Item Information Request
-   */
-  start_id: number
-  /**
-   * How many items; start_id + count is at most what the configuration says there are.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Item Information Request
-   */
-  count: number
-  /**
-   * Length of the information about one item as the driver knows it.
-   * In bytes.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Item Information Request
-   */
-  size: number
-}
-
-/**
- * Asks what the channel maps are.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Channel Map Control Messages
- */
-export class SndControlChmapInfoHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 16
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, start_id: 4, count: 8, size: 12 } as const
-  #hdr: VirtioSndHdr | undefined
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16
-  }
-
-  /** VIRTIO 1.4, Device Types / Sound Device / Device Operation / Item Information Request */
-  get hdr(): VirtioSndHdr {
-    return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
-  }
-
-  /**
-   * The first item.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Item Information Request
-   */
-  get start_id(): number {
-    return this.$view.getUint32(this.$offset + 4, true)
-  }
-
-  set start_id(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'SndControlChmapInfoHeader.start_id')
-  }
-
-  /**
-   * How many items; start_id + count is at most what the configuration says there are.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Item Information Request
-   */
-  get count(): number {
-    return this.$view.getUint32(this.$offset + 8, true)
-  }
-
-  set count(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'SndControlChmapInfoHeader.count')
-  }
-
-  /**
-   * Length of the information about one item as the driver knows it.
-   * In bytes.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Item Information Request
-   */
-  get size(): number {
-    return this.$view.getUint32(this.$offset + 12, true)
-  }
-
-  set size(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'SndControlChmapInfoHeader.size')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): SndControlChmapInfoHeaderValue {
-    return new SndControlChmapInfoHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<SndControlChmapInfoHeaderValue>): Uint8Array {
-    const struct = new SndControlChmapInfoHeader()
-    const bytes = new Uint8Array(16)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): SndControlChmapInfoHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      start_id: this.start_id,
-      count: this.count,
-      size: this.size,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<SndControlChmapInfoHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'SndControlChmapInfoHeader.hdr').$set(value.hdr)
-    if (value.start_id !== undefined) this.start_id = value.start_id
-    if (value.count !== undefined) this.count = value.count
-    if (value.size !== undefined) this.size = value.size
-    return this
-  }
-}
-
-/** A `snd_control.chmap_info` as a plain value. */
-export interface SndControlChmapInfoReplyValue {
-  /** VIRTIO 1.4, Device Types / Sound Device / Device Operation */
-  hdr: VirtioSndHdrValue
-  items: VirtioSndChmapInfoValue[]
-}
-
-/** What the layout of `snd_control.chmap_info` needs from outside. */
-export interface SndControlChmapInfoReplyGiven {
-  readonly readable: SndControlChmapInfoHeader
-}
-
-/**
- * Asks what the channel maps are.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Channel Map Control Messages
- */
-export class SndControlChmapInfoReply extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, items: 4 } as const
-  /** What the layout needs from outside. */
-  $given: SndControlChmapInfoReplyGiven
-  #hdr: VirtioSndHdr | undefined
-  #items: VirtioSndChmapInfo | undefined
-
-  constructor($given: SndControlChmapInfoReplyGiven) {
-    super()
-    this.$given = $given
-  }
-
-  get $minimum(): number {
-    return 4
-  }
-
-  get $size(): number {
-    return 4 + this.$given.readable.count * this.$given.readable.size
-  }
-
-  /** VIRTIO 1.4, Device Types / Sound Device / Device Operation */
-  get hdr(): VirtioSndHdr {
-    return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
-  }
-
-  /** Elements of `items` that are there. */
-  get items_length(): number {
-    return elementCount(this, this.$offset + 4, this.$given.readable.count, this.$given.readable.size)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: { readonly given: SndControlChmapInfoReplyGiven }): SndControlChmapInfoReplyValue {
-    return new SndControlChmapInfoReply(context.given).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<SndControlChmapInfoReplyValue>, context: { readonly given: SndControlChmapInfoReplyGiven }): Uint8Array {
-    const struct = new SndControlChmapInfoReply(context.given)
-    const bytes = new Uint8Array(SndControlChmapInfoReply.sizeOf(value, context.given))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<SndControlChmapInfoReplyValue>, given: SndControlChmapInfoReplyGiven): number {
-    return 4 + (value.items?.length ?? 0) * given.readable.size
-  }
-
-  items(i: number): VirtioSndChmapInfo {
-    return (this.#items ??= new VirtioSndChmapInfo()).$inside(this, this.$offset + 4 + checkIndex(i, this.$given.readable.count, 'SndControlChmapInfoReply.items') * this.$given.readable.size, this.$given.readable.size)
-  }
-
-  set_items(i: number, value: VirtioSndChmapInfoValue): void {
-    const bytes = VirtioSndChmapInfo.encode(value).subarray(0, this.$given.readable.size)
-    putBytes(this, this.$offset + 4 + checkIndex(i, this.$given.readable.count, 'SndControlChmapInfoReply.items') * this.$given.readable.size, bytes.length, bytes, 'SndControlChmapInfoReply.items')
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): SndControlChmapInfoReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-      items: readArray(this.items_length, (i) => this.items(i).$get()),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<SndControlChmapInfoReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'SndControlChmapInfoReply.hdr').$set(value.hdr)
-    if (value.items !== undefined) putArray(value.items, this.$given.readable.count, (element, i) => this.set_items(i, element), 'SndControlChmapInfoReply.items')
-    return this
-  }
-}
-
-/** A `snd_control.ctl_info` as a plain value. */
-export interface SndControlCtlInfoHeaderValue {
-  /** VIRTIO 1.4, Device Types / Sound Device / Device Operation / Item Information Request */
-  hdr: VirtioSndHdrValue
-  /**
-   * The first item.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Item Information Request
-   */
-  start_id: number
-  /**
-   * How many items; start_id + count is at most what the configuration says there are.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Item Information Request
-   */
-  count: number
-  /**
-   * Length of the information about one item as the driver knows it.
-   * In bytes.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Item Information Request
-   */
-  size: number
-}
-
-/**
- * Asks what the control elements are.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Control Elements
- */
-export class SndControlCtlInfoHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 16
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, start_id: 4, count: 8, size: 12 } as const
-  #hdr: VirtioSndHdr | undefined
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16
-  }
-
-  /** VIRTIO 1.4, Device Types / Sound Device / Device Operation / Item Information Request */
-  get hdr(): VirtioSndHdr {
-    return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
-  }
-
-  /**
-   * The first item.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Item Information Request
-   */
-  get start_id(): number {
-    return this.$view.getUint32(this.$offset + 4, true)
-  }
-
-  set start_id(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'SndControlCtlInfoHeader.start_id')
-  }
-
-  /**
-   * How many items; start_id + count is at most what the configuration says there are.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Item Information Request
-   */
-  get count(): number {
-    return this.$view.getUint32(this.$offset + 8, true)
-  }
-
-  set count(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'SndControlCtlInfoHeader.count')
-  }
-
-  /**
-   * Length of the information about one item as the driver knows it.
-   * In bytes.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Item Information Request
-   */
-  get size(): number {
-    return this.$view.getUint32(this.$offset + 12, true)
-  }
-
-  set size(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'SndControlCtlInfoHeader.size')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): SndControlCtlInfoHeaderValue {
-    return new SndControlCtlInfoHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<SndControlCtlInfoHeaderValue>): Uint8Array {
-    const struct = new SndControlCtlInfoHeader()
-    const bytes = new Uint8Array(16)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): SndControlCtlInfoHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      start_id: this.start_id,
-      count: this.count,
-      size: this.size,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<SndControlCtlInfoHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'SndControlCtlInfoHeader.hdr').$set(value.hdr)
-    if (value.start_id !== undefined) this.start_id = value.start_id
-    if (value.count !== undefined) this.count = value.count
-    if (value.size !== undefined) this.size = value.size
-    return this
-  }
-}
-
-/** A `snd_control.ctl_info` as a plain value. */
-export interface SndControlCtlInfoReplyValue {
-  /** VIRTIO 1.4, Device Types / Sound Device / Device Operation */
-  hdr: VirtioSndHdrValue
-  items: VirtioSndCtlInfoValue[]
-}
-
-/** What the layout of `snd_control.ctl_info` needs from outside. */
-export interface SndControlCtlInfoReplyGiven {
-  readonly readable: SndControlCtlInfoHeader
-}
-
-/**
- * Asks what the control elements are.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Control Elements
- */
-export class SndControlCtlInfoReply extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, items: 4 } as const
-  /** What the layout needs from outside. */
-  $given: SndControlCtlInfoReplyGiven
-  #hdr: VirtioSndHdr | undefined
-  #items: VirtioSndCtlInfo | undefined
-
-  constructor($given: SndControlCtlInfoReplyGiven) {
-    super()
-    this.$given = $given
-  }
-
-  get $minimum(): number {
-    return 4
-  }
-
-  get $size(): number {
-    return 4 + this.$given.readable.count * this.$given.readable.size
-  }
-
-  /** VIRTIO 1.4, Device Types / Sound Device / Device Operation */
-  get hdr(): VirtioSndHdr {
-    return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
-  }
-
-  /** Elements of `items` that are there. */
-  get items_length(): number {
-    return elementCount(this, this.$offset + 4, this.$given.readable.count, this.$given.readable.size)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array, context: { readonly given: SndControlCtlInfoReplyGiven }): SndControlCtlInfoReplyValue {
-    return new SndControlCtlInfoReply(context.given).at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<SndControlCtlInfoReplyValue>, context: { readonly given: SndControlCtlInfoReplyGiven }): Uint8Array {
-    const struct = new SndControlCtlInfoReply(context.given)
-    const bytes = new Uint8Array(SndControlCtlInfoReply.sizeOf(value, context.given))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<SndControlCtlInfoReplyValue>, given: SndControlCtlInfoReplyGiven): number {
-    return 4 + (value.items?.length ?? 0) * given.readable.size
-  }
-
-  items(i: number): VirtioSndCtlInfo {
-    return (this.#items ??= new VirtioSndCtlInfo()).$inside(this, this.$offset + 4 + checkIndex(i, this.$given.readable.count, 'SndControlCtlInfoReply.items') * this.$given.readable.size, this.$given.readable.size)
-  }
-
-  set_items(i: number, value: VirtioSndCtlInfoValue): void {
-    const bytes = VirtioSndCtlInfo.encode(value).subarray(0, this.$given.readable.size)
-    putBytes(this, this.$offset + 4 + checkIndex(i, this.$given.readable.count, 'SndControlCtlInfoReply.items') * this.$given.readable.size, bytes.length, bytes, 'SndControlCtlInfoReply.items')
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): SndControlCtlInfoReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-      items: readArray(this.items_length, (i) => this.items(i).$get()),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<SndControlCtlInfoReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'SndControlCtlInfoReply.hdr').$set(value.hdr)
-    if (value.items !== undefined) putArray(value.items, this.$given.readable.count, (element, i) => this.set_items(i, element), 'SndControlCtlInfoReply.items')
-    return this
-  }
-}
-
-/** A `snd_control.ctl_enum_items` as a plain value. */
-export interface SndControlCtlEnumItemsHeaderValue {
-  hdr: VirtioSndHdrValue
-  /** Number of the control element from 0. */
-  control_id: number
-}
-
-/**
- * Asks for the names of the items of an ENUMERATED element, of which the reply to ctl_info says the number.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Control Elements
- */
-export class SndControlCtlEnumItemsHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 8
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, control_id: 4 } as const
-  #hdr: VirtioSndHdr | undefined
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8
-  }
-
-  get hdr(): VirtioSndHdr {
-    return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
-  }
-
-  /** Number of the control element from 0. */
-  get control_id(): number {
-    return this.$view.getUint32(this.$offset + 4, true)
-  }
-
-  set control_id(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'SndControlCtlEnumItemsHeader.control_id')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): SndControlCtlEnumItemsHeaderValue {
-    return new SndControlCtlEnumItemsHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<SndControlCtlEnumItemsHeaderValue>): Uint8Array {
-    const struct = new SndControlCtlEnumItemsHeader()
-    const bytes = new Uint8Array(8)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): SndControlCtlEnumItemsHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      control_id: this.control_id,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<SndControlCtlEnumItemsHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'SndControlCtlEnumItemsHeader.hdr').$set(value.hdr)
-    if (value.control_id !== undefined) this.control_id = value.control_id
-    return this
-  }
-}
-
-/** A `snd_control.ctl_enum_items` as a plain value. */
-export interface SndControlCtlEnumItemsReplyValue {
-  /** VIRTIO 1.4, Device Types / Sound Device / Device Operation */
-  hdr: VirtioSndHdrValue
-  items: VirtioSndCtlEnumItemValue[]
-}
-
-/**
- * Asks for the names of the items of an ENUMERATED element, of which the reply to ctl_info says the number.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Control Elements
- */
-export class SndControlCtlEnumItemsReply extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, items: 4 } as const
-  #hdr: VirtioSndHdr | undefined
-  #items: VirtioSndCtlEnumItem | undefined
-
-  get $minimum(): number {
-    return 4
-  }
-
-  get $size(): number {
-    return this.$length
-  }
-
-  /** VIRTIO 1.4, Device Types / Sound Device / Device Operation */
-  get hdr(): VirtioSndHdr {
-    return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
-  }
-
-  /** Elements of `items` that are there. */
-  get items_length(): number {
-    return elementCount(this, this.$offset + 4, Math.floor(Math.max(0, this.$length - 4) / 64), 64)
-  }
-
-  /** True when the bytes of `items` are whole elements. */
-  get $whole(): boolean {
-    return Math.max(0, this.$length - 4) % 64 === 0
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): SndControlCtlEnumItemsReplyValue {
-    return new SndControlCtlEnumItemsReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<SndControlCtlEnumItemsReplyValue>): Uint8Array {
-    const struct = new SndControlCtlEnumItemsReply()
-    const bytes = new Uint8Array(SndControlCtlEnumItemsReply.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<SndControlCtlEnumItemsReplyValue>): number {
-    return 4 + (value.items?.length ?? 0) * 64
-  }
-
-  items(i: number): VirtioSndCtlEnumItem {
-    return (this.#items ??= new VirtioSndCtlEnumItem()).$inside(this, this.$offset + 4 + checkIndex(i, Math.floor(Math.max(0, this.$length - 4) / 64), 'SndControlCtlEnumItemsReply.items') * 64, 64)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): SndControlCtlEnumItemsReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-      items: readArray(this.items_length, (i) => this.items(i).$get()),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<SndControlCtlEnumItemsReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'SndControlCtlEnumItemsReply.hdr').$set(value.hdr)
-    if (value.items !== undefined) putArray(value.items, Math.floor(Math.max(0, this.$length - 4) / 64), (element, i) => attached(this, this.items(i), 'SndControlCtlEnumItemsReply.items').$set(element), 'SndControlCtlEnumItemsReply.items')
-    return this
-  }
-}
-
-/** A `snd_control.ctl_read` as a plain value. */
-export interface SndControlCtlReadHeaderValue {
-  hdr: VirtioSndHdrValue
-  /** Number of the control element from 0. */
-  control_id: number
-}
-
-/**
- * Reads the value of an element that has VIRTIO_SND_CTL_ACCESS_READ.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Control Elements
- */
-export class SndControlCtlReadHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 8
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, control_id: 4 } as const
-  #hdr: VirtioSndHdr | undefined
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8
-  }
-
-  get hdr(): VirtioSndHdr {
-    return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
-  }
-
-  /** Number of the control element from 0. */
-  get control_id(): number {
-    return this.$view.getUint32(this.$offset + 4, true)
-  }
-
-  set control_id(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'SndControlCtlReadHeader.control_id')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): SndControlCtlReadHeaderValue {
-    return new SndControlCtlReadHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<SndControlCtlReadHeaderValue>): Uint8Array {
-    const struct = new SndControlCtlReadHeader()
-    const bytes = new Uint8Array(8)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): SndControlCtlReadHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      control_id: this.control_id,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<SndControlCtlReadHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'SndControlCtlReadHeader.hdr').$set(value.hdr)
-    if (value.control_id !== undefined) this.control_id = value.control_id
-    return this
-  }
-}
-
-/** A `snd_control.ctl_read` as a plain value. */
-export interface SndControlCtlReadReplyValue {
-  /** VIRTIO 1.4, Device Types / Sound Device / Device Operation */
-  hdr: VirtioSndHdrValue
-  value: Uint8Array
-}
-
-/**
- * Reads the value of an element that has VIRTIO_SND_CTL_ACCESS_READ.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Control Elements
- */
-export class SndControlCtlReadReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 516
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, value: 4 } as const
-  #hdr: VirtioSndHdr | undefined
-
-  get $minimum(): number {
-    return 516
-  }
-
-  get $size(): number {
-    return 516
-  }
-
-  /** VIRTIO 1.4, Device Types / Sound Device / Device Operation */
-  get hdr(): VirtioSndHdr {
-    return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
-  }
-
-  get value(): Uint8Array {
-    return bytesAt(this, this.$offset + 4, 512)
-  }
-
-  set value(value: Uint8Array) {
-    putBytes(this, this.$offset + 4, 512, value, 'SndControlCtlReadReply.value')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): SndControlCtlReadReplyValue {
-    return new SndControlCtlReadReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<SndControlCtlReadReplyValue>): Uint8Array {
-    const struct = new SndControlCtlReadReply()
-    const bytes = new Uint8Array(516)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): SndControlCtlReadReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-      value: this.value.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<SndControlCtlReadReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'SndControlCtlReadReply.hdr').$set(value.hdr)
-    if (value.value !== undefined) this.value = value.value
-    return this
-  }
-}
-
-/** A `snd_control.ctl_write` as a plain value. */
-export interface SndControlCtlWriteHeaderValue {
-  hdr: VirtioSndHdrValue
-  /** Number of the control element from 0. */
-  control_id: number
-  value: Uint8Array
-}
-
-/**
- * Writes the value of an element that has VIRTIO_SND_CTL_ACCESS_WRITE.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Control Elements
- */
-export class SndControlCtlWriteHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 520
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, control_id: 4, value: 8 } as const
-  #hdr: VirtioSndHdr | undefined
-
-  get $minimum(): number {
-    return 520
-  }
-
-  get $size(): number {
-    return 520
-  }
-
-  get hdr(): VirtioSndHdr {
-    return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
-  }
-
-  /** Number of the control element from 0. */
-  get control_id(): number {
-    return this.$view.getUint32(this.$offset + 4, true)
-  }
-
-  set control_id(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'SndControlCtlWriteHeader.control_id')
-  }
-
-  get value(): Uint8Array {
-    return bytesAt(this, this.$offset + 8, 512)
-  }
-
-  set value(value: Uint8Array) {
-    putBytes(this, this.$offset + 8, 512, value, 'SndControlCtlWriteHeader.value')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): SndControlCtlWriteHeaderValue {
-    return new SndControlCtlWriteHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<SndControlCtlWriteHeaderValue>): Uint8Array {
-    const struct = new SndControlCtlWriteHeader()
-    const bytes = new Uint8Array(520)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): SndControlCtlWriteHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      control_id: this.control_id,
-      value: this.value.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<SndControlCtlWriteHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'SndControlCtlWriteHeader.hdr').$set(value.hdr)
-    if (value.control_id !== undefined) this.control_id = value.control_id
-    if (value.value !== undefined) this.value = value.value
-    return this
-  }
-}
-
-/** A `snd_control.ctl_tlv_read` as a plain value. */
-export interface SndControlCtlTlvReadHeaderValue {
-  hdr: VirtioSndHdrValue
-  /** Number of the control element from 0. */
-  control_id: number
-}
-
-/**
- * Reads the metadata of an element that has VIRTIO_SND_CTL_ACCESS_TLV_READ. What there is no room for is left out; that
- * is no failure.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Control Elements
- */
-export class SndControlCtlTlvReadHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 8
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, control_id: 4 } as const
-  #hdr: VirtioSndHdr | undefined
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8
-  }
-
-  get hdr(): VirtioSndHdr {
-    return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
-  }
-
-  /** Number of the control element from 0. */
-  get control_id(): number {
-    return this.$view.getUint32(this.$offset + 4, true)
-  }
-
-  set control_id(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'SndControlCtlTlvReadHeader.control_id')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): SndControlCtlTlvReadHeaderValue {
-    return new SndControlCtlTlvReadHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<SndControlCtlTlvReadHeaderValue>): Uint8Array {
-    const struct = new SndControlCtlTlvReadHeader()
-    const bytes = new Uint8Array(8)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): SndControlCtlTlvReadHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      control_id: this.control_id,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<SndControlCtlTlvReadHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'SndControlCtlTlvReadHeader.hdr').$set(value.hdr)
-    if (value.control_id !== undefined) this.control_id = value.control_id
-    return this
-  }
-}
-
-/** A `snd_control.ctl_tlv_read` as a plain value. */
-export interface SndControlCtlTlvReadReplyValue {
-  /** VIRTIO 1.4, Device Types / Sound Device / Device Operation */
-  hdr: VirtioSndHdrValue
-  tlv: VirtioSndCtlTlvValue
-}
-
-/**
- * Reads the metadata of an element that has VIRTIO_SND_CTL_ACCESS_TLV_READ. What there is no room for is left out; that
- * is no failure.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Control Elements
- */
-export class SndControlCtlTlvReadReply extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, tlv: 4 } as const
-  #hdr: VirtioSndHdr | undefined
-  #tlv: VirtioSndCtlTlv | undefined
-
-  get $minimum(): number {
-    return 12
-  }
-
-  get $size(): number {
-    return this.$length
-  }
-
-  /** VIRTIO 1.4, Device Types / Sound Device / Device Operation */
-  get hdr(): VirtioSndHdr {
-    return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
-  }
-
-  get tlv(): VirtioSndCtlTlv {
-    return (this.#tlv ??= new VirtioSndCtlTlv()).$inside(this, this.$offset + 4, Math.max(0, this.$length - 4))
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): SndControlCtlTlvReadReplyValue {
-    return new SndControlCtlTlvReadReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<SndControlCtlTlvReadReplyValue>): Uint8Array {
-    const struct = new SndControlCtlTlvReadReply()
-    const bytes = new Uint8Array(SndControlCtlTlvReadReply.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<SndControlCtlTlvReadReplyValue>): number {
-    return 4 + VirtioSndCtlTlv.sizeOf(value.tlv ?? {})
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): SndControlCtlTlvReadReplyValue {
-    return {
-      hdr: this.hdr.$get(),
-      tlv: this.tlv.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<SndControlCtlTlvReadReplyValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'SndControlCtlTlvReadReply.hdr').$set(value.hdr)
-    if (value.tlv !== undefined) attached(this, this.tlv, 'SndControlCtlTlvReadReply.tlv').$set(value.tlv)
-    return this
-  }
-}
-
-/** A `snd_control.ctl_tlv_write` as a plain value. */
-export interface SndControlCtlTlvWriteHeaderValue {
-  hdr: VirtioSndHdrValue
-  /** Number of the control element from 0. */
-  control_id: number
-  tlv: VirtioSndCtlTlvValue
-}
-
-/**
- * Writes the metadata of an element that has VIRTIO_SND_CTL_ACCESS_TLV_WRITE.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Control Elements
- */
-export class SndControlCtlTlvWriteHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, control_id: 4, tlv: 8 } as const
-  #hdr: VirtioSndHdr | undefined
-  #tlv: VirtioSndCtlTlv | undefined
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return this.$length
-  }
-
-  get hdr(): VirtioSndHdr {
-    return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
-  }
-
-  /** Number of the control element from 0. */
-  get control_id(): number {
-    return this.$view.getUint32(this.$offset + 4, true)
-  }
-
-  set control_id(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'SndControlCtlTlvWriteHeader.control_id')
-  }
-
-  get tlv(): VirtioSndCtlTlv {
-    return (this.#tlv ??= new VirtioSndCtlTlv()).$inside(this, this.$offset + 8, Math.max(0, this.$length - 8))
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): SndControlCtlTlvWriteHeaderValue {
-    return new SndControlCtlTlvWriteHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<SndControlCtlTlvWriteHeaderValue>): Uint8Array {
-    const struct = new SndControlCtlTlvWriteHeader()
-    const bytes = new Uint8Array(SndControlCtlTlvWriteHeader.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<SndControlCtlTlvWriteHeaderValue>): number {
-    return 8 + VirtioSndCtlTlv.sizeOf(value.tlv ?? {})
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): SndControlCtlTlvWriteHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      control_id: this.control_id,
-      tlv: this.tlv.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<SndControlCtlTlvWriteHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'SndControlCtlTlvWriteHeader.hdr').$set(value.hdr)
-    if (value.control_id !== undefined) this.control_id = value.control_id
-    if (value.tlv !== undefined) attached(this, this.tlv, 'SndControlCtlTlvWriteHeader.tlv').$set(value.tlv)
-    return this
-  }
-}
-
-/** A `snd_control.ctl_tlv_command` as a plain value. */
-export interface SndControlCtlTlvCommandHeaderValue {
-  hdr: VirtioSndHdrValue
-  /** Number of the control element from 0. */
-  control_id: number
-  tlv: VirtioSndCtlTlvValue
-}
-
-/**
- * Gives a command to the metadata of an element that has VIRTIO_SND_CTL_ACCESS_TLV_COMMAND.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Control Elements
- */
-export class SndControlCtlTlvCommandHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, control_id: 4, tlv: 8 } as const
-  #hdr: VirtioSndHdr | undefined
-  #tlv: VirtioSndCtlTlv | undefined
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return this.$length
-  }
-
-  get hdr(): VirtioSndHdr {
-    return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
-  }
-
-  /** Number of the control element from 0. */
-  get control_id(): number {
-    return this.$view.getUint32(this.$offset + 4, true)
-  }
-
-  set control_id(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'SndControlCtlTlvCommandHeader.control_id')
-  }
-
-  get tlv(): VirtioSndCtlTlv {
-    return (this.#tlv ??= new VirtioSndCtlTlv()).$inside(this, this.$offset + 8, Math.max(0, this.$length - 8))
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): SndControlCtlTlvCommandHeaderValue {
-    return new SndControlCtlTlvCommandHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<SndControlCtlTlvCommandHeaderValue>): Uint8Array {
-    const struct = new SndControlCtlTlvCommandHeader()
-    const bytes = new Uint8Array(SndControlCtlTlvCommandHeader.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<SndControlCtlTlvCommandHeaderValue>): number {
-    return 8 + VirtioSndCtlTlv.sizeOf(value.tlv ?? {})
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): SndControlCtlTlvCommandHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-      control_id: this.control_id,
-      tlv: this.tlv.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<SndControlCtlTlvCommandHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'SndControlCtlTlvCommandHeader.hdr').$set(value.hdr)
-    if (value.control_id !== undefined) this.control_id = value.control_id
-    if (value.tlv !== undefined) attached(this, this.tlv, 'SndControlCtlTlvCommandHeader.tlv').$set(value.tlv)
-    return this
-  }
-}
-
-/** A `snd_event.jack_connected` as a plain value. */
-export interface SndEventJackConnectedEventValue {
-  /** VIRTIO 1.4, Device Types / Sound Device / Device Operation */
-  hdr: VirtioSndHdrValue
-  /**
-   * What it says depends on the event.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation
-   */
-  data: number
-}
-
-/**
- * Something was plugged into the jack of number data.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Jack Control Messages
- */
-export class SndEventJackConnectedEvent extends Struct {
-  /** Length in bytes. */
-  static readonly size = 8
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, data: 4 } as const
-  #hdr: VirtioSndHdr | undefined
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8
-  }
-
-  /** VIRTIO 1.4, Device Types / Sound Device / Device Operation */
-  get hdr(): VirtioSndHdr {
-    return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
-  }
-
-  /**
-   * What it says depends on the event.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation
-   */
-  get data(): number {
-    return this.$view.getUint32(this.$offset + 4, true)
-  }
-
-  set data(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'SndEventJackConnectedEvent.data')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): SndEventJackConnectedEventValue {
-    return new SndEventJackConnectedEvent().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<SndEventJackConnectedEventValue>): Uint8Array {
-    const struct = new SndEventJackConnectedEvent()
-    const bytes = new Uint8Array(8)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): SndEventJackConnectedEventValue {
-    return {
-      hdr: this.hdr.$get(),
-      data: this.data,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<SndEventJackConnectedEventValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'SndEventJackConnectedEvent.hdr').$set(value.hdr)
-    if (value.data !== undefined) this.data = value.data
-    return this
-  }
-}
-
-/** A `snd_event.jack_disconnected` as a plain value. */
-export interface SndEventJackDisconnectedEventValue {
-  /** VIRTIO 1.4, Device Types / Sound Device / Device Operation */
-  hdr: VirtioSndHdrValue
-  /**
-   * What it says depends on the event.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation
-   */
-  data: number
-}
-
-/**
- * What was in the jack of number data was pulled out.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Jack Control Messages
- */
-export class SndEventJackDisconnectedEvent extends Struct {
-  /** Length in bytes. */
-  static readonly size = 8
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, data: 4 } as const
-  #hdr: VirtioSndHdr | undefined
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8
-  }
-
-  /** VIRTIO 1.4, Device Types / Sound Device / Device Operation */
-  get hdr(): VirtioSndHdr {
-    return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
-  }
-
-  /**
-   * What it says depends on the event.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation
-   */
-  get data(): number {
-    return this.$view.getUint32(this.$offset + 4, true)
-  }
-
-  set data(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'SndEventJackDisconnectedEvent.data')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): SndEventJackDisconnectedEventValue {
-    return new SndEventJackDisconnectedEvent().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<SndEventJackDisconnectedEventValue>): Uint8Array {
-    const struct = new SndEventJackDisconnectedEvent()
-    const bytes = new Uint8Array(8)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): SndEventJackDisconnectedEventValue {
-    return {
-      hdr: this.hdr.$get(),
-      data: this.data,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<SndEventJackDisconnectedEventValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'SndEventJackDisconnectedEvent.hdr').$set(value.hdr)
-    if (value.data !== undefined) this.data = value.data
-    return this
-  }
-}
-
-/** A `snd_event.pcm_period_elapsed` as a plain value. */
-export interface SndEventPcmPeriodElapsedEventValue {
-  /** VIRTIO 1.4, Device Types / Sound Device / Device Operation */
-  hdr: VirtioSndHdrValue
-  /**
-   * What it says depends on the event.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation
-   */
-  data: number
-}
-
-/**
- * The stream of number data is a period further; where VIRTIO_SND_PCM_F_EVT_SHMEM_PERIODS was selected.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Control Messages
- */
-export class SndEventPcmPeriodElapsedEvent extends Struct {
-  /** Length in bytes. */
-  static readonly size = 8
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, data: 4 } as const
-  #hdr: VirtioSndHdr | undefined
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8
-  }
-
-  /** VIRTIO 1.4, Device Types / Sound Device / Device Operation */
-  get hdr(): VirtioSndHdr {
-    return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
-  }
-
-  /**
-   * What it says depends on the event.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation
-   */
-  get data(): number {
-    return this.$view.getUint32(this.$offset + 4, true)
-  }
-
-  set data(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'SndEventPcmPeriodElapsedEvent.data')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): SndEventPcmPeriodElapsedEventValue {
-    return new SndEventPcmPeriodElapsedEvent().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<SndEventPcmPeriodElapsedEventValue>): Uint8Array {
-    const struct = new SndEventPcmPeriodElapsedEvent()
-    const bytes = new Uint8Array(8)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): SndEventPcmPeriodElapsedEventValue {
-    return {
-      hdr: this.hdr.$get(),
-      data: this.data,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<SndEventPcmPeriodElapsedEventValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'SndEventPcmPeriodElapsedEvent.hdr').$set(value.hdr)
-    if (value.data !== undefined) this.data = value.data
-    return this
-  }
-}
-
-/** A `snd_event.pcm_xrun` as a plain value. */
-export interface SndEventPcmXrunEventValue {
-  /** VIRTIO 1.4, Device Types / Sound Device / Device Operation */
-  hdr: VirtioSndHdrValue
-  /**
-   * What it says depends on the event.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation
-   */
-  data: number
-}
-
-/**
- * The stream of number data had no frames or no room for them; where VIRTIO_SND_PCM_F_EVT_XRUNS was selected.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Control Messages
- */
-export class SndEventPcmXrunEvent extends Struct {
-  /** Length in bytes. */
-  static readonly size = 8
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, data: 4 } as const
-  #hdr: VirtioSndHdr | undefined
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8
-  }
-
-  /** VIRTIO 1.4, Device Types / Sound Device / Device Operation */
-  get hdr(): VirtioSndHdr {
-    return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
-  }
-
-  /**
-   * What it says depends on the event.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation
-   */
-  get data(): number {
-    return this.$view.getUint32(this.$offset + 4, true)
-  }
-
-  set data(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'SndEventPcmXrunEvent.data')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): SndEventPcmXrunEventValue {
-    return new SndEventPcmXrunEvent().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<SndEventPcmXrunEventValue>): Uint8Array {
-    const struct = new SndEventPcmXrunEvent()
-    const bytes = new Uint8Array(8)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): SndEventPcmXrunEventValue {
-    return {
-      hdr: this.hdr.$get(),
-      data: this.data,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<SndEventPcmXrunEventValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'SndEventPcmXrunEvent.hdr').$set(value.hdr)
-    if (value.data !== undefined) this.data = value.data
-    return this
-  }
-}
-
-/** A `snd_event.ctl_notify` as a plain value. */
-export interface SndEventCtlNotifyEventValue {
-  hdr: VirtioSndHdrValue
-  /** Number of the control element from 0. */
-  control_id: number
-  /**
-   * What has changed.
-   * Bit n stands for the value n of {@link virtio_snd_ctl_evt_mask}.
-   */
-  mask: number
-}
-
-/**
- * A control element has changed.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Sound Device / Device Operation / Control Elements
- */
-export class SndEventCtlNotifyEvent extends Struct {
-  /** Length in bytes. */
-  static readonly size = 8
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, control_id: 4, mask: 6 } as const
-  #hdr: VirtioSndHdr | undefined
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8
-  }
-
-  get hdr(): VirtioSndHdr {
-    return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
-  }
-
-  /** Number of the control element from 0. */
-  get control_id(): number {
-    return this.$view.getUint16(this.$offset + 4, true)
-  }
-
-  set control_id(value: number) {
-    set16(this.$view, this.$offset + 4, value, true, 'SndEventCtlNotifyEvent.control_id')
-  }
-
-  /**
-   * What has changed.
-   * Bit n stands for the value n of {@link virtio_snd_ctl_evt_mask}.
-   */
-  get mask(): number {
-    return this.$view.getUint16(this.$offset + 6, true)
-  }
-
-  set mask(value: number) {
-    set16(this.$view, this.$offset + 6, value, true, 'SndEventCtlNotifyEvent.mask')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): SndEventCtlNotifyEventValue {
-    return new SndEventCtlNotifyEvent().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<SndEventCtlNotifyEventValue>): Uint8Array {
-    const struct = new SndEventCtlNotifyEvent()
-    const bytes = new Uint8Array(8)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): SndEventCtlNotifyEventValue {
-    return {
-      hdr: this.hdr.$get(),
-      control_id: this.control_id,
-      mask: this.mask,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<SndEventCtlNotifyEventValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'SndEventCtlNotifyEvent.hdr').$set(value.hdr)
-    if (value.control_id !== undefined) this.control_id = value.control_id
-    if (value.mask !== undefined) this.mask = value.mask
-    return this
-  }
-}
-
-/** A `snd_tx.play` as a plain value. */
-export interface SndTxPlayHeaderValue {
-  /**
-   * Number of the stream from 0.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM IO Messages
-   */
-  stream_id: number
-}
-
-/**
- * Frames of an output stream, a period of them save at its end. Complete when all of them are consumed. The payload,
- * `frames`, is left out.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Output Stream
- */
-export class SndTxPlayHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 4
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { stream_id: 0 } as const
-
-  get $minimum(): number {
-    return 4
-  }
-
-  get $size(): number {
-    return 4
-  }
-
-  /**
-   * Number of the stream from 0.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM IO Messages
-   */
-  get stream_id(): number {
-    return this.$view.getUint32(this.$offset, true)
-  }
-
-  set stream_id(value: number) {
-    set32(this.$view, this.$offset, value, true, 'SndTxPlayHeader.stream_id')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): SndTxPlayHeaderValue {
-    return new SndTxPlayHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<SndTxPlayHeaderValue>): Uint8Array {
-    const struct = new SndTxPlayHeader()
-    const bytes = new Uint8Array(4)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): SndTxPlayHeaderValue {
-    return {
-      stream_id: this.stream_id,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<SndTxPlayHeaderValue>): this {
-    if (value.stream_id !== undefined) this.stream_id = value.stream_id
-    return this
-  }
-}
-
-/** A `snd_tx.play` as a plain value. */
-export interface SndTxPlayReplyValue {
-  /**
-   * VIRTIO_SND_S_OK or VIRTIO_SND_S_IO_ERR.
-   * One of {@link virtio_snd_code}.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM IO Messages
-   */
-  status: number
-  /**
-   * How far the device is behind at the moment.
-   * In bytes.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM IO Messages
-   */
-  latency_bytes: number
-}
-
-/**
- * Frames of an output stream, a period of them save at its end. Complete when all of them are consumed. The payload,
- * `frames`, is left out.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Output Stream
- */
-export class SndTxPlayReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 8
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { status: 0, latency_bytes: 4 } as const
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8
-  }
-
-  /**
-   * VIRTIO_SND_S_OK or VIRTIO_SND_S_IO_ERR.
-   * One of {@link virtio_snd_code}.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM IO Messages
-   */
-  get status(): number {
-    return this.$view.getUint32(this.$offset, true)
-  }
-
-  set status(value: number) {
-    set32(this.$view, this.$offset, value, true, 'SndTxPlayReply.status')
-  }
-
-  /**
-   * How far the device is behind at the moment.
-   * In bytes.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM IO Messages
-   */
-  get latency_bytes(): number {
-    return this.$view.getUint32(this.$offset + 4, true)
-  }
-
-  set latency_bytes(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'SndTxPlayReply.latency_bytes')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): SndTxPlayReplyValue {
-    return new SndTxPlayReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<SndTxPlayReplyValue>): Uint8Array {
-    const struct = new SndTxPlayReply()
-    const bytes = new Uint8Array(8)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): SndTxPlayReplyValue {
-    return {
-      status: this.status,
-      latency_bytes: this.latency_bytes,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<SndTxPlayReplyValue>): this {
-    if (value.status !== undefined) this.status = value.status
-    if (value.latency_bytes !== undefined) this.latency_bytes = value.latency_bytes
-    return this
-  }
-}
-
-/** A `snd_rx.record` as a plain value. */
-export interface SndRxRecordHeaderValue {
-  /**
-   * Number of the stream from 0.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM IO Messages
-   */
-  stream_id: number
-}
-
-/**
- * Room for frames of an input stream. Complete when it is full, save at the end of the stream. The payload, `frames`, is
- * left out.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Input Stream
- */
-export class SndRxRecordHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 4
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { stream_id: 0 } as const
-
-  get $minimum(): number {
-    return 4
-  }
-
-  get $size(): number {
-    return 4
-  }
-
-  /**
-   * Number of the stream from 0.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM IO Messages
-   */
-  get stream_id(): number {
-    return this.$view.getUint32(this.$offset, true)
-  }
-
-  set stream_id(value: number) {
-    set32(this.$view, this.$offset, value, true, 'SndRxRecordHeader.stream_id')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): SndRxRecordHeaderValue {
-    return new SndRxRecordHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<SndRxRecordHeaderValue>): Uint8Array {
-    const struct = new SndRxRecordHeader()
-    const bytes = new Uint8Array(4)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): SndRxRecordHeaderValue {
-    return {
-      stream_id: this.stream_id,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<SndRxRecordHeaderValue>): this {
-    if (value.stream_id !== undefined) this.stream_id = value.stream_id
-    return this
-  }
-}
-
-/** A `snd_rx.record` as a plain value. */
-export interface SndRxRecordReplyValue {
-  /**
-   * VIRTIO_SND_S_OK or VIRTIO_SND_S_IO_ERR.
-   * One of {@link virtio_snd_code}.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM IO Messages
-   */
-  status: number
-  /**
-   * How far the device is behind at the moment.
-   * In bytes.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM IO Messages
-   */
-  latency_bytes: number
-}
-
-/**
- * Room for frames of an input stream. Complete when it is full, save at the end of the stream. The payload, `frames`, is
- * left out.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Input Stream
- */
-export class SndRxRecordReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 8
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { status: 0, latency_bytes: 4 } as const
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8
-  }
-
-  /**
-   * VIRTIO_SND_S_OK or VIRTIO_SND_S_IO_ERR.
-   * One of {@link virtio_snd_code}.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM IO Messages
-   */
-  get status(): number {
-    return this.$view.getUint32(this.$offset, true)
-  }
-
-  set status(value: number) {
-    set32(this.$view, this.$offset, value, true, 'SndRxRecordReply.status')
-  }
-
-  /**
-   * How far the device is behind at the moment.
-   * In bytes.
-   * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM IO Messages
-   */
-  get latency_bytes(): number {
-    return this.$view.getUint32(this.$offset + 4, true)
-  }
-
-  set latency_bytes(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'SndRxRecordReply.latency_bytes')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): SndRxRecordReplyValue {
-    return new SndRxRecordReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<SndRxRecordReplyValue>): Uint8Array {
-    const struct = new SndRxRecordReply()
-    const bytes = new Uint8Array(8)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): SndRxRecordReplyValue {
-    return {
-      status: this.status,
-      latency_bytes: this.latency_bytes,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<SndRxRecordReplyValue>): this {
-    if (value.status !== undefined) this.status = value.status
-    if (value.latency_bytes !== undefined) this.latency_bytes = value.latency_bytes
     return this
   }
 }

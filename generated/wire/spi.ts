@@ -147,7 +147,7 @@ export class VirtioSpiTransferHead extends Struct {
   }
 
   set chip_select_id(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioSpiTransferHead.chip_select_id')
+    set8(this, this.$offset, value, 'chip_select_id')
   }
 
   /** In bits. */
@@ -156,7 +156,7 @@ export class VirtioSpiTransferHead extends Struct {
   }
 
   set bits_per_word(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioSpiTransferHead.bits_per_word')
+    set8(this, this.$offset + 1, value, 'bits_per_word')
   }
 
   /**
@@ -168,7 +168,7 @@ export class VirtioSpiTransferHead extends Struct {
   }
 
   set cs_change(value: number) {
-    set8(this.$view, this.$offset + 2, value, 'VirtioSpiTransferHead.cs_change')
+    set8(this, this.$offset + 2, value, 'cs_change')
   }
 
   /**
@@ -180,7 +180,7 @@ export class VirtioSpiTransferHead extends Struct {
   }
 
   set tx_nbits(value: number) {
-    set8(this.$view, this.$offset + 3, value, 'VirtioSpiTransferHead.tx_nbits')
+    set8(this, this.$offset + 3, value, 'tx_nbits')
   }
 
   /**
@@ -192,7 +192,7 @@ export class VirtioSpiTransferHead extends Struct {
   }
 
   set rx_nbits(value: number) {
-    set8(this.$view, this.$offset + 4, value, 'VirtioSpiTransferHead.rx_nbits')
+    set8(this, this.$offset + 4, value, 'rx_nbits')
   }
 
   get mode(): number {
@@ -200,7 +200,7 @@ export class VirtioSpiTransferHead extends Struct {
   }
 
   set mode(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioSpiTransferHead.mode')
+    set32(this, this.$offset + 8, value, true, 'mode')
   }
 
   /** Phase of the clock. */
@@ -210,7 +210,7 @@ export class VirtioSpiTransferHead extends Struct {
 
   set mode_cpha(value: number) {
     const bits = putNumberBits(this.$view.getUint32(this.$offset + 8, true), 0, 1, value, 'VirtioSpiTransferHead.mode_cpha')
-    set32(this.$view, this.$offset + 8, bits, true, 'VirtioSpiTransferHead.mode_cpha')
+    set32(this, this.$offset + 8, bits, true, 'mode_cpha')
   }
 
   /** Level of the clock at rest. */
@@ -220,7 +220,7 @@ export class VirtioSpiTransferHead extends Struct {
 
   set mode_cpol(value: number) {
     const bits = putNumberBits(this.$view.getUint32(this.$offset + 8, true), 1, 1, value, 'VirtioSpiTransferHead.mode_cpol')
-    set32(this.$view, this.$offset + 8, bits, true, 'VirtioSpiTransferHead.mode_cpol')
+    set32(this, this.$offset + 8, bits, true, 'mode_cpol')
   }
 
   /** The chip select is active high. */
@@ -230,7 +230,7 @@ export class VirtioSpiTransferHead extends Struct {
 
   set mode_cs_high(value: number) {
     const bits = putNumberBits(this.$view.getUint32(this.$offset + 8, true), 2, 1, value, 'VirtioSpiTransferHead.mode_cs_high')
-    set32(this.$view, this.$offset + 8, bits, true, 'VirtioSpiTransferHead.mode_cs_high')
+    set32(this, this.$offset + 8, bits, true, 'mode_cs_high')
   }
 
   /** The least significant bit comes first. */
@@ -240,7 +240,7 @@ export class VirtioSpiTransferHead extends Struct {
 
   set mode_lsb_first(value: number) {
     const bits = putNumberBits(this.$view.getUint32(this.$offset + 8, true), 3, 1, value, 'VirtioSpiTransferHead.mode_lsb_first')
-    set32(this.$view, this.$offset + 8, bits, true, 'VirtioSpiTransferHead.mode_lsb_first')
+    set32(this, this.$offset + 8, bits, true, 'mode_lsb_first')
   }
 
   /** Loopback mode. */
@@ -250,7 +250,7 @@ export class VirtioSpiTransferHead extends Struct {
 
   set mode_loop(value: number) {
     const bits = putNumberBits(this.$view.getUint32(this.$offset + 8, true), 4, 1, value, 'VirtioSpiTransferHead.mode_loop')
-    set32(this.$view, this.$offset + 8, bits, true, 'VirtioSpiTransferHead.mode_loop')
+    set32(this, this.$offset + 8, bits, true, 'mode_loop')
   }
 
   /**
@@ -262,7 +262,7 @@ export class VirtioSpiTransferHead extends Struct {
   }
 
   set freq(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'VirtioSpiTransferHead.freq')
+    set32(this, this.$offset + 12, value, true, 'freq')
   }
 
   /**
@@ -274,7 +274,7 @@ export class VirtioSpiTransferHead extends Struct {
   }
 
   set word_delay_ns(value: number) {
-    set32(this.$view, this.$offset + 16, value, true, 'VirtioSpiTransferHead.word_delay_ns')
+    set32(this, this.$offset + 16, value, true, 'word_delay_ns')
   }
 
   /**
@@ -286,7 +286,7 @@ export class VirtioSpiTransferHead extends Struct {
   }
 
   set cs_setup_ns(value: number) {
-    set32(this.$view, this.$offset + 20, value, true, 'VirtioSpiTransferHead.cs_setup_ns')
+    set32(this, this.$offset + 20, value, true, 'cs_setup_ns')
   }
 
   /**
@@ -298,7 +298,7 @@ export class VirtioSpiTransferHead extends Struct {
   }
 
   set cs_delay_hold_ns(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'VirtioSpiTransferHead.cs_delay_hold_ns')
+    set32(this, this.$offset + 24, value, true, 'cs_delay_hold_ns')
   }
 
   /**
@@ -310,7 +310,7 @@ export class VirtioSpiTransferHead extends Struct {
   }
 
   set cs_change_delay_inactive_ns(value: number) {
-    set32(this.$view, this.$offset + 28, value, true, 'VirtioSpiTransferHead.cs_change_delay_inactive_ns')
+    set32(this, this.$offset + 28, value, true, 'cs_change_delay_inactive_ns')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -393,7 +393,7 @@ export class VirtioSpiTransferResult extends Struct {
   }
 
   set result(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioSpiTransferResult.result')
+    set8(this, this.$offset, value, 'result')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -629,7 +629,7 @@ export class VirtioSpiConfig extends Struct {
   }
 
   set cs_max_number(value: number) {
-    set8(this.$view, room(this, this.$offset, 1, 'VirtioSpiConfig.cs_max_number'), value, 'VirtioSpiConfig.cs_max_number')
+    set8(this, room(this, this.$offset, 1, 'VirtioSpiConfig.cs_max_number'), value, 'cs_max_number')
   }
 
   /**
@@ -641,7 +641,7 @@ export class VirtioSpiConfig extends Struct {
   }
 
   set cs_change_supported(value: number) {
-    set8(this.$view, room(this, this.$offset + 1, 1, 'VirtioSpiConfig.cs_change_supported'), value, 'VirtioSpiConfig.cs_change_supported')
+    set8(this, room(this, this.$offset + 1, 1, 'VirtioSpiConfig.cs_change_supported'), value, 'cs_change_supported')
   }
 
   /** Bits of {@link virtio_spi_nbits_supported}. */
@@ -650,7 +650,7 @@ export class VirtioSpiConfig extends Struct {
   }
 
   set tx_nbits_supported(value: number) {
-    set8(this.$view, room(this, this.$offset + 2, 1, 'VirtioSpiConfig.tx_nbits_supported'), value, 'VirtioSpiConfig.tx_nbits_supported')
+    set8(this, room(this, this.$offset + 2, 1, 'VirtioSpiConfig.tx_nbits_supported'), value, 'tx_nbits_supported')
   }
 
   /** Bits of {@link virtio_spi_nbits_supported}. */
@@ -659,7 +659,7 @@ export class VirtioSpiConfig extends Struct {
   }
 
   set rx_nbits_supported(value: number) {
-    set8(this.$view, room(this, this.$offset + 3, 1, 'VirtioSpiConfig.rx_nbits_supported'), value, 'VirtioSpiConfig.rx_nbits_supported')
+    set8(this, room(this, this.$offset + 3, 1, 'VirtioSpiConfig.rx_nbits_supported'), value, 'rx_nbits_supported')
   }
 
   /** Bit n stands for words of n + 1 bits; 0: any length. */
@@ -668,7 +668,7 @@ export class VirtioSpiConfig extends Struct {
   }
 
   set bits_per_word_mask(value: number) {
-    set32(this.$view, room(this, this.$offset + 4, 4, 'VirtioSpiConfig.bits_per_word_mask'), value, true, 'VirtioSpiConfig.bits_per_word_mask')
+    set32(this, room(this, this.$offset + 4, 4, 'VirtioSpiConfig.bits_per_word_mask'), value, true, 'bits_per_word_mask')
   }
 
   get mode_func_supported(): number {
@@ -676,7 +676,7 @@ export class VirtioSpiConfig extends Struct {
   }
 
   set mode_func_supported(value: number) {
-    set32(this.$view, room(this, this.$offset + 8, 4, 'VirtioSpiConfig.mode_func_supported'), value, true, 'VirtioSpiConfig.mode_func_supported')
+    set32(this, room(this, this.$offset + 8, 4, 'VirtioSpiConfig.mode_func_supported'), value, true, 'mode_func_supported')
   }
 
   /** Clock phases; at least one. */
@@ -686,7 +686,7 @@ export class VirtioSpiConfig extends Struct {
 
   set mode_func_supported_cpha(value: number) {
     const bits = putNumberBits(get32(this, this.$offset + 8, true), 0, 2, value, 'VirtioSpiConfig.mode_func_supported_cpha')
-    set32(this.$view, room(this, this.$offset + 8, 4, 'VirtioSpiConfig.mode_func_supported_cpha'), bits, true, 'VirtioSpiConfig.mode_func_supported_cpha')
+    set32(this, room(this, this.$offset + 8, 4, 'VirtioSpiConfig.mode_func_supported_cpha'), bits, true, 'mode_func_supported_cpha')
   }
 
   /** Clock polarities; at least one. */
@@ -696,7 +696,7 @@ export class VirtioSpiConfig extends Struct {
 
   set mode_func_supported_cpol(value: number) {
     const bits = putNumberBits(get32(this, this.$offset + 8, true), 2, 2, value, 'VirtioSpiConfig.mode_func_supported_cpol')
-    set32(this.$view, room(this, this.$offset + 8, 4, 'VirtioSpiConfig.mode_func_supported_cpol'), bits, true, 'VirtioSpiConfig.mode_func_supported_cpol')
+    set32(this, room(this, this.$offset + 8, 4, 'VirtioSpiConfig.mode_func_supported_cpol'), bits, true, 'mode_func_supported_cpol')
   }
 
   /** The chip select may be active high. */
@@ -706,7 +706,7 @@ export class VirtioSpiConfig extends Struct {
 
   set mode_func_supported_cs_high(value: number) {
     const bits = putNumberBits(get32(this, this.$offset + 8, true), 4, 1, value, 'VirtioSpiConfig.mode_func_supported_cs_high')
-    set32(this.$view, room(this, this.$offset + 8, 4, 'VirtioSpiConfig.mode_func_supported_cs_high'), bits, true, 'VirtioSpiConfig.mode_func_supported_cs_high')
+    set32(this, room(this, this.$offset + 8, 4, 'VirtioSpiConfig.mode_func_supported_cs_high'), bits, true, 'mode_func_supported_cs_high')
   }
 
   /** The least significant bit may come first. */
@@ -716,7 +716,7 @@ export class VirtioSpiConfig extends Struct {
 
   set mode_func_supported_lsb_first(value: number) {
     const bits = putNumberBits(get32(this, this.$offset + 8, true), 5, 1, value, 'VirtioSpiConfig.mode_func_supported_lsb_first')
-    set32(this.$view, room(this, this.$offset + 8, 4, 'VirtioSpiConfig.mode_func_supported_lsb_first'), bits, true, 'VirtioSpiConfig.mode_func_supported_lsb_first')
+    set32(this, room(this, this.$offset + 8, 4, 'VirtioSpiConfig.mode_func_supported_lsb_first'), bits, true, 'mode_func_supported_lsb_first')
   }
 
   /** There is a loopback mode. */
@@ -726,7 +726,7 @@ export class VirtioSpiConfig extends Struct {
 
   set mode_func_supported_loop(value: number) {
     const bits = putNumberBits(get32(this, this.$offset + 8, true), 6, 1, value, 'VirtioSpiConfig.mode_func_supported_loop')
-    set32(this.$view, room(this, this.$offset + 8, 4, 'VirtioSpiConfig.mode_func_supported_loop'), bits, true, 'VirtioSpiConfig.mode_func_supported_loop')
+    set32(this, room(this, this.$offset + 8, 4, 'VirtioSpiConfig.mode_func_supported_loop'), bits, true, 'mode_func_supported_loop')
   }
 
   /**
@@ -738,7 +738,7 @@ export class VirtioSpiConfig extends Struct {
   }
 
   set max_freq_hz(value: number) {
-    set32(this.$view, room(this, this.$offset + 12, 4, 'VirtioSpiConfig.max_freq_hz'), value, true, 'VirtioSpiConfig.max_freq_hz')
+    set32(this, room(this, this.$offset + 12, 4, 'VirtioSpiConfig.max_freq_hz'), value, true, 'max_freq_hz')
   }
 
   /**
@@ -750,7 +750,7 @@ export class VirtioSpiConfig extends Struct {
   }
 
   set max_word_delay_ns(value: number) {
-    set32(this.$view, room(this, this.$offset + 16, 4, 'VirtioSpiConfig.max_word_delay_ns'), value, true, 'VirtioSpiConfig.max_word_delay_ns')
+    set32(this, room(this, this.$offset + 16, 4, 'VirtioSpiConfig.max_word_delay_ns'), value, true, 'max_word_delay_ns')
   }
 
   /**
@@ -762,7 +762,7 @@ export class VirtioSpiConfig extends Struct {
   }
 
   set max_cs_setup_ns(value: number) {
-    set32(this.$view, room(this, this.$offset + 20, 4, 'VirtioSpiConfig.max_cs_setup_ns'), value, true, 'VirtioSpiConfig.max_cs_setup_ns')
+    set32(this, room(this, this.$offset + 20, 4, 'VirtioSpiConfig.max_cs_setup_ns'), value, true, 'max_cs_setup_ns')
   }
 
   /**
@@ -774,7 +774,7 @@ export class VirtioSpiConfig extends Struct {
   }
 
   set max_cs_hold_ns(value: number) {
-    set32(this.$view, room(this, this.$offset + 24, 4, 'VirtioSpiConfig.max_cs_hold_ns'), value, true, 'VirtioSpiConfig.max_cs_hold_ns')
+    set32(this, room(this, this.$offset + 24, 4, 'VirtioSpiConfig.max_cs_hold_ns'), value, true, 'max_cs_hold_ns')
   }
 
   /**
@@ -786,7 +786,7 @@ export class VirtioSpiConfig extends Struct {
   }
 
   set max_cs_inactive_ns(value: number) {
-    set32(this.$view, room(this, this.$offset + 28, 4, 'VirtioSpiConfig.max_cs_inactive_ns'), value, true, 'VirtioSpiConfig.max_cs_inactive_ns')
+    set32(this, room(this, this.$offset + 28, 4, 'VirtioSpiConfig.max_cs_inactive_ns'), value, true, 'max_cs_inactive_ns')
   }
 
   /** Reads a plain value. A device may have less than the whole configuration space: what is missing reads as zero. */
@@ -838,120 +838,6 @@ export class VirtioSpiConfig extends Struct {
     if (value.max_cs_setup_ns !== undefined) this.max_cs_setup_ns = value.max_cs_setup_ns
     if (value.max_cs_hold_ns !== undefined) this.max_cs_hold_ns = value.max_cs_hold_ns
     if (value.max_cs_inactive_ns !== undefined) this.max_cs_inactive_ns = value.max_cs_inactive_ns
-    return this
-  }
-}
-
-/** A `spi_request.transfer` as a plain value. */
-export interface SpiRequestTransferHeaderValue {
-  head: VirtioSpiTransferHeadValue
-}
-
-/**
- * Sends, receives, or both at the same time; then the two buffers have the same length, and the device answers
- * VIRTIO_SPI_PARAM_ERR if they have not. The payload, `tx_buf` and `rx_buf`, is left out.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / SPI Controller Device / Device Operation: Request Queue
- */
-export class SpiRequestTransferHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 32
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { head: 0 } as const
-  #head: VirtioSpiTransferHead | undefined
-
-  get $minimum(): number {
-    return 32
-  }
-
-  get $size(): number {
-    return 32
-  }
-
-  get head(): VirtioSpiTransferHead {
-    return (this.#head ??= new VirtioSpiTransferHead()).$inside(this, this.$offset, 32)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): SpiRequestTransferHeaderValue {
-    return new SpiRequestTransferHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<SpiRequestTransferHeaderValue>): Uint8Array {
-    const struct = new SpiRequestTransferHeader()
-    const bytes = new Uint8Array(32)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): SpiRequestTransferHeaderValue {
-    return {
-      head: this.head.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<SpiRequestTransferHeaderValue>): this {
-    if (value.head !== undefined) attached(this, this.head, 'SpiRequestTransferHeader.head').$set(value.head)
-    return this
-  }
-}
-
-/** A `spi_request.transfer` as a plain value. */
-export interface SpiRequestTransferReplyValue {
-  result: VirtioSpiTransferResultValue
-}
-
-/**
- * Sends, receives, or both at the same time; then the two buffers have the same length, and the device answers
- * VIRTIO_SPI_PARAM_ERR if they have not. The payload, `tx_buf` and `rx_buf`, is left out.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / SPI Controller Device / Device Operation: Request Queue
- */
-export class SpiRequestTransferReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 1
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { result: 0 } as const
-  #result: VirtioSpiTransferResult | undefined
-
-  get $minimum(): number {
-    return 1
-  }
-
-  get $size(): number {
-    return 1
-  }
-
-  get result(): VirtioSpiTransferResult {
-    return (this.#result ??= new VirtioSpiTransferResult()).$inside(this, this.$offset, 1)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): SpiRequestTransferReplyValue {
-    return new SpiRequestTransferReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<SpiRequestTransferReplyValue>): Uint8Array {
-    const struct = new SpiRequestTransferReply()
-    const bytes = new Uint8Array(1)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): SpiRequestTransferReplyValue {
-    return {
-      result: this.result.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<SpiRequestTransferReplyValue>): this {
-    if (value.result !== undefined) attached(this, this.result, 'SpiRequestTransferReply.result').$set(value.result)
     return this
   }
 }

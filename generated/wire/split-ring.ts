@@ -146,7 +146,7 @@ export class VirtqDesc extends Struct {
   }
 
   set addr(value: number) {
-    set64(this.$view, this.$offset, value, true, 'VirtqDesc.addr')
+    set64(this, this.$offset, value, true, 'addr')
   }
 
   /** In bytes. Native byte order on the legacy interface. */
@@ -155,7 +155,7 @@ export class VirtqDesc extends Struct {
   }
 
   set len(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtqDesc.len')
+    set32(this, this.$offset + 8, value, true, 'len')
   }
 
   /** Bits of {@link virtq_desc_f}. Native byte order on the legacy interface. */
@@ -164,7 +164,7 @@ export class VirtqDesc extends Struct {
   }
 
   set flags(value: number) {
-    set16(this.$view, this.$offset + 12, value, true, 'VirtqDesc.flags')
+    set16(this, this.$offset + 12, value, true, 'flags')
   }
 
   /**
@@ -176,7 +176,7 @@ export class VirtqDesc extends Struct {
   }
 
   set next(value: number) {
-    set16(this.$view, this.$offset + 14, value, true, 'VirtqDesc.next')
+    set16(this, this.$offset + 14, value, true, 'next')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -273,7 +273,7 @@ export class VirtqAvail extends Struct {
   }
 
   set flags(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtqAvail.flags')
+    set16(this, this.$offset, value, true, 'flags')
   }
 
   /**
@@ -285,7 +285,7 @@ export class VirtqAvail extends Struct {
   }
 
   set idx(value: number) {
-    set16(this.$view, this.$offset + 2, value, true, 'VirtqAvail.idx')
+    set16(this, this.$offset + 2, value, true, 'idx')
   }
 
   /** Elements of `ring` that are there. */
@@ -304,7 +304,7 @@ export class VirtqAvail extends Struct {
 
   set used_event(value: number) {
     if (!(this.$layout.used_event >= 0)) absent('VirtqAvail.used_event', 'VIRTIO_F_EVENT_IDX')
-    set16(this.$view, this.$offset + this.$layout.used_event, value, true, 'VirtqAvail.used_event')
+    set16(this, this.$offset + this.$layout.used_event, value, true, 'used_event')
   }
 
   /** Computes the layout, once per negotiation. */
@@ -338,7 +338,7 @@ export class VirtqAvail extends Struct {
   }
 
   set_ring(i: number, value: number): void {
-    set16(this.$view, room(this, this.$offset + 4 + checkIndex(i, this.$layout.$context.queueSize, 'VirtqAvail.ring') * 2, 2, 'VirtqAvail.ring'), value, true, 'VirtqAvail.ring')
+    set16(this, room(this, this.$offset + 4 + checkIndex(i, this.$layout.$context.queueSize, 'VirtqAvail.ring') * 2, 2, 'VirtqAvail.ring'), value, true, 'ring')
   }
 
   /** Reads all members into a plain value. */
@@ -400,7 +400,7 @@ export class VirtqUsedElem extends Struct {
   }
 
   set id(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtqUsedElem.id')
+    set32(this, this.$offset, value, true, 'id')
   }
 
   /**
@@ -412,7 +412,7 @@ export class VirtqUsedElem extends Struct {
   }
 
   set len(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'VirtqUsedElem.len')
+    set32(this, this.$offset + 4, value, true, 'len')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -502,7 +502,7 @@ export class VirtqUsed extends Struct {
   }
 
   set flags(value: number) {
-    set16(this.$view, this.$offset, value, true, 'VirtqUsed.flags')
+    set16(this, this.$offset, value, true, 'flags')
   }
 
   /**
@@ -514,7 +514,7 @@ export class VirtqUsed extends Struct {
   }
 
   set idx(value: number) {
-    set16(this.$view, this.$offset + 2, value, true, 'VirtqUsed.idx')
+    set16(this, this.$offset + 2, value, true, 'idx')
   }
 
   /** Elements of `ring` that are there. */
@@ -533,7 +533,7 @@ export class VirtqUsed extends Struct {
 
   set avail_event(value: number) {
     if (!(this.$layout.avail_event >= 0)) absent('VirtqUsed.avail_event', 'VIRTIO_F_EVENT_IDX')
-    set16(this.$view, this.$offset + this.$layout.avail_event, value, true, 'VirtqUsed.avail_event')
+    set16(this, this.$offset + this.$layout.avail_event, value, true, 'avail_event')
   }
 
   /** Computes the layout, once per negotiation. */
@@ -593,7 +593,7 @@ export interface VirtqValue {
 }
 
 /** What the layout of `virtq` depends on. */
-export type VirtqContext = { readonly features: FeatureSet; readonly queueSize: number; readonly caller: { qalign: number } }
+export type VirtqContext = { readonly features: FeatureSet; readonly queueSize: number; readonly caller: { readonly qalign: number } }
 
 /** Where the members of `virtq` stand after a negotiation; -1: absent. */
 export interface VirtqLayout {

@@ -128,7 +128,7 @@ export class CcwSenseId extends Struct {
   }
 
   set reserved(value: number) {
-    set8(this.$view, this.$offset, value, 'CcwSenseId.reserved')
+    set8(this, this.$offset, value, 'reserved')
   }
 
   /** Always 14386. */
@@ -137,7 +137,7 @@ export class CcwSenseId extends Struct {
   }
 
   set control_unit_type(value: number) {
-    set16(this.$view, this.$offset + 1, value, false, 'CcwSenseId.control_unit_type')
+    set16(this, this.$offset + 1, value, false, 'control_unit_type')
   }
 
   /** The virtio device ID. */
@@ -146,7 +146,7 @@ export class CcwSenseId extends Struct {
   }
 
   set control_unit_model(value: number) {
-    set8(this.$view, this.$offset + 3, value, 'CcwSenseId.control_unit_model')
+    set8(this, this.$offset + 3, value, 'control_unit_model')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -212,7 +212,7 @@ export class VirtioRevInfo extends Struct {
   }
 
   set revision(value: number) {
-    set16(this.$view, this.$offset, value, false, 'VirtioRevInfo.revision')
+    set16(this, this.$offset, value, false, 'revision')
   }
 
   /**
@@ -224,7 +224,7 @@ export class VirtioRevInfo extends Struct {
   }
 
   set length(value: number) {
-    set16(this.$view, this.$offset + 2, value, false, 'VirtioRevInfo.length')
+    set16(this, this.$offset + 2, value, false, 'length')
   }
 
   /** Options that depend on the revision. */
@@ -304,7 +304,7 @@ export class VqConfigBlock extends Struct {
   }
 
   set index(value: number) {
-    set16(this.$view, this.$offset, value, false, 'VqConfigBlock.index')
+    set16(this, this.$offset, value, false, 'index')
   }
 
   /**
@@ -316,7 +316,7 @@ export class VqConfigBlock extends Struct {
   }
 
   set max_queue_size(value: number) {
-    set16(this.$view, this.$offset + 2, value, false, 'VqConfigBlock.max_queue_size')
+    set16(this, this.$offset + 2, value, false, 'max_queue_size')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -398,7 +398,7 @@ export class VqInfoBlock extends Struct {
   }
 
   set desc(value: number) {
-    set64(this.$view, this.$offset, value, false, 'VqInfoBlock.desc')
+    set64(this, this.$offset, value, false, 'desc')
   }
 
   /** Index of the virtqueue. */
@@ -407,7 +407,7 @@ export class VqInfoBlock extends Struct {
   }
 
   set index(value: number) {
-    set16(this.$view, this.$offset + 12, value, false, 'VqInfoBlock.index')
+    set16(this, this.$offset + 12, value, false, 'index')
   }
 
   /**
@@ -419,7 +419,7 @@ export class VqInfoBlock extends Struct {
   }
 
   set size(value: number) {
-    set16(this.$view, this.$offset + 14, value, false, 'VqInfoBlock.size')
+    set16(this, this.$offset + 14, value, false, 'size')
   }
 
   /**
@@ -431,7 +431,7 @@ export class VqInfoBlock extends Struct {
   }
 
   set driver(value: number) {
-    set64(this.$view, this.$offset + 16, value, false, 'VqInfoBlock.driver')
+    set64(this, this.$offset + 16, value, false, 'driver')
   }
 
   /**
@@ -443,7 +443,7 @@ export class VqInfoBlock extends Struct {
   }
 
   set device(value: number) {
-    set64(this.$view, this.$offset + 24, value, false, 'VqInfoBlock.device')
+    set64(this, this.$offset + 24, value, false, 'device')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -530,7 +530,7 @@ export class VqInfoBlockLegacy extends Struct {
   }
 
   set queue(value: number) {
-    set64(this.$view, this.$offset, value, false, 'VqInfoBlockLegacy.queue')
+    set64(this, this.$offset, value, false, 'queue')
   }
 
   /**
@@ -542,7 +542,7 @@ export class VqInfoBlockLegacy extends Struct {
   }
 
   set align(value: number) {
-    set32(this.$view, this.$offset + 8, value, false, 'VqInfoBlockLegacy.align')
+    set32(this, this.$offset + 8, value, false, 'align')
   }
 
   /** Index of the virtqueue. */
@@ -551,7 +551,7 @@ export class VqInfoBlockLegacy extends Struct {
   }
 
   set index(value: number) {
-    set16(this.$view, this.$offset + 12, value, false, 'VqInfoBlockLegacy.index')
+    set16(this, this.$offset + 12, value, false, 'index')
   }
 
   /**
@@ -563,7 +563,7 @@ export class VqInfoBlockLegacy extends Struct {
   }
 
   set size(value: number) {
-    set16(this.$view, this.$offset + 14, value, false, 'VqInfoBlockLegacy.size')
+    set16(this, this.$offset + 14, value, false, 'size')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -628,7 +628,7 @@ export class VirtioFeatureDesc extends Struct {
   }
 
   set features(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioFeatureDesc.features')
+    set32(this, this.$offset, value, true, 'features')
   }
 
   /** Which 32 of the 8192 bits. */
@@ -637,7 +637,7 @@ export class VirtioFeatureDesc extends Struct {
   }
 
   set index(value: number) {
-    set8(this.$view, this.$offset + 4, value, 'VirtioFeatureDesc.index')
+    set8(this, this.$offset + 4, value, 'index')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -717,7 +717,7 @@ export class VirtioThinintArea extends Struct {
   }
 
   set summary_indicator(value: number) {
-    set64(this.$view, this.$offset, value, false, 'VirtioThinintArea.summary_indicator')
+    set64(this, this.$offset, value, false, 'summary_indicator')
   }
 
   /**
@@ -729,7 +729,7 @@ export class VirtioThinintArea extends Struct {
   }
 
   set indicator(value: number) {
-    set64(this.$view, this.$offset + 8, value, false, 'VirtioThinintArea.indicator')
+    set64(this, this.$offset + 8, value, false, 'indicator')
   }
 
   /** Bit of the first virtqueue; bit 0 is the most significant one of the first byte. */
@@ -738,7 +738,7 @@ export class VirtioThinintArea extends Struct {
   }
 
   set bit_nr(value: bigint) {
-    setBig64(this.$view, this.$offset + 16, value, false, 'VirtioThinintArea.bit_nr')
+    setBig64(this, this.$offset + 16, value, false, 'bit_nr')
   }
 
   /**
@@ -750,7 +750,7 @@ export class VirtioThinintArea extends Struct {
   }
 
   set isc(value: number) {
-    set8(this.$view, this.$offset + 24, value, 'VirtioThinintArea.isc')
+    set8(this, this.$offset + 24, value, 'isc')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -778,1433 +778,6 @@ export class VirtioThinintArea extends Struct {
 
   /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
   $set(value: Partial<VirtioThinintAreaValue>): this {
-    if (value.summary_indicator !== undefined) this.summary_indicator = value.summary_indicator
-    if (value.indicator !== undefined) this.indicator = value.indicator
-    if (value.bit_nr !== undefined) this.bit_nr = value.bit_nr
-    if (value.isc !== undefined) this.isc = value.isc
-    return this
-  }
-}
-
-/** A `virtio_ccw` as a plain value. */
-export interface VirtioCcwReadableValue {
-  /** One of {@link ccw_cmd}. */
-  command: number
-}
-
-/**
- * A channel program of one command. command is the code in the channel command word; what else is readable is the data
- * it points to, and what is writable is the same memory again. A device that fails ends it with a unit check and command
- * reject.
- * The device-readable part.
- * VIRTIO 1.4, Virtio Transport Options / Virtio over channel I/O / Basic Concepts/ Channel Commands for Virtio
- */
-export class VirtioCcwReadable extends Struct {
-  /** Length in bytes. */
-  static readonly size = 1
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { command: 0 } as const
-
-  get $minimum(): number {
-    return 1
-  }
-
-  get $size(): number {
-    return 1
-  }
-
-  /** One of {@link ccw_cmd}. */
-  get command(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioCcwReadable.command')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCcwReadableValue {
-    return new VirtioCcwReadable().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCcwReadableValue>): Uint8Array {
-    const struct = new VirtioCcwReadable()
-    const bytes = new Uint8Array(1)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCcwReadableValue {
-    return {
-      command: this.command,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCcwReadableValue>): this {
-    if (value.command !== undefined) this.command = value.command
-    return this
-  }
-}
-
-/** A `virtio_ccw` as a plain value. */
-export interface VirtioCcwHeaderValue {
-  /** One of {@link ccw_cmd}. */
-  command: number
-}
-
-/**
- * A channel program of one command. command is the code in the channel command word; what else is readable is the data
- * it points to, and what is writable is the same memory again. A device that fails ends it with a unit check and command
- * reject.
- * The device-readable part.
- * VIRTIO 1.4, Virtio Transport Options / Virtio over channel I/O / Basic Concepts/ Channel Commands for Virtio
- */
-export class VirtioCcwHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 1
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { command: 0 } as const
-
-  get $minimum(): number {
-    return 1
-  }
-
-  get $size(): number {
-    return 1
-  }
-
-  /** One of {@link ccw_cmd}. */
-  get command(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioCcwHeader.command')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCcwHeaderValue {
-    return new VirtioCcwHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCcwHeaderValue>): Uint8Array {
-    const struct = new VirtioCcwHeader()
-    const bytes = new Uint8Array(1)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCcwHeaderValue {
-    return {
-      command: this.command,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCcwHeaderValue>): this {
-    if (value.command !== undefined) this.command = value.command
-    return this
-  }
-}
-
-/** A `virtio_ccw.set_virtio_rev` as a plain value. */
-export interface VirtioCcwSetVirtioRevHeaderValue {
-  /**
-   * One of {@link ccw_cmd}.
-   * VIRTIO 1.4, Virtio Transport Options / Virtio over channel I/O / Basic Concepts/ Channel Commands for Virtio
-   */
-  command: number
-  /** One of {@link ccw_revision}. */
-  revision: number
-  /**
-   * Length of data; 0 in all revisions so far.
-   * In bytes.
-   */
-  length: number
-  /** Options that depend on the revision. */
-  data: Uint8Array
-}
-
-/**
- * Sets the revision, before any other of these commands and once only.
- * The device-readable part.
- * VIRTIO 1.4, Virtio Transport Options / Virtio over channel I/O / Device Initialization / Setting the Virtio Revision
- */
-export class VirtioCcwSetVirtioRevHeader extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { command: 0, revision: 1, length: 3, data: 5 } as const
-
-  get $minimum(): number {
-    return 5
-  }
-
-  get $size(): number {
-    return 5 + this.length
-  }
-
-  /**
-   * One of {@link ccw_cmd}.
-   * VIRTIO 1.4, Virtio Transport Options / Virtio over channel I/O / Basic Concepts/ Channel Commands for Virtio
-   */
-  get command(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioCcwSetVirtioRevHeader.command')
-  }
-
-  /** One of {@link ccw_revision}. */
-  get revision(): number {
-    return this.$view.getUint16(this.$offset + 1, false)
-  }
-
-  set revision(value: number) {
-    set16(this.$view, this.$offset + 1, value, false, 'VirtioCcwSetVirtioRevHeader.revision')
-  }
-
-  /**
-   * Length of data; 0 in all revisions so far.
-   * In bytes.
-   */
-  get length(): number {
-    return this.$view.getUint16(this.$offset + 3, false)
-  }
-
-  set length(value: number) {
-    set16(this.$view, this.$offset + 3, value, false, 'VirtioCcwSetVirtioRevHeader.length')
-  }
-
-  /** Options that depend on the revision. */
-  get data(): Uint8Array {
-    return bytesAt(this, this.$offset + 5, this.length)
-  }
-
-  set data(value: Uint8Array) {
-    putBytes(this, this.$offset + 5, this.length, value, 'VirtioCcwSetVirtioRevHeader.data')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCcwSetVirtioRevHeaderValue {
-    return new VirtioCcwSetVirtioRevHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCcwSetVirtioRevHeaderValue>): Uint8Array {
-    const struct = new VirtioCcwSetVirtioRevHeader()
-    const bytes = new Uint8Array(VirtioCcwSetVirtioRevHeader.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VirtioCcwSetVirtioRevHeaderValue>): number {
-    return 5 + (value.data?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCcwSetVirtioRevHeaderValue {
-    return {
-      command: this.command,
-      revision: this.revision,
-      length: this.length,
-      data: this.data.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCcwSetVirtioRevHeaderValue>): this {
-    if (value.command !== undefined) this.command = value.command
-    if (value.revision !== undefined) this.revision = value.revision
-    if (value.length !== undefined) this.length = value.length
-    if (value.data !== undefined) this.data = value.data
-    return this
-  }
-}
-
-/** A `virtio_ccw.read_feat` as a plain value. */
-export interface VirtioCcwReadFeatHeaderValue {
-  /**
-   * One of {@link ccw_cmd}.
-   * VIRTIO 1.4, Virtio Transport Options / Virtio over channel I/O / Basic Concepts/ Channel Commands for Virtio
-   */
-  command: number
-  /** Feature bits index * 32 to index * 32 + 31. */
-  features: number
-  /** Which 32 of the 8192 bits. */
-  index: number
-}
-
-/**
- * Reads 32 of the features that the device offers; the driver sets index.
- * The device-readable part.
- * VIRTIO 1.4, Virtio Transport Options / Virtio over channel I/O / Device Initialization / Handling Device Features
- */
-export class VirtioCcwReadFeatHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 6
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { command: 0, features: 1, index: 5 } as const
-
-  get $minimum(): number {
-    return 6
-  }
-
-  get $size(): number {
-    return 6
-  }
-
-  /**
-   * One of {@link ccw_cmd}.
-   * VIRTIO 1.4, Virtio Transport Options / Virtio over channel I/O / Basic Concepts/ Channel Commands for Virtio
-   */
-  get command(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioCcwReadFeatHeader.command')
-  }
-
-  /** Feature bits index * 32 to index * 32 + 31. */
-  get features(): number {
-    return this.$view.getUint32(this.$offset + 1, true)
-  }
-
-  set features(value: number) {
-    set32(this.$view, this.$offset + 1, value, true, 'VirtioCcwReadFeatHeader.features')
-  }
-
-  /** Which 32 of the 8192 bits. */
-  get index(): number {
-    return this.$view.getUint8(this.$offset + 5)
-  }
-
-  set index(value: number) {
-    set8(this.$view, this.$offset + 5, value, 'VirtioCcwReadFeatHeader.index')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCcwReadFeatHeaderValue {
-    return new VirtioCcwReadFeatHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCcwReadFeatHeaderValue>): Uint8Array {
-    const struct = new VirtioCcwReadFeatHeader()
-    const bytes = new Uint8Array(6)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCcwReadFeatHeaderValue {
-    return {
-      command: this.command,
-      features: this.features,
-      index: this.index,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCcwReadFeatHeaderValue>): this {
-    if (value.command !== undefined) this.command = value.command
-    if (value.features !== undefined) this.features = value.features
-    if (value.index !== undefined) this.index = value.index
-    return this
-  }
-}
-
-/** A `virtio_ccw.read_feat` as a plain value. */
-export interface VirtioCcwReadFeatReplyValue {
-  /** Feature bits index * 32 to index * 32 + 31. */
-  features: number
-  /** Which 32 of the 8192 bits. */
-  index: number
-}
-
-/**
- * Reads 32 of the features that the device offers; the driver sets index.
- * The device-writable part.
- * VIRTIO 1.4, Virtio Transport Options / Virtio over channel I/O / Device Initialization / Handling Device Features
- */
-export class VirtioCcwReadFeatReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 5
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { features: 0, index: 4 } as const
-
-  get $minimum(): number {
-    return 5
-  }
-
-  get $size(): number {
-    return 5
-  }
-
-  /** Feature bits index * 32 to index * 32 + 31. */
-  get features(): number {
-    return this.$view.getUint32(this.$offset, true)
-  }
-
-  set features(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioCcwReadFeatReply.features')
-  }
-
-  /** Which 32 of the 8192 bits. */
-  get index(): number {
-    return this.$view.getUint8(this.$offset + 4)
-  }
-
-  set index(value: number) {
-    set8(this.$view, this.$offset + 4, value, 'VirtioCcwReadFeatReply.index')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCcwReadFeatReplyValue {
-    return new VirtioCcwReadFeatReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCcwReadFeatReplyValue>): Uint8Array {
-    const struct = new VirtioCcwReadFeatReply()
-    const bytes = new Uint8Array(5)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCcwReadFeatReplyValue {
-    return {
-      features: this.features,
-      index: this.index,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCcwReadFeatReplyValue>): this {
-    if (value.features !== undefined) this.features = value.features
-    if (value.index !== undefined) this.index = value.index
-    return this
-  }
-}
-
-/** A `virtio_ccw.write_feat` as a plain value. */
-export interface VirtioCcwWriteFeatHeaderValue {
-  /**
-   * One of {@link ccw_cmd}.
-   * VIRTIO 1.4, Virtio Transport Options / Virtio over channel I/O / Basic Concepts/ Channel Commands for Virtio
-   */
-  command: number
-  /** Feature bits index * 32 to index * 32 + 31. */
-  features: number
-  /** Which 32 of the 8192 bits. */
-  index: number
-}
-
-/**
- * Writes 32 of the features that the driver accepts.
- * The device-readable part.
- * VIRTIO 1.4, Virtio Transport Options / Virtio over channel I/O / Device Initialization / Handling Device Features
- */
-export class VirtioCcwWriteFeatHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 6
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { command: 0, features: 1, index: 5 } as const
-
-  get $minimum(): number {
-    return 6
-  }
-
-  get $size(): number {
-    return 6
-  }
-
-  /**
-   * One of {@link ccw_cmd}.
-   * VIRTIO 1.4, Virtio Transport Options / Virtio over channel I/O / Basic Concepts/ Channel Commands for Virtio
-   */
-  get command(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioCcwWriteFeatHeader.command')
-  }
-
-  /** Feature bits index * 32 to index * 32 + 31. */
-  get features(): number {
-    return this.$view.getUint32(this.$offset + 1, true)
-  }
-
-  set features(value: number) {
-    set32(this.$view, this.$offset + 1, value, true, 'VirtioCcwWriteFeatHeader.features')
-  }
-
-  /** Which 32 of the 8192 bits. */
-  get index(): number {
-    return this.$view.getUint8(this.$offset + 5)
-  }
-
-  set index(value: number) {
-    set8(this.$view, this.$offset + 5, value, 'VirtioCcwWriteFeatHeader.index')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCcwWriteFeatHeaderValue {
-    return new VirtioCcwWriteFeatHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCcwWriteFeatHeaderValue>): Uint8Array {
-    const struct = new VirtioCcwWriteFeatHeader()
-    const bytes = new Uint8Array(6)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCcwWriteFeatHeaderValue {
-    return {
-      command: this.command,
-      features: this.features,
-      index: this.index,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCcwWriteFeatHeaderValue>): this {
-    if (value.command !== undefined) this.command = value.command
-    if (value.features !== undefined) this.features = value.features
-    if (value.index !== undefined) this.index = value.index
-    return this
-  }
-}
-
-/** A `virtio_ccw.write_status` as a plain value. */
-export interface VirtioCcwWriteStatusHeaderValue {
-  /**
-   * One of {@link ccw_cmd}.
-   * VIRTIO 1.4, Virtio Transport Options / Virtio over channel I/O / Basic Concepts/ Channel Commands for Virtio
-   */
-  command: number
-  /** Bits of {@link device_status}. */
-  device_status: number
-}
-
-/**
- * Sets the status; rejected, and without effect, if the device does not take it.
- * The device-readable part.
- * VIRTIO 1.4, Virtio Transport Options / Virtio over channel I/O / Device Initialization / Communicating Status
- * Information
- */
-export class VirtioCcwWriteStatusHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 2
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { command: 0, device_status: 1 } as const
-
-  get $minimum(): number {
-    return 2
-  }
-
-  get $size(): number {
-    return 2
-  }
-
-  /**
-   * One of {@link ccw_cmd}.
-   * VIRTIO 1.4, Virtio Transport Options / Virtio over channel I/O / Basic Concepts/ Channel Commands for Virtio
-   */
-  get command(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioCcwWriteStatusHeader.command')
-  }
-
-  /** Bits of {@link device_status}. */
-  get device_status(): number {
-    return this.$view.getUint8(this.$offset + 1)
-  }
-
-  set device_status(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioCcwWriteStatusHeader.device_status')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCcwWriteStatusHeaderValue {
-    return new VirtioCcwWriteStatusHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCcwWriteStatusHeaderValue>): Uint8Array {
-    const struct = new VirtioCcwWriteStatusHeader()
-    const bytes = new Uint8Array(2)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCcwWriteStatusHeaderValue {
-    return {
-      command: this.command,
-      device_status: this.device_status,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCcwWriteStatusHeaderValue>): this {
-    if (value.command !== undefined) this.command = value.command
-    if (value.device_status !== undefined) this.device_status = value.device_status
-    return this
-  }
-}
-
-/** A `virtio_ccw.read_status` as a plain value. */
-export interface VirtioCcwReadStatusReplyValue {
-  /** Bits of {@link device_status}. */
-  device_status: number
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Virtio Transport Options / Virtio over channel I/O / Device Initialization / Communicating Status
- * Information
- */
-export class VirtioCcwReadStatusReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 1
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { device_status: 0 } as const
-
-  get $minimum(): number {
-    return 1
-  }
-
-  get $size(): number {
-    return 1
-  }
-
-  /** Bits of {@link device_status}. */
-  get device_status(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set device_status(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioCcwReadStatusReply.device_status')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCcwReadStatusReplyValue {
-    return new VirtioCcwReadStatusReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCcwReadStatusReplyValue>): Uint8Array {
-    const struct = new VirtioCcwReadStatusReply()
-    const bytes = new Uint8Array(1)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCcwReadStatusReplyValue {
-    return {
-      device_status: this.device_status,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCcwReadStatusReplyValue>): this {
-    if (value.device_status !== undefined) this.device_status = value.device_status
-    return this
-  }
-}
-
-/** A `virtio_ccw.read_vq_conf` as a plain value. */
-export interface VirtioCcwReadVqConfHeaderValue {
-  /**
-   * One of {@link ccw_cmd}.
-   * VIRTIO 1.4, Virtio Transport Options / Virtio over channel I/O / Basic Concepts/ Channel Commands for Virtio
-   */
-  command: number
-  /** Index of the virtqueue. */
-  index: number
-  /**
-   * Largest queue size.
-   * Was max_num.
-   */
-  max_queue_size: number
-}
-
-/**
- * Asks for the largest size of a queue; the driver sets index.
- * The device-readable part.
- * VIRTIO 1.4, Virtio Transport Options / Virtio over channel I/O / Device Initialization / Configuring a Virtqueue
- */
-export class VirtioCcwReadVqConfHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 5
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { command: 0, index: 1, max_queue_size: 3 } as const
-
-  get $minimum(): number {
-    return 5
-  }
-
-  get $size(): number {
-    return 5
-  }
-
-  /**
-   * One of {@link ccw_cmd}.
-   * VIRTIO 1.4, Virtio Transport Options / Virtio over channel I/O / Basic Concepts/ Channel Commands for Virtio
-   */
-  get command(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioCcwReadVqConfHeader.command')
-  }
-
-  /** Index of the virtqueue. */
-  get index(): number {
-    return this.$view.getUint16(this.$offset + 1, false)
-  }
-
-  set index(value: number) {
-    set16(this.$view, this.$offset + 1, value, false, 'VirtioCcwReadVqConfHeader.index')
-  }
-
-  /**
-   * Largest queue size.
-   * Was max_num.
-   */
-  get max_queue_size(): number {
-    return this.$view.getUint16(this.$offset + 3, false)
-  }
-
-  set max_queue_size(value: number) {
-    set16(this.$view, this.$offset + 3, value, false, 'VirtioCcwReadVqConfHeader.max_queue_size')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCcwReadVqConfHeaderValue {
-    return new VirtioCcwReadVqConfHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCcwReadVqConfHeaderValue>): Uint8Array {
-    const struct = new VirtioCcwReadVqConfHeader()
-    const bytes = new Uint8Array(5)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCcwReadVqConfHeaderValue {
-    return {
-      command: this.command,
-      index: this.index,
-      max_queue_size: this.max_queue_size,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCcwReadVqConfHeaderValue>): this {
-    if (value.command !== undefined) this.command = value.command
-    if (value.index !== undefined) this.index = value.index
-    if (value.max_queue_size !== undefined) this.max_queue_size = value.max_queue_size
-    return this
-  }
-}
-
-/** A `virtio_ccw.read_vq_conf` as a plain value. */
-export interface VirtioCcwReadVqConfReplyValue {
-  /** Index of the virtqueue. */
-  index: number
-  /**
-   * Largest queue size.
-   * Was max_num.
-   */
-  max_queue_size: number
-}
-
-/**
- * Asks for the largest size of a queue; the driver sets index.
- * The device-writable part.
- * VIRTIO 1.4, Virtio Transport Options / Virtio over channel I/O / Device Initialization / Configuring a Virtqueue
- */
-export class VirtioCcwReadVqConfReply extends Struct {
-  /** Length in bytes. */
-  static readonly size = 4
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { index: 0, max_queue_size: 2 } as const
-
-  get $minimum(): number {
-    return 4
-  }
-
-  get $size(): number {
-    return 4
-  }
-
-  /** Index of the virtqueue. */
-  get index(): number {
-    return this.$view.getUint16(this.$offset, false)
-  }
-
-  set index(value: number) {
-    set16(this.$view, this.$offset, value, false, 'VirtioCcwReadVqConfReply.index')
-  }
-
-  /**
-   * Largest queue size.
-   * Was max_num.
-   */
-  get max_queue_size(): number {
-    return this.$view.getUint16(this.$offset + 2, false)
-  }
-
-  set max_queue_size(value: number) {
-    set16(this.$view, this.$offset + 2, value, false, 'VirtioCcwReadVqConfReply.max_queue_size')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCcwReadVqConfReplyValue {
-    return new VirtioCcwReadVqConfReply().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCcwReadVqConfReplyValue>): Uint8Array {
-    const struct = new VirtioCcwReadVqConfReply()
-    const bytes = new Uint8Array(4)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCcwReadVqConfReplyValue {
-    return {
-      index: this.index,
-      max_queue_size: this.max_queue_size,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCcwReadVqConfReplyValue>): this {
-    if (value.index !== undefined) this.index = value.index
-    if (value.max_queue_size !== undefined) this.max_queue_size = value.max_queue_size
-    return this
-  }
-}
-
-/** A `virtio_ccw.set_vq` as a plain value. */
-export interface VirtioCcwSetVqHeaderValue {
-  /**
-   * One of {@link ccw_cmd}.
-   * VIRTIO 1.4, Virtio Transport Options / Virtio over channel I/O / Basic Concepts/ Channel Commands for Virtio
-   */
-  command: number
-  /**
-   * Where the Descriptor Area is.
-   * An address.
-   */
-  desc: number
-  /** Index of the virtqueue. */
-  index: number
-  /**
-   * Queue size.
-   * Was num.
-   */
-  size: number
-  /**
-   * Where the Driver Area is.
-   * An address.
-   */
-  driver: number
-  /**
-   * Where the Device Area is.
-   * An address.
-   */
-  device: number
-}
-
-/**
- * Says where a virtqueue is.
- * The device-readable part.
- * VIRTIO 1.4, Virtio Transport Options / Virtio over channel I/O / Device Initialization / Configuring a Virtqueue
- */
-export class VirtioCcwSetVqHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 33
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { command: 0, desc: 1, res0: 9, index: 13, size: 15, driver: 17, device: 25 } as const
-
-  get $minimum(): number {
-    return 33
-  }
-
-  get $size(): number {
-    return 33
-  }
-
-  /**
-   * One of {@link ccw_cmd}.
-   * VIRTIO 1.4, Virtio Transport Options / Virtio over channel I/O / Basic Concepts/ Channel Commands for Virtio
-   */
-  get command(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioCcwSetVqHeader.command')
-  }
-
-  /**
-   * Where the Descriptor Area is.
-   * An address.
-   */
-  get desc(): number {
-    return getNumber64(this.$view, this.$offset + 1, false)
-  }
-
-  set desc(value: number) {
-    set64(this.$view, this.$offset + 1, value, false, 'VirtioCcwSetVqHeader.desc')
-  }
-
-  /** Index of the virtqueue. */
-  get index(): number {
-    return this.$view.getUint16(this.$offset + 13, false)
-  }
-
-  set index(value: number) {
-    set16(this.$view, this.$offset + 13, value, false, 'VirtioCcwSetVqHeader.index')
-  }
-
-  /**
-   * Queue size.
-   * Was num.
-   */
-  get size(): number {
-    return this.$view.getUint16(this.$offset + 15, false)
-  }
-
-  set size(value: number) {
-    set16(this.$view, this.$offset + 15, value, false, 'VirtioCcwSetVqHeader.size')
-  }
-
-  /**
-   * Where the Driver Area is.
-   * An address.
-   */
-  get driver(): number {
-    return getNumber64(this.$view, this.$offset + 17, false)
-  }
-
-  set driver(value: number) {
-    set64(this.$view, this.$offset + 17, value, false, 'VirtioCcwSetVqHeader.driver')
-  }
-
-  /**
-   * Where the Device Area is.
-   * An address.
-   */
-  get device(): number {
-    return getNumber64(this.$view, this.$offset + 25, false)
-  }
-
-  set device(value: number) {
-    set64(this.$view, this.$offset + 25, value, false, 'VirtioCcwSetVqHeader.device')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCcwSetVqHeaderValue {
-    return new VirtioCcwSetVqHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCcwSetVqHeaderValue>): Uint8Array {
-    const struct = new VirtioCcwSetVqHeader()
-    const bytes = new Uint8Array(33)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCcwSetVqHeaderValue {
-    return {
-      command: this.command,
-      desc: this.desc,
-      index: this.index,
-      size: this.size,
-      driver: this.driver,
-      device: this.device,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCcwSetVqHeaderValue>): this {
-    if (value.command !== undefined) this.command = value.command
-    if (value.desc !== undefined) this.desc = value.desc
-    if (value.index !== undefined) this.index = value.index
-    if (value.size !== undefined) this.size = value.size
-    if (value.driver !== undefined) this.driver = value.driver
-    if (value.device !== undefined) this.device = value.device
-    return this
-  }
-}
-
-/** A `virtio_ccw.set_vq_legacy` as a plain value. */
-export interface VirtioCcwSetVqLegacyHeaderValue {
-  /**
-   * One of {@link ccw_cmd}.
-   * VIRTIO 1.4, Virtio Transport Options / Virtio over channel I/O / Basic Concepts/ Channel Commands for Virtio
-   */
-  command: number
-  /**
-   * Where the virtqueue is.
-   * An address.
-   */
-  queue: number
-  /**
-   * Its Queue Align.
-   * In bytes.
-   */
-  align: number
-  /** Index of the virtqueue. */
-  index: number
-  /**
-   * Queue size.
-   * Was num.
-   */
-  size: number
-}
-
-/**
- * The same in revision 0.
- * The device-readable part.
- * VIRTIO 1.4, Virtio Transport Options / Virtio over channel I/O / Device Initialization / Configuring a Virtqueue /
- * Legacy Interface: A Note on Configuring a Virtqueue
- */
-export class VirtioCcwSetVqLegacyHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 17
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { command: 0, queue: 1, align: 9, index: 13, size: 15 } as const
-
-  get $minimum(): number {
-    return 17
-  }
-
-  get $size(): number {
-    return 17
-  }
-
-  /**
-   * One of {@link ccw_cmd}.
-   * VIRTIO 1.4, Virtio Transport Options / Virtio over channel I/O / Basic Concepts/ Channel Commands for Virtio
-   */
-  get command(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioCcwSetVqLegacyHeader.command')
-  }
-
-  /**
-   * Where the virtqueue is.
-   * An address.
-   */
-  get queue(): number {
-    return getNumber64(this.$view, this.$offset + 1, false)
-  }
-
-  set queue(value: number) {
-    set64(this.$view, this.$offset + 1, value, false, 'VirtioCcwSetVqLegacyHeader.queue')
-  }
-
-  /**
-   * Its Queue Align.
-   * In bytes.
-   */
-  get align(): number {
-    return this.$view.getUint32(this.$offset + 9, false)
-  }
-
-  set align(value: number) {
-    set32(this.$view, this.$offset + 9, value, false, 'VirtioCcwSetVqLegacyHeader.align')
-  }
-
-  /** Index of the virtqueue. */
-  get index(): number {
-    return this.$view.getUint16(this.$offset + 13, false)
-  }
-
-  set index(value: number) {
-    set16(this.$view, this.$offset + 13, value, false, 'VirtioCcwSetVqLegacyHeader.index')
-  }
-
-  /**
-   * Queue size.
-   * Was num.
-   */
-  get size(): number {
-    return this.$view.getUint16(this.$offset + 15, false)
-  }
-
-  set size(value: number) {
-    set16(this.$view, this.$offset + 15, value, false, 'VirtioCcwSetVqLegacyHeader.size')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCcwSetVqLegacyHeaderValue {
-    return new VirtioCcwSetVqLegacyHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCcwSetVqLegacyHeaderValue>): Uint8Array {
-    const struct = new VirtioCcwSetVqLegacyHeader()
-    const bytes = new Uint8Array(17)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCcwSetVqLegacyHeaderValue {
-    return {
-      command: this.command,
-      queue: this.queue,
-      align: this.align,
-      index: this.index,
-      size: this.size,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCcwSetVqLegacyHeaderValue>): this {
-    if (value.command !== undefined) this.command = value.command
-    if (value.queue !== undefined) this.queue = value.queue
-    if (value.align !== undefined) this.align = value.align
-    if (value.index !== undefined) this.index = value.index
-    if (value.size !== undefined) this.size = value.size
-    return this
-  }
-}
-
-/** A `virtio_ccw.set_ind` as a plain value. */
-export interface VirtioCcwSetIndHeaderValue {
-  /**
-   * One of {@link ccw_cmd}.
-   * VIRTIO 1.4, Virtio Transport Options / Virtio over channel I/O / Basic Concepts/ Channel Commands for Virtio
-   */
-  command: number
-  /**
-   * Where 64 bits are, one for each virtqueue.
-   * An address.
-   */
-  indicators: number
-}
-
-/**
- * Virtqueues notify by classic interrupts. Not after set_ind_adapter.
- * The device-readable part.
- * VIRTIO 1.4, Virtio Transport Options / Virtio over channel I/O / Device Initialization / Setting Up Indicators /
- * Setting Up Classic Queue Indicators
- */
-export class VirtioCcwSetIndHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 9
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { command: 0, indicators: 1 } as const
-
-  get $minimum(): number {
-    return 9
-  }
-
-  get $size(): number {
-    return 9
-  }
-
-  /**
-   * One of {@link ccw_cmd}.
-   * VIRTIO 1.4, Virtio Transport Options / Virtio over channel I/O / Basic Concepts/ Channel Commands for Virtio
-   */
-  get command(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioCcwSetIndHeader.command')
-  }
-
-  /**
-   * Where 64 bits are, one for each virtqueue.
-   * An address.
-   */
-  get indicators(): number {
-    return getNumber64(this.$view, this.$offset + 1, false)
-  }
-
-  set indicators(value: number) {
-    set64(this.$view, this.$offset + 1, value, false, 'VirtioCcwSetIndHeader.indicators')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCcwSetIndHeaderValue {
-    return new VirtioCcwSetIndHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCcwSetIndHeaderValue>): Uint8Array {
-    const struct = new VirtioCcwSetIndHeader()
-    const bytes = new Uint8Array(9)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCcwSetIndHeaderValue {
-    return {
-      command: this.command,
-      indicators: this.indicators,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCcwSetIndHeaderValue>): this {
-    if (value.command !== undefined) this.command = value.command
-    if (value.indicators !== undefined) this.indicators = value.indicators
-    return this
-  }
-}
-
-/** A `virtio_ccw.set_conf_ind` as a plain value. */
-export interface VirtioCcwSetConfIndHeaderValue {
-  /**
-   * One of {@link ccw_cmd}.
-   * VIRTIO 1.4, Virtio Transport Options / Virtio over channel I/O / Basic Concepts/ Channel Commands for Virtio
-   */
-  command: number
-  /**
-   * Where 64 bits are that hold ccw_configuration_indicator.
-   * An address.
-   */
-  indicators: number
-}
-
-/**
- * The device-readable part.
- * VIRTIO 1.4, Virtio Transport Options / Virtio over channel I/O / Device Initialization / Setting Up Indicators /
- * Setting Up Configuration Change Indicators
- */
-export class VirtioCcwSetConfIndHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 9
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { command: 0, indicators: 1 } as const
-
-  get $minimum(): number {
-    return 9
-  }
-
-  get $size(): number {
-    return 9
-  }
-
-  /**
-   * One of {@link ccw_cmd}.
-   * VIRTIO 1.4, Virtio Transport Options / Virtio over channel I/O / Basic Concepts/ Channel Commands for Virtio
-   */
-  get command(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioCcwSetConfIndHeader.command')
-  }
-
-  /**
-   * Where 64 bits are that hold ccw_configuration_indicator.
-   * An address.
-   */
-  get indicators(): number {
-    return getNumber64(this.$view, this.$offset + 1, false)
-  }
-
-  set indicators(value: number) {
-    set64(this.$view, this.$offset + 1, value, false, 'VirtioCcwSetConfIndHeader.indicators')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCcwSetConfIndHeaderValue {
-    return new VirtioCcwSetConfIndHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCcwSetConfIndHeaderValue>): Uint8Array {
-    const struct = new VirtioCcwSetConfIndHeader()
-    const bytes = new Uint8Array(9)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCcwSetConfIndHeaderValue {
-    return {
-      command: this.command,
-      indicators: this.indicators,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCcwSetConfIndHeaderValue>): this {
-    if (value.command !== undefined) this.command = value.command
-    if (value.indicators !== undefined) this.indicators = value.indicators
-    return this
-  }
-}
-
-/** A `virtio_ccw.set_ind_adapter` as a plain value. */
-export interface VirtioCcwSetIndAdapterHeaderValue {
-  /**
-   * One of {@link ccw_cmd}.
-   * VIRTIO 1.4, Virtio Transport Options / Virtio over channel I/O / Basic Concepts/ Channel Commands for Virtio
-   */
-  command: number
-  /**
-   * Where the summary indicator is, a byte that devices may share.
-   * An address.
-   */
-  summary_indicator: number
-  /**
-   * Where the bits of the virtqueues are.
-   * An address.
-   */
-  indicator: number
-  /** Bit of the first virtqueue; bit 0 is the most significant one of the first byte. */
-  bit_nr: bigint
-  /**
-   * Interruption subclass of the adapter interrupt.
-   * 0 to 7.
-   */
-  isc: number
-}
-
-/**
- * Virtqueues notify by adapter interrupts. Not after set_ind.
- * The device-readable part.
- * VIRTIO 1.4, Virtio Transport Options / Virtio over channel I/O / Device Initialization / Setting Up Indicators /
- * Setting Up Two-Stage Queue Indicators
- */
-export class VirtioCcwSetIndAdapterHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 26
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { command: 0, summary_indicator: 1, indicator: 9, bit_nr: 17, isc: 25 } as const
-
-  get $minimum(): number {
-    return 26
-  }
-
-  get $size(): number {
-    return 26
-  }
-
-  /**
-   * One of {@link ccw_cmd}.
-   * VIRTIO 1.4, Virtio Transport Options / Virtio over channel I/O / Basic Concepts/ Channel Commands for Virtio
-   */
-  get command(): number {
-    return this.$view.getUint8(this.$offset)
-  }
-
-  set command(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioCcwSetIndAdapterHeader.command')
-  }
-
-  /**
-   * Where the summary indicator is, a byte that devices may share.
-   * An address.
-   */
-  get summary_indicator(): number {
-    return getNumber64(this.$view, this.$offset + 1, false)
-  }
-
-  set summary_indicator(value: number) {
-    set64(this.$view, this.$offset + 1, value, false, 'VirtioCcwSetIndAdapterHeader.summary_indicator')
-  }
-
-  /**
-   * Where the bits of the virtqueues are.
-   * An address.
-   */
-  get indicator(): number {
-    return getNumber64(this.$view, this.$offset + 9, false)
-  }
-
-  set indicator(value: number) {
-    set64(this.$view, this.$offset + 9, value, false, 'VirtioCcwSetIndAdapterHeader.indicator')
-  }
-
-  /** Bit of the first virtqueue; bit 0 is the most significant one of the first byte. */
-  get bit_nr(): bigint {
-    return this.$view.getBigUint64(this.$offset + 17, false)
-  }
-
-  set bit_nr(value: bigint) {
-    setBig64(this.$view, this.$offset + 17, value, false, 'VirtioCcwSetIndAdapterHeader.bit_nr')
-  }
-
-  /**
-   * Interruption subclass of the adapter interrupt.
-   * 0 to 7.
-   */
-  get isc(): number {
-    return this.$view.getUint8(this.$offset + 25)
-  }
-
-  set isc(value: number) {
-    set8(this.$view, this.$offset + 25, value, 'VirtioCcwSetIndAdapterHeader.isc')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VirtioCcwSetIndAdapterHeaderValue {
-    return new VirtioCcwSetIndAdapterHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VirtioCcwSetIndAdapterHeaderValue>): Uint8Array {
-    const struct = new VirtioCcwSetIndAdapterHeader()
-    const bytes = new Uint8Array(26)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VirtioCcwSetIndAdapterHeaderValue {
-    return {
-      command: this.command,
-      summary_indicator: this.summary_indicator,
-      indicator: this.indicator,
-      bit_nr: this.bit_nr,
-      isc: this.isc,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VirtioCcwSetIndAdapterHeaderValue>): this {
-    if (value.command !== undefined) this.command = value.command
     if (value.summary_indicator !== undefined) this.summary_indicator = value.summary_indicator
     if (value.indicator !== undefined) this.indicator = value.indicator
     if (value.bit_nr !== undefined) this.bit_nr = value.bit_nr

@@ -292,7 +292,7 @@ export class VirtioPciCap extends Struct {
   }
 
   set cap_vndr(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioPciCap.cap_vndr')
+    set8(this, this.$offset, value, 'cap_vndr')
   }
 
   /** Where the next capability is in the PCI configuration space. */
@@ -301,7 +301,7 @@ export class VirtioPciCap extends Struct {
   }
 
   set cap_next(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioPciCap.cap_next')
+    set8(this, this.$offset + 1, value, 'cap_next')
   }
 
   /**
@@ -313,7 +313,7 @@ export class VirtioPciCap extends Struct {
   }
 
   set cap_len(value: number) {
-    set8(this.$view, this.$offset + 2, value, 'VirtioPciCap.cap_len')
+    set8(this, this.$offset + 2, value, 'cap_len')
   }
 
   /** One of {@link virtio_pci_cap_type}. */
@@ -322,7 +322,7 @@ export class VirtioPciCap extends Struct {
   }
 
   set cfg_type(value: number) {
-    set8(this.$view, this.$offset + 3, value, 'VirtioPciCap.cfg_type')
+    set8(this, this.$offset + 3, value, 'cfg_type')
   }
 
   /**
@@ -334,7 +334,7 @@ export class VirtioPciCap extends Struct {
   }
 
   set bar(value: number) {
-    set8(this.$view, this.$offset + 4, value, 'VirtioPciCap.bar')
+    set8(this, this.$offset + 4, value, 'bar')
   }
 
   /** Tells several capabilities of a type apart where the device type says so; the id of a shared memory region. */
@@ -343,7 +343,7 @@ export class VirtioPciCap extends Struct {
   }
 
   set id(value: number) {
-    set8(this.$view, this.$offset + 5, value, 'VirtioPciCap.id')
+    set8(this, this.$offset + 5, value, 'id')
   }
 
   /**
@@ -355,7 +355,7 @@ export class VirtioPciCap extends Struct {
   }
 
   set offset(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'VirtioPciCap.offset')
+    set32(this, this.$offset + 8, value, true, 'offset')
   }
 
   /**
@@ -367,7 +367,7 @@ export class VirtioPciCap extends Struct {
   }
 
   set length(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'VirtioPciCap.length')
+    set32(this, this.$offset + 12, value, true, 'length')
   }
 
   /** The whole element that this head begins, as a plain value. */
@@ -483,7 +483,7 @@ export class VirtioPciCap64 extends Struct {
   }
 
   set offset_hi(value: number) {
-    set32(this.$view, this.$offset + 16, value, true, 'VirtioPciCap64.offset_hi')
+    set32(this, this.$offset + 16, value, true, 'offset_hi')
   }
 
   /** In bytes. */
@@ -492,7 +492,7 @@ export class VirtioPciCap64 extends Struct {
   }
 
   set length_hi(value: number) {
-    set32(this.$view, this.$offset + 20, value, true, 'VirtioPciCap64.length_hi')
+    set32(this, this.$offset + 20, value, true, 'length_hi')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -569,7 +569,7 @@ export class VirtioPciNotifyCap extends Struct {
   }
 
   set notify_off_multiplier(value: number) {
-    set32(this.$view, this.$offset + 16, value, true, 'VirtioPciNotifyCap.notify_off_multiplier')
+    set32(this, this.$offset + 16, value, true, 'notify_off_multiplier')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -646,7 +646,7 @@ export class VirtioPciVndrData extends Struct {
   }
 
   set cap_vndr(value: number) {
-    set8(this.$view, this.$offset, value, 'VirtioPciVndrData.cap_vndr')
+    set8(this, this.$offset, value, 'cap_vndr')
   }
 
   /** Where the next capability is in the PCI configuration space. */
@@ -655,7 +655,7 @@ export class VirtioPciVndrData extends Struct {
   }
 
   set cap_next(value: number) {
-    set8(this.$view, this.$offset + 1, value, 'VirtioPciVndrData.cap_next')
+    set8(this, this.$offset + 1, value, 'cap_next')
   }
 
   /**
@@ -667,7 +667,7 @@ export class VirtioPciVndrData extends Struct {
   }
 
   set cap_len(value: number) {
-    set8(this.$view, this.$offset + 2, value, 'VirtioPciVndrData.cap_len')
+    set8(this, this.$offset + 2, value, 'cap_len')
   }
 
   /** One of {@link virtio_pci_cap_type}. */
@@ -676,7 +676,7 @@ export class VirtioPciVndrData extends Struct {
   }
 
   set cfg_type(value: number) {
-    set8(this.$view, this.$offset + 3, value, 'VirtioPciVndrData.cfg_type')
+    set8(this, this.$offset + 3, value, 'cfg_type')
   }
 
   /** Whose format the data have; never pci_vendor_id. */
@@ -685,7 +685,7 @@ export class VirtioPciVndrData extends Struct {
   }
 
   set vendor_id(value: number) {
-    set16(this.$view, this.$offset + 4, value, true, 'VirtioPciVndrData.vendor_id')
+    set16(this, this.$offset + 4, value, true, 'vendor_id')
   }
 
   /** What the vendor defines. */

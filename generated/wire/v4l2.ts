@@ -1579,7 +1579,7 @@ export class V4l2BufferTimestamp extends Struct {
   }
 
   set tv_sec(value: bigint) {
-    setBig64(this.$view, this.$offset, value, true, 'V4l2BufferTimestamp.tv_sec')
+    setBig64(this, this.$offset, value, true, 'tv_sec')
   }
 
   get tv_usec(): bigint {
@@ -1587,7 +1587,7 @@ export class V4l2BufferTimestamp extends Struct {
   }
 
   set tv_usec(value: bigint) {
-    setBig64(this.$view, this.$offset + 8, value, true, 'V4l2BufferTimestamp.tv_usec')
+    setBig64(this, this.$offset + 8, value, true, 'tv_usec')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1653,7 +1653,7 @@ export class V4l2Timecode extends Struct {
   }
 
   set type(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2Timecode.type')
+    set32(this, this.$offset, value, true, 'type')
   }
 
   /** Bits of {@link v4l2_tc_flag}. */
@@ -1662,7 +1662,7 @@ export class V4l2Timecode extends Struct {
   }
 
   set flags(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2Timecode.flags')
+    set32(this, this.$offset + 4, value, true, 'flags')
   }
 
   get frames(): number {
@@ -1670,7 +1670,7 @@ export class V4l2Timecode extends Struct {
   }
 
   set frames(value: number) {
-    set8(this.$view, this.$offset + 8, value, 'V4l2Timecode.frames')
+    set8(this, this.$offset + 8, value, 'frames')
   }
 
   get seconds(): number {
@@ -1678,7 +1678,7 @@ export class V4l2Timecode extends Struct {
   }
 
   set seconds(value: number) {
-    set8(this.$view, this.$offset + 9, value, 'V4l2Timecode.seconds')
+    set8(this, this.$offset + 9, value, 'seconds')
   }
 
   get minutes(): number {
@@ -1686,7 +1686,7 @@ export class V4l2Timecode extends Struct {
   }
 
   set minutes(value: number) {
-    set8(this.$view, this.$offset + 10, value, 'V4l2Timecode.minutes')
+    set8(this, this.$offset + 10, value, 'minutes')
   }
 
   get hours(): number {
@@ -1694,7 +1694,7 @@ export class V4l2Timecode extends Struct {
   }
 
   set hours(value: number) {
-    set8(this.$view, this.$offset + 11, value, 'V4l2Timecode.hours')
+    set8(this, this.$offset + 11, value, 'hours')
   }
 
   get userbits(): Uint8Array {
@@ -1789,7 +1789,7 @@ export class V4l2Buffer extends Struct {
   }
 
   set index(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2Buffer.index')
+    set32(this, this.$offset, value, true, 'index')
   }
 
   /** One of {@link v4l2_buf_type}. */
@@ -1798,7 +1798,7 @@ export class V4l2Buffer extends Struct {
   }
 
   set type(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2Buffer.type')
+    set32(this, this.$offset + 4, value, true, 'type')
   }
 
   /** Bytes of data in the buffer. */
@@ -1807,7 +1807,7 @@ export class V4l2Buffer extends Struct {
   }
 
   set bytesused(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'V4l2Buffer.bytesused')
+    set32(this, this.$offset + 8, value, true, 'bytesused')
   }
 
   /** Bits of {@link v4l2_buf_flag}. */
@@ -1816,7 +1816,7 @@ export class V4l2Buffer extends Struct {
   }
 
   set flags(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'V4l2Buffer.flags')
+    set32(this, this.$offset + 12, value, true, 'flags')
   }
 
   /** One of {@link v4l2_field}. */
@@ -1825,7 +1825,7 @@ export class V4l2Buffer extends Struct {
   }
 
   set field(value: number) {
-    set32(this.$view, this.$offset + 16, value, true, 'V4l2Buffer.field')
+    set32(this, this.$offset + 16, value, true, 'field')
   }
 
   get timestamp(): V4l2BufferTimestamp {
@@ -1841,7 +1841,7 @@ export class V4l2Buffer extends Struct {
   }
 
   set sequence(value: number) {
-    set32(this.$view, this.$offset + 56, value, true, 'V4l2Buffer.sequence')
+    set32(this, this.$offset + 56, value, true, 'sequence')
   }
 
   /** One of {@link v4l2_memory}. */
@@ -1850,7 +1850,7 @@ export class V4l2Buffer extends Struct {
   }
 
   set memory(value: number) {
-    set32(this.$view, this.$offset + 60, value, true, 'V4l2Buffer.memory')
+    set32(this, this.$offset + 60, value, true, 'memory')
   }
 
   /** What VIRTIO_MEDIA_CMD_MMAP takes. */
@@ -1859,7 +1859,7 @@ export class V4l2Buffer extends Struct {
   }
 
   set m_offset(value: number) {
-    set32(this.$view, this.$offset + 64, value, true, 'V4l2Buffer.m_offset')
+    set32(this, this.$offset + 64, value, true, 'm_offset')
   }
 
   /** A pointer; entries for the memory follow. */
@@ -1868,7 +1868,7 @@ export class V4l2Buffer extends Struct {
   }
 
   set m_userptr(value: bigint) {
-    setBig64(this.$view, this.$offset + 64, value, true, 'V4l2Buffer.m_userptr')
+    setBig64(this, this.$offset + 64, value, true, 'm_userptr')
   }
 
   /** A pointer; what it points to follows the struct. */
@@ -1877,7 +1877,7 @@ export class V4l2Buffer extends Struct {
   }
 
   set m_planes(value: bigint) {
-    setBig64(this.$view, this.$offset + 64, value, true, 'V4l2Buffer.m_planes')
+    setBig64(this, this.$offset + 64, value, true, 'm_planes')
   }
 
   get m_fd(): number {
@@ -1885,7 +1885,7 @@ export class V4l2Buffer extends Struct {
   }
 
   set m_fd(value: number) {
-    set32(this.$view, this.$offset + 64, value, true, 'V4l2Buffer.m_fd')
+    set32(this, this.$offset + 64, value, true, 'm_fd')
   }
 
   /** Bytes of the buffer, or the number of its planes. */
@@ -1894,7 +1894,7 @@ export class V4l2Buffer extends Struct {
   }
 
   set length(value: number) {
-    set32(this.$view, this.$offset + 72, value, true, 'V4l2Buffer.length')
+    set32(this, this.$offset + 72, value, true, 'length')
   }
 
   get request_fd(): number {
@@ -1902,7 +1902,7 @@ export class V4l2Buffer extends Struct {
   }
 
   set request_fd(value: number) {
-    set32(this.$view, this.$offset + 80, value, true, 'V4l2Buffer.request_fd')
+    set32(this, this.$offset + 80, value, true, 'request_fd')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1991,7 +1991,7 @@ export class V4l2Plane extends Struct {
   }
 
   set bytesused(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2Plane.bytesused')
+    set32(this, this.$offset, value, true, 'bytesused')
   }
 
   /** Bytes of the plane. */
@@ -2000,7 +2000,7 @@ export class V4l2Plane extends Struct {
   }
 
   set length(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2Plane.length')
+    set32(this, this.$offset + 4, value, true, 'length')
   }
 
   /** What VIRTIO_MEDIA_CMD_MMAP takes. */
@@ -2009,7 +2009,7 @@ export class V4l2Plane extends Struct {
   }
 
   set m_mem_offset(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'V4l2Plane.m_mem_offset')
+    set32(this, this.$offset + 8, value, true, 'm_mem_offset')
   }
 
   /** A pointer; entries for the memory follow. */
@@ -2018,7 +2018,7 @@ export class V4l2Plane extends Struct {
   }
 
   set m_userptr(value: bigint) {
-    setBig64(this.$view, this.$offset + 8, value, true, 'V4l2Plane.m_userptr')
+    setBig64(this, this.$offset + 8, value, true, 'm_userptr')
   }
 
   get m_fd(): number {
@@ -2026,7 +2026,7 @@ export class V4l2Plane extends Struct {
   }
 
   set m_fd(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'V4l2Plane.m_fd')
+    set32(this, this.$offset + 8, value, true, 'm_fd')
   }
 
   /** Where the data begins. */
@@ -2035,7 +2035,7 @@ export class V4l2Plane extends Struct {
   }
 
   set data_offset(value: number) {
-    set32(this.$view, this.$offset + 16, value, true, 'V4l2Plane.data_offset')
+    set32(this, this.$offset + 16, value, true, 'data_offset')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -2099,7 +2099,7 @@ export class V4l2EventVsync extends Struct {
   }
 
   set field(value: number) {
-    set8(this.$view, this.$offset, value, 'V4l2EventVsync.field')
+    set8(this, this.$offset, value, 'field')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -2165,7 +2165,7 @@ export class V4l2EventCtrl extends Struct {
   }
 
   set changes(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2EventCtrl.changes')
+    set32(this, this.$offset, value, true, 'changes')
   }
 
   /** One of {@link v4l2_ctrl_type}. */
@@ -2174,7 +2174,7 @@ export class V4l2EventCtrl extends Struct {
   }
 
   set type(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2EventCtrl.type')
+    set32(this, this.$offset + 4, value, true, 'type')
   }
 
   get value(): number {
@@ -2182,7 +2182,7 @@ export class V4l2EventCtrl extends Struct {
   }
 
   set value(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'V4l2EventCtrl.value')
+    set32(this, this.$offset + 8, value, true, 'value')
   }
 
   get value64(): bigint {
@@ -2190,7 +2190,7 @@ export class V4l2EventCtrl extends Struct {
   }
 
   set value64(value: bigint) {
-    setBig64(this.$view, this.$offset + 8, value, true, 'V4l2EventCtrl.value64')
+    setBig64(this, this.$offset + 8, value, true, 'value64')
   }
 
   /** Bits of {@link v4l2_ctrl_flag}. */
@@ -2199,7 +2199,7 @@ export class V4l2EventCtrl extends Struct {
   }
 
   set flags(value: number) {
-    set32(this.$view, this.$offset + 16, value, true, 'V4l2EventCtrl.flags')
+    set32(this, this.$offset + 16, value, true, 'flags')
   }
 
   get minimum(): number {
@@ -2207,7 +2207,7 @@ export class V4l2EventCtrl extends Struct {
   }
 
   set minimum(value: number) {
-    set32(this.$view, this.$offset + 20, value, true, 'V4l2EventCtrl.minimum')
+    set32(this, this.$offset + 20, value, true, 'minimum')
   }
 
   get maximum(): number {
@@ -2215,7 +2215,7 @@ export class V4l2EventCtrl extends Struct {
   }
 
   set maximum(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'V4l2EventCtrl.maximum')
+    set32(this, this.$offset + 24, value, true, 'maximum')
   }
 
   get step(): number {
@@ -2223,7 +2223,7 @@ export class V4l2EventCtrl extends Struct {
   }
 
   set step(value: number) {
-    set32(this.$view, this.$offset + 28, value, true, 'V4l2EventCtrl.step')
+    set32(this, this.$offset + 28, value, true, 'step')
   }
 
   get default_value(): number {
@@ -2231,7 +2231,7 @@ export class V4l2EventCtrl extends Struct {
   }
 
   set default_value(value: number) {
-    set32(this.$view, this.$offset + 32, value, true, 'V4l2EventCtrl.default_value')
+    set32(this, this.$offset + 32, value, true, 'default_value')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -2302,7 +2302,7 @@ export class V4l2EventFrameSync extends Struct {
   }
 
   set frame_sequence(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2EventFrameSync.frame_sequence')
+    set32(this, this.$offset, value, true, 'frame_sequence')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -2358,7 +2358,7 @@ export class V4l2EventSrcChange extends Struct {
   }
 
   set changes(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2EventSrcChange.changes')
+    set32(this, this.$offset, value, true, 'changes')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -2416,7 +2416,7 @@ export class V4l2EventMotionDet extends Struct {
   }
 
   set flags(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2EventMotionDet.flags')
+    set32(this, this.$offset, value, true, 'flags')
   }
 
   get frame_sequence(): number {
@@ -2424,7 +2424,7 @@ export class V4l2EventMotionDet extends Struct {
   }
 
   set frame_sequence(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2EventMotionDet.frame_sequence')
+    set32(this, this.$offset + 4, value, true, 'frame_sequence')
   }
 
   get region_mask(): number {
@@ -2432,7 +2432,7 @@ export class V4l2EventMotionDet extends Struct {
   }
 
   set region_mask(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'V4l2EventMotionDet.region_mask')
+    set32(this, this.$offset + 8, value, true, 'region_mask')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -2492,7 +2492,7 @@ export class V4l2EventTimestamp extends Struct {
   }
 
   set tv_sec(value: bigint) {
-    setBig64(this.$view, this.$offset, value, true, 'V4l2EventTimestamp.tv_sec')
+    setBig64(this, this.$offset, value, true, 'tv_sec')
   }
 
   get tv_nsec(): bigint {
@@ -2500,7 +2500,7 @@ export class V4l2EventTimestamp extends Struct {
   }
 
   set tv_nsec(value: bigint) {
-    setBig64(this.$view, this.$offset + 8, value, true, 'V4l2EventTimestamp.tv_nsec')
+    setBig64(this, this.$offset + 8, value, true, 'tv_nsec')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -2572,7 +2572,7 @@ export class V4l2Event extends Struct {
   }
 
   set type(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2Event.type')
+    set32(this, this.$offset, value, true, 'type')
   }
 
   get u_vsync(): V4l2EventVsync {
@@ -2609,7 +2609,7 @@ export class V4l2Event extends Struct {
   }
 
   set pending(value: number) {
-    set32(this.$view, this.$offset + 72, value, true, 'V4l2Event.pending')
+    set32(this, this.$offset + 72, value, true, 'pending')
   }
 
   get sequence(): number {
@@ -2617,7 +2617,7 @@ export class V4l2Event extends Struct {
   }
 
   set sequence(value: number) {
-    set32(this.$view, this.$offset + 76, value, true, 'V4l2Event.sequence')
+    set32(this, this.$offset + 76, value, true, 'sequence')
   }
 
   get timestamp(): V4l2EventTimestamp {
@@ -2630,7 +2630,7 @@ export class V4l2Event extends Struct {
   }
 
   set id(value: number) {
-    set32(this.$view, this.$offset + 96, value, true, 'V4l2Event.id')
+    set32(this, this.$offset + 96, value, true, 'id')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -2721,7 +2721,7 @@ export class V4l2ExtControl extends Struct {
   }
 
   set id(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2ExtControl.id')
+    set32(this, this.$offset, value, true, 'id')
   }
 
   /** Bytes that ptr points to; 0 where the value stands here. */
@@ -2730,7 +2730,7 @@ export class V4l2ExtControl extends Struct {
   }
 
   set size(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2ExtControl.size')
+    set32(this, this.$offset + 4, value, true, 'size')
   }
 
   get value(): number {
@@ -2738,7 +2738,7 @@ export class V4l2ExtControl extends Struct {
   }
 
   set value(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'V4l2ExtControl.value')
+    set32(this, this.$offset + 12, value, true, 'value')
   }
 
   get value64(): bigint {
@@ -2746,7 +2746,7 @@ export class V4l2ExtControl extends Struct {
   }
 
   set value64(value: bigint) {
-    setBig64(this.$view, this.$offset + 12, value, true, 'V4l2ExtControl.value64')
+    setBig64(this, this.$offset + 12, value, true, 'value64')
   }
 
   /** A pointer; what it points to follows. */
@@ -2755,7 +2755,7 @@ export class V4l2ExtControl extends Struct {
   }
 
   set ptr(value: bigint) {
-    setBig64(this.$view, this.$offset + 12, value, true, 'V4l2ExtControl.ptr')
+    setBig64(this, this.$offset + 12, value, true, 'ptr')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -2827,7 +2827,7 @@ export class V4l2ExtControls extends Struct {
   }
 
   set ctrl_class(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2ExtControls.ctrl_class')
+    set32(this, this.$offset, value, true, 'ctrl_class')
   }
 
   get which(): number {
@@ -2835,7 +2835,7 @@ export class V4l2ExtControls extends Struct {
   }
 
   set which(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2ExtControls.which')
+    set32(this, this.$offset, value, true, 'which')
   }
 
   /** How many controls follow. */
@@ -2844,7 +2844,7 @@ export class V4l2ExtControls extends Struct {
   }
 
   set count(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2ExtControls.count')
+    set32(this, this.$offset + 4, value, true, 'count')
   }
 
   /** The control that has failed. */
@@ -2853,7 +2853,7 @@ export class V4l2ExtControls extends Struct {
   }
 
   set error_idx(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'V4l2ExtControls.error_idx')
+    set32(this, this.$offset + 8, value, true, 'error_idx')
   }
 
   get request_fd(): number {
@@ -2861,7 +2861,7 @@ export class V4l2ExtControls extends Struct {
   }
 
   set request_fd(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'V4l2ExtControls.request_fd')
+    set32(this, this.$offset + 12, value, true, 'request_fd')
   }
 
   /** A pointer; what it points to follows the struct. */
@@ -2870,7 +2870,7 @@ export class V4l2ExtControls extends Struct {
   }
 
   set controls(value: bigint) {
-    setBig64(this.$view, this.$offset + 24, value, true, 'V4l2ExtControls.controls')
+    setBig64(this, this.$offset + 24, value, true, 'controls')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -2967,7 +2967,7 @@ export class V4l2Capability extends Struct {
   }
 
   set version(value: number) {
-    set32(this.$view, this.$offset + 80, value, true, 'V4l2Capability.version')
+    set32(this, this.$offset + 80, value, true, 'version')
   }
 
   /** Bits of {@link v4l2_cap}. */
@@ -2976,7 +2976,7 @@ export class V4l2Capability extends Struct {
   }
 
   set capabilities(value: number) {
-    set32(this.$view, this.$offset + 84, value, true, 'V4l2Capability.capabilities')
+    set32(this, this.$offset + 84, value, true, 'capabilities')
   }
 
   /** Bits of {@link v4l2_cap}. */
@@ -2985,7 +2985,7 @@ export class V4l2Capability extends Struct {
   }
 
   set device_caps(value: number) {
-    set32(this.$view, this.$offset + 88, value, true, 'V4l2Capability.device_caps')
+    set32(this, this.$offset + 88, value, true, 'device_caps')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -3059,7 +3059,7 @@ export class V4l2FramebufferFmt extends Struct {
   }
 
   set width(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2FramebufferFmt.width')
+    set32(this, this.$offset, value, true, 'width')
   }
 
   get height(): number {
@@ -3067,7 +3067,7 @@ export class V4l2FramebufferFmt extends Struct {
   }
 
   set height(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2FramebufferFmt.height')
+    set32(this, this.$offset + 4, value, true, 'height')
   }
 
   get pixelformat(): number {
@@ -3075,7 +3075,7 @@ export class V4l2FramebufferFmt extends Struct {
   }
 
   set pixelformat(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'V4l2FramebufferFmt.pixelformat')
+    set32(this, this.$offset + 8, value, true, 'pixelformat')
   }
 
   /** One of {@link v4l2_field}. */
@@ -3084,7 +3084,7 @@ export class V4l2FramebufferFmt extends Struct {
   }
 
   set field(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'V4l2FramebufferFmt.field')
+    set32(this, this.$offset + 12, value, true, 'field')
   }
 
   get bytesperline(): number {
@@ -3092,7 +3092,7 @@ export class V4l2FramebufferFmt extends Struct {
   }
 
   set bytesperline(value: number) {
-    set32(this.$view, this.$offset + 16, value, true, 'V4l2FramebufferFmt.bytesperline')
+    set32(this, this.$offset + 16, value, true, 'bytesperline')
   }
 
   get sizeimage(): number {
@@ -3100,7 +3100,7 @@ export class V4l2FramebufferFmt extends Struct {
   }
 
   set sizeimage(value: number) {
-    set32(this.$view, this.$offset + 20, value, true, 'V4l2FramebufferFmt.sizeimage')
+    set32(this, this.$offset + 20, value, true, 'sizeimage')
   }
 
   /** One of {@link v4l2_colorspace}. */
@@ -3109,7 +3109,7 @@ export class V4l2FramebufferFmt extends Struct {
   }
 
   set colorspace(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'V4l2FramebufferFmt.colorspace')
+    set32(this, this.$offset + 24, value, true, 'colorspace')
   }
 
   get priv(): number {
@@ -3117,7 +3117,7 @@ export class V4l2FramebufferFmt extends Struct {
   }
 
   set priv(value: number) {
-    set32(this.$view, this.$offset + 28, value, true, 'V4l2FramebufferFmt.priv')
+    set32(this, this.$offset + 28, value, true, 'priv')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -3189,7 +3189,7 @@ export class V4l2Framebuffer extends Struct {
   }
 
   set capability(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2Framebuffer.capability')
+    set32(this, this.$offset, value, true, 'capability')
   }
 
   get flags(): number {
@@ -3197,7 +3197,7 @@ export class V4l2Framebuffer extends Struct {
   }
 
   set flags(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2Framebuffer.flags')
+    set32(this, this.$offset + 4, value, true, 'flags')
   }
 
   get base(): bigint {
@@ -3205,7 +3205,7 @@ export class V4l2Framebuffer extends Struct {
   }
 
   set base(value: bigint) {
-    setBig64(this.$view, this.$offset + 8, value, true, 'V4l2Framebuffer.base')
+    setBig64(this, this.$offset + 8, value, true, 'base')
   }
 
   get fmt(): V4l2FramebufferFmt {
@@ -3272,7 +3272,7 @@ export class V4l2Audio extends Struct {
   }
 
   set index(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2Audio.index')
+    set32(this, this.$offset, value, true, 'index')
   }
 
   get name(): Uint8Array {
@@ -3288,7 +3288,7 @@ export class V4l2Audio extends Struct {
   }
 
   set capability(value: number) {
-    set32(this.$view, this.$offset + 36, value, true, 'V4l2Audio.capability')
+    set32(this, this.$offset + 36, value, true, 'capability')
   }
 
   get mode(): number {
@@ -3296,7 +3296,7 @@ export class V4l2Audio extends Struct {
   }
 
   set mode(value: number) {
-    set32(this.$view, this.$offset + 40, value, true, 'V4l2Audio.mode')
+    set32(this, this.$offset + 40, value, true, 'mode')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -3359,7 +3359,7 @@ export class V4l2Audioout extends Struct {
   }
 
   set index(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2Audioout.index')
+    set32(this, this.$offset, value, true, 'index')
   }
 
   get name(): Uint8Array {
@@ -3375,7 +3375,7 @@ export class V4l2Audioout extends Struct {
   }
 
   set capability(value: number) {
-    set32(this.$view, this.$offset + 36, value, true, 'V4l2Audioout.capability')
+    set32(this, this.$offset + 36, value, true, 'capability')
   }
 
   get mode(): number {
@@ -3383,7 +3383,7 @@ export class V4l2Audioout extends Struct {
   }
 
   set mode(value: number) {
-    set32(this.$view, this.$offset + 40, value, true, 'V4l2Audioout.mode')
+    set32(this, this.$offset + 40, value, true, 'mode')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -3449,7 +3449,7 @@ export class V4l2Jpegcompression extends Struct {
   }
 
   set quality(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2Jpegcompression.quality')
+    set32(this, this.$offset, value, true, 'quality')
   }
 
   get APPn(): number {
@@ -3457,7 +3457,7 @@ export class V4l2Jpegcompression extends Struct {
   }
 
   set APPn(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2Jpegcompression.APPn')
+    set32(this, this.$offset + 4, value, true, 'APPn')
   }
 
   get APP_len(): number {
@@ -3465,7 +3465,7 @@ export class V4l2Jpegcompression extends Struct {
   }
 
   set APP_len(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'V4l2Jpegcompression.APP_len')
+    set32(this, this.$offset + 8, value, true, 'APP_len')
   }
 
   get APP_data(): Uint8Array {
@@ -3481,7 +3481,7 @@ export class V4l2Jpegcompression extends Struct {
   }
 
   set COM_len(value: number) {
-    set32(this.$view, this.$offset + 72, value, true, 'V4l2Jpegcompression.COM_len')
+    set32(this, this.$offset + 72, value, true, 'COM_len')
   }
 
   get COM_data(): Uint8Array {
@@ -3497,7 +3497,7 @@ export class V4l2Jpegcompression extends Struct {
   }
 
   set jpeg_markers(value: number) {
-    set32(this.$view, this.$offset + 136, value, true, 'V4l2Jpegcompression.jpeg_markers')
+    set32(this, this.$offset + 136, value, true, 'jpeg_markers')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -3566,7 +3566,7 @@ export class V4l2EncIdxEntry extends Struct {
   }
 
   set offset(value: bigint) {
-    setBig64(this.$view, this.$offset, value, true, 'V4l2EncIdxEntry.offset')
+    setBig64(this, this.$offset, value, true, 'offset')
   }
 
   get pts(): bigint {
@@ -3574,7 +3574,7 @@ export class V4l2EncIdxEntry extends Struct {
   }
 
   set pts(value: bigint) {
-    setBig64(this.$view, this.$offset + 8, value, true, 'V4l2EncIdxEntry.pts')
+    setBig64(this, this.$offset + 8, value, true, 'pts')
   }
 
   get length(): number {
@@ -3582,7 +3582,7 @@ export class V4l2EncIdxEntry extends Struct {
   }
 
   set length(value: number) {
-    set32(this.$view, this.$offset + 16, value, true, 'V4l2EncIdxEntry.length')
+    set32(this, this.$offset + 16, value, true, 'length')
   }
 
   get flags(): number {
@@ -3590,7 +3590,7 @@ export class V4l2EncIdxEntry extends Struct {
   }
 
   set flags(value: number) {
-    set32(this.$view, this.$offset + 20, value, true, 'V4l2EncIdxEntry.flags')
+    set32(this, this.$offset + 20, value, true, 'flags')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -3653,7 +3653,7 @@ export class V4l2EncIdx extends Struct {
   }
 
   set entries(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2EncIdx.entries')
+    set32(this, this.$offset, value, true, 'entries')
   }
 
   get entries_cap(): number {
@@ -3661,7 +3661,7 @@ export class V4l2EncIdx extends Struct {
   }
 
   set entries_cap(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2EncIdx.entries_cap')
+    set32(this, this.$offset + 4, value, true, 'entries_cap')
   }
 
   /** Elements of `entry` that are there. */
@@ -3729,7 +3729,7 @@ export class V4l2Fract extends Struct {
   }
 
   set numerator(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2Fract.numerator')
+    set32(this, this.$offset, value, true, 'numerator')
   }
 
   get denominator(): number {
@@ -3737,7 +3737,7 @@ export class V4l2Fract extends Struct {
   }
 
   set denominator(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2Fract.denominator')
+    set32(this, this.$offset + 4, value, true, 'denominator')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -3814,7 +3814,7 @@ export class V4l2BtTimings extends Struct {
   }
 
   set width(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2BtTimings.width')
+    set32(this, this.$offset, value, true, 'width')
   }
 
   get height(): number {
@@ -3822,7 +3822,7 @@ export class V4l2BtTimings extends Struct {
   }
 
   set height(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2BtTimings.height')
+    set32(this, this.$offset + 4, value, true, 'height')
   }
 
   get interlaced(): number {
@@ -3830,7 +3830,7 @@ export class V4l2BtTimings extends Struct {
   }
 
   set interlaced(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'V4l2BtTimings.interlaced')
+    set32(this, this.$offset + 8, value, true, 'interlaced')
   }
 
   get polarities(): number {
@@ -3838,7 +3838,7 @@ export class V4l2BtTimings extends Struct {
   }
 
   set polarities(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'V4l2BtTimings.polarities')
+    set32(this, this.$offset + 12, value, true, 'polarities')
   }
 
   get pixelclock(): bigint {
@@ -3846,7 +3846,7 @@ export class V4l2BtTimings extends Struct {
   }
 
   set pixelclock(value: bigint) {
-    setBig64(this.$view, this.$offset + 16, value, true, 'V4l2BtTimings.pixelclock')
+    setBig64(this, this.$offset + 16, value, true, 'pixelclock')
   }
 
   get hfrontporch(): number {
@@ -3854,7 +3854,7 @@ export class V4l2BtTimings extends Struct {
   }
 
   set hfrontporch(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'V4l2BtTimings.hfrontporch')
+    set32(this, this.$offset + 24, value, true, 'hfrontporch')
   }
 
   get hsync(): number {
@@ -3862,7 +3862,7 @@ export class V4l2BtTimings extends Struct {
   }
 
   set hsync(value: number) {
-    set32(this.$view, this.$offset + 28, value, true, 'V4l2BtTimings.hsync')
+    set32(this, this.$offset + 28, value, true, 'hsync')
   }
 
   get hbackporch(): number {
@@ -3870,7 +3870,7 @@ export class V4l2BtTimings extends Struct {
   }
 
   set hbackporch(value: number) {
-    set32(this.$view, this.$offset + 32, value, true, 'V4l2BtTimings.hbackporch')
+    set32(this, this.$offset + 32, value, true, 'hbackporch')
   }
 
   get vfrontporch(): number {
@@ -3878,7 +3878,7 @@ export class V4l2BtTimings extends Struct {
   }
 
   set vfrontporch(value: number) {
-    set32(this.$view, this.$offset + 36, value, true, 'V4l2BtTimings.vfrontporch')
+    set32(this, this.$offset + 36, value, true, 'vfrontporch')
   }
 
   get vsync(): number {
@@ -3886,7 +3886,7 @@ export class V4l2BtTimings extends Struct {
   }
 
   set vsync(value: number) {
-    set32(this.$view, this.$offset + 40, value, true, 'V4l2BtTimings.vsync')
+    set32(this, this.$offset + 40, value, true, 'vsync')
   }
 
   get vbackporch(): number {
@@ -3894,7 +3894,7 @@ export class V4l2BtTimings extends Struct {
   }
 
   set vbackporch(value: number) {
-    set32(this.$view, this.$offset + 44, value, true, 'V4l2BtTimings.vbackporch')
+    set32(this, this.$offset + 44, value, true, 'vbackporch')
   }
 
   get il_vfrontporch(): number {
@@ -3902,7 +3902,7 @@ export class V4l2BtTimings extends Struct {
   }
 
   set il_vfrontporch(value: number) {
-    set32(this.$view, this.$offset + 48, value, true, 'V4l2BtTimings.il_vfrontporch')
+    set32(this, this.$offset + 48, value, true, 'il_vfrontporch')
   }
 
   get il_vsync(): number {
@@ -3910,7 +3910,7 @@ export class V4l2BtTimings extends Struct {
   }
 
   set il_vsync(value: number) {
-    set32(this.$view, this.$offset + 52, value, true, 'V4l2BtTimings.il_vsync')
+    set32(this, this.$offset + 52, value, true, 'il_vsync')
   }
 
   get il_vbackporch(): number {
@@ -3918,7 +3918,7 @@ export class V4l2BtTimings extends Struct {
   }
 
   set il_vbackporch(value: number) {
-    set32(this.$view, this.$offset + 56, value, true, 'V4l2BtTimings.il_vbackporch')
+    set32(this, this.$offset + 56, value, true, 'il_vbackporch')
   }
 
   /** Bits of {@link v4l2_dv_bt_std}. */
@@ -3927,7 +3927,7 @@ export class V4l2BtTimings extends Struct {
   }
 
   set standards(value: number) {
-    set32(this.$view, this.$offset + 60, value, true, 'V4l2BtTimings.standards')
+    set32(this, this.$offset + 60, value, true, 'standards')
   }
 
   /** Bits of {@link v4l2_dv_fl}. */
@@ -3936,7 +3936,7 @@ export class V4l2BtTimings extends Struct {
   }
 
   set flags(value: number) {
-    set32(this.$view, this.$offset + 64, value, true, 'V4l2BtTimings.flags')
+    set32(this, this.$offset + 64, value, true, 'flags')
   }
 
   get picture_aspect(): V4l2Fract {
@@ -3948,7 +3948,7 @@ export class V4l2BtTimings extends Struct {
   }
 
   set cea861_vic(value: number) {
-    set8(this.$view, this.$offset + 76, value, 'V4l2BtTimings.cea861_vic')
+    set8(this, this.$offset + 76, value, 'cea861_vic')
   }
 
   get hdmi_vic(): number {
@@ -3956,7 +3956,7 @@ export class V4l2BtTimings extends Struct {
   }
 
   set hdmi_vic(value: number) {
-    set8(this.$view, this.$offset + 77, value, 'V4l2BtTimings.hdmi_vic')
+    set8(this, this.$offset + 77, value, 'hdmi_vic')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -4051,7 +4051,7 @@ export class V4l2DvTimings extends Struct {
   }
 
   set type(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2DvTimings.type')
+    set32(this, this.$offset, value, true, 'type')
   }
 
   get bt(): V4l2BtTimings {
@@ -4122,7 +4122,7 @@ export class V4l2Tuner extends Struct {
   }
 
   set index(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2Tuner.index')
+    set32(this, this.$offset, value, true, 'index')
   }
 
   get name(): Uint8Array {
@@ -4139,7 +4139,7 @@ export class V4l2Tuner extends Struct {
   }
 
   set type(value: number) {
-    set32(this.$view, this.$offset + 36, value, true, 'V4l2Tuner.type')
+    set32(this, this.$offset + 36, value, true, 'type')
   }
 
   get capability(): number {
@@ -4147,7 +4147,7 @@ export class V4l2Tuner extends Struct {
   }
 
   set capability(value: number) {
-    set32(this.$view, this.$offset + 40, value, true, 'V4l2Tuner.capability')
+    set32(this, this.$offset + 40, value, true, 'capability')
   }
 
   get rangelow(): number {
@@ -4155,7 +4155,7 @@ export class V4l2Tuner extends Struct {
   }
 
   set rangelow(value: number) {
-    set32(this.$view, this.$offset + 44, value, true, 'V4l2Tuner.rangelow')
+    set32(this, this.$offset + 44, value, true, 'rangelow')
   }
 
   get rangehigh(): number {
@@ -4163,7 +4163,7 @@ export class V4l2Tuner extends Struct {
   }
 
   set rangehigh(value: number) {
-    set32(this.$view, this.$offset + 48, value, true, 'V4l2Tuner.rangehigh')
+    set32(this, this.$offset + 48, value, true, 'rangehigh')
   }
 
   get rxsubchans(): number {
@@ -4171,7 +4171,7 @@ export class V4l2Tuner extends Struct {
   }
 
   set rxsubchans(value: number) {
-    set32(this.$view, this.$offset + 52, value, true, 'V4l2Tuner.rxsubchans')
+    set32(this, this.$offset + 52, value, true, 'rxsubchans')
   }
 
   get audmode(): number {
@@ -4179,7 +4179,7 @@ export class V4l2Tuner extends Struct {
   }
 
   set audmode(value: number) {
-    set32(this.$view, this.$offset + 56, value, true, 'V4l2Tuner.audmode')
+    set32(this, this.$offset + 56, value, true, 'audmode')
   }
 
   get signal(): number {
@@ -4187,7 +4187,7 @@ export class V4l2Tuner extends Struct {
   }
 
   set signal(value: number) {
-    set32(this.$view, this.$offset + 60, value, true, 'V4l2Tuner.signal')
+    set32(this, this.$offset + 60, value, true, 'signal')
   }
 
   get afc(): number {
@@ -4195,7 +4195,7 @@ export class V4l2Tuner extends Struct {
   }
 
   set afc(value: number) {
-    set32(this.$view, this.$offset + 64, value, true, 'V4l2Tuner.afc')
+    set32(this, this.$offset + 64, value, true, 'afc')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -4274,7 +4274,7 @@ export class V4l2Modulator extends Struct {
   }
 
   set index(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2Modulator.index')
+    set32(this, this.$offset, value, true, 'index')
   }
 
   get name(): Uint8Array {
@@ -4290,7 +4290,7 @@ export class V4l2Modulator extends Struct {
   }
 
   set capability(value: number) {
-    set32(this.$view, this.$offset + 36, value, true, 'V4l2Modulator.capability')
+    set32(this, this.$offset + 36, value, true, 'capability')
   }
 
   get rangelow(): number {
@@ -4298,7 +4298,7 @@ export class V4l2Modulator extends Struct {
   }
 
   set rangelow(value: number) {
-    set32(this.$view, this.$offset + 40, value, true, 'V4l2Modulator.rangelow')
+    set32(this, this.$offset + 40, value, true, 'rangelow')
   }
 
   get rangehigh(): number {
@@ -4306,7 +4306,7 @@ export class V4l2Modulator extends Struct {
   }
 
   set rangehigh(value: number) {
-    set32(this.$view, this.$offset + 44, value, true, 'V4l2Modulator.rangehigh')
+    set32(this, this.$offset + 44, value, true, 'rangehigh')
   }
 
   get txsubchans(): number {
@@ -4314,7 +4314,7 @@ export class V4l2Modulator extends Struct {
   }
 
   set txsubchans(value: number) {
-    set32(this.$view, this.$offset + 48, value, true, 'V4l2Modulator.txsubchans')
+    set32(this, this.$offset + 48, value, true, 'txsubchans')
   }
 
   /** One of {@link v4l2_tuner_type}. */
@@ -4323,7 +4323,7 @@ export class V4l2Modulator extends Struct {
   }
 
   set type(value: number) {
-    set32(this.$view, this.$offset + 52, value, true, 'V4l2Modulator.type')
+    set32(this, this.$offset + 52, value, true, 'type')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -4392,7 +4392,7 @@ export class V4l2Frequency extends Struct {
   }
 
   set tuner(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2Frequency.tuner')
+    set32(this, this.$offset, value, true, 'tuner')
   }
 
   /** One of {@link v4l2_tuner_type}. */
@@ -4401,7 +4401,7 @@ export class V4l2Frequency extends Struct {
   }
 
   set type(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2Frequency.type')
+    set32(this, this.$offset + 4, value, true, 'type')
   }
 
   get frequency(): number {
@@ -4409,7 +4409,7 @@ export class V4l2Frequency extends Struct {
   }
 
   set frequency(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'V4l2Frequency.frequency')
+    set32(this, this.$offset + 8, value, true, 'frequency')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -4470,7 +4470,7 @@ export class V4l2Rect extends Struct {
   }
 
   set left(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2Rect.left')
+    set32(this, this.$offset, value, true, 'left')
   }
 
   get top(): number {
@@ -4478,7 +4478,7 @@ export class V4l2Rect extends Struct {
   }
 
   set top(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2Rect.top')
+    set32(this, this.$offset + 4, value, true, 'top')
   }
 
   get width(): number {
@@ -4486,7 +4486,7 @@ export class V4l2Rect extends Struct {
   }
 
   set width(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'V4l2Rect.width')
+    set32(this, this.$offset + 8, value, true, 'width')
   }
 
   get height(): number {
@@ -4494,7 +4494,7 @@ export class V4l2Rect extends Struct {
   }
 
   set height(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'V4l2Rect.height')
+    set32(this, this.$offset + 12, value, true, 'height')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -4558,7 +4558,7 @@ export class V4l2Crop extends Struct {
   }
 
   set type(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2Crop.type')
+    set32(this, this.$offset, value, true, 'type')
   }
 
   get c(): V4l2Rect {
@@ -4622,7 +4622,7 @@ export class V4l2DbgMatch extends Struct {
   }
 
   set type(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2DbgMatch.type')
+    set32(this, this.$offset, value, true, 'type')
   }
 
   get addr(): number {
@@ -4630,7 +4630,7 @@ export class V4l2DbgMatch extends Struct {
   }
 
   set addr(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2DbgMatch.addr')
+    set32(this, this.$offset + 4, value, true, 'addr')
   }
 
   get name(): Uint8Array {
@@ -4705,7 +4705,7 @@ export class V4l2DbgRegister extends Struct {
   }
 
   set size(value: number) {
-    set32(this.$view, this.$offset + 36, value, true, 'V4l2DbgRegister.size')
+    set32(this, this.$offset + 36, value, true, 'size')
   }
 
   get reg(): bigint {
@@ -4713,7 +4713,7 @@ export class V4l2DbgRegister extends Struct {
   }
 
   set reg(value: bigint) {
-    setBig64(this.$view, this.$offset + 40, value, true, 'V4l2DbgRegister.reg')
+    setBig64(this, this.$offset + 40, value, true, 'reg')
   }
 
   get val(): bigint {
@@ -4721,7 +4721,7 @@ export class V4l2DbgRegister extends Struct {
   }
 
   set val(value: bigint) {
-    setBig64(this.$view, this.$offset + 48, value, true, 'V4l2DbgRegister.val')
+    setBig64(this, this.$offset + 48, value, true, 'val')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -4788,7 +4788,7 @@ export class V4l2HwFreqSeek extends Struct {
   }
 
   set tuner(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2HwFreqSeek.tuner')
+    set32(this, this.$offset, value, true, 'tuner')
   }
 
   /** One of {@link v4l2_tuner_type}. */
@@ -4797,7 +4797,7 @@ export class V4l2HwFreqSeek extends Struct {
   }
 
   set type(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2HwFreqSeek.type')
+    set32(this, this.$offset + 4, value, true, 'type')
   }
 
   get seek_upward(): number {
@@ -4805,7 +4805,7 @@ export class V4l2HwFreqSeek extends Struct {
   }
 
   set seek_upward(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'V4l2HwFreqSeek.seek_upward')
+    set32(this, this.$offset + 8, value, true, 'seek_upward')
   }
 
   get wrap_around(): number {
@@ -4813,7 +4813,7 @@ export class V4l2HwFreqSeek extends Struct {
   }
 
   set wrap_around(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'V4l2HwFreqSeek.wrap_around')
+    set32(this, this.$offset + 12, value, true, 'wrap_around')
   }
 
   get spacing(): number {
@@ -4821,7 +4821,7 @@ export class V4l2HwFreqSeek extends Struct {
   }
 
   set spacing(value: number) {
-    set32(this.$view, this.$offset + 16, value, true, 'V4l2HwFreqSeek.spacing')
+    set32(this, this.$offset + 16, value, true, 'spacing')
   }
 
   get rangelow(): number {
@@ -4829,7 +4829,7 @@ export class V4l2HwFreqSeek extends Struct {
   }
 
   set rangelow(value: number) {
-    set32(this.$view, this.$offset + 20, value, true, 'V4l2HwFreqSeek.rangelow')
+    set32(this, this.$offset + 20, value, true, 'rangelow')
   }
 
   get rangehigh(): number {
@@ -4837,7 +4837,7 @@ export class V4l2HwFreqSeek extends Struct {
   }
 
   set rangehigh(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'V4l2HwFreqSeek.rangehigh')
+    set32(this, this.$offset + 24, value, true, 'rangehigh')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -4909,7 +4909,7 @@ export class V4l2EventSubscription extends Struct {
   }
 
   set type(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2EventSubscription.type')
+    set32(this, this.$offset, value, true, 'type')
   }
 
   get id(): number {
@@ -4917,7 +4917,7 @@ export class V4l2EventSubscription extends Struct {
   }
 
   set id(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2EventSubscription.id')
+    set32(this, this.$offset + 4, value, true, 'id')
   }
 
   /** Bits of {@link v4l2_event_sub_flag}. */
@@ -4926,7 +4926,7 @@ export class V4l2EventSubscription extends Struct {
   }
 
   set flags(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'V4l2EventSubscription.flags')
+    set32(this, this.$offset + 8, value, true, 'flags')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -4991,7 +4991,7 @@ export class V4l2Fmtdesc extends Struct {
   }
 
   set index(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2Fmtdesc.index')
+    set32(this, this.$offset, value, true, 'index')
   }
 
   /** One of {@link v4l2_buf_type}. */
@@ -5000,7 +5000,7 @@ export class V4l2Fmtdesc extends Struct {
   }
 
   set type(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2Fmtdesc.type')
+    set32(this, this.$offset + 4, value, true, 'type')
   }
 
   /** Bits of {@link v4l2_fmt_flag}. */
@@ -5009,7 +5009,7 @@ export class V4l2Fmtdesc extends Struct {
   }
 
   set flags(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'V4l2Fmtdesc.flags')
+    set32(this, this.$offset + 8, value, true, 'flags')
   }
 
   get description(): Uint8Array {
@@ -5025,7 +5025,7 @@ export class V4l2Fmtdesc extends Struct {
   }
 
   set pixelformat(value: number) {
-    set32(this.$view, this.$offset + 44, value, true, 'V4l2Fmtdesc.pixelformat')
+    set32(this, this.$offset + 44, value, true, 'pixelformat')
   }
 
   get mbus_code(): number {
@@ -5033,7 +5033,7 @@ export class V4l2Fmtdesc extends Struct {
   }
 
   set mbus_code(value: number) {
-    set32(this.$view, this.$offset + 48, value, true, 'V4l2Fmtdesc.mbus_code')
+    set32(this, this.$offset + 48, value, true, 'mbus_code')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -5116,7 +5116,7 @@ export class V4l2PixFormat extends Struct {
   }
 
   set width(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2PixFormat.width')
+    set32(this, this.$offset, value, true, 'width')
   }
 
   get height(): number {
@@ -5124,7 +5124,7 @@ export class V4l2PixFormat extends Struct {
   }
 
   set height(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2PixFormat.height')
+    set32(this, this.$offset + 4, value, true, 'height')
   }
 
   get pixelformat(): number {
@@ -5132,7 +5132,7 @@ export class V4l2PixFormat extends Struct {
   }
 
   set pixelformat(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'V4l2PixFormat.pixelformat')
+    set32(this, this.$offset + 8, value, true, 'pixelformat')
   }
 
   /** One of {@link v4l2_field}. */
@@ -5141,7 +5141,7 @@ export class V4l2PixFormat extends Struct {
   }
 
   set field(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'V4l2PixFormat.field')
+    set32(this, this.$offset + 12, value, true, 'field')
   }
 
   get bytesperline(): number {
@@ -5149,7 +5149,7 @@ export class V4l2PixFormat extends Struct {
   }
 
   set bytesperline(value: number) {
-    set32(this.$view, this.$offset + 16, value, true, 'V4l2PixFormat.bytesperline')
+    set32(this, this.$offset + 16, value, true, 'bytesperline')
   }
 
   get sizeimage(): number {
@@ -5157,7 +5157,7 @@ export class V4l2PixFormat extends Struct {
   }
 
   set sizeimage(value: number) {
-    set32(this.$view, this.$offset + 20, value, true, 'V4l2PixFormat.sizeimage')
+    set32(this, this.$offset + 20, value, true, 'sizeimage')
   }
 
   /** One of {@link v4l2_colorspace}. */
@@ -5166,7 +5166,7 @@ export class V4l2PixFormat extends Struct {
   }
 
   set colorspace(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'V4l2PixFormat.colorspace')
+    set32(this, this.$offset + 24, value, true, 'colorspace')
   }
 
   get priv(): number {
@@ -5174,7 +5174,7 @@ export class V4l2PixFormat extends Struct {
   }
 
   set priv(value: number) {
-    set32(this.$view, this.$offset + 28, value, true, 'V4l2PixFormat.priv')
+    set32(this, this.$offset + 28, value, true, 'priv')
   }
 
   /** Bits of {@link v4l2_pix_fmt_flag}. */
@@ -5183,7 +5183,7 @@ export class V4l2PixFormat extends Struct {
   }
 
   set flags(value: number) {
-    set32(this.$view, this.$offset + 32, value, true, 'V4l2PixFormat.flags')
+    set32(this, this.$offset + 32, value, true, 'flags')
   }
 
   /** One of {@link v4l2_ycbcr_encoding}. */
@@ -5192,7 +5192,7 @@ export class V4l2PixFormat extends Struct {
   }
 
   set ycbcr_enc(value: number) {
-    set32(this.$view, this.$offset + 36, value, true, 'V4l2PixFormat.ycbcr_enc')
+    set32(this, this.$offset + 36, value, true, 'ycbcr_enc')
   }
 
   /** One of {@link v4l2_hsv_encoding}. */
@@ -5201,7 +5201,7 @@ export class V4l2PixFormat extends Struct {
   }
 
   set hsv_enc(value: number) {
-    set32(this.$view, this.$offset + 36, value, true, 'V4l2PixFormat.hsv_enc')
+    set32(this, this.$offset + 36, value, true, 'hsv_enc')
   }
 
   /** One of {@link v4l2_quantization}. */
@@ -5210,7 +5210,7 @@ export class V4l2PixFormat extends Struct {
   }
 
   set quantization(value: number) {
-    set32(this.$view, this.$offset + 40, value, true, 'V4l2PixFormat.quantization')
+    set32(this, this.$offset + 40, value, true, 'quantization')
   }
 
   /** One of {@link v4l2_xfer_func}. */
@@ -5219,7 +5219,7 @@ export class V4l2PixFormat extends Struct {
   }
 
   set xfer_func(value: number) {
-    set32(this.$view, this.$offset + 44, value, true, 'V4l2PixFormat.xfer_func')
+    set32(this, this.$offset + 44, value, true, 'xfer_func')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -5299,7 +5299,7 @@ export class V4l2PlanePixFormat extends Struct {
   }
 
   set sizeimage(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2PlanePixFormat.sizeimage')
+    set32(this, this.$offset, value, true, 'sizeimage')
   }
 
   get bytesperline(): number {
@@ -5307,7 +5307,7 @@ export class V4l2PlanePixFormat extends Struct {
   }
 
   set bytesperline(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2PlanePixFormat.bytesperline')
+    set32(this, this.$offset + 4, value, true, 'bytesperline')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -5382,7 +5382,7 @@ export class V4l2PixFormatMplane extends Struct {
   }
 
   set width(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2PixFormatMplane.width')
+    set32(this, this.$offset, value, true, 'width')
   }
 
   get height(): number {
@@ -5390,7 +5390,7 @@ export class V4l2PixFormatMplane extends Struct {
   }
 
   set height(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2PixFormatMplane.height')
+    set32(this, this.$offset + 4, value, true, 'height')
   }
 
   get pixelformat(): number {
@@ -5398,7 +5398,7 @@ export class V4l2PixFormatMplane extends Struct {
   }
 
   set pixelformat(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'V4l2PixFormatMplane.pixelformat')
+    set32(this, this.$offset + 8, value, true, 'pixelformat')
   }
 
   /** One of {@link v4l2_field}. */
@@ -5407,7 +5407,7 @@ export class V4l2PixFormatMplane extends Struct {
   }
 
   set field(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'V4l2PixFormatMplane.field')
+    set32(this, this.$offset + 12, value, true, 'field')
   }
 
   /** One of {@link v4l2_colorspace}. */
@@ -5416,7 +5416,7 @@ export class V4l2PixFormatMplane extends Struct {
   }
 
   set colorspace(value: number) {
-    set32(this.$view, this.$offset + 16, value, true, 'V4l2PixFormatMplane.colorspace')
+    set32(this, this.$offset + 16, value, true, 'colorspace')
   }
 
   /** Elements of `plane_fmt` that are there. */
@@ -5429,7 +5429,7 @@ export class V4l2PixFormatMplane extends Struct {
   }
 
   set num_planes(value: number) {
-    set8(this.$view, this.$offset + 180, value, 'V4l2PixFormatMplane.num_planes')
+    set8(this, this.$offset + 180, value, 'num_planes')
   }
 
   /** Bits of {@link v4l2_pix_fmt_flag}. */
@@ -5438,7 +5438,7 @@ export class V4l2PixFormatMplane extends Struct {
   }
 
   set flags(value: number) {
-    set8(this.$view, this.$offset + 181, value, 'V4l2PixFormatMplane.flags')
+    set8(this, this.$offset + 181, value, 'flags')
   }
 
   /** One of {@link v4l2_ycbcr_encoding}. */
@@ -5447,7 +5447,7 @@ export class V4l2PixFormatMplane extends Struct {
   }
 
   set ycbcr_enc(value: number) {
-    set8(this.$view, this.$offset + 182, value, 'V4l2PixFormatMplane.ycbcr_enc')
+    set8(this, this.$offset + 182, value, 'ycbcr_enc')
   }
 
   /** One of {@link v4l2_hsv_encoding}. */
@@ -5456,7 +5456,7 @@ export class V4l2PixFormatMplane extends Struct {
   }
 
   set hsv_enc(value: number) {
-    set8(this.$view, this.$offset + 182, value, 'V4l2PixFormatMplane.hsv_enc')
+    set8(this, this.$offset + 182, value, 'hsv_enc')
   }
 
   /** One of {@link v4l2_quantization}. */
@@ -5465,7 +5465,7 @@ export class V4l2PixFormatMplane extends Struct {
   }
 
   set quantization(value: number) {
-    set8(this.$view, this.$offset + 183, value, 'V4l2PixFormatMplane.quantization')
+    set8(this, this.$offset + 183, value, 'quantization')
   }
 
   /** One of {@link v4l2_xfer_func}. */
@@ -5474,7 +5474,7 @@ export class V4l2PixFormatMplane extends Struct {
   }
 
   set xfer_func(value: number) {
-    set8(this.$view, this.$offset + 184, value, 'V4l2PixFormatMplane.xfer_func')
+    set8(this, this.$offset + 184, value, 'xfer_func')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -5568,7 +5568,7 @@ export class V4l2Window extends Struct {
   }
 
   set field(value: number) {
-    set32(this.$view, this.$offset + 16, value, true, 'V4l2Window.field')
+    set32(this, this.$offset + 16, value, true, 'field')
   }
 
   get chromakey(): number {
@@ -5576,7 +5576,7 @@ export class V4l2Window extends Struct {
   }
 
   set chromakey(value: number) {
-    set32(this.$view, this.$offset + 20, value, true, 'V4l2Window.chromakey')
+    set32(this, this.$offset + 20, value, true, 'chromakey')
   }
 
   get clips(): bigint {
@@ -5584,7 +5584,7 @@ export class V4l2Window extends Struct {
   }
 
   set clips(value: bigint) {
-    setBig64(this.$view, this.$offset + 24, value, true, 'V4l2Window.clips')
+    setBig64(this, this.$offset + 24, value, true, 'clips')
   }
 
   get clipcount(): number {
@@ -5592,7 +5592,7 @@ export class V4l2Window extends Struct {
   }
 
   set clipcount(value: number) {
-    set32(this.$view, this.$offset + 32, value, true, 'V4l2Window.clipcount')
+    set32(this, this.$offset + 32, value, true, 'clipcount')
   }
 
   get bitmap(): bigint {
@@ -5600,7 +5600,7 @@ export class V4l2Window extends Struct {
   }
 
   set bitmap(value: bigint) {
-    setBig64(this.$view, this.$offset + 40, value, true, 'V4l2Window.bitmap')
+    setBig64(this, this.$offset + 40, value, true, 'bitmap')
   }
 
   get global_alpha(): number {
@@ -5608,7 +5608,7 @@ export class V4l2Window extends Struct {
   }
 
   set global_alpha(value: number) {
-    set8(this.$view, this.$offset + 48, value, 'V4l2Window.global_alpha')
+    set8(this, this.$offset + 48, value, 'global_alpha')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -5680,7 +5680,7 @@ export class V4l2VbiFormat extends Struct {
   }
 
   set sampling_rate(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2VbiFormat.sampling_rate')
+    set32(this, this.$offset, value, true, 'sampling_rate')
   }
 
   get offset(): number {
@@ -5688,7 +5688,7 @@ export class V4l2VbiFormat extends Struct {
   }
 
   set offset(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2VbiFormat.offset')
+    set32(this, this.$offset + 4, value, true, 'offset')
   }
 
   get samples_per_line(): number {
@@ -5696,7 +5696,7 @@ export class V4l2VbiFormat extends Struct {
   }
 
   set samples_per_line(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'V4l2VbiFormat.samples_per_line')
+    set32(this, this.$offset + 8, value, true, 'samples_per_line')
   }
 
   get sample_format(): number {
@@ -5704,7 +5704,7 @@ export class V4l2VbiFormat extends Struct {
   }
 
   set sample_format(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'V4l2VbiFormat.sample_format')
+    set32(this, this.$offset + 12, value, true, 'sample_format')
   }
 
   /** Elements of `start` that are there. */
@@ -5722,7 +5722,7 @@ export class V4l2VbiFormat extends Struct {
   }
 
   set flags(value: number) {
-    set32(this.$view, this.$offset + 32, value, true, 'V4l2VbiFormat.flags')
+    set32(this, this.$offset + 32, value, true, 'flags')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -5743,7 +5743,7 @@ export class V4l2VbiFormat extends Struct {
   }
 
   set_start(i: number, value: number): void {
-    set32(this.$view, room(this, this.$offset + 16 + checkIndex(i, 2, 'V4l2VbiFormat.start') * 4, 4, 'V4l2VbiFormat.start'), value, true, 'V4l2VbiFormat.start')
+    set32(this, room(this, this.$offset + 16 + checkIndex(i, 2, 'V4l2VbiFormat.start') * 4, 4, 'V4l2VbiFormat.start'), value, true, 'start')
   }
 
   count(i: number): number {
@@ -5751,7 +5751,7 @@ export class V4l2VbiFormat extends Struct {
   }
 
   set_count(i: number, value: number): void {
-    set32(this.$view, room(this, this.$offset + 24 + checkIndex(i, 2, 'V4l2VbiFormat.count') * 4, 4, 'V4l2VbiFormat.count'), value, true, 'V4l2VbiFormat.count')
+    set32(this, room(this, this.$offset + 24 + checkIndex(i, 2, 'V4l2VbiFormat.count') * 4, 4, 'V4l2VbiFormat.count'), value, true, 'count')
   }
 
   /** Reads all members into a plain value. */
@@ -5806,7 +5806,7 @@ export class V4l2SlicedVbiFormat extends Struct {
   }
 
   set service_set(value: number) {
-    set16(this.$view, this.$offset, value, true, 'V4l2SlicedVbiFormat.service_set')
+    set16(this, this.$offset, value, true, 'service_set')
   }
 
   get service_lines(): number[][] {
@@ -5814,7 +5814,7 @@ export class V4l2SlicedVbiFormat extends Struct {
   }
 
   set service_lines(value: number[][]) {
-    padArray(value, [2, 24], 'V4l2SlicedVbiFormat.service_lines').forEach((element, i) => set16(this.$view, room(this, this.$offset + 2 + i * 2, 2, 'V4l2SlicedVbiFormat.service_lines'), element as number, true, 'V4l2SlicedVbiFormat.service_lines'))
+    padArray(value, [2, 24], 'V4l2SlicedVbiFormat.service_lines').forEach((element, i) => set16(this, room(this, this.$offset + 2 + i * 2, 2, 'V4l2SlicedVbiFormat.service_lines'), element as number, true, 'service_lines'))
   }
 
   get io_size(): number {
@@ -5822,7 +5822,7 @@ export class V4l2SlicedVbiFormat extends Struct {
   }
 
   set io_size(value: number) {
-    set32(this.$view, this.$offset + 100, value, true, 'V4l2SlicedVbiFormat.io_size')
+    set32(this, this.$offset + 100, value, true, 'io_size')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -5881,7 +5881,7 @@ export class V4l2SdrFormat extends Struct {
   }
 
   set pixelformat(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2SdrFormat.pixelformat')
+    set32(this, this.$offset, value, true, 'pixelformat')
   }
 
   get buffersize(): number {
@@ -5889,7 +5889,7 @@ export class V4l2SdrFormat extends Struct {
   }
 
   set buffersize(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2SdrFormat.buffersize')
+    set32(this, this.$offset + 4, value, true, 'buffersize')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -5949,7 +5949,7 @@ export class V4l2MetaFormat extends Struct {
   }
 
   set dataformat(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2MetaFormat.dataformat')
+    set32(this, this.$offset, value, true, 'dataformat')
   }
 
   get buffersize(): number {
@@ -5957,7 +5957,7 @@ export class V4l2MetaFormat extends Struct {
   }
 
   set buffersize(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2MetaFormat.buffersize')
+    set32(this, this.$offset + 4, value, true, 'buffersize')
   }
 
   get width(): number {
@@ -5965,7 +5965,7 @@ export class V4l2MetaFormat extends Struct {
   }
 
   set width(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'V4l2MetaFormat.width')
+    set32(this, this.$offset + 8, value, true, 'width')
   }
 
   get height(): number {
@@ -5973,7 +5973,7 @@ export class V4l2MetaFormat extends Struct {
   }
 
   set height(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'V4l2MetaFormat.height')
+    set32(this, this.$offset + 12, value, true, 'height')
   }
 
   get bytesperline(): number {
@@ -5981,7 +5981,7 @@ export class V4l2MetaFormat extends Struct {
   }
 
   set bytesperline(value: number) {
-    set32(this.$view, this.$offset + 16, value, true, 'V4l2MetaFormat.bytesperline')
+    set32(this, this.$offset + 16, value, true, 'bytesperline')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -6054,7 +6054,7 @@ export class V4l2Format extends Struct {
   }
 
   set type(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2Format.type')
+    set32(this, this.$offset, value, true, 'type')
   }
 
   get fmt_pix(): V4l2PixFormat {
@@ -6179,7 +6179,7 @@ export class V4l2Requestbuffers extends Struct {
   }
 
   set count(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2Requestbuffers.count')
+    set32(this, this.$offset, value, true, 'count')
   }
 
   /** One of {@link v4l2_buf_type}. */
@@ -6188,7 +6188,7 @@ export class V4l2Requestbuffers extends Struct {
   }
 
   set type(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2Requestbuffers.type')
+    set32(this, this.$offset + 4, value, true, 'type')
   }
 
   /** One of {@link v4l2_memory}. */
@@ -6197,7 +6197,7 @@ export class V4l2Requestbuffers extends Struct {
   }
 
   set memory(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'V4l2Requestbuffers.memory')
+    set32(this, this.$offset + 8, value, true, 'memory')
   }
 
   /** Bits of {@link v4l2_buf_cap}. */
@@ -6206,7 +6206,7 @@ export class V4l2Requestbuffers extends Struct {
   }
 
   set capabilities(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'V4l2Requestbuffers.capabilities')
+    set32(this, this.$offset + 12, value, true, 'capabilities')
   }
 
   /** Bits of {@link v4l2_memory_flag}. */
@@ -6215,7 +6215,7 @@ export class V4l2Requestbuffers extends Struct {
   }
 
   set flags(value: number) {
-    set8(this.$view, this.$offset + 16, value, 'V4l2Requestbuffers.flags')
+    set8(this, this.$offset + 16, value, 'flags')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -6284,7 +6284,7 @@ export class V4l2Exportbuffer extends Struct {
   }
 
   set type(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2Exportbuffer.type')
+    set32(this, this.$offset, value, true, 'type')
   }
 
   get index(): number {
@@ -6292,7 +6292,7 @@ export class V4l2Exportbuffer extends Struct {
   }
 
   set index(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2Exportbuffer.index')
+    set32(this, this.$offset + 4, value, true, 'index')
   }
 
   get plane(): number {
@@ -6300,7 +6300,7 @@ export class V4l2Exportbuffer extends Struct {
   }
 
   set plane(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'V4l2Exportbuffer.plane')
+    set32(this, this.$offset + 8, value, true, 'plane')
   }
 
   get flags(): number {
@@ -6308,7 +6308,7 @@ export class V4l2Exportbuffer extends Struct {
   }
 
   set flags(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'V4l2Exportbuffer.flags')
+    set32(this, this.$offset + 12, value, true, 'flags')
   }
 
   get fd(): number {
@@ -6316,7 +6316,7 @@ export class V4l2Exportbuffer extends Struct {
   }
 
   set fd(value: number) {
-    set32(this.$view, this.$offset + 16, value, true, 'V4l2Exportbuffer.fd')
+    set32(this, this.$offset + 16, value, true, 'fd')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -6383,7 +6383,7 @@ export class V4l2Captureparm extends Struct {
   }
 
   set capability(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2Captureparm.capability')
+    set32(this, this.$offset, value, true, 'capability')
   }
 
   get capturemode(): number {
@@ -6391,7 +6391,7 @@ export class V4l2Captureparm extends Struct {
   }
 
   set capturemode(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2Captureparm.capturemode')
+    set32(this, this.$offset + 4, value, true, 'capturemode')
   }
 
   get timeperframe(): V4l2Fract {
@@ -6403,7 +6403,7 @@ export class V4l2Captureparm extends Struct {
   }
 
   set extendedmode(value: number) {
-    set32(this.$view, this.$offset + 16, value, true, 'V4l2Captureparm.extendedmode')
+    set32(this, this.$offset + 16, value, true, 'extendedmode')
   }
 
   get readbuffers(): number {
@@ -6411,7 +6411,7 @@ export class V4l2Captureparm extends Struct {
   }
 
   set readbuffers(value: number) {
-    set32(this.$view, this.$offset + 20, value, true, 'V4l2Captureparm.readbuffers')
+    set32(this, this.$offset + 20, value, true, 'readbuffers')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -6478,7 +6478,7 @@ export class V4l2Outputparm extends Struct {
   }
 
   set capability(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2Outputparm.capability')
+    set32(this, this.$offset, value, true, 'capability')
   }
 
   get outputmode(): number {
@@ -6486,7 +6486,7 @@ export class V4l2Outputparm extends Struct {
   }
 
   set outputmode(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2Outputparm.outputmode')
+    set32(this, this.$offset + 4, value, true, 'outputmode')
   }
 
   get timeperframe(): V4l2Fract {
@@ -6498,7 +6498,7 @@ export class V4l2Outputparm extends Struct {
   }
 
   set extendedmode(value: number) {
-    set32(this.$view, this.$offset + 16, value, true, 'V4l2Outputparm.extendedmode')
+    set32(this, this.$offset + 16, value, true, 'extendedmode')
   }
 
   get writebuffers(): number {
@@ -6506,7 +6506,7 @@ export class V4l2Outputparm extends Struct {
   }
 
   set writebuffers(value: number) {
-    set32(this.$view, this.$offset + 20, value, true, 'V4l2Outputparm.writebuffers')
+    set32(this, this.$offset + 20, value, true, 'writebuffers')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -6573,7 +6573,7 @@ export class V4l2Streamparm extends Struct {
   }
 
   set type(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2Streamparm.type')
+    set32(this, this.$offset, value, true, 'type')
   }
 
   get parm_capture(): V4l2Captureparm {
@@ -6664,7 +6664,7 @@ export class V4l2Standard extends Struct {
   }
 
   set index(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2Standard.index')
+    set32(this, this.$offset, value, true, 'index')
   }
 
   get id(): bigint {
@@ -6672,7 +6672,7 @@ export class V4l2Standard extends Struct {
   }
 
   set id(value: bigint) {
-    setBig64(this.$view, this.$offset + 8, value, true, 'V4l2Standard.id')
+    setBig64(this, this.$offset + 8, value, true, 'id')
   }
 
   get name(): Uint8Array {
@@ -6692,7 +6692,7 @@ export class V4l2Standard extends Struct {
   }
 
   set framelines(value: number) {
-    set32(this.$view, this.$offset + 48, value, true, 'V4l2Standard.framelines')
+    set32(this, this.$offset + 48, value, true, 'framelines')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -6761,7 +6761,7 @@ export class V4l2Input extends Struct {
   }
 
   set index(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2Input.index')
+    set32(this, this.$offset, value, true, 'index')
   }
 
   get name(): Uint8Array {
@@ -6777,7 +6777,7 @@ export class V4l2Input extends Struct {
   }
 
   set type(value: number) {
-    set32(this.$view, this.$offset + 36, value, true, 'V4l2Input.type')
+    set32(this, this.$offset + 36, value, true, 'type')
   }
 
   get audioset(): number {
@@ -6785,7 +6785,7 @@ export class V4l2Input extends Struct {
   }
 
   set audioset(value: number) {
-    set32(this.$view, this.$offset + 40, value, true, 'V4l2Input.audioset')
+    set32(this, this.$offset + 40, value, true, 'audioset')
   }
 
   get tuner(): number {
@@ -6793,7 +6793,7 @@ export class V4l2Input extends Struct {
   }
 
   set tuner(value: number) {
-    set32(this.$view, this.$offset + 44, value, true, 'V4l2Input.tuner')
+    set32(this, this.$offset + 44, value, true, 'tuner')
   }
 
   get std(): bigint {
@@ -6801,7 +6801,7 @@ export class V4l2Input extends Struct {
   }
 
   set std(value: bigint) {
-    setBig64(this.$view, this.$offset + 48, value, true, 'V4l2Input.std')
+    setBig64(this, this.$offset + 48, value, true, 'std')
   }
 
   get status(): number {
@@ -6809,7 +6809,7 @@ export class V4l2Input extends Struct {
   }
 
   set status(value: number) {
-    set32(this.$view, this.$offset + 56, value, true, 'V4l2Input.status')
+    set32(this, this.$offset + 56, value, true, 'status')
   }
 
   get capabilities(): number {
@@ -6817,7 +6817,7 @@ export class V4l2Input extends Struct {
   }
 
   set capabilities(value: number) {
-    set32(this.$view, this.$offset + 60, value, true, 'V4l2Input.capabilities')
+    set32(this, this.$offset + 60, value, true, 'capabilities')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -6886,7 +6886,7 @@ export class V4l2Control extends Struct {
   }
 
   set id(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2Control.id')
+    set32(this, this.$offset, value, true, 'id')
   }
 
   get value(): number {
@@ -6894,7 +6894,7 @@ export class V4l2Control extends Struct {
   }
 
   set value(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2Control.value')
+    set32(this, this.$offset + 4, value, true, 'value')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -6959,7 +6959,7 @@ export class V4l2Queryctrl extends Struct {
   }
 
   set id(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2Queryctrl.id')
+    set32(this, this.$offset, value, true, 'id')
   }
 
   /** One of {@link v4l2_ctrl_type}. */
@@ -6968,7 +6968,7 @@ export class V4l2Queryctrl extends Struct {
   }
 
   set type(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2Queryctrl.type')
+    set32(this, this.$offset + 4, value, true, 'type')
   }
 
   get name(): Uint8Array {
@@ -6984,7 +6984,7 @@ export class V4l2Queryctrl extends Struct {
   }
 
   set minimum(value: number) {
-    set32(this.$view, this.$offset + 40, value, true, 'V4l2Queryctrl.minimum')
+    set32(this, this.$offset + 40, value, true, 'minimum')
   }
 
   get maximum(): number {
@@ -6992,7 +6992,7 @@ export class V4l2Queryctrl extends Struct {
   }
 
   set maximum(value: number) {
-    set32(this.$view, this.$offset + 44, value, true, 'V4l2Queryctrl.maximum')
+    set32(this, this.$offset + 44, value, true, 'maximum')
   }
 
   get step(): number {
@@ -7000,7 +7000,7 @@ export class V4l2Queryctrl extends Struct {
   }
 
   set step(value: number) {
-    set32(this.$view, this.$offset + 48, value, true, 'V4l2Queryctrl.step')
+    set32(this, this.$offset + 48, value, true, 'step')
   }
 
   get default_value(): number {
@@ -7008,7 +7008,7 @@ export class V4l2Queryctrl extends Struct {
   }
 
   set default_value(value: number) {
-    set32(this.$view, this.$offset + 52, value, true, 'V4l2Queryctrl.default_value')
+    set32(this, this.$offset + 52, value, true, 'default_value')
   }
 
   /** Bits of {@link v4l2_ctrl_flag}. */
@@ -7017,7 +7017,7 @@ export class V4l2Queryctrl extends Struct {
   }
 
   set flags(value: number) {
-    set32(this.$view, this.$offset + 56, value, true, 'V4l2Queryctrl.flags')
+    set32(this, this.$offset + 56, value, true, 'flags')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -7088,7 +7088,7 @@ export class V4l2Querymenu extends Struct {
   }
 
   set id(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2Querymenu.id')
+    set32(this, this.$offset, value, true, 'id')
   }
 
   get index(): number {
@@ -7096,7 +7096,7 @@ export class V4l2Querymenu extends Struct {
   }
 
   set index(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2Querymenu.index')
+    set32(this, this.$offset + 4, value, true, 'index')
   }
 
   get name(): Uint8Array {
@@ -7112,7 +7112,7 @@ export class V4l2Querymenu extends Struct {
   }
 
   set value(value: bigint) {
-    setBig64(this.$view, this.$offset + 8, value, true, 'V4l2Querymenu.value')
+    setBig64(this, this.$offset + 8, value, true, 'value')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -7176,7 +7176,7 @@ export class V4l2Edid extends Struct {
   }
 
   set pad(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2Edid.pad')
+    set32(this, this.$offset, value, true, 'pad')
   }
 
   get start_block(): number {
@@ -7184,7 +7184,7 @@ export class V4l2Edid extends Struct {
   }
 
   set start_block(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2Edid.start_block')
+    set32(this, this.$offset + 4, value, true, 'start_block')
   }
 
   get blocks(): number {
@@ -7192,7 +7192,7 @@ export class V4l2Edid extends Struct {
   }
 
   set blocks(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'V4l2Edid.blocks')
+    set32(this, this.$offset + 8, value, true, 'blocks')
   }
 
   get edid(): bigint {
@@ -7200,7 +7200,7 @@ export class V4l2Edid extends Struct {
   }
 
   set edid(value: bigint) {
-    setBig64(this.$view, this.$offset + 32, value, true, 'V4l2Edid.edid')
+    setBig64(this, this.$offset + 32, value, true, 'edid')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -7266,7 +7266,7 @@ export class V4l2Output extends Struct {
   }
 
   set index(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2Output.index')
+    set32(this, this.$offset, value, true, 'index')
   }
 
   get name(): Uint8Array {
@@ -7282,7 +7282,7 @@ export class V4l2Output extends Struct {
   }
 
   set type(value: number) {
-    set32(this.$view, this.$offset + 36, value, true, 'V4l2Output.type')
+    set32(this, this.$offset + 36, value, true, 'type')
   }
 
   get audioset(): number {
@@ -7290,7 +7290,7 @@ export class V4l2Output extends Struct {
   }
 
   set audioset(value: number) {
-    set32(this.$view, this.$offset + 40, value, true, 'V4l2Output.audioset')
+    set32(this, this.$offset + 40, value, true, 'audioset')
   }
 
   get modulator(): number {
@@ -7298,7 +7298,7 @@ export class V4l2Output extends Struct {
   }
 
   set modulator(value: number) {
-    set32(this.$view, this.$offset + 44, value, true, 'V4l2Output.modulator')
+    set32(this, this.$offset + 44, value, true, 'modulator')
   }
 
   get std(): bigint {
@@ -7306,7 +7306,7 @@ export class V4l2Output extends Struct {
   }
 
   set std(value: bigint) {
-    setBig64(this.$view, this.$offset + 48, value, true, 'V4l2Output.std')
+    setBig64(this, this.$offset + 48, value, true, 'std')
   }
 
   get capabilities(): number {
@@ -7314,7 +7314,7 @@ export class V4l2Output extends Struct {
   }
 
   set capabilities(value: number) {
-    set32(this.$view, this.$offset + 56, value, true, 'V4l2Output.capabilities')
+    set32(this, this.$offset + 56, value, true, 'capabilities')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -7388,7 +7388,7 @@ export class V4l2Cropcap extends Struct {
   }
 
   set type(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2Cropcap.type')
+    set32(this, this.$offset, value, true, 'type')
   }
 
   get bounds(): V4l2Rect {
@@ -7463,7 +7463,7 @@ export class V4l2SlicedVbiCap extends Struct {
   }
 
   set service_set(value: number) {
-    set16(this.$view, this.$offset, value, true, 'V4l2SlicedVbiCap.service_set')
+    set16(this, this.$offset, value, true, 'service_set')
   }
 
   get service_lines(): number[][] {
@@ -7471,7 +7471,7 @@ export class V4l2SlicedVbiCap extends Struct {
   }
 
   set service_lines(value: number[][]) {
-    padArray(value, [2, 24], 'V4l2SlicedVbiCap.service_lines').forEach((element, i) => set16(this.$view, room(this, this.$offset + 2 + i * 2, 2, 'V4l2SlicedVbiCap.service_lines'), element as number, true, 'V4l2SlicedVbiCap.service_lines'))
+    padArray(value, [2, 24], 'V4l2SlicedVbiCap.service_lines').forEach((element, i) => set16(this, room(this, this.$offset + 2 + i * 2, 2, 'V4l2SlicedVbiCap.service_lines'), element as number, true, 'service_lines'))
   }
 
   /** One of {@link v4l2_buf_type}. */
@@ -7480,7 +7480,7 @@ export class V4l2SlicedVbiCap extends Struct {
   }
 
   set type(value: number) {
-    set32(this.$view, this.$offset + 100, value, true, 'V4l2SlicedVbiCap.type')
+    set32(this, this.$offset + 100, value, true, 'type')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -7539,7 +7539,7 @@ export class V4l2FrmsizeDiscrete extends Struct {
   }
 
   set width(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2FrmsizeDiscrete.width')
+    set32(this, this.$offset, value, true, 'width')
   }
 
   get height(): number {
@@ -7547,7 +7547,7 @@ export class V4l2FrmsizeDiscrete extends Struct {
   }
 
   set height(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2FrmsizeDiscrete.height')
+    set32(this, this.$offset + 4, value, true, 'height')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -7608,7 +7608,7 @@ export class V4l2FrmsizeStepwise extends Struct {
   }
 
   set min_width(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2FrmsizeStepwise.min_width')
+    set32(this, this.$offset, value, true, 'min_width')
   }
 
   get max_width(): number {
@@ -7616,7 +7616,7 @@ export class V4l2FrmsizeStepwise extends Struct {
   }
 
   set max_width(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2FrmsizeStepwise.max_width')
+    set32(this, this.$offset + 4, value, true, 'max_width')
   }
 
   get step_width(): number {
@@ -7624,7 +7624,7 @@ export class V4l2FrmsizeStepwise extends Struct {
   }
 
   set step_width(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'V4l2FrmsizeStepwise.step_width')
+    set32(this, this.$offset + 8, value, true, 'step_width')
   }
 
   get min_height(): number {
@@ -7632,7 +7632,7 @@ export class V4l2FrmsizeStepwise extends Struct {
   }
 
   set min_height(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'V4l2FrmsizeStepwise.min_height')
+    set32(this, this.$offset + 12, value, true, 'min_height')
   }
 
   get max_height(): number {
@@ -7640,7 +7640,7 @@ export class V4l2FrmsizeStepwise extends Struct {
   }
 
   set max_height(value: number) {
-    set32(this.$view, this.$offset + 16, value, true, 'V4l2FrmsizeStepwise.max_height')
+    set32(this, this.$offset + 16, value, true, 'max_height')
   }
 
   get step_height(): number {
@@ -7648,7 +7648,7 @@ export class V4l2FrmsizeStepwise extends Struct {
   }
 
   set step_height(value: number) {
-    set32(this.$view, this.$offset + 20, value, true, 'V4l2FrmsizeStepwise.step_height')
+    set32(this, this.$offset + 20, value, true, 'step_height')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -7719,7 +7719,7 @@ export class V4l2Frmsizeenum extends Struct {
   }
 
   set index(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2Frmsizeenum.index')
+    set32(this, this.$offset, value, true, 'index')
   }
 
   get pixel_format(): number {
@@ -7727,7 +7727,7 @@ export class V4l2Frmsizeenum extends Struct {
   }
 
   set pixel_format(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2Frmsizeenum.pixel_format')
+    set32(this, this.$offset + 4, value, true, 'pixel_format')
   }
 
   /** One of {@link v4l2_frmsizetypes}. */
@@ -7736,7 +7736,7 @@ export class V4l2Frmsizeenum extends Struct {
   }
 
   set type(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'V4l2Frmsizeenum.type')
+    set32(this, this.$offset + 8, value, true, 'type')
   }
 
   get discrete(): V4l2FrmsizeDiscrete {
@@ -7883,7 +7883,7 @@ export class V4l2Frmivalenum extends Struct {
   }
 
   set index(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2Frmivalenum.index')
+    set32(this, this.$offset, value, true, 'index')
   }
 
   get pixel_format(): number {
@@ -7891,7 +7891,7 @@ export class V4l2Frmivalenum extends Struct {
   }
 
   set pixel_format(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2Frmivalenum.pixel_format')
+    set32(this, this.$offset + 4, value, true, 'pixel_format')
   }
 
   get width(): number {
@@ -7899,7 +7899,7 @@ export class V4l2Frmivalenum extends Struct {
   }
 
   set width(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'V4l2Frmivalenum.width')
+    set32(this, this.$offset + 8, value, true, 'width')
   }
 
   get height(): number {
@@ -7907,7 +7907,7 @@ export class V4l2Frmivalenum extends Struct {
   }
 
   set height(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'V4l2Frmivalenum.height')
+    set32(this, this.$offset + 12, value, true, 'height')
   }
 
   /** One of {@link v4l2_frmivaltypes}. */
@@ -7916,7 +7916,7 @@ export class V4l2Frmivalenum extends Struct {
   }
 
   set type(value: number) {
-    set32(this.$view, this.$offset + 16, value, true, 'V4l2Frmivalenum.type')
+    set32(this, this.$offset + 16, value, true, 'type')
   }
 
   get discrete(): V4l2Fract {
@@ -8010,7 +8010,7 @@ export class V4l2EncoderCmdRaw extends Struct {
   }
 
   set_data(i: number, value: number): void {
-    set32(this.$view, room(this, this.$offset + checkIndex(i, 8, 'V4l2EncoderCmdRaw.data') * 4, 4, 'V4l2EncoderCmdRaw.data'), value, true, 'V4l2EncoderCmdRaw.data')
+    set32(this, room(this, this.$offset + checkIndex(i, 8, 'V4l2EncoderCmdRaw.data') * 4, 4, 'V4l2EncoderCmdRaw.data'), value, true, 'data')
   }
 
   /** Reads all members into a plain value. */
@@ -8056,7 +8056,7 @@ export class V4l2EncoderCmd extends Struct {
   }
 
   set cmd(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2EncoderCmd.cmd')
+    set32(this, this.$offset, value, true, 'cmd')
   }
 
   get flags(): number {
@@ -8064,7 +8064,7 @@ export class V4l2EncoderCmd extends Struct {
   }
 
   set flags(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2EncoderCmd.flags')
+    set32(this, this.$offset + 4, value, true, 'flags')
   }
 
   get raw(): V4l2EncoderCmdRaw {
@@ -8138,7 +8138,7 @@ export class V4l2CreateBuffers extends Struct {
   }
 
   set index(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2CreateBuffers.index')
+    set32(this, this.$offset, value, true, 'index')
   }
 
   get count(): number {
@@ -8146,7 +8146,7 @@ export class V4l2CreateBuffers extends Struct {
   }
 
   set count(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2CreateBuffers.count')
+    set32(this, this.$offset + 4, value, true, 'count')
   }
 
   /** One of {@link v4l2_memory}. */
@@ -8155,7 +8155,7 @@ export class V4l2CreateBuffers extends Struct {
   }
 
   set memory(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'V4l2CreateBuffers.memory')
+    set32(this, this.$offset + 8, value, true, 'memory')
   }
 
   get format(): V4l2Format {
@@ -8168,7 +8168,7 @@ export class V4l2CreateBuffers extends Struct {
   }
 
   set capabilities(value: number) {
-    set32(this.$view, this.$offset + 224, value, true, 'V4l2CreateBuffers.capabilities')
+    set32(this, this.$offset + 224, value, true, 'capabilities')
   }
 
   /** Bits of {@link v4l2_memory_flag}. */
@@ -8177,7 +8177,7 @@ export class V4l2CreateBuffers extends Struct {
   }
 
   set flags(value: number) {
-    set32(this.$view, this.$offset + 228, value, true, 'V4l2CreateBuffers.flags')
+    set32(this, this.$offset + 228, value, true, 'flags')
   }
 
   get max_num_buffers(): number {
@@ -8185,7 +8185,7 @@ export class V4l2CreateBuffers extends Struct {
   }
 
   set max_num_buffers(value: number) {
-    set32(this.$view, this.$offset + 232, value, true, 'V4l2CreateBuffers.max_num_buffers')
+    set32(this, this.$offset + 232, value, true, 'max_num_buffers')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -8260,7 +8260,7 @@ export class V4l2Selection extends Struct {
   }
 
   set type(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2Selection.type')
+    set32(this, this.$offset, value, true, 'type')
   }
 
   /** One of {@link v4l2_sel_tgt}. */
@@ -8269,7 +8269,7 @@ export class V4l2Selection extends Struct {
   }
 
   set target(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2Selection.target')
+    set32(this, this.$offset + 4, value, true, 'target')
   }
 
   /** Bits of {@link v4l2_sel_flag}. */
@@ -8278,7 +8278,7 @@ export class V4l2Selection extends Struct {
   }
 
   set flags(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'V4l2Selection.flags')
+    set32(this, this.$offset + 8, value, true, 'flags')
   }
 
   get r(): V4l2Rect {
@@ -8343,7 +8343,7 @@ export class V4l2DecoderCmdStop extends Struct {
   }
 
   set pts(value: bigint) {
-    setBig64(this.$view, this.$offset, value, true, 'V4l2DecoderCmdStop.pts')
+    setBig64(this, this.$offset, value, true, 'pts')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -8399,7 +8399,7 @@ export class V4l2DecoderCmdStart extends Struct {
   }
 
   set speed(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2DecoderCmdStart.speed')
+    set32(this, this.$offset, value, true, 'speed')
   }
 
   get format(): number {
@@ -8407,7 +8407,7 @@ export class V4l2DecoderCmdStart extends Struct {
   }
 
   set format(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2DecoderCmdStart.format')
+    set32(this, this.$offset + 4, value, true, 'format')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -8482,7 +8482,7 @@ export class V4l2DecoderCmdRaw extends Struct {
   }
 
   set_data(i: number, value: number): void {
-    set32(this.$view, room(this, this.$offset + checkIndex(i, 16, 'V4l2DecoderCmdRaw.data') * 4, 4, 'V4l2DecoderCmdRaw.data'), value, true, 'V4l2DecoderCmdRaw.data')
+    set32(this, room(this, this.$offset + checkIndex(i, 16, 'V4l2DecoderCmdRaw.data') * 4, 4, 'V4l2DecoderCmdRaw.data'), value, true, 'data')
   }
 
   /** Reads all members into a plain value. */
@@ -8532,7 +8532,7 @@ export class V4l2DecoderCmd extends Struct {
   }
 
   set cmd(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2DecoderCmd.cmd')
+    set32(this, this.$offset, value, true, 'cmd')
   }
 
   get flags(): number {
@@ -8540,7 +8540,7 @@ export class V4l2DecoderCmd extends Struct {
   }
 
   set flags(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2DecoderCmd.flags')
+    set32(this, this.$offset + 4, value, true, 'flags')
   }
 
   get stop(): V4l2DecoderCmdStop {
@@ -8618,7 +8618,7 @@ export class V4l2EnumDvTimings extends Struct {
   }
 
   set index(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2EnumDvTimings.index')
+    set32(this, this.$offset, value, true, 'index')
   }
 
   get pad(): number {
@@ -8626,7 +8626,7 @@ export class V4l2EnumDvTimings extends Struct {
   }
 
   set pad(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2EnumDvTimings.pad')
+    set32(this, this.$offset + 4, value, true, 'pad')
   }
 
   get timings(): V4l2DvTimings {
@@ -8695,7 +8695,7 @@ export class V4l2BtTimingsCap extends Struct {
   }
 
   set min_width(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2BtTimingsCap.min_width')
+    set32(this, this.$offset, value, true, 'min_width')
   }
 
   get max_width(): number {
@@ -8703,7 +8703,7 @@ export class V4l2BtTimingsCap extends Struct {
   }
 
   set max_width(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2BtTimingsCap.max_width')
+    set32(this, this.$offset + 4, value, true, 'max_width')
   }
 
   get min_height(): number {
@@ -8711,7 +8711,7 @@ export class V4l2BtTimingsCap extends Struct {
   }
 
   set min_height(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'V4l2BtTimingsCap.min_height')
+    set32(this, this.$offset + 8, value, true, 'min_height')
   }
 
   get max_height(): number {
@@ -8719,7 +8719,7 @@ export class V4l2BtTimingsCap extends Struct {
   }
 
   set max_height(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'V4l2BtTimingsCap.max_height')
+    set32(this, this.$offset + 12, value, true, 'max_height')
   }
 
   get min_pixelclock(): bigint {
@@ -8727,7 +8727,7 @@ export class V4l2BtTimingsCap extends Struct {
   }
 
   set min_pixelclock(value: bigint) {
-    setBig64(this.$view, this.$offset + 16, value, true, 'V4l2BtTimingsCap.min_pixelclock')
+    setBig64(this, this.$offset + 16, value, true, 'min_pixelclock')
   }
 
   get max_pixelclock(): bigint {
@@ -8735,7 +8735,7 @@ export class V4l2BtTimingsCap extends Struct {
   }
 
   set max_pixelclock(value: bigint) {
-    setBig64(this.$view, this.$offset + 24, value, true, 'V4l2BtTimingsCap.max_pixelclock')
+    setBig64(this, this.$offset + 24, value, true, 'max_pixelclock')
   }
 
   get standards(): number {
@@ -8743,7 +8743,7 @@ export class V4l2BtTimingsCap extends Struct {
   }
 
   set standards(value: number) {
-    set32(this.$view, this.$offset + 32, value, true, 'V4l2BtTimingsCap.standards')
+    set32(this, this.$offset + 32, value, true, 'standards')
   }
 
   get capabilities(): number {
@@ -8751,7 +8751,7 @@ export class V4l2BtTimingsCap extends Struct {
   }
 
   set capabilities(value: number) {
-    set32(this.$view, this.$offset + 36, value, true, 'V4l2BtTimingsCap.capabilities')
+    set32(this, this.$offset + 36, value, true, 'capabilities')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -8825,7 +8825,7 @@ export class V4l2DvTimingsCap extends Struct {
   }
 
   set type(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2DvTimingsCap.type')
+    set32(this, this.$offset, value, true, 'type')
   }
 
   get pad(): number {
@@ -8833,7 +8833,7 @@ export class V4l2DvTimingsCap extends Struct {
   }
 
   set pad(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2DvTimingsCap.pad')
+    set32(this, this.$offset + 4, value, true, 'pad')
   }
 
   get bt(): V4l2BtTimingsCap {
@@ -8863,7 +8863,7 @@ export class V4l2DvTimingsCap extends Struct {
   }
 
   set_raw_data(i: number, value: number): void {
-    set32(this.$view, room(this, this.$offset + 16 + checkIndex(i, 32, 'V4l2DvTimingsCap.raw_data') * 4, 4, 'V4l2DvTimingsCap.raw_data'), value, true, 'V4l2DvTimingsCap.raw_data')
+    set32(this, room(this, this.$offset + 16 + checkIndex(i, 32, 'V4l2DvTimingsCap.raw_data') * 4, 4, 'V4l2DvTimingsCap.raw_data'), value, true, 'raw_data')
   }
 
   /** Reads all members into a plain value. */
@@ -8918,7 +8918,7 @@ export class V4l2FrequencyBand extends Struct {
   }
 
   set tuner(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2FrequencyBand.tuner')
+    set32(this, this.$offset, value, true, 'tuner')
   }
 
   /** One of {@link v4l2_tuner_type}. */
@@ -8927,7 +8927,7 @@ export class V4l2FrequencyBand extends Struct {
   }
 
   set type(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2FrequencyBand.type')
+    set32(this, this.$offset + 4, value, true, 'type')
   }
 
   get index(): number {
@@ -8935,7 +8935,7 @@ export class V4l2FrequencyBand extends Struct {
   }
 
   set index(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'V4l2FrequencyBand.index')
+    set32(this, this.$offset + 8, value, true, 'index')
   }
 
   get capability(): number {
@@ -8943,7 +8943,7 @@ export class V4l2FrequencyBand extends Struct {
   }
 
   set capability(value: number) {
-    set32(this.$view, this.$offset + 12, value, true, 'V4l2FrequencyBand.capability')
+    set32(this, this.$offset + 12, value, true, 'capability')
   }
 
   get rangelow(): number {
@@ -8951,7 +8951,7 @@ export class V4l2FrequencyBand extends Struct {
   }
 
   set rangelow(value: number) {
-    set32(this.$view, this.$offset + 16, value, true, 'V4l2FrequencyBand.rangelow')
+    set32(this, this.$offset + 16, value, true, 'rangelow')
   }
 
   get rangehigh(): number {
@@ -8959,7 +8959,7 @@ export class V4l2FrequencyBand extends Struct {
   }
 
   set rangehigh(value: number) {
-    set32(this.$view, this.$offset + 20, value, true, 'V4l2FrequencyBand.rangehigh')
+    set32(this, this.$offset + 20, value, true, 'rangehigh')
   }
 
   get modulation(): number {
@@ -8967,7 +8967,7 @@ export class V4l2FrequencyBand extends Struct {
   }
 
   set modulation(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'V4l2FrequencyBand.modulation')
+    set32(this, this.$offset + 24, value, true, 'modulation')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -9048,7 +9048,7 @@ export class V4l2DbgChipInfo extends Struct {
   }
 
   set flags(value: number) {
-    set32(this.$view, this.$offset + 68, value, true, 'V4l2DbgChipInfo.flags')
+    set32(this, this.$offset + 68, value, true, 'flags')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -9119,7 +9119,7 @@ export class V4l2QueryExtCtrl extends Struct {
   }
 
   set id(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2QueryExtCtrl.id')
+    set32(this, this.$offset, value, true, 'id')
   }
 
   /** One of {@link v4l2_ctrl_type}. */
@@ -9128,7 +9128,7 @@ export class V4l2QueryExtCtrl extends Struct {
   }
 
   set type(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2QueryExtCtrl.type')
+    set32(this, this.$offset + 4, value, true, 'type')
   }
 
   get name(): Uint8Array {
@@ -9144,7 +9144,7 @@ export class V4l2QueryExtCtrl extends Struct {
   }
 
   set minimum(value: bigint) {
-    setBig64(this.$view, this.$offset + 40, value, true, 'V4l2QueryExtCtrl.minimum')
+    setBig64(this, this.$offset + 40, value, true, 'minimum')
   }
 
   get maximum(): bigint {
@@ -9152,7 +9152,7 @@ export class V4l2QueryExtCtrl extends Struct {
   }
 
   set maximum(value: bigint) {
-    setBig64(this.$view, this.$offset + 48, value, true, 'V4l2QueryExtCtrl.maximum')
+    setBig64(this, this.$offset + 48, value, true, 'maximum')
   }
 
   get step(): bigint {
@@ -9160,7 +9160,7 @@ export class V4l2QueryExtCtrl extends Struct {
   }
 
   set step(value: bigint) {
-    setBig64(this.$view, this.$offset + 56, value, true, 'V4l2QueryExtCtrl.step')
+    setBig64(this, this.$offset + 56, value, true, 'step')
   }
 
   get default_value(): bigint {
@@ -9168,7 +9168,7 @@ export class V4l2QueryExtCtrl extends Struct {
   }
 
   set default_value(value: bigint) {
-    setBig64(this.$view, this.$offset + 64, value, true, 'V4l2QueryExtCtrl.default_value')
+    setBig64(this, this.$offset + 64, value, true, 'default_value')
   }
 
   /** Bits of {@link v4l2_ctrl_flag}. */
@@ -9177,7 +9177,7 @@ export class V4l2QueryExtCtrl extends Struct {
   }
 
   set flags(value: number) {
-    set32(this.$view, this.$offset + 72, value, true, 'V4l2QueryExtCtrl.flags')
+    set32(this, this.$offset + 72, value, true, 'flags')
   }
 
   get elem_size(): number {
@@ -9185,7 +9185,7 @@ export class V4l2QueryExtCtrl extends Struct {
   }
 
   set elem_size(value: number) {
-    set32(this.$view, this.$offset + 76, value, true, 'V4l2QueryExtCtrl.elem_size')
+    set32(this, this.$offset + 76, value, true, 'elem_size')
   }
 
   get elems(): number {
@@ -9193,7 +9193,7 @@ export class V4l2QueryExtCtrl extends Struct {
   }
 
   set elems(value: number) {
-    set32(this.$view, this.$offset + 80, value, true, 'V4l2QueryExtCtrl.elems')
+    set32(this, this.$offset + 80, value, true, 'elems')
   }
 
   get nr_of_dims(): number {
@@ -9201,7 +9201,7 @@ export class V4l2QueryExtCtrl extends Struct {
   }
 
   set nr_of_dims(value: number) {
-    set32(this.$view, this.$offset + 84, value, true, 'V4l2QueryExtCtrl.nr_of_dims')
+    set32(this, this.$offset + 84, value, true, 'nr_of_dims')
   }
 
   /** Elements of `dims` that are there. */
@@ -9227,7 +9227,7 @@ export class V4l2QueryExtCtrl extends Struct {
   }
 
   set_dims(i: number, value: number): void {
-    set32(this.$view, room(this, this.$offset + 88 + checkIndex(i, 4, 'V4l2QueryExtCtrl.dims') * 4, 4, 'V4l2QueryExtCtrl.dims'), value, true, 'V4l2QueryExtCtrl.dims')
+    set32(this, room(this, this.$offset + 88 + checkIndex(i, 4, 'V4l2QueryExtCtrl.dims') * 4, 4, 'V4l2QueryExtCtrl.dims'), value, true, 'dims')
   }
 
   /** Reads all members into a plain value. */
@@ -9293,7 +9293,7 @@ export class V4l2RemoveBuffers extends Struct {
   }
 
   set index(value: number) {
-    set32(this.$view, this.$offset, value, true, 'V4l2RemoveBuffers.index')
+    set32(this, this.$offset, value, true, 'index')
   }
 
   get count(): number {
@@ -9301,7 +9301,7 @@ export class V4l2RemoveBuffers extends Struct {
   }
 
   set count(value: number) {
-    set32(this.$view, this.$offset + 4, value, true, 'V4l2RemoveBuffers.count')
+    set32(this, this.$offset + 4, value, true, 'count')
   }
 
   /** One of {@link v4l2_buf_type}. */
@@ -9310,7 +9310,7 @@ export class V4l2RemoveBuffers extends Struct {
   }
 
   set type(value: number) {
-    set32(this.$view, this.$offset + 8, value, true, 'V4l2RemoveBuffers.type')
+    set32(this, this.$offset + 8, value, true, 'type')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */

@@ -199,7 +199,7 @@ export class VirtioVsockHdr extends Struct {
   }
 
   set src_cid(value: number) {
-    set64(this.$view, this.$offset, value, true, 'VirtioVsockHdr.src_cid')
+    set64(this, this.$offset, value, true, 'src_cid')
   }
 
   /**
@@ -211,7 +211,7 @@ export class VirtioVsockHdr extends Struct {
   }
 
   set dst_cid(value: number) {
-    set64(this.$view, this.$offset + 8, value, true, 'VirtioVsockHdr.dst_cid')
+    set64(this, this.$offset + 8, value, true, 'dst_cid')
   }
 
   get src_port(): number {
@@ -219,7 +219,7 @@ export class VirtioVsockHdr extends Struct {
   }
 
   set src_port(value: number) {
-    set32(this.$view, this.$offset + 16, value, true, 'VirtioVsockHdr.src_port')
+    set32(this, this.$offset + 16, value, true, 'src_port')
   }
 
   get dst_port(): number {
@@ -227,7 +227,7 @@ export class VirtioVsockHdr extends Struct {
   }
 
   set dst_port(value: number) {
-    set32(this.$view, this.$offset + 20, value, true, 'VirtioVsockHdr.dst_port')
+    set32(this, this.$offset + 20, value, true, 'dst_port')
   }
 
   /**
@@ -239,7 +239,7 @@ export class VirtioVsockHdr extends Struct {
   }
 
   set len(value: number) {
-    set32(this.$view, this.$offset + 24, value, true, 'VirtioVsockHdr.len')
+    set32(this, this.$offset + 24, value, true, 'len')
   }
 
   /** One of {@link virtio_vsock_type}. */
@@ -248,7 +248,7 @@ export class VirtioVsockHdr extends Struct {
   }
 
   set type(value: number) {
-    set16(this.$view, this.$offset + 28, value, true, 'VirtioVsockHdr.type')
+    set16(this, this.$offset + 28, value, true, 'type')
   }
 
   /** One of {@link virtio_vsock_op}. */
@@ -257,7 +257,7 @@ export class VirtioVsockHdr extends Struct {
   }
 
   set op(value: number) {
-    set16(this.$view, this.$offset + 30, value, true, 'VirtioVsockHdr.op')
+    set16(this, this.$offset + 30, value, true, 'op')
   }
 
   /** Bit n stands for the value n of {@link virtio_vsock_shutdown_f}. */
@@ -266,7 +266,7 @@ export class VirtioVsockHdr extends Struct {
   }
 
   set flags_shutdown(value: number) {
-    set32(this.$view, this.$offset + 32, value, true, 'VirtioVsockHdr.flags_shutdown')
+    set32(this, this.$offset + 32, value, true, 'flags_shutdown')
   }
 
   /**
@@ -278,7 +278,7 @@ export class VirtioVsockHdr extends Struct {
   }
 
   set flags_seq(value: number) {
-    set32(this.$view, this.$offset + 32, value, true, 'VirtioVsockHdr.flags_seq')
+    set32(this, this.$offset + 32, value, true, 'flags_seq')
   }
 
   /**
@@ -290,7 +290,7 @@ export class VirtioVsockHdr extends Struct {
   }
 
   set buf_alloc(value: number) {
-    set32(this.$view, this.$offset + 36, value, true, 'VirtioVsockHdr.buf_alloc')
+    set32(this, this.$offset + 36, value, true, 'buf_alloc')
   }
 
   /**
@@ -302,7 +302,7 @@ export class VirtioVsockHdr extends Struct {
   }
 
   set fwd_cnt(value: number) {
-    set32(this.$view, this.$offset + 40, value, true, 'VirtioVsockHdr.fwd_cnt')
+    set32(this, this.$offset + 40, value, true, 'fwd_cnt')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -457,7 +457,7 @@ export class VirtioVsockEvent extends Struct {
   }
 
   set id(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VirtioVsockEvent.id')
+    set32(this, this.$offset, value, true, 'id')
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -520,7 +520,7 @@ export class VirtioVsockConfig extends Struct {
   }
 
   set guest_cid(value: number) {
-    set64(this.$view, room(this, this.$offset, 8, 'VirtioVsockConfig.guest_cid'), value, true, 'VirtioVsockConfig.guest_cid')
+    set64(this, room(this, this.$offset, 8, 'VirtioVsockConfig.guest_cid'), value, true, 'guest_cid')
   }
 
   /** Reads a plain value. A device may have less than the whole configuration space: what is missing reads as zero. */
@@ -546,402 +546,6 @@ export class VirtioVsockConfig extends Struct {
   /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
   $set(value: Partial<VirtioVsockConfigValue>): this {
     if (value.guest_cid !== undefined) this.guest_cid = value.guest_cid
-    return this
-  }
-}
-
-/** A `vsock_rx` as a plain value. */
-export interface VsockRxWritableValue {
-  /** VIRTIO 1.4, Device Types / Socket Device / Device Operation / Receive and Transmit */
-  hdr: VirtioVsockHdrValue
-  /**
-   * The first hdr.len bytes count.
-   * VIRTIO 1.4, Device Types / Socket Device / Device Operation / Receive and Transmit
-   */
-  data: Uint8Array
-}
-
-/**
- * Packets from the device.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Socket Device / Device Operation
- */
-export class VsockRxWritable extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, data: 44 } as const
-  #hdr: VirtioVsockHdr | undefined
-
-  get $minimum(): number {
-    return 44
-  }
-
-  get $size(): number {
-    return this.$length
-  }
-
-  /** VIRTIO 1.4, Device Types / Socket Device / Device Operation / Receive and Transmit */
-  get hdr(): VirtioVsockHdr {
-    return (this.#hdr ??= new VirtioVsockHdr()).$inside(this, this.$offset, 44)
-  }
-
-  /**
-   * The first hdr.len bytes count.
-   * VIRTIO 1.4, Device Types / Socket Device / Device Operation / Receive and Transmit
-   */
-  get data(): Uint8Array {
-    return bytesAt(this, this.$offset + 44, Math.max(0, this.$length - 44))
-  }
-
-  set data(value: Uint8Array) {
-    putBytes(this, this.$offset + 44, Math.max(0, this.$length - 44), value, 'VsockRxWritable.data')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VsockRxWritableValue {
-    return new VsockRxWritable().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VsockRxWritableValue>): Uint8Array {
-    const struct = new VsockRxWritable()
-    const bytes = new Uint8Array(VsockRxWritable.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VsockRxWritableValue>): number {
-    return 44 + (value.data?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VsockRxWritableValue {
-    return {
-      hdr: this.hdr.$get(),
-      data: this.data.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VsockRxWritableValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'VsockRxWritable.hdr').$set(value.hdr)
-    if (value.data !== undefined) this.data = value.data
-    return this
-  }
-}
-
-/** A `vsock_tx` as a plain value. */
-export interface VsockTxReadableValue {
-  /** VIRTIO 1.4, Device Types / Socket Device / Device Operation / Receive and Transmit */
-  hdr: VirtioVsockHdrValue
-  /**
-   * The first hdr.len bytes count.
-   * VIRTIO 1.4, Device Types / Socket Device / Device Operation / Receive and Transmit
-   */
-  data: Uint8Array
-}
-
-/**
- * Packets from the driver.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Socket Device / Device Operation
- */
-export class VsockTxReadable extends Struct {
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0, data: 44 } as const
-  #hdr: VirtioVsockHdr | undefined
-
-  get $minimum(): number {
-    return 44
-  }
-
-  get $size(): number {
-    return this.$length
-  }
-
-  /** VIRTIO 1.4, Device Types / Socket Device / Device Operation / Receive and Transmit */
-  get hdr(): VirtioVsockHdr {
-    return (this.#hdr ??= new VirtioVsockHdr()).$inside(this, this.$offset, 44)
-  }
-
-  /**
-   * The first hdr.len bytes count.
-   * VIRTIO 1.4, Device Types / Socket Device / Device Operation / Receive and Transmit
-   */
-  get data(): Uint8Array {
-    return bytesAt(this, this.$offset + 44, Math.max(0, this.$length - 44))
-  }
-
-  set data(value: Uint8Array) {
-    putBytes(this, this.$offset + 44, Math.max(0, this.$length - 44), value, 'VsockTxReadable.data')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VsockTxReadableValue {
-    return new VsockTxReadable().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VsockTxReadableValue>): Uint8Array {
-    const struct = new VsockTxReadable()
-    const bytes = new Uint8Array(VsockTxReadable.sizeOf(value))
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Bytes that a value takes. */
-  static sizeOf(value: Partial<VsockTxReadableValue>): number {
-    return 44 + (value.data?.length ?? 0)
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VsockTxReadableValue {
-    return {
-      hdr: this.hdr.$get(),
-      data: this.data.slice(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VsockTxReadableValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'VsockTxReadable.hdr').$set(value.hdr)
-    if (value.data !== undefined) this.data = value.data
-    return this
-  }
-}
-
-/** A `vsock_event` as a plain value. */
-export interface VsockEventWritableValue {
-  /** One of {@link virtio_vsock_event_id}. */
-  id: number
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Socket Device / Device Operation / Device Events
- */
-export class VsockEventWritable extends Struct {
-  /** Length in bytes. */
-  static readonly size = 4
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { id: 0 } as const
-
-  get $minimum(): number {
-    return 4
-  }
-
-  get $size(): number {
-    return 4
-  }
-
-  /** One of {@link virtio_vsock_event_id}. */
-  get id(): number {
-    return this.$view.getUint32(this.$offset, true)
-  }
-
-  set id(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VsockEventWritable.id')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VsockEventWritableValue {
-    return new VsockEventWritable().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VsockEventWritableValue>): Uint8Array {
-    const struct = new VsockEventWritable()
-    const bytes = new Uint8Array(4)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VsockEventWritableValue {
-    return {
-      id: this.id,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VsockEventWritableValue>): this {
-    if (value.id !== undefined) this.id = value.id
-    return this
-  }
-}
-
-/** A `vsock_rx` as a plain value. */
-export interface VsockRxEventValue {
-  /** VIRTIO 1.4, Device Types / Socket Device / Device Operation / Receive and Transmit */
-  hdr: VirtioVsockHdrValue
-}
-
-/**
- * Packets from the device. The payload, `data`, is left out.
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Socket Device / Device Operation
- */
-export class VsockRxEvent extends Struct {
-  /** Length in bytes. */
-  static readonly size = 44
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0 } as const
-  #hdr: VirtioVsockHdr | undefined
-
-  get $minimum(): number {
-    return 44
-  }
-
-  get $size(): number {
-    return 44
-  }
-
-  /** VIRTIO 1.4, Device Types / Socket Device / Device Operation / Receive and Transmit */
-  get hdr(): VirtioVsockHdr {
-    return (this.#hdr ??= new VirtioVsockHdr()).$inside(this, this.$offset, 44)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VsockRxEventValue {
-    return new VsockRxEvent().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VsockRxEventValue>): Uint8Array {
-    const struct = new VsockRxEvent()
-    const bytes = new Uint8Array(44)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VsockRxEventValue {
-    return {
-      hdr: this.hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VsockRxEventValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'VsockRxEvent.hdr').$set(value.hdr)
-    return this
-  }
-}
-
-/** A `vsock_tx` as a plain value. */
-export interface VsockTxHeaderValue {
-  /** VIRTIO 1.4, Device Types / Socket Device / Device Operation / Receive and Transmit */
-  hdr: VirtioVsockHdrValue
-}
-
-/**
- * Packets from the driver. The payload, `data`, is left out.
- * The device-readable part.
- * VIRTIO 1.4, Device Types / Socket Device / Device Operation
- */
-export class VsockTxHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 44
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { hdr: 0 } as const
-  #hdr: VirtioVsockHdr | undefined
-
-  get $minimum(): number {
-    return 44
-  }
-
-  get $size(): number {
-    return 44
-  }
-
-  /** VIRTIO 1.4, Device Types / Socket Device / Device Operation / Receive and Transmit */
-  get hdr(): VirtioVsockHdr {
-    return (this.#hdr ??= new VirtioVsockHdr()).$inside(this, this.$offset, 44)
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VsockTxHeaderValue {
-    return new VsockTxHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VsockTxHeaderValue>): Uint8Array {
-    const struct = new VsockTxHeader()
-    const bytes = new Uint8Array(44)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VsockTxHeaderValue {
-    return {
-      hdr: this.hdr.$get(),
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VsockTxHeaderValue>): this {
-    if (value.hdr !== undefined) attached(this, this.hdr, 'VsockTxHeader.hdr').$set(value.hdr)
-    return this
-  }
-}
-
-/** A `vsock_event` as a plain value. */
-export interface VsockEventEventValue {
-  /** One of {@link virtio_vsock_event_id}. */
-  id: number
-}
-
-/**
- * The device-writable part.
- * VIRTIO 1.4, Device Types / Socket Device / Device Operation / Device Events
- */
-export class VsockEventEvent extends Struct {
-  /** Length in bytes. */
-  static readonly size = 4
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { id: 0 } as const
-
-  get $minimum(): number {
-    return 4
-  }
-
-  get $size(): number {
-    return 4
-  }
-
-  /** One of {@link virtio_vsock_event_id}. */
-  get id(): number {
-    return this.$view.getUint32(this.$offset, true)
-  }
-
-  set id(value: number) {
-    set32(this.$view, this.$offset, value, true, 'VsockEventEvent.id')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): VsockEventEventValue {
-    return new VsockEventEvent().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<VsockEventEventValue>): Uint8Array {
-    const struct = new VsockEventEvent()
-    const bytes = new Uint8Array(4)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): VsockEventEventValue {
-    return {
-      id: this.id,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<VsockEventEventValue>): this {
-    if (value.id !== undefined) this.id = value.id
     return this
   }
 }
