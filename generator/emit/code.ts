@@ -11,6 +11,12 @@ let project: Project | undefined
 
 /** Prints a file. Lines end with `\n`, the text with exactly one. */
 export function printFile(path: string, header: string, statements: Statement[]): string {
+  const text = statements.every((statement) => typeof statement === 'string') ? statements.join('\n') : printed(path, statements)
+  return `${header}\n${tidy(text)}`
+}
+
+/** The text of structures. What is text already need not be read again: that takes most of the time of a large file. */
+function printed(path: string, statements: Statement[]): string {
   project ??= new Project({
     useInMemoryFileSystem: true,
     skipLoadingLibFiles: true,
@@ -20,7 +26,7 @@ export function printFile(path: string, header: string, statements: Statement[])
   const file = project.createSourceFile(path, structure, { overwrite: true })
   const text = file.getFullText()
   file.forget()
-  return `${header}\n${tidy(text)}`
+  return text
 }
 
 /** ts-morph ends each statement with a semicolon; generated code is written like the rest of the project, without. */
