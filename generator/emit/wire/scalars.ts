@@ -157,7 +157,7 @@ export class Scalars extends Places {
     if (member.area) return this.memberSize(member, id, this.scope())
     if (!this.needs.isVariable(struct, part)) return this.elementSize(member, id, this.scope())
     if (slot.length === 'open' || slot.member.area) return this.size(slot)
-    if (slot.member === member && this.needs.mayBeOpen(member) && slot !== this.slots.at(-1)) return this.left(slot)
+    if (this.needs.mayBeOpen(slot.member) && slot !== this.slots.at(-1)) return this.left(slot)
     return at === 'this.$offset' ? 'this.$length' : `this.$offset + this.$length - (${at})`
   }
 
