@@ -166,6 +166,12 @@ function payloadBytes(member: Member, config: Plain, random: Random, isAlone = f
   return bytes
 }
 
+/** A member says how many bytes of a payload count: as many, or fewer. */
+function claim(payload: Member | undefined, value: Plain, length: number, random: Random): Plain {
+  const least = payload?.count?.[0].tree
+  return least?.op === 'field' && least.from === 'own' ? withPath(value, least.path, random(fc.nat, length)) : value
+}
+
 /** Whether open arrays have as many elements as the description allows. */
 function keepsCounts(members: readonly Member[], value: Plain, config: Plain): boolean {
   return members.every(({ name, count, type }) => {
@@ -409,12 +415,13 @@ async function sendRequest(trial: Trial, random: Random): Promise<void> {
 
   const payloads = { readable: payloadOf(struct, 'readable'), writable: payloadOf(struct, 'writable') }
   const isInRange = random(fc.nat, 3) > 0
-  const arrives = random(() => arbitraryValue(model, struct, context, 'readable', selection(trial), isInRange))
+  const readable = payloads.readable ? payloadBytes(payloads.readable, config, random, struct.members.length === 1) : new Uint8Array(0)
+  const drawn = random(() => arbitraryValue(model, struct, context, 'readable', selection(trial), isInRange))
+  const arrives = claim(payloads.readable, drawn, readable.length, random)
   const legal = keepsRanges(partsOf(struct, 'readable'), arrives, context) && keepsCounts(partsOf(struct, 'readable'), arrives, config)
   const made = random(() => arbitraryValue(model, struct, { ...context, given: { readable: arrives } }, 'writable'))
   const goesBack = info.reply?.usesHeader ? withoutUnknown(made) : made
   const fields = withoutPaths(without(arrives, payloads.readable?.name), decidingPaths(trial))
-  const readable = payloads.readable ? payloadBytes(payloads.readable, config, random, struct.members.length === 1) : new Uint8Array(0)
   const room = payloads.writable ? payloadBytes(payloads.writable, config, random).length : undefined
   reply = withoutPaths(without(goesBack, payloads.writable?.name), statusField ? [statusField] : [])
   if (payloads.writable)
@@ -506,9 +513,10 @@ async function sendEvent(trial: Trial, wanted: boolean, random: Random): Promise
   const received: Plain[] = []
   const register = (): unknown => (line.driver as unknown as Methods)[listen]?.((event: Plain) => received.push(event))
   const payload = payloadOf(struct, 'writable')
-  const value = random(() => arbitraryValue(model, struct, context, 'writable', selection(trial)))
-  const fields = withoutPaths(without(value, payload?.name), decidingPaths(trial))
   const bytes = payload ? payloadBytes(payload, config, random) : undefined
+  const drawn = random(() => arbitraryValue(model, struct, context, 'writable', selection(trial)))
+  const value = claim(payload, drawn, bytes?.length ?? 0, random)
+  const fields = withoutPaths(without(value, payload?.name), decidingPaths(trial))
   const carriers = made.queueSizes.length === 0 ? [] : trial.modules.chapter.queues.filter(({ carries }) => carries?.name === message.name)
   const takesQueue = carriers.length > 1 || carriers.some(({ each }) => each !== undefined)
   const queue = queues[random(fc.nat, Math.max(0, queues.length - 1))]?.index ?? 2

@@ -3,6 +3,7 @@ import { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { type DeviceHost, GuestMemory, type Outcome, type RequestDevice, type Violation } from 'virtgen/runtime'
 import { GpuDevice, type GpuGetCapsetRequest, type GpuGetDisplayInfoRequest, type GpuUpdateCursorRequest } from 'virtgen/skeleton/gpu'
 import { InputDevice, type InputSetStatusRequest } from 'virtgen/skeleton/input'
+import { VsockDevice, type VsockRwRequest } from 'virtgen/skeleton/vsock'
 import {
   VIRTIO_GPU_CMD_GET_CAPSET,
   VIRTIO_GPU_CMD_GET_DISPLAY_INFO,
@@ -19,6 +20,7 @@ import {
   VirtioGpuUpdateCursor,
 } from 'virtgen/wire/gpu'
 import { VirtioInputEvent } from 'virtgen/wire/input'
+import { VIRTIO_VSOCK_OP_REQUEST, VIRTIO_VSOCK_OP_RW, VIRTIO_VSOCK_TYPE_STREAM, VirtioVsockHdr } from 'virtgen/wire/vsock'
 import { describe, expect, it } from 'vitest'
 import { deviceQueue, RawRing } from './support/raw-ring.ts'
 
@@ -53,6 +55,21 @@ class Lights extends InputDevice {
   protected override setStatus({ header }: InputSetStatusRequest): Outcome {
     this.log.push(`${header.type} ${header.code} ${header.value}`)
   }
+}
+
+class Sockets extends VsockDevice {
+  readonly log: string[] = []
+  protected override connect(): Outcome {
+    this.log.push('connect')
+  }
+  protected override accept(): Outcome {}
+  protected override rst(): Outcome {}
+  protected override shutdown(): Outcome {}
+  protected override rw({ header, readable }: VsockRwRequest): Outcome {
+    this.log.push(`${header.hdr.len} of ${readable.length}`)
+  }
+  protected override creditUpdate(): Outcome {}
+  protected override creditRequest(): Outcome {}
 }
 
 /** Gives a device one buffer of one queue. */
@@ -156,5 +173,28 @@ describe('a fence', () => {
     const malformed = { ...fence, type: VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER }
     expect(answered(fenced(VIRTIO_GPU_CMD_GET_CAPSET), 24)).toMatchObject(malformed)
     expect(answered(fenced(VIRTIO_GPU_CMD_GET_DISPLAY_INFO), 24)).toMatchObject(malformed)
+  })
+})
+
+describe('a packet of a socket', () => {
+  const packet = (op: number, len: number, payload: number): Uint8Array => {
+    const hdr = VirtioVsockHdr.encode({ src_cid: 3, dst_cid: 2, type: VIRTIO_VSOCK_TYPE_STREAM, op, len })
+    return Uint8Array.from([...hdr, ...new Uint8Array(payload)])
+  }
+
+  it.each([
+    ['more bytes than count', packet(VIRTIO_VSOCK_OP_RW, 5, 8), '5 of 8'],
+    ['no bytes that count', packet(VIRTIO_VSOCK_OP_RW, 0, 0), '0 of 0'],
+    ['bytes where no data belong', packet(VIRTIO_VSOCK_OP_REQUEST, 0, 8), 'connect'],
+  ])('may have %s', (_, bytes, entry) => {
+    const device = new Sockets({ config: { guest_cid: 3 } })
+    expect(serve(device, 1, bytes, 0)).toMatchObject({ violations: [], length: 0 })
+    expect(device.log).toEqual([entry])
+  })
+
+  it('may not have fewer bytes than count', () => {
+    const device = new Sockets({ config: { guest_cid: 3 } })
+    expect(serve(device, 1, packet(VIRTIO_VSOCK_OP_RW, 9, 8), 0).violations).toMatchObject([{ kind: 'request-size' }])
+    expect(device.log).toEqual([])
   })
 })

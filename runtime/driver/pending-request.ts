@@ -54,6 +54,9 @@ export class PendingRequest implements ClientBuffer {
     this.#header = headerOf(message, info, context, fields, this.#framed)
     this.#headerBytes = this.#header === undefined ? nothing : bytesOf(this.#header)
     this.#readable = payloadOf(info, info.readable, readable, 'device-readable', context)
+    const claimed = this.#header && info.readable?.claim?.get(this.#header)
+    if (claimed !== undefined && claimed > (this.#readable?.length ?? 0))
+      throw new RangeError(`${info.name}: ${claimed} bytes of ${info.readable?.name} are to count, and there are ${this.#readable?.length ?? 0}`)
     const open = info.writable === undefined && typeof writable === 'number'
     this.#reply = info.reply?.create(context, 0, info.reply.usesHeader ? this.#header : undefined)
     this.#replyNeeds = this.#reply === undefined ? 0 : leastLength(this.#reply)

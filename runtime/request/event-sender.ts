@@ -1,8 +1,9 @@
 /** Puts events of the device into buffers that the driver has given. */
+import type { Struct } from 'virtgen/codegen/v1/wire'
 import type { Chain } from '../chain.ts'
 import type { DeviceQueue } from '../queue.ts'
 import type { Violation } from '../violation.ts'
-import type { LayoutInfo, MessageInfo, RequestContext, RequestInfo, SpansInfo } from './message.ts'
+import type { ClaimInfo, LayoutInfo, MessageInfo, RequestContext, RequestInfo, SpansInfo } from './message.ts'
 import { type ValueStruct, writeSelected } from './select.ts'
 import { Storage } from './storage.ts'
 
@@ -35,6 +36,7 @@ export class EventSender {
     if (mistake !== undefined) return mistake
     const suffix = event.reply?.suffix ?? 0
     const sent = payload === undefined ? 0 : Math.min(payload.length, room)
+    if (event.reply && event.writable?.claim) this.#lower(event.writable.claim, event.reply.create(context, 0, undefined), length, sent)
     writable.copyFrom(this.#storage.bytes, 0, length - suffix)
     if (payload) writable.copyFrom(payload, 0, sent)
     // Members behind the payload end with it: the used length is all that the driver learns of its length.
@@ -80,6 +82,12 @@ export class EventSender {
     }
     queue.uncork()
     return sent
+  }
+
+  /** No event says that it has more bytes than there was room for. */
+  #lower(claim: ClaimInfo, struct: Struct, length: number, sent: number): void {
+    struct.at(this.#storage.view, 0, length)
+    if (claim.get(struct) > sent) claim.set(struct, sent)
   }
 
   #encode(layout: LayoutInfo, message: MessageInfo, event: RequestInfo, context: RequestContext, value: object | undefined): number {

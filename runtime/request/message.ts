@@ -47,6 +47,14 @@ export interface PayloadInfo {
   multiple?(context: RequestContext): number
   /** Its length lies between these, in bytes. */
   count?(context: RequestContext): readonly [number, number]
+  /** A member that says how many of the bytes count; there may be more, but not fewer. */
+  readonly claim?: ClaimInfo
+}
+
+/** Where a header (event: the event) says how many bytes of its payload count. */
+export interface ClaimInfo {
+  get(members: Struct): number
+  set(members: Struct, length: number): void
 }
 
 export interface StatusInfo {

@@ -204,6 +204,8 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
     if (!slot.readHeader(info, this.#copyLimit)) return `not the device-readable part of ${info.name}`
     if (!slot.prepareReply(info, this.#copyLimit)) return `not the device-writable part of ${info.name}`
     if (slot.header && info.check?.(slot.header, context) === false) return `a member of ${info.name} is out of range`
+    const claimed = slot.header && info.readable?.claim?.get(slot.header)
+    if (claimed !== undefined && claimed > slot.readable.length) return `${info.name} claims ${claimed} bytes, and has ${slot.readable.length}`
     if (!fits(info.readable, slot.readable.length, context) || !fits(info.writable, slot.writable.length, context))
       return `the payload of ${info.name} has another length`
     return undefined

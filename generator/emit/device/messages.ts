@@ -268,7 +268,7 @@ export class MessagesEmitter {
     return free
   }
 
-  #payload({ payload }: PartShape): string | undefined {
+  #payload({ payload, class: class_ }: PartShape): string | undefined {
     if (payload === undefined) return undefined
     const { multiple, count, dims } = payload
     const scope = this.#device.scope(this.#imports, undefined, [])
@@ -282,6 +282,19 @@ export class MessagesEmitter {
       ['name', quote(identifier(payload.name) || 'body')],
       ['multiple', factor && made(factor)],
       ['count', bounds && made(bounds)],
+      ['claim', this.#claim(payload, class_)],
+    ])
+  }
+
+  /** `count: len .. X`: the member that says how many bytes of a payload count. */
+  #claim({ count }: Member, class_: PartClass | undefined): string | undefined {
+    const least = count?.[0].tree
+    if (least?.op !== 'field' || least.from !== 'own' || class_ === undefined) return undefined
+    const place = fieldCode(this.#device.needs, membersOf(class_), 'members', least.path)
+    const members = `members: ${this.#type(class_)}`
+    return object([
+      ['get', closure([members], place)],
+      ['set', arrow(`${members}, length: number`, [`${place} = length`])],
     ])
   }
 
