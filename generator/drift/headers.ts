@@ -24,6 +24,8 @@ interface Known {
   scope: string
   name: string
   value: bigint
+  /** An older name, which the headers may have. */
+  older?: true
 }
 
 /** A struct of the headers as the description has it: its fields by their paths in C. */
@@ -117,7 +119,7 @@ class Comparison {
       return own.length > 0 && own.every((header) => files.has(header))
     }
     for (const [name, known] of this.#numbers)
-      if (!names.has(name) && isRead(known.scope))
+      if (!known.older && !names.has(name) && isRead(known.scope))
         this.#add({ kind: 'extra', item: 'constant', scope: known.scope, name, aspect: 'extra', yaml: `= ${known.value}` })
     for (const [name, { scope }] of this.#structs)
       if (!structs.has(name) && isRead(scope))
@@ -161,7 +163,7 @@ function numbersOf(model: Model, { numbers }: Expectations): Map<string, Known> 
 }
 
 function addOlder(known: Map<string, Known>, old: string, value: Known): void {
-  if (!known.has(old)) known.set(old, value)
+  if (!known.has(old)) known.set(old, { ...value, older: true })
 }
 
 function structsOf({ structs }: Expectations): Map<string, KnownStruct> {
