@@ -7,7 +7,7 @@ import { expect, test } from 'vitest'
 import { loopback } from './support/loopback.ts'
 
 class Share extends P9Device {
-  protected override request(): void {}
+  protected override message(): void {}
 }
 
 test.each(['home', '', 'a'.repeat(1000)])('the driver reads the tag "%s"', async (tag) => {

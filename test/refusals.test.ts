@@ -125,7 +125,7 @@ describe('what a reply repeats of its request', () => {
 
   test('may lie in structs inside', () => {
     class Files extends FsDevice {
-      protected override request(): Outcome {
+      protected override fuse(): Outcome {
         throw new Error('the disk is full')
       }
       protected override forget(): Outcome {}
