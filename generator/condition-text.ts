@@ -1,11 +1,23 @@
 /** A condition in the specification's names: what a `let` stands for is written out. */
-import { nodes } from './evaluate.ts'
+import { evaluate, nodes, programIsSilent } from './evaluate.ts'
 import type { Expression, Tree } from './model.ts'
 
 export function conditionText({ text, tree }: Expression): string {
   const written = new Set(text.match(/[A-Za-z_]\w*/g) ?? [])
   const isComplete = [...nodes(tree)].every((node) => node.op !== 'feature' || written.has(node.name))
   return isComplete ? text : textOf(tree)
+}
+
+/** The same without what holds wherever the program says nothing: the condition of the text; undefined where nothing is left. */
+export function textCondition(condition: Expression): string | undefined {
+  const all = conjuncts(condition.tree)
+  const left = all.filter((tree) => !evaluate(tree, programIsSilent))
+  if (left.length === all.length) return conditionText(condition)
+  return left.map((tree) => (left.length === 1 ? textOf(tree) : inner(tree))).join(' and ') || undefined
+}
+
+function conjuncts(tree: Tree): Tree[] {
+  return tree.op === 'binary' && tree.operator === 'and' ? [...conjuncts(tree.left), ...conjuncts(tree.right)] : [tree]
 }
 
 function textOf(tree: Tree): string {

@@ -105,8 +105,11 @@ export function holds(condition: Expression | undefined, environment: Environmen
 
 /** True for what is there only if the program says so: the text does not have it. */
 export function isOffByDefault(condition: Expression | undefined): boolean {
-  return holds(condition, { caller: (_, byDefault) => (byDefault === undefined ? undefined : BigInt(byDefault)) }) === false
+  return holds(condition, programIsSilent) === false
 }
+
+/** What counts where the program says nothing. */
+export const programIsSilent: Environment = { caller: (_, byDefault) => (byDefault === undefined ? undefined : BigInt(byDefault)) }
 
 /** The value of an expression that depends on nothing, as a number. */
 export function constantNumber(expression: Expression | undefined): number | undefined {

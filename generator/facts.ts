@@ -3,7 +3,7 @@
  * `scope` is the chapter; names and types are the specification's; nested fields are dotted; members of anonymous structs and unions stand at their parent's
  * level; offsets count from the outermost named struct and are null behind a variable member; a value above 2^53 is a decimal string.
  */
-import { conditionText } from './condition-text.ts'
+import { conditionText, textCondition } from './condition-text.ts'
 import { type Erratum, errataOf } from './errata.ts'
 import { evaluate, isOffByDefault, nodes } from './evaluate.ts'
 import type { Chapter, Dim, Expression, Feature, Member, Message, Model, Queue, Struct, Type } from './model.ts'
@@ -175,7 +175,7 @@ function addFields(model: Model, fields: FieldFact[], member: Member, place: Pla
   // The text does not have it.
   if (isOffByDefault(member.when)) return
   const { type } = member
-  const when = [place.when, member.when && conditionText(member.when)].filter((text) => text !== undefined).join(' and ') || undefined
+  const when = [place.when, member.when && textCondition(member.when)].filter((text) => text !== undefined).join(' and ') || undefined
   if (type.kind === 'group') {
     // Offsets of a group's members count from the same start.
     for (const inner of type.members) addFields(model, fields, inner, { ...place, ...(when ? { when } : {}) })

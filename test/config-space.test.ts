@@ -178,3 +178,19 @@ describe('a configuration space', () => {
     expect(() => new ConfigSpace(new Uint8Array(2), [], new VirtqDesc())).toThrow('VirtqDesc needs 16 bytes')
   })
 })
+
+describe('a reset of the device', () => {
+  it('gives fields their value after reset, and the others stay', () => {
+    const config = new ConfigSpace(filled(8), [
+      { name: 'default', offset: 1, width: 4, access: 'rw', reset: 0x01020304 },
+      { name: 'other', offset: 5, width: 2, access: 'rw' },
+    ])
+    let told = 0
+    config.onChange = () => told++
+    config.reset()
+    expect([...config.bytes]).toEqual([0xf0, 4, 3, 2, 1, 0xf5, 0xf6, 0xf7])
+    expect([config.generation, told]).toEqual([1, 0])
+    config.reset()
+    expect(config.generation).toBe(1)
+  })
+})
