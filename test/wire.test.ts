@@ -7,6 +7,7 @@ import { VIRTIO_F_EVENT_IDX, VIRTIO_F_VERSION_1 } from 'virtgen/wire/content'
 import { PvirtqEventSuppress } from 'virtgen/wire/packed-ring'
 import { VirtqAvail, VirtqDesc } from 'virtgen/wire/split-ring'
 import { virtio_mmio } from 'virtgen/wire/transport-mmio'
+import { virtio_pci_legacy_header } from 'virtgen/wire/transport-pci'
 import { describe, expect, it } from 'vitest'
 
 const view = (length: number): DataView => new DataView(new ArrayBuffer(length))
@@ -137,6 +138,12 @@ describe('a chapter', () => {
   it('has its registers by name', () => {
     expect(virtio_mmio.MagicValue).toEqual({ offset: 0, width: 4, access: 'r', value: 0x74726976 })
     expect(virtio_mmio.QueueDescHigh).toMatchObject({ offset: 0x84, bank: ['QueueSel'], pair: { name: 'QueueDesc', low: 'QueueDescLow' } })
+  })
+
+  it('knows registers that move', () => {
+    const { config, isr_status } = virtio_pci_legacy_header
+    expect([0, 1].map((msix) => config.at({ caller: { msix } }))).toEqual([20, 24])
+    expect([config.offset, isr_status.offset]).toEqual([-1, 19])
   })
 })
 

@@ -1,7 +1,9 @@
 /** One register of a block or one field of a configuration space, as the driver sees it. */
 export interface RegisterInfo {
-  /** Bytes from the start of the block. */
+  /** Bytes from the start of the block; -1 where `at` says it. */
   readonly offset: number
+  /** Where it is, if that depends on what the program knows. */
+  readonly at?: (context: { readonly caller: Readonly<Record<string, number>> }) => number
   /** Bytes; 0 for an area that is open at the end. */
   readonly width: number
   /** What the driver may do: `rc` clears by reading. */

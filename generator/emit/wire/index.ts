@@ -5,6 +5,7 @@ import { docs, exportConst, numberCode, printFile, quote, type Statement } from 
 import type { EmittedFile } from '../index.ts'
 import { messageShape } from '../parts.ts'
 import { constantStatements, featureStatements } from './constants.ts'
+import { numeric } from './expression.ts'
 import { Imports } from './imports.ts'
 import { memberDoc } from './member-doc.ts'
 import { Needs } from './needs.ts'
@@ -21,7 +22,7 @@ function emitChapter(model: Model, chapter: Chapter, needs: Needs): string {
     ...deviceStatements(model, chapter),
     ...featureStatements(model, chapter, imports),
     ...constantStatements(model, chapter),
-    ...chapter.registers.map((block) => registerStatement(model, block, imports)),
+    ...chapter.registers.map((block) => registerStatement(model, block, imports, needs)),
     ...chapter.structs
       .filter(({ role }) => role !== 'foreign' && role !== 'message')
       .flatMap((struct) => structStatements(model, struct, imports, needs)),
@@ -65,7 +66,7 @@ function deviceStatements(model: Model, chapter: Chapter): Statement[] {
   return statements
 }
 
-function registerStatement(model: Model, block: Struct, imports: Imports): Statement {
+function registerStatement(model: Model, block: Struct, imports: Imports, needs: Needs): Statement {
   imports.runtimeType('RegisterMap')
   const entries = block.members
     .filter((member) => member.name !== '')
@@ -75,6 +76,10 @@ function registerStatement(model: Model, block: Struct, imports: Imports): State
         `width: ${member.size ?? 0}`,
         `access: ${quote(member.access?.mode ?? 'r')}`,
       ]
+      if (member.at) {
+        const at = numeric(member.at, { needs, imports, struct: block, members: [], context: 'context', own: '' })
+        parts.push(`at: (context) => ${at}`)
+      }
       if (member.bank) parts.push(`bank: [${member.bank.map(quote).join(', ')}]`)
       if (member.pair) parts.push(`pair: { name: ${quote(member.pair.name)}, low: ${quote(member.pair.low)} }`)
       if (member.clears) parts.push(`clears: ${quote(member.clears)}`)
