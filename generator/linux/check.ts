@@ -18,6 +18,8 @@ export interface Expectation {
   /** A constant expression that compiles when the headers have it. */
   probe: string
   checks: Check[]
+  /** Of a field whose type is a struct: which one, as `chapter.name`. */
+  holds?: string
 }
 
 /** Something the headers are not to have. */

@@ -100,16 +100,39 @@ function sort(expectations: Expectations, present: ReadonlySet<string>, report: 
     return true
   }
   for (const number of expectations.numbers) take(number)
+  const grown = grownStructs(expectations.structs, present)
   const structs = expectations.structs.filter((struct) => {
     const { whole, fields } = struct
     if (!take({ ...whole, checks: [] })) return false
-    const complete = fields.map((field) => take(field, struct)).every((there) => there)
-    // Without its last members an older header is smaller, and right.
+    let complete = true
+    let moved = false
+    for (const field of fields) {
+      const held = field.holds !== undefined && grown.has(field.holds)
+      const there = take(
+        complete ? { ...field, checks: field.checks.filter(({ property }) => property !== 'size' || !held) } : { ...field, checks: [] },
+        struct,
+      )
+      moved ||= held || (there && !complete)
+      complete &&= there && !held
+    }
+    // Without its last members an older header is smaller, and right; what stands behind others is elsewhere in it.
     if (complete) for (const check of whole.checks) checks.push({ ...check, item: whole.item, name: whole.item.name, struct })
-    return true
+    return !moved
   })
   for (const { item, probe } of expectations.none) (probe !== undefined && present.has(probe) ? report.appeared : report.textOnly).push(item)
   return { checks, structs }
+}
+
+/** Structs that older headers have without some of their fields, or with another such struct inside. */
+function grownStructs(structs: readonly HeaderStruct[], present: ReadonlySet<string>): Set<string> {
+  const grown = new Set<string>()
+  const isGrown = ({ whole, fields }: HeaderStruct): boolean =>
+    present.has(whole.probe) && fields.some(({ probe, holds }) => !present.has(probe) || (holds !== undefined && grown.has(holds)))
+  for (let size = -1; size !== grown.size; ) {
+    size = grown.size
+    for (const each of structs) if (isGrown(each)) grown.add(`${each.chapter.name}.${each.struct.name}`)
+  }
+  return grown
 }
 
 function addAbsent(item: LinuxItem, report: LinuxReport): void {

@@ -117,6 +117,7 @@ class View {
     }
     const c = place.c + name
     const expectation: Expectation = { item: about, probe: this.#offsetOf(c), checks: [] }
+    if (member.type.kind === 'struct') expectation.holds = `${member.type.chapter}.${member.type.name}`
     const size = this.#sizeOf(member)
     const at = member.linux.value ?? offset
     if (at !== null) expectation.checks.push({ expression: this.#offsetOf(c), property: 'offset', ours: BigInt(offset ?? at), expected: BigInt(at) })
