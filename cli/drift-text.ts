@@ -10,7 +10,7 @@ const meanings = { missing: 'missing in YAML', changed: 'changed', extra: 'extra
 const pad = '      '
 
 /** @param chosen - the chapters asked for; one that the YAML lacks is written out if it is among them */
-export function driftLines(report: DriftReport, chosen: ReadonlySet<string> | undefined, paint: Paint): string[] {
+export function driftLines(report: DriftReport, chosen: ReadonlySet<string>, paint: Paint): string[] {
   return [
     ...chapterLines(report, chosen, paint),
     ...itemLines(report, paint),
@@ -25,21 +25,21 @@ export function headerDriftLines(report: HeaderDrift, paint: Paint): string[] {
   const { constants, structs, fields } = compared
   const reasons = new Set(leftOut.map(({ scope, why }) => `${scope} ${why}`)).size
   return [
-    ...driftLines(report, undefined, paint),
+    ...driftLines(report, new Set(), paint),
     ...unused.map(({ scope, name }) => `  ${paint.yellow('!')} ${scope}: left_out names ${name}, which these headers do not have`),
     `${counted(constants, 'constant')}, ${counted(structs, 'struct')}, ${counted(fields, 'field')} of the headers are described; ${leftOut.length} names are left out for ${counted(reasons, 'reason')}`,
   ]
 }
 
-function chapterLines({ chapters, differences }: DriftReport, chosen: ReadonlySet<string> | undefined, paint: Paint): string[] {
+function chapterLines({ chapters, differences }: DriftReport, chosen: ReadonlySet<string>, paint: Paint): string[] {
   const missing = chapters.missing.flatMap(({ scope, snippet }) => [
     `${paint.green('+')} ${paint.bold(scope)}  a chapter that the YAML lacks: ${totals(differences, scope)}`,
-    ...(chosen?.has(scope) ? snippetLines(snippet, paint) : []),
+    ...(chosen.has(scope) ? snippetLines(snippet, paint) : []),
   ])
   const extra = chapters.extra.map(
     ({ scope }) => `${paint.red('-')} ${paint.bold(scope)}  a chapter that only the YAML has: ${totals(differences, scope)}`,
   )
-  const isHidden = chapters.missing.some(({ scope }) => !chosen?.has(scope))
+  const isHidden = chapters.missing.some(({ scope }) => !chosen.has(scope))
   const hint = isHidden ? [`  ${paint.dim('virtgen drift NAME writes the YAML of a chapter')}`] : []
   return withGap([...missing, ...hint, ...extra])
 }

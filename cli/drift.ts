@@ -31,28 +31,32 @@ export const drift: Command = {
     { line: 'virtgen drift --against 1.3', meaning: 'what is new since 1.3?' },
   ],
   async run(call) {
-    const [{ describe }, { factsOf }, { driftOf, scopesOf }] = await Promise.all([
-      import('./description.ts'),
-      import('../generator/facts.ts'),
-      import('../generator/drift/report.ts'),
-    ])
+    const { describe } = await import('./description.ts')
     const { model } = describe(call)
-    const headers = call.options.text('headers')
-    if (headers !== undefined && !call.options.has('tex') && !call.options.has('against')) return await compareWithHeaders(call, model, headers)
-    const other = await otherSide(call)
-    const known = new Set([...model.chapters.map(({ name }) => name), ...scopesOf(other.facts)])
-    for (const word of call.arguments) if (!known.has(word)) throw new UsageError(`neither side has a chapter "${word}"`)
-    const chosen = call.arguments.length > 0 ? new Set(call.arguments) : undefined
-    const report = driftOf(factsOf(model), other, { chosen, textOf: (scope) => yamlOf(model, scope) })
-    if (call.options.has('json')) call.printJson(report)
-    else for (const line of driftLines(report, chosen, call.paint)) call.print(line)
-    const ofHeaders = headers === undefined ? 0 : await compareWithHeaders(call, model, headers)
-    return hasDrifted(report) ? 1 : ofHeaders
+    const folder = call.options.text('headers')
+    const headers = folder === undefined ? undefined : await headersReport(call, model, folder)
+    const isAboutText = folder === undefined || call.options.has('tex') || call.options.has('against')
+    const text = isAboutText ? await textReport(call, model) : undefined
+    if (call.options.has('json')) call.printJson(text && headers ? { text, headers } : (text ?? headers))
+    else {
+      const chosen = new Set(call.arguments)
+      for (const line of text ? driftLines(text, chosen, call.paint) : []) call.print(line)
+      for (const line of headers ? headerDriftLines(headers, call.paint) : []) call.print(line)
+    }
+    return [text, headers].some((report) => (report?.differences.length ?? 0) > 0) ? 1 : 0
   },
 }
 
-function hasDrifted({ differences }: DriftReport): boolean {
-  return differences.length > 0
+async function textReport(call: Call, model: Model): Promise<DriftReport> {
+  const [{ factsOf }, { driftOf, scopesOf }] = await Promise.all([import('../generator/facts.ts'), import('../generator/drift/report.ts')])
+  const other = await otherSide(call)
+  const known = new Set([...model.chapters.map(({ name }) => name), ...scopesOf(other.facts)])
+  for (const word of call.arguments) if (!known.has(word)) throw new UsageError(`neither side has a chapter "${word}"`)
+  return driftOf(factsOf(model), other, { chosen: chosenBy(call), textOf: (scope) => yamlOf(model, scope) })
+}
+
+function chosenBy(call: Call): ReadonlySet<string> | undefined {
+  return call.arguments.length > 0 ? new Set(call.arguments) : undefined
 }
 
 /** The text of a chapter of virtgen's own; those of `--spec` are not looked into. */
@@ -84,15 +88,12 @@ export async function readTex(call: Call, folder: string) {
   return tex
 }
 
-async function compareWithHeaders(call: Call, model: Model, folder: string): Promise<number> {
+async function headersReport(call: Call, model: Model, folder: string) {
   const { driftOfHeaders } = await import('../generator/drift/headers.ts')
   const facts = await readHeaders(call, folder)
   const known = new Set([...model.chapters.map(({ name }) => name), ...facts.headers])
   for (const word of call.arguments) if (!known.has(word)) throw new UsageError(`there is no chapter "${word}"`)
-  const report = driftOfHeaders(model, facts, call.arguments.length > 0 ? new Set(call.arguments) : undefined)
-  if (call.options.has('json')) call.printJson(report)
-  else for (const line of headerDriftLines(report, call.paint)) call.print(line)
-  return hasDrifted(report) ? 1 : 0
+  return driftOfHeaders(model, facts, chosenBy(call))
 }
 
 /** @throws Failure where the compiler or the headers are missing. */

@@ -16,6 +16,8 @@ export interface Erratum {
   why: string
   /** In what the description differs from what the text declares there. */
   departs?: Aspect[]
+  /** Whose text it is, if not the specification's. */
+  source?: string
 }
 
 export function errataOf(model: Model, chosen?: ReadonlySet<string>): Erratum[] {
@@ -25,7 +27,7 @@ export function errataOf(model: Model, chosen?: ReadonlySet<string>): Erratum[] 
 export function errataOfChapter(chapter: Chapter): Erratum[] {
   const scope = chapter.name
   const ofText = chapter.errata.map(
-    ({ at, section, text, truth, why, departs }): Erratum => ({
+    ({ at, section, text, truth, why, departs, source }): Erratum => ({
       kind: 'text',
       scope,
       name: at,
@@ -34,6 +36,7 @@ export function errataOfChapter(chapter: Chapter): Erratum[] {
       truth,
       why,
       ...(departs.length > 0 ? { departs } : {}),
+      ...(source.startsWith('oasis') ? {} : { source }),
     }),
   )
   const ofLinux = [

@@ -73,13 +73,22 @@ export function isExpected(fact: FactOrigin & { name: string }): boolean {
 }
 
 /** Whether two conditions name other features, one of them denies what the other says, or one says `and` where the other says `or`. */
-export function isOtherCondition(one: string | undefined, other: string | undefined): boolean {
+export function isOtherCondition(own: string | undefined, there: string | undefined): boolean {
+  const [one, other] = [withoutOurs(own), withoutOurs(there)]
   const names = (text: string | undefined): string => [...new Set(featuresOf(text))].sort().join(' ')
   const words = (text: string | undefined): string => [...new Set(text?.match(/\b(?:and|or)\b/g) ?? [])].join(' ')
   const denies = (text: string | undefined): boolean => /\bnot\b/.test(text ?? '')
   // Which of several words binds what is more than a sentence says.
   const areSimple = [one, other].every((text) => !words(text).includes(' '))
   return names(one) !== names(other) || denies(one) !== denies(other) || (areSimple && words(one) !== words(other))
+}
+
+/** Without what a program says of itself: `and not linux_pi` is about a layout that the text does not know. */
+function withoutOurs(condition: string | undefined): string | undefined {
+  const ours = '(?:not\\s+)?[a-z]\\w*'
+  return condition
+    ?.replaceAll(new RegExp(`\\s+(?:and|or)\\s+${ours}(?=$|\\s+(?:and|or)\\b)`, 'g'), '')
+    .replace(new RegExp(`^${ours}\\s+(?:and|or)\\s+`), '')
 }
 
 export function featuresOf(condition: string | undefined): string[] {

@@ -43,7 +43,7 @@ export interface DriftOptions {
 export function driftOf(ours: Facts, other: Other, { chosen, textOf = () => undefined }: DriftOptions = {}): DriftReport {
   const isChosen = ({ scope }: { scope: string }): boolean => chosen?.has(scope) ?? true
   const all = differencesOf({ ours, theirs: other.facts, together: other.tex?.together })
-  const errata = ours.errata.filter(({ kind }) => kind === 'text').filter(isChosen)
+  const errata = ours.errata.filter(({ kind, source }) => kind === 'text' && source === undefined).filter(isChosen)
   const gone = other.tex === undefined ? [] : errata.filter(({ quote }) => !isQuoted(quote, other.tex?.words as string))
   const report: DriftReport = {
     with: other.name,
