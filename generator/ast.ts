@@ -135,6 +135,7 @@ export interface RequestAst extends OriginAst {
   reply?: 'optional'
   rest?: 'ignored'
   struct?: string
+  linux?: MessageAst['linux']
   spans?: Value | boolean
   fds?: Value | boolean
   reply_fds?: Value | boolean

@@ -175,6 +175,8 @@ const statusShape = {
   unknown: selector.optional(),
   error: name.optional(),
 }
+/** A struct with two parts may be two structs in Linux's headers. */
+const partsLinux = z.union([linuxName, z.strictObject({ readable: text.optional(), writable: text.optional() })])
 const request = z.strictObject({
   is: z.union([selector, z.array(z.union([selector, z.array(selector)])).min(1)]).optional(),
   when: expression.optional(),
@@ -185,6 +187,7 @@ const request = z.strictObject({
   reply: z.literal('optional').optional().describe('the driver may leave out the device-writable part'),
   rest: z.literal('ignored').optional().describe('bytes behind the members of the device-readable part are ignored'),
   struct: name.optional().describe('name under which the text lists frame and request together'),
+  linux: partsLinux.optional().describe("Linux's name of it"),
   spans: expression.optional(),
   fds: expression.optional(),
   reply_fds: expression.optional(),
@@ -201,7 +204,7 @@ const message = z.strictObject({
   status: z.strictObject(statusShape).optional(),
   requests: requests.optional(),
   events: requests.optional(),
-  linux: z.union([linuxName, z.strictObject({ readable: text.optional(), writable: text.optional() })]).optional(),
+  linux: partsLinux.optional(),
   legacy: legacyOrder,
   ...origin,
 })

@@ -349,6 +349,14 @@ structs:
     - _: {union: [whole: le32, halves: {struct: [first: le16, second: le16]}]}
     - address: {union: [short: {type: le16, linux: _, bits: [_: {width: 1, const: 1}, number: 15]}, long: {type: le16, linux: _}]}
     - rest[count]: be32
+messages:
+  sample_frame:
+    by: kind
+    readable: [kind: {type: u8, enum: sample_kind}, _: body]
+    writable: [_: body, answer: u8]
+    requests:
+      - whole: {is: SAMPLE_ONE, struct: sample_whole, linux: sample_both, readable: [number: be32]}
+      - half: {is: SAMPLE_TWO, struct: sample_half, linux: {writable: sample_answer}, readable: [number: be16], writable: [more: le16]}
 `
 const sampleHeader = `
 #include <linux/types.h>
@@ -358,6 +366,8 @@ enum { SAMPLE_TWO = 2 };
 struct sample_choice { __le32 always; __le16 with_it; __be16 without_it; };
 struct sample_inner { __le16 a; __u8 b[2]; };
 struct sample_view { __le16 number; };
+struct sample_both { __u8 kind; __be32 number; __u8 answer; } __attribute__((packed));
+struct sample_answer { __le16 more; __u8 answer; } __attribute__((packed));
 struct sample {
   __be32 big;
   __le16 packed_bits;
@@ -387,7 +397,7 @@ describeWithHeaders('bytes', () => {
   async function compareSample(header: string): Promise<string[]> {
     writeFileSync(join(folder, 'linux/virtio_sample.h'), header)
     const report = await compareWithLinux(model, { headers: folder, seed, rounds: 6 })
-    expect(report.compared).toMatchObject({ structs: 5, rounds: 30 })
+    expect(report.compared).toMatchObject({ structs: 7, rounds: 42 })
     return report.mismatches.map(({ name, property }) => `${name} ${property}`)
   }
 
@@ -405,6 +415,8 @@ describeWithHeaders('bytes', () => {
     ['an arm without a level of its own', '__le32 whole', '__be32 whole', 'sample.whole'],
     ['bits', '__le16 packed_bits', '__be16 packed_bits', 'sample.bits'],
     ['arms that are one number in C', '__le16 address', '__be16 address', 'sample.address'],
+    ['a request', '__be32 number', '__le32 number', 'sample_whole.number'],
+    ['the answer to a request', '__le16 more', '__be16 more', 'sample_half (writable).more'],
     ['rows', 'macs[2][6]', 'macs[6][2]', 'sample.macs'],
     ['a 64-bit number', '__le64 position, id', '__be64 position, id', 'sample.position'],
   ])('show the order of %s', async (_what, from, to, name) => {

@@ -91,7 +91,7 @@ export class Messages {
     const { chapter, name, ast, path, origin } = task
     const legacy = ast.legacy ?? chapter.ast.legacy ?? 'same'
     const struct = this.#layouts.empty({ chapter, name, role: 'message', origin, legacy }, path)
-    struct.linux = linuxOfFrame(task)
+    struct.linux = linuxOf(chapter, name, path, ast.linux)
     struct.twoPart = true
     checkPartOrder(chapter, path, ast)
     const before = chapter.source.problems.length
@@ -184,8 +184,8 @@ export class Messages {
     const readable = merge(own.readable, frame.readable)
     const writable = merge(own.writable, frame.writable)
     const scopes = { readable: { chapter, own: readable }, writable: { chapter, own: writable, readable } }
-    // What Linux has is the frame; the whole is a struct of the text only.
-    const struct: Struct = { ...frame.struct, ...origin, name: ast.struct ?? `${message.name}_${name}`, members: [], linux: { name: null } }
+    const whole = ast.struct ?? `${message.name}_${name}`
+    const struct: Struct = { ...frame.struct, ...origin, name: whole, members: [], linux: linuxOf(chapter, whole, path, ast.linux) }
     if (origin.doc === undefined) delete struct.doc
     checkPartOrder(chapter, path, ast)
     const members = { readable: [] as Member[], writable: [] as Member[] }
@@ -293,8 +293,8 @@ export class Messages {
   }
 }
 
-/** A frame is a struct of the headers only where the description says so; one for each part, as a rule. */
-function linuxOfFrame({ chapter, name, path, ast: { linux } }: MessageTask): Linux {
+/** Frames and requests are structs of the headers only where the description says so; one for each part, as a rule. */
+function linuxOf(chapter: ChapterScope, name: string, path: Path, linux: MessageAst['linux']): Linux {
   if (linux === undefined) return { name: null }
   return typeof linux === 'object' && ('readable' in linux || 'writable' in linux)
     ? { name: null, parts: linux }
