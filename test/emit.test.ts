@@ -31,6 +31,12 @@ describe('the emitters', () => {
     }
   })
 
+  it('write no semicolons behind statements, and keep those of comments', () => {
+    const { text = '' } = files.find(({ path }) => path === 'skeleton/balloon.ts') ?? {}
+    expect(text).not.toMatch(/^[^*]*;$/m)
+    expect(text.replaceAll(/\n\s*\* /g, ' ')).toContain('completes it when it wants new ones; the driver then sends them.')
+  })
+
   it('write code without traces of the machine: no trailing space, no tab, no carriage return, one newline at the end', () => {
     for (const { path, text } of files) expect(/[ \t]\n|\t|\r|\n\n$|[^\n]$/.exec(text)?.index, path).toBeUndefined()
   })

@@ -31,7 +31,7 @@ function printed(path: string, statements: Statement[]): string {
 
 /** ts-morph ends each statement with a semicolon; generated code is written like the rest of the project, without. */
 function tidy(text: string): string {
-  const lines = text.split('\n').map((line) => line.replace(/\s+$/, '').replace(/^(\s*(?!\*).*[^;\s]);$/, '$1'))
+  const lines = text.split('\n').map((line) => line.replace(/\s+$/, '').replace(/^(?!\s*\*)(.*[^;\s]);$/, '$1'))
   return `${lines
     .join('\n')
     .replaceAll(/\n{3,}/g, '\n\n')
