@@ -51,10 +51,7 @@ function add(
     return
   }
   const checks: Check[] =
-    ours === undefined
-      ? []
-      : // C's negative numbers come as 64 bits.
-        [{ expression: linux.name, property: 'value', ours: BigInt(ours), expected: BigInt.asUintN(64, BigInt(linux.value ?? ours)) }]
+    ours === undefined ? [] : [{ expression: linux.name, property: 'value', ours: BigInt(ours), expected: BigInt(linux.value ?? ours) }]
   expectations.numbers.push({ item: about, probe: linux.name, checks })
 }
 
