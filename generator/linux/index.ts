@@ -145,7 +145,9 @@ function addAbsent(item: LinuxItem, report: LinuxReport): void {
 /** Judges the numbers; gives the structs that are wrong. */
 function judge(checks: readonly Pending[], values: ReadonlyMap<number, bigint>, report: LinuxReport): Set<HeaderStruct> {
   const wrong = new Set<HeaderStruct>()
-  for (const [index, { item, property, ours, expected, struct }] of checks.entries()) {
+  for (const [index, { item, property, ours, expected: wanted, struct }] of checks.entries()) {
+    // C's negative numbers come as 64 bits.
+    const expected = BigInt.asUintN(64, wanted)
     const theirs = values.get(index) ?? expected
     const found: LinuxItem = { ...item, property, ours: number(ours), theirs: number(theirs) }
     if (theirs === expected && ours !== expected) report.differs.push(found)
