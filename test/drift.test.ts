@@ -57,6 +57,21 @@ describe('a text that was doctored', () => {
     ],
     ['a longer array', [replaced('lamp', 'colours[4]', 'colours[8]')], ['~ field virtio_lamp_config.colours: length [4] → [8]']],
     [
+      'a field inserted in a struct that another one holds',
+      [replaced('lamp', 'le16 y;', 'le16 y;\n        le16 z;')],
+      ['+ field virtio_lamp_point.z: le16 at 4'],
+    ],
+    [
+      'a renamed container of bits',
+      [replaced('lamp', '} light;', '} glow;')],
+      ['~ field virtio_lamp_request.light: name virtio_lamp_request.light → virtio_lamp_request.glow'],
+    ],
+    [
+      'another struct in a field',
+      [replaced('lamp', 'virtio_lamp_point to', 'virtio_lamp_name to')],
+      ['~ field virtio_lamp_line.to: type virtio_lamp_point → virtio_lamp_name'],
+    ],
+    [
       'an array with another length',
       [replaced('lamp', 'name[length]', 'name[length - 2]')],
       ['~ field virtio_lamp_name.name: length [length] → [length - 2]'],
@@ -222,7 +237,7 @@ describe('a text that was doctored', () => {
     expect(Object.fromEntries(countsOf(report.differences))).toEqual({
       'missing feature': 2,
       'missing constant': 7,
-      'missing struct': 3,
+      'missing struct': 5,
       'missing queue': 2,
     })
     const text = report.chapters.missing[0]?.snippet as string

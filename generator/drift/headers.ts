@@ -156,8 +156,8 @@ function numbersOf(model: Model, { numbers }: Expectations): Map<string, Known> 
   }
   for (const { name: scope, features, groups } of model.chapters) {
     for (const { name, bit, was } of features) for (const old of was) addOlder(known, old, { scope, name, value: BigInt(bit) })
+    // What an end marker is in older headers does not count, so nothing is expected of it; these headers are new.
     for (const { constants } of groups)
-      // What an end marker is in older headers does not count, so nothing is expected of it; these headers are new.
       for (const { name, value, was, marker, linux } of constants)
         for (const other of marker && linux.name ? [...was, linux.name] : was) addOlder(known, other, { scope, name, value: BigInt(value) })
   }

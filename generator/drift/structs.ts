@@ -10,7 +10,10 @@ export function structDifferences({ ours, theirs, together }: Sources): Differen
   const found = new Findings('struct')
   const { pairs, missing, extra } = paired([...ours.structs, ...blocksOf(ours)], theirs.structs, byScopeAndName)
   const values = new Map(ours.constants.flatMap(({ name, value }) => (typeof value === 'number' ? [[name, value] as const] : [])))
-  const ofFields = pairs.flatMap(([own, other]) => fieldDifferences(own, other, { values, together }))
+  const compared = pairs.map(([own, other]) => comparedFields(own, other, { values, together }))
+  // What is inserted or has another size moves the rest, also where the struct is used: a place is only worth a word where nothing else explains it.
+  const moved = structsThatMove(compared)
+  const ofFields = compared.flatMap((each) => [...each.differences, ...(moved.has(each.own.name) ? [] : placeDifferences(each))])
   const names = renamed(missing, extra, (one, two) => one.scope === two.scope && shapeOf(one) === shapeOf(two))
   for (const [own, other] of names.pairs) found.renamed(own, other)
   for (const struct of names.missing) found.missing(struct, shown(struct))
@@ -60,21 +63,25 @@ interface Knowledge {
 
 type Field = FieldFact & { scope: string; key: string }
 
-function fieldDifferences(own: Struct, other: Struct, { values, together }: Knowledge): Difference[] {
+interface Compared {
+  own: Struct
+  other: Struct
+  differences: Difference[]
+  pairs: [Field, Field][]
+  /** Fields of ours that have a partner, in our order. */
+  mine: Field[]
+}
+
+function comparedFields(own: Struct, other: Struct, { values, together }: Knowledge): Compared {
   const found = new Findings('field')
   // Where the text has bytes or a number, the YAML may say what is in them.
   const opaque = other.fields.filter(({ name }) => !other.fields.some((inner) => inner.name.startsWith(`${name}.`))).map(({ name }) => `${name}.`)
   const isBeyond = ({ name }: FieldFact): boolean => opaque.some((prefix) => name.startsWith(prefix))
-  const mine = keyed(
-    own,
-    withNumbers(ownFields(own), values).filter((field) => !isBeyond(field)),
-  )
-  const { pairs, missing, extra } = paired(mine, keyed(other, other.fields), ({ key }) => key)
-  const names = renamed(
-    missing,
-    extra,
-    (one, two) => one.type === two.type && one.offset === two.offset && one.bit === two.bit && hasSameLength(two, one),
-  )
+  const listed = withNumbers(ownFields(own), values).filter((field) => !isBeyond(field))
+  const mine = keyed(own, listed)
+  const first = matched(mine, keyed(other, other.fields))
+  // What is in a renamed field has not been renamed as well.
+  const { pairs, names } = matched(mine, keyed(other, withOurPrefixes(other, first.names.pairs)))
   for (const [here, there] of names.pairs) found.renamed(here, there)
   for (const field of names.missing) found.missing(field, declaration(field))
   for (const field of names.extra) if (field.source === undefined) found.extra(field, declaration(field))
@@ -86,18 +93,45 @@ function fieldDifferences(own: Struct, other: Struct, { values, together }: Know
     if (there.when === undefined ? !isStated(here, own.name, together) : isOtherCondition(here.when, there.when))
       found.changed(here, there, 'condition', here.when ?? 'none', there.when ?? 'none')
   }
-  // What is inserted or has another size moves the rest: a place is only worth a word where nothing else explains it.
-  if (found.list.some(({ aspect }) => aspect !== 'condition' && aspect !== 'direction')) return found.list
-  const moved = pairs.find(([here, there]) => here.offset !== null && there.offset !== null && here.offset !== there.offset)
-  const isInOrder = mine.filter((field) => !extra.includes(field)).every(({ key }, index) => key === pairs[index]?.[0].key)
-  if (moved) found.compare(moved[0], moved[1], 'offset', moved[0].offset as number, moved[1].offset as number)
-  else if (!isInOrder || (own.size !== null && other.size !== null && own.size !== other.size)) {
-    const whole = new Findings('struct')
-    if (!isInOrder) whole.changed(own, other, 'order', mine.map(({ name }) => name).join(' '), other.fields.map(({ name }) => name).join(' '))
-    else whole.changed(own, other, 'size', own.size as number, other.size as number)
-    return [...found.list, ...whole.list]
+  return { own, other, differences: found.list, pairs, mine: mine.filter((field) => pairs.some(([here]) => here === field)) }
+}
+
+function matched(mine: readonly Field[], others: readonly Field[]) {
+  const { pairs, missing, extra } = paired(mine, others, ({ key }) => key)
+  const isSame = (one: Field, two: Field): boolean =>
+    one.type === two.type && one.offset === two.offset && one.bit === two.bit && hasSameLength(two, one)
+  return { pairs, names: renamed(missing, extra, isSame) }
+}
+
+/** The fields of the other side, those in a renamed one under our name for it. */
+function withOurPrefixes({ name: struct, fields }: Struct, names: readonly (readonly [Field, Field])[]): FieldFact[] {
+  const prefixes = names.map(([here, there]) => [`${here.name}.`, `${there.name}.`].map((name) => name.slice(struct.length + 1)) as [string, string])
+  return fields.map((field) => {
+    const found = prefixes.find(([, theirs]) => field.name.startsWith(theirs))
+    return found ? { ...field, name: found[0] + field.name.slice(found[1].length) } : field
+  })
+}
+
+/** Structs in which something explains other places: a difference of their own, or that of a struct in them. */
+function structsThatMove(compared: readonly Compared[]): ReadonlySet<string> {
+  const explains = ({ aspect }: Difference): boolean => aspect !== 'condition' && aspect !== 'direction' && aspect !== 'name'
+  const moved = new Set(compared.filter(({ differences }) => differences.some(explains)).map(({ own }) => own.name))
+  for (let before = -1; before < moved.size; ) {
+    before = moved.size
+    for (const { own, other } of compared) if (other.fields.some(({ type }) => moved.has(type))) moved.add(own.name)
   }
-  return found.list
+  return moved
+}
+
+function placeDifferences({ own, other, pairs, mine }: Compared): Difference[] {
+  const ofField = new Findings('field')
+  const ofStruct = new Findings('struct')
+  const moved = pairs.find(([here, there]) => here.offset !== null && there.offset !== null && here.offset !== there.offset)
+  const isInOrder = mine.every((field, index) => field === pairs[index]?.[0])
+  if (moved) ofField.changed(moved[0], moved[1], 'offset', moved[0].offset as number, moved[1].offset as number)
+  else if (!isInOrder) ofStruct.changed(own, other, 'order', mine.map(({ name }) => name).join(' '), other.fields.map(({ name }) => name).join(' '))
+  else if (own.size !== null && other.size !== null) ofStruct.compare(own, other, 'size', own.size, other.size)
+  return [...ofField.list, ...ofStruct.list]
 }
 
 /** Whether the text speaks of the field, or of its struct, where it speaks of the features of its condition. */

@@ -77,6 +77,17 @@ struct virtio_lamp_request {
         u8 status;
 };
 
+struct virtio_lamp_point {
+        le16 x;
+        le16 y;
+};
+
+struct virtio_lamp_line {
+        struct virtio_lamp_point from;
+        struct virtio_lamp_point to;
+        le32 width;
+};
+
 struct virtio_lamp_name {
         le16 length;
         char name[length];
@@ -135,6 +146,15 @@ structs:
       - deadline: {type: le64, unit: ns}
     writable:
       - status: {type: u8, enum: virtio_lamp_status}
+  virtio_lamp_point:
+    fields:
+      - x: le16
+      - y: le16
+  virtio_lamp_line:
+    fields:
+      - from: virtio_lamp_point
+      - to: virtio_lamp_point
+      - width: le32
   virtio_lamp_name:
     fields:
       - length: le16
