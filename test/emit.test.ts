@@ -1,7 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { editorSchema } from '../cli/editor-schema.ts'
-import { docs, printFile, StructureKind } from '../generator/emit/code.ts'
 import { emitAll, generatedMark } from '../generator/emit/index.ts'
 import { loadFolders, resolve } from '../generator/index.ts'
 
@@ -40,20 +39,5 @@ describe('the emitters', () => {
 
   it('write code without traces of the machine: no trailing space, no tab, no carriage return, one newline at the end', () => {
     for (const { path, text } of files) expect(/[ \t]\n|\t|\r|\n\n$|[^\n]$/.exec(text)?.index, path).toBeUndefined()
-  })
-
-  it('leave the semicolons of comments, and none behind statements', () => {
-    const comment = docs(`${'word '.repeat(23)}end; the rest`)
-    const text = printFile('x.ts', '// x', [
-      {
-        kind: StructureKind.Class,
-        name: 'X',
-        ...comment,
-        properties: [{ name: 'x', type: 'number', ...comment }],
-        methods: [{ name: 'y', statements: 'this.x = 1' }],
-      },
-    ])
-    expect(text.match(/end;\n/g)).toHaveLength(2)
-    expect(text.match(/^ *[^ *].*;$/m)).toBeNull()
   })
 })
