@@ -1,8 +1,8 @@
 import * as fc from 'fast-check'
 
 export const config = (random: fc.GeneratorValue) => ({
-  jacks: random(fc.nat, 4),
-  streams: random(fc.nat, 4),
-  chmaps: random(fc.nat, 4),
-  controls: random(fc.nat, 8),
+  jacks: random(fc.integer, { min: 1, max: 4 }),
+  streams: random(fc.integer, { min: 1, max: 4 }),
+  chmaps: random(fc.integer, { min: 1, max: 4 }),
+  controls: random(fc.integer, { min: 1, max: 8 }),
 })
