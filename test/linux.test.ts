@@ -1,5 +1,5 @@
 /** The description against Linux's own headers, through gcc. */
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
@@ -77,11 +77,12 @@ describeWithHeaders('the description and Linux’s headers', () => {
   })
 
   it('agree with the generated classes too', async () => {
-    const files = readdirSync('generated/wire').filter((name) => name.endsWith('.ts'))
-    const modules = await Promise.all(
-      files.map(async (name) => [name.slice(0, -3), await import(`../generated/wire/${name.slice(0, -3)}.ts`)] as const),
-    )
-    const wire: WireModules = Object.fromEntries(modules)
+    const names = readdirSync('generated/wire').flatMap((file) => (file.endsWith('.ts') ? [file.slice(0, -3)] : []))
+    const modules = names.map(async (name) => {
+      const parts = existsSync(`generated/parts/${name}.ts`) ? await import(`../generated/parts/${name}.ts`) : {}
+      return [name, { ...(await import(`../generated/wire/${name}.ts`)), ...parts }] as const
+    })
+    const wire: WireModules = Object.fromEntries(await Promise.all(modules))
     expect(wire).toHaveProperty('blk')
     const every = FeatureSet.fromWords([0xffff_ffff, 0xffff_ffff, 0xffff_ffff, 0xffff_ffff])
     const report = await compare(described(), { wire, features: every })

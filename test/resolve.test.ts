@@ -1103,7 +1103,7 @@ structs:
       ['a', 1, undefined, ''],
       ['b', 2, 5, 'example:F=3'],
     ])
-    expect(found.errata).toEqual([{ source: 'oasis-1.4', section: 'Example / Part', at: 's.a', text: 't', truth: 'u', why: 'v' }])
+    expect(found.errata).toEqual([{ source: 'oasis-1.4', section: 'Example / Part', at: 's.a', departs: [], text: 't', truth: 'u', why: 'v' }])
     expect(found.vectors).toEqual([
       {
         source: 'oasis-1.4',

@@ -55,7 +55,9 @@ function vectorsOf(chapter: Chapter, struct: Struct): Vector[] {
     size = holders.size
     for (const each of structs) if (mentions(each.members, holders)) holders.add(each.name)
   }
-  return vectors.filter(({ vector }) => holders.has(vector.of.name)).map(({ vector }) => vector)
+  // The vectors of its requests show the frame of a message.
+  const isOf = (name: string): boolean => holders.has(name) || (struct.role === 'message' && name.startsWith(`${struct.name}.`))
+  return vectors.filter(({ vector }) => isOf(vector.of.name)).map(({ vector }) => vector)
 }
 
 function mentions(members: readonly Member[], names: ReadonlySet<string>): boolean {

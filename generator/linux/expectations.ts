@@ -56,7 +56,7 @@ function add(
 }
 
 function addDevices(model: Model, expectations: Expectations): void {
-  const table = model.chapters.find(({ kind }) => kind === 'common') ?? model.chapters[0]
+  const table = model.chapters.find(({ name }) => name === 'content') ?? model.chapters[0]
   if (table === undefined) return
   for (const device of model.devices) {
     const candidate = `VIRTIO_ID_${device.name.toUpperCase().replaceAll('-', '_')}`

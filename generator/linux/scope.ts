@@ -1,6 +1,6 @@
 /** A struct whose value is being made up: its fields are read and set by the expressions that depend on them. */
 import { type Environment, evaluate, holds, nodes } from '../evaluate.ts'
-import type { Expression, FieldPath, Member } from '../model.ts'
+import type { Expression, FieldPath, Member, Tree } from '../model.ts'
 import { identifier } from '../names.ts'
 import { everyFeature } from './structs.ts'
 
@@ -71,9 +71,17 @@ export class Scope implements Environment {
 
   /** A length. The fields it depends on become small, so that the array does too. */
   length(expression: Expression, pick: () => number): number | undefined {
-    for (const node of nodes(expression.tree)) if (node.op === 'field' && !this.isPinned(node)) this.assign(node, BigInt(pick()))
+    for (const node of nodes(this.#chosen(expression.tree))) if (node.op === 'field' && !this.isPinned(node)) this.assign(node, BigInt(pick()))
     const value = evaluate(expression.tree, this)
     return value === undefined || value < 0n || value > 4096n ? undefined : Number(value)
+  }
+
+  /** The branch that counts, where the program decides: the fields of the other one are not there. */
+  #chosen(tree: Tree): Tree {
+    if (tree.op !== 'if') return tree
+    const decides = evaluate(tree.condition, this)
+    if (decides === undefined) return tree
+    return decides !== 0n ? this.#chosen(tree.value) : tree.otherwise ? this.#chosen(tree.otherwise) : tree
   }
 
   /** What the fields of a length must be for it to have a certain value. */

@@ -48,6 +48,7 @@ export const baseMembers: ReadonlySet<string> = new Set([
   'request',
   'listen',
   'writeConfig',
+  'writeField',
   'onConfigChange',
   'failure',
   'close',
