@@ -2,7 +2,9 @@
  * A block device on its generated skeleton over MMIO, and a guest that breaks every rule of the ring. What it gets is a typed violation and DEVICE_NEEDS_RESET;
  * the process and the device beside it go on.
  */
+
 import { MmioDevice } from 'virtgen/mmio'
+import { VirtioBlkReqHeader } from 'virtgen/parts/blk'
 import { type DeviceRequest, GuestMemory, type Outcome, PARKED, type Violation, type ViolationKind, type VirtioDevice } from 'virtgen/runtime'
 import { BlkDevice, type BlkGetIdRequest, type BlkReadRequest, type BlkWriteRequest } from 'virtgen/skeleton/blk'
 import { CryptoDevice } from 'virtgen/skeleton/crypto'
@@ -16,7 +18,6 @@ import {
   VIRTIO_BLK_T_FLUSH,
   VIRTIO_BLK_T_IN,
   VIRTIO_BLK_T_OUT,
-  VirtioBlkReqHeader,
 } from 'virtgen/wire/blk'
 import { ACKNOWLEDGE, DEVICE_NEEDS_RESET, DRIVER, DRIVER_OK, FEATURES_OK, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_VERSION_1 } from 'virtgen/wire/content'
 import {

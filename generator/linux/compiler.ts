@@ -1,6 +1,6 @@
 /** The C compiler: runs it on small programs in a folder that is removed afterwards. */
 import { execFile } from 'node:child_process'
-import { mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve, sep } from 'node:path'
 
@@ -116,7 +116,7 @@ export class Compiler {
 
 /** The compiler names the files of its include folders by their real paths. */
 function isBelow(file: string, folder: string): boolean {
-  return realpathSync(file).startsWith(realpathSync(resolve(folder)) + sep)
+  return existsSync(folder) && realpathSync(file).startsWith(realpathSync(resolve(folder)) + sep)
 }
 
 const headersSource = `

@@ -34,12 +34,30 @@ export function resolve(loaded: Loaded): Resolved {
   const layouts = new Layouts(workspace, names, expressions)
   const messages = new Messages(layouts)
   const scopes = [...workspace.chapters.values()].sort(byKindAndName)
-  const chapters = scopes.map((scope) => resolveChapter(scope, layouts, messages))
+  const resolved = new Map(usedFirst(scopes, workspace).map((scope) => [scope, resolveChapter(scope, layouts, messages)]))
+  const chapters = scopes.map((scope) => resolved.get(scope) as Chapter)
   const devices = resolveDevices(scopes)
   checkRequirements(chapters, (name) => workspace.chapter(name))
   for (const chapter of chapters) checkExports(workspace.chapter(chapter.name), chapter, layouts)
   const problems = [...loaded.problems, ...loaded.sources.flatMap((source) => source.problems)].sort(byPlace)
   return { model: { version: '1.4', source: 'oasis-1.4', devices, chapters }, problems: unique(problems) }
+}
+
+/** A chapter behind those that it uses: the order of a chapter's structs must not depend on which other chapters are there. */
+function usedFirst(scopes: readonly ChapterScope[], workspace: Workspace): ChapterScope[] {
+  const order = new Set<ChapterScope>()
+  const visited = new Set<ChapterScope>()
+  const visit = (scope: ChapterScope): void => {
+    if (visited.has(scope)) return
+    visited.add(scope)
+    for (const name of scope.ast.uses ?? []) {
+      const used = workspace.chapters.get(name)
+      if (used) visit(used)
+    }
+    order.add(scope)
+  }
+  for (const scope of scopes) visit(scope)
+  return [...order]
 }
 
 /** Files that cannot be used: names that they may hold are not reported as unknown. */

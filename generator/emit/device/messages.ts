@@ -231,10 +231,12 @@ export class MessagesEmitter {
 
   /** The runtime's context with the length of the framed member, and the fields of the configuration space as the struct's layout wants them. */
   #layoutContext({ struct, part }: PartClass, framed: Member | undefined, length: string): string {
-    const { caller } = this.#device.needs.context(struct, part)
-    if (framed === undefined) return 'context'
-    const name = `${identifier(framed.name)}_length`
-    return `{ ...context, caller: { ${[...(caller.size > 1 ? ['...context.caller'] : []), `${name}: ${length}`].join(', ')} } }`
+    const own = framed && `${identifier(framed.name)}_length`
+    // What the program must say is checked when the device or client is made, not here.
+    const entries = [...this.#device.needs.context(struct, part).caller].map((name) =>
+      name === own ? `${name}: ${length}` : `${identifier(name)}: context.caller[${quote(identifier(name))}] as number`,
+    )
+    return entries.length === 0 ? 'context' : `{ ...context, caller: { ${entries.join(', ')} } }`
   }
 
   /** Says whether a layout was computed with another configuration. */

@@ -78,7 +78,8 @@ function registerStatement(model: Model, block: Struct, imports: Imports, needs:
       ]
       if (member.at) {
         const at = numeric(member.at, { needs, imports, struct: block, members: [], context: 'context', own: '' })
-        parts.push(`at: (context) => ${at}`)
+        // The names that the program knows are no properties that a register map declares.
+        parts.push(`at: (context) => ${at.replaceAll(/\.caller\.(\w+)/g, ".caller['$1']")}`)
       }
       if (member.bank) parts.push(`bank: [${member.bank.map(quote).join(', ')}]`)
       if (member.pair) parts.push(`pair: { name: ${quote(member.pair.name)}, low: ${quote(member.pair.low)} }`)
