@@ -97,7 +97,7 @@ export class BalloonDriver extends DeviceDriver {
   }
 
   /**
-   * Statistics of the guest's memory, in any order. The device keeps the request and completes it when it wants new ones
+   * Statistics of the guest's memory, in any order. The device keeps the request and completes it when it wants new ones;
    * the driver then sends them. There is one request at a time. On the legacy interface the first one may hold anything.
    * VIRTIO 1.4, Device Types / Memory Balloon Device / Device Operation / Memory Statistics
    */

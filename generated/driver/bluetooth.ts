@@ -21,7 +21,7 @@ import {
 } from 'virtgen/wire/bluetooth'
 
 /** The payload `packet`. */
-export type BluetoothHciEventEvent = BtRxEventValue & {
+export type BluetoothHciEvent = BtRxEventValue & {
   /** Index of the queue it came on. */
   readonly queue: number
   readonly packet: Uint8Array
@@ -93,8 +93,8 @@ export class BluetoothDriver extends DeviceDriver {
     return this.request(bt_tx, requests.isoData, undefined, undefined, packet, undefined) as Promise<void>
   }
 
-  onHciEvent(handler: (event: BluetoothHciEventEvent) => void): void {
-    this.listen(bt_rx, events.hciEvent, handler)
+  onHci(handler: (event: BluetoothHciEvent) => void): void {
+    this.listen(bt_rx, events.hci, handler)
   }
 
   onAclData(handler: (event: BluetoothAclDataEvent) => void): void {

@@ -26,7 +26,7 @@ import {
  * A frame has come from the bus.
  * VIRTIO 1.4, Device Types / CAN Device / Device Operation / CAN Message Reception
  */
-export type CanReceiveEvent = CanReceptionEventValue & {
+export type CanFrameEvent = CanReceptionEventValue & {
   /** Index of the queue it came on. */
   readonly queue: number
 }
@@ -60,7 +60,7 @@ export class CanDriver extends DeviceDriver {
   }
 
   /**
-   * Sends a frame. A stopped controller fails it.
+   * Sends a frame. A stopped controller fails it, and so it does one with a flag or of a kind that is not negotiated.
    * VIRTIO 1.4, Device Types / CAN Device / Device Operation
    */
   transmit(fields: Partial<Omit<CanTransmissionHeaderValue, 'msg_type'>> = {}): Promise<void> {
@@ -87,7 +87,7 @@ export class CanDriver extends DeviceDriver {
    * A frame has come from the bus.
    * VIRTIO 1.4, Device Types / CAN Device / Device Operation / CAN Message Reception
    */
-  onReceive(handler: (event: CanReceiveEvent) => void): void {
-    this.listen(can_reception, events.receive, handler)
+  onFrame(handler: (event: CanFrameEvent) => void): void {
+    this.listen(can_reception, events.frame, handler)
   }
 }

@@ -130,6 +130,7 @@ export class CryptoDriver extends DeviceDriver {
   }
 
   /**
+   * Ends such a session.
    * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
    */
@@ -140,6 +141,7 @@ export class CryptoDriver extends DeviceDriver {
   }
 
   /**
+   * Begins a session of a hash.
    * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
    * operation: HASH session
@@ -151,6 +153,7 @@ export class CryptoDriver extends DeviceDriver {
   }
 
   /**
+   * Ends such a session.
    * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
    */
@@ -161,6 +164,7 @@ export class CryptoDriver extends DeviceDriver {
   }
 
   /**
+   * Begins a session of a MAC with its key.
    * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
    * operation: MAC session
@@ -172,6 +176,7 @@ export class CryptoDriver extends DeviceDriver {
   }
 
   /**
+   * Ends such a session.
    * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
    */
@@ -182,6 +187,7 @@ export class CryptoDriver extends DeviceDriver {
   }
 
   /**
+   * Begins a session of an authenticated cipher with its key.
    * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
    * operation: AEAD session
@@ -193,6 +199,7 @@ export class CryptoDriver extends DeviceDriver {
   }
 
   /**
+   * Ends such a session.
    * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
    */
@@ -203,6 +210,7 @@ export class CryptoDriver extends DeviceDriver {
   }
 
   /**
+   * Begins a session of a public or private key.
    * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
    * operation: AKCIPHER session
@@ -214,6 +222,7 @@ export class CryptoDriver extends DeviceDriver {
   }
 
   /**
+   * Ends such a session.
    * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
    */
@@ -280,6 +289,7 @@ export class CryptoDriver extends DeviceDriver {
   }
 
   /**
+   * Digests src_data.
    * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH and (header.flag has
    * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / HASH Service Operation
@@ -293,7 +303,7 @@ export class CryptoDriver extends DeviceDriver {
   }
 
   /**
-   * Without a session.
+   * Digests src_data. Without a session.
    * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH and VIRTIO_CRYPTO_F_REVISION_1 and
    * VIRTIO_CRYPTO_F_HASH_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / HASH Service Operation
@@ -307,6 +317,7 @@ export class CryptoDriver extends DeviceDriver {
   }
 
   /**
+   * Authenticates src_data.
    * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC and (header.flag has
    * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / MAC Service Operation
@@ -320,7 +331,7 @@ export class CryptoDriver extends DeviceDriver {
   }
 
   /**
-   * Without a session.
+   * Authenticates src_data. Without a session.
    * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC and VIRTIO_CRYPTO_F_REVISION_1 and
    * VIRTIO_CRYPTO_F_MAC_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / MAC Service Operation
@@ -390,6 +401,7 @@ export class CryptoDriver extends DeviceDriver {
   }
 
   /**
+   * Encrypts src_data.
    * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
    * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
@@ -406,6 +418,7 @@ export class CryptoDriver extends DeviceDriver {
   }
 
   /**
+   * Decrypts src_data.
    * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
    * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
@@ -453,7 +466,7 @@ export class CryptoDriver extends DeviceDriver {
   }
 
   /**
-   * Without a session.
+   * Encrypts src_data. Without a session.
    * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
    * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
@@ -470,7 +483,7 @@ export class CryptoDriver extends DeviceDriver {
   }
 
   /**
-   * Without a session.
+   * Decrypts src_data. Without a session.
    * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
    * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
@@ -518,8 +531,10 @@ export class CryptoDriver extends DeviceDriver {
   }
 
   /**
-   * Makes an ESP or AH packet of an IP packet. There is no stateless form.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_IPSEC.
+   * Makes an ESP or AH packet of an IP packet. There is no stateless form. After VIRTIO_CRYPTO_IPSEC_SA_SOFT_EXPIRY the
+   * result is valid too.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_IPSEC and (header.flag has
+   * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Data processing
    * @param queue - Index of the queue; by default they take turns.
    */
@@ -531,8 +546,10 @@ export class CryptoDriver extends DeviceDriver {
   }
 
   /**
-   * Makes an IP packet of an ESP or AH packet. There is no stateless form.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_IPSEC.
+   * Makes an IP packet of an ESP or AH packet. There is no stateless form. After VIRTIO_CRYPTO_IPSEC_SA_SOFT_EXPIRY the
+   * result is valid too.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_IPSEC and (header.flag has
+   * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Data processing
    * @param queue - Index of the queue; by default they take turns.
    */

@@ -15,6 +15,7 @@ import type {
   FsHiprioBatchForgetHeaderValue,
   FsHiprioForgetHeaderValue,
   FsHiprioInterruptHeaderValue,
+  FsHiprioInterruptReplyValue,
   VirtioFsNotifyEventValue,
   VirtioFsReqHeaderValue,
   VirtioFsReqReplyValue,
@@ -66,16 +67,17 @@ export class FsDriver extends DeviceDriver {
    * here.
    * VIRTIO 1.4, Device Types / File System Device / Device Operation / Device Operation: Request Queues
    * @param datain - The payload `datain`. What follows the header in the FUSE protocol.
-   * @param dataout - The payload `dataout`. What follows the header of the reply. Where to, or how many bytes.
+   * @param dataout - The payload `dataout`. What follows the header of the reply; out.len counts both. Where to, or how
+   * many bytes.
    * @param queue - Index of the queue; by default they take turns.
    */
-  requestRequest(
+  fuse(
     fields: Partial<VirtioFsReqHeaderValue>,
     datain: ReadablePayload,
     dataout: WritablePayload,
     queue?: number,
   ): Promise<VirtioFsReqReplyValue & { dataout: Uint8Array }> {
-    return this.request(virtio_fs_req, requests.request, queue, fields, datain, dataout) as Promise<VirtioFsReqReplyValue & { dataout: Uint8Array }>
+    return this.request(virtio_fs_req, requests.fuse, queue, fields, datain, dataout) as Promise<VirtioFsReqReplyValue & { dataout: Uint8Array }>
   }
 
   /**
@@ -97,11 +99,13 @@ export class FsDriver extends DeviceDriver {
   }
 
   /**
-   * The driver does not wait for a request any longer.
+   * The driver does not wait for a request any longer. Only failure has an answer in FUSE, so the reply may be left out.
    * VIRTIO 1.4, Device Types / File System Device / Device Operation / Device Operation: High Priority Queue
    */
-  interrupt(fields: Partial<Omit<FsHiprioInterruptHeaderValue, 'in'>> & { in?: Partial<Omit<FuseInHeaderValue, 'opcode'>> } = {}): Promise<void> {
-    return this.request(fs_hiprio, requests.interrupt, undefined, fields, undefined, undefined) as Promise<void>
+  interrupt(
+    fields: Partial<Omit<FsHiprioInterruptHeaderValue, 'in'>> & { in?: Partial<Omit<FuseInHeaderValue, 'opcode'>> } = {},
+  ): Promise<FsHiprioInterruptReplyValue> {
+    return this.request(fs_hiprio, requests.interrupt, undefined, fields, undefined, undefined) as Promise<FsHiprioInterruptReplyValue>
   }
 
   /**

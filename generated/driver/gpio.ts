@@ -47,6 +47,7 @@ export class GpioDriver extends DeviceDriver {
 
   /**
    * Asks for the names of all lines.
+   * Only with config.gpio_names_size != 0.
    * VIRTIO 1.4, Device Types / GPIO Device / requestq Operation / Get Line Names
    */
   getLineNames(): Promise<Omit<GpioRequestGetLineNamesReplyValue, 'status'>> {
@@ -86,8 +87,8 @@ export class GpioDriver extends DeviceDriver {
   }
 
   /**
-   * Enables or disables the interrupt of a line. It is disabled between two other types, and also unmask_irq is needed to
-   * get it.
+   * Enables or disables the interrupt of a line, which is not an output. Between two types it is disabled, and only with
+   * unmask_irq does the driver get it.
    * Only with VIRTIO_GPIO_F_IRQ.
    * VIRTIO 1.4, Device Types / GPIO Device / requestq Operation / Set IRQ Type
    */
@@ -96,8 +97,8 @@ export class GpioDriver extends DeviceDriver {
   }
 
   /**
-   * Unmasks the interrupt of a line. The device keeps the request until there is one, which masks it again, or until the
-   * interrupt is disabled. There is one request for a line at a time.
+   * Unmasks the interrupt of a line. The device keeps the request until there is one, which masks it again. Where it is
+   * disabled, the status is VIRTIO_GPIO_IRQ_STATUS_INVALID. There is one request for a line at a time.
    * VIRTIO 1.4, Device Types / GPIO Device / eventq Operation
    */
   unmaskIrq(fields: Partial<GpioIrqUnmaskIrqHeaderValue> = {}): Promise<void> {

@@ -4,7 +4,12 @@
 import { DeviceDriver, type DeviceDriverOptions, type DriverHost, type QueueInfo } from 'virtgen/codegen/v1/device'
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { configFields, mem_request, queues, requests } from 'virtgen/messages/mem'
-import type { MemRequestHeaderValue, MemRequestReplyValue } from 'virtgen/parts/mem'
+import type {
+  MemRequestPlugHeaderValue,
+  MemRequestStateHeaderValue,
+  MemRequestStateReplyValue,
+  MemRequestUnplugHeaderValue,
+} from 'virtgen/parts/mem'
 import {
   DEVICE_ID,
   VIRTIO_MEM_F_ACPI_PXM,
@@ -45,31 +50,31 @@ export class MemDriver extends DeviceDriver {
    * Plugs blocks that are all unplugged.
    * VIRTIO 1.4, Device Types / Memory Device / Device Operation / PLUG request
    */
-  plug(fields: Partial<Omit<MemRequestHeaderValue, 'type'>> = {}): Promise<Omit<MemRequestReplyValue, 'type'>> {
-    return this.request(mem_request, requests.plug, undefined, fields, undefined, undefined) as Promise<Omit<MemRequestReplyValue, 'type'>>
+  plug(fields: Partial<Omit<MemRequestPlugHeaderValue, 'type'>> = {}): Promise<void> {
+    return this.request(mem_request, requests.plug, undefined, fields, undefined, undefined) as Promise<void>
   }
 
   /**
    * Unplugs blocks that are all plugged.
    * VIRTIO 1.4, Device Types / Memory Device / Device Operation / UNPLUG request
    */
-  unplug(fields: Partial<Omit<MemRequestHeaderValue, 'type'>> = {}): Promise<Omit<MemRequestReplyValue, 'type'>> {
-    return this.request(mem_request, requests.unplug, undefined, fields, undefined, undefined) as Promise<Omit<MemRequestReplyValue, 'type'>>
+  unplug(fields: Partial<Omit<MemRequestUnplugHeaderValue, 'type'>> = {}): Promise<void> {
+    return this.request(mem_request, requests.unplug, undefined, fields, undefined, undefined) as Promise<void>
   }
 
   /**
    * Unplugs everything. The device may make the usable region smaller.
    * VIRTIO 1.4, Device Types / Memory Device / Device Operation / UNPLUG ALL request
    */
-  unplugAll(fields: Partial<Omit<MemRequestHeaderValue, 'type'>> = {}): Promise<Omit<MemRequestReplyValue, 'type'>> {
-    return this.request(mem_request, requests.unplugAll, undefined, fields, undefined, undefined) as Promise<Omit<MemRequestReplyValue, 'type'>>
+  unplugAll(): Promise<void> {
+    return this.request(mem_request, requests.unplugAll, undefined, undefined, undefined, undefined) as Promise<void>
   }
 
   /**
    * Asks whether blocks are plugged.
    * VIRTIO 1.4, Device Types / Memory Device / Device Operation / STATE request
    */
-  state(fields: Partial<Omit<MemRequestHeaderValue, 'type'>> = {}): Promise<Omit<MemRequestReplyValue, 'type'>> {
-    return this.request(mem_request, requests.state, undefined, fields, undefined, undefined) as Promise<Omit<MemRequestReplyValue, 'type'>>
+  state(fields: Partial<Omit<MemRequestStateHeaderValue, 'type'>> = {}): Promise<Omit<MemRequestStateReplyValue, 'type'>> {
+    return this.request(mem_request, requests.state, undefined, fields, undefined, undefined) as Promise<Omit<MemRequestStateReplyValue, 'type'>>
   }
 }

@@ -188,7 +188,8 @@ export class NetDriver extends DeviceDriver {
   }
 
   /**
-   * A packet to send. num_buffers is 0.
+   * A packet to send; num_buffers is 0. Of several transmit queues, drivers use none but the first before they have
+   * enabled more by a command.
    * VIRTIO 1.4, Device Types / Network Device / Device Operation / Packet Transmission
    * @param packet - The payload `packet`. From the Ethernet header on.
    * @param queue - Index of the queue; by default they take turns.
@@ -261,7 +262,7 @@ export class NetDriver extends DeviceDriver {
   }
 
   /**
-   * Sets the address of the device, which is in mac from then on.
+   * Sets the address of the device. With VIRTIO_NET_F_MAC it is in mac from then on.
    * Only with VIRTIO_NET_F_CTRL_MAC_ADDR.
    * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Setting MAC Address Filtering
    */

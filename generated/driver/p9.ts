@@ -44,14 +44,15 @@ export class P9Driver extends DeviceDriver {
   }
 
   /**
+   * Any request of 9P.
    * @param request - The payload `request`. What follows the tag.
    * @param reply - The payload `reply`. What follows the tag. Where to, or how many bytes.
    */
-  requestRequest(
+  message(
     fields: Partial<P9RequestHeaderValue>,
     request: ReadablePayload,
     reply: WritablePayload,
   ): Promise<P9RequestReplyValue & { reply: Uint8Array }> {
-    return this.request(p9_request, requests.request, undefined, fields, request, reply) as Promise<P9RequestReplyValue & { reply: Uint8Array }>
+    return this.request(p9_request, requests.message, undefined, fields, request, reply) as Promise<P9RequestReplyValue & { reply: Uint8Array }>
   }
 }

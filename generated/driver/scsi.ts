@@ -113,8 +113,8 @@ export class ScsiDriver extends DeviceDriver {
   }
 
   /**
-   * Commands that the function ends are completed before it. What a function does not need of lun and id is there and
-   * ignored.
+   * Does a task management function of SAM. Commands that it ends are completed before it. What a function does not need
+   * of lun and id is there and ignored.
    * VIRTIO 1.4, Device Types / SCSI Host Device / Device Operation / Device Operation: controlq
    */
   taskManagement(fields: Partial<Omit<VirtioScsiCtrlTaskManagementHeaderValue, 'type'>> = {}): Promise<void> {
@@ -142,7 +142,7 @@ export class ScsiDriver extends DeviceDriver {
   }
 
   /**
-   * A SCSI command, with its data.
+   * A SCSI command, with its data. Data in both directions needs VIRTIO_SCSI_F_INOUT.
    * VIRTIO 1.4, Device Types / SCSI Host Device / Device Operation / Device Operation: Request Queues
    * @param dataout - The payload `dataout`.
    * @param datain - The payload `datain`. Where to, or how many bytes.

@@ -154,7 +154,7 @@ export class SoundDriver extends DeviceDriver {
   }
 
   /**
-   * Sets up a stream that is not prepared, or prepared and not started.
+   * Sets up a stream before it is started for the first time, or after it is released.
    * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Stream Parameters
    */
   pcmSetParams(
@@ -276,7 +276,7 @@ export class SoundDriver extends DeviceDriver {
   }
 
   /**
-   * Frames of an output stream, a period of them save at its end. Complete when all of them are consumed.
+   * Frames of an output stream, a period of them except at its end. Complete when all of them are consumed.
    * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Output Stream
    * @param frames - The payload `frames`. Interleaved samples.
    */
@@ -285,7 +285,7 @@ export class SoundDriver extends DeviceDriver {
   }
 
   /**
-   * Room for frames of an input stream. Complete when it is full, save at the end of the stream.
+   * Room for frames of an input stream. Complete when it is full, except at the end of the stream.
    * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Input Stream
    * @param frames - The payload `frames`. Interleaved samples. Where to, or how many bytes.
    */

@@ -21,53 +21,45 @@ import {
 } from 'virtgen/wire/vsock'
 
 /**
- * Asks for a connection: response or rst answers it.
- * The payload `data`. The first hdr.len bytes count.
+ * Asks for a connection: accept or rst answers it.
  * VIRTIO 1.4, Device Types / Socket Device / Device Operation
  */
-export type VsockRequestEvent = VsockRxEventValue & {
+export type VsockConnectEvent = VsockRxEventValue & {
   /** Index of the queue it came on. */
   readonly queue: number
-  readonly data: Uint8Array
 }
 
 /**
  * The connection is established.
- * The payload `data`. The first hdr.len bytes count.
  * VIRTIO 1.4, Device Types / Socket Device / Device Operation
  */
-export type VsockResponseEvent = VsockRxEventValue & {
+export type VsockAcceptEvent = VsockRxEventValue & {
   /** Index of the queue it came on. */
   readonly queue: number
-  readonly data: Uint8Array
 }
 
 /**
  * There is no connection (any more).
- * The payload `data`. The first hdr.len bytes count.
  * VIRTIO 1.4, Device Types / Socket Device / Device Operation
  */
 export type VsockRstEvent = VsockRxEventValue & {
   /** Index of the queue it came on. */
   readonly queue: number
-  readonly data: Uint8Array
 }
 
 /**
  * The sender will receive or send nothing more, as the flags say. After both, rst answers it.
- * The payload `data`. The first hdr.len bytes count.
  * VIRTIO 1.4, Device Types / Socket Device / Device Operation / Stream Sockets
  */
 export type VsockShutdownEvent = VsockRxEventValue & {
   /** Index of the queue it came on. */
   readonly queue: number
-  readonly data: Uint8Array
 }
 
 /**
  * Data of a connection. The receiver must have room for it.
- * The payload `data`. The first hdr.len bytes count.
- * VIRTIO 1.4, Device Types / Socket Device / Device Operation
+ * The payload `data`. The first hdr.len bytes count. hdr.len to 0xffffffff bytes.
+ * VIRTIO 1.4, Device Types / Socket Device / Device Operation / Buffer Space Management
  */
 export type VsockRwEvent = VsockRxEventValue & {
   /** Index of the queue it came on. */
@@ -77,24 +69,20 @@ export type VsockRwEvent = VsockRxEventValue & {
 
 /**
  * Only buf_alloc and fwd_cnt count. It may come at any time.
- * The payload `data`. The first hdr.len bytes count.
  * VIRTIO 1.4, Device Types / Socket Device / Device Operation / Buffer Space Management
  */
 export type VsockCreditUpdateEvent = VsockRxEventValue & {
   /** Index of the queue it came on. */
   readonly queue: number
-  readonly data: Uint8Array
 }
 
 /**
  * credit_update answers it.
- * The payload `data`. The first hdr.len bytes count.
  * VIRTIO 1.4, Device Types / Socket Device / Device Operation / Buffer Space Management
  */
 export type VsockCreditRequestEvent = VsockRxEventValue & {
   /** Index of the queue it came on. */
   readonly queue: number
-  readonly data: Uint8Array
 }
 
 /**
@@ -135,45 +123,41 @@ export class VsockDriver extends DeviceDriver {
   }
 
   /**
-   * Asks for a connection: response or rst answers it.
+   * Asks for a connection: accept or rst answers it.
    * VIRTIO 1.4, Device Types / Socket Device / Device Operation
-   * @param data - The payload `data`. The first hdr.len bytes count.
    */
-  requestRequest(fields: { hdr?: Partial<Omit<VirtioVsockHdrValue, 'op'>> }, data: ReadablePayload): Promise<void> {
-    return this.request(vsock_tx, requests.request, undefined, fields, data, undefined) as Promise<void>
+  connect(fields: { hdr?: Partial<Omit<VirtioVsockHdrValue, 'op'>> } = {}): Promise<void> {
+    return this.request(vsock_tx, requests.connect, undefined, fields, undefined, undefined) as Promise<void>
   }
 
   /**
    * The connection is established.
    * VIRTIO 1.4, Device Types / Socket Device / Device Operation
-   * @param data - The payload `data`. The first hdr.len bytes count.
    */
-  response(fields: { hdr?: Partial<Omit<VirtioVsockHdrValue, 'op'>> }, data: ReadablePayload): Promise<void> {
-    return this.request(vsock_tx, requests.response, undefined, fields, data, undefined) as Promise<void>
+  accept(fields: { hdr?: Partial<Omit<VirtioVsockHdrValue, 'op'>> } = {}): Promise<void> {
+    return this.request(vsock_tx, requests.accept, undefined, fields, undefined, undefined) as Promise<void>
   }
 
   /**
    * There is no connection (any more).
    * VIRTIO 1.4, Device Types / Socket Device / Device Operation
-   * @param data - The payload `data`. The first hdr.len bytes count.
    */
-  rst(fields: { hdr?: Partial<Omit<VirtioVsockHdrValue, 'op'>> }, data: ReadablePayload): Promise<void> {
-    return this.request(vsock_tx, requests.rst, undefined, fields, data, undefined) as Promise<void>
+  rst(fields: { hdr?: Partial<Omit<VirtioVsockHdrValue, 'op'>> } = {}): Promise<void> {
+    return this.request(vsock_tx, requests.rst, undefined, fields, undefined, undefined) as Promise<void>
   }
 
   /**
    * The sender will receive or send nothing more, as the flags say. After both, rst answers it.
    * VIRTIO 1.4, Device Types / Socket Device / Device Operation / Stream Sockets
-   * @param data - The payload `data`. The first hdr.len bytes count.
    */
-  shutdown(fields: { hdr?: Partial<Omit<VirtioVsockHdrValue, 'op'>> }, data: ReadablePayload): Promise<void> {
-    return this.request(vsock_tx, requests.shutdown, undefined, fields, data, undefined) as Promise<void>
+  shutdown(fields: { hdr?: Partial<Omit<VirtioVsockHdrValue, 'op'>> } = {}): Promise<void> {
+    return this.request(vsock_tx, requests.shutdown, undefined, fields, undefined, undefined) as Promise<void>
   }
 
   /**
    * Data of a connection. The receiver must have room for it.
-   * VIRTIO 1.4, Device Types / Socket Device / Device Operation
-   * @param data - The payload `data`. The first hdr.len bytes count.
+   * VIRTIO 1.4, Device Types / Socket Device / Device Operation / Buffer Space Management
+   * @param data - The payload `data`. The first hdr.len bytes count. hdr.len to 0xffffffff bytes.
    */
   rw(fields: { hdr?: Partial<Omit<VirtioVsockHdrValue, 'op'>> }, data: ReadablePayload): Promise<void> {
     return this.request(vsock_tx, requests.rw, undefined, fields, data, undefined) as Promise<void>
@@ -182,35 +166,33 @@ export class VsockDriver extends DeviceDriver {
   /**
    * Only buf_alloc and fwd_cnt count. It may come at any time.
    * VIRTIO 1.4, Device Types / Socket Device / Device Operation / Buffer Space Management
-   * @param data - The payload `data`. The first hdr.len bytes count.
    */
-  creditUpdate(fields: { hdr?: Partial<Omit<VirtioVsockHdrValue, 'op'>> }, data: ReadablePayload): Promise<void> {
-    return this.request(vsock_tx, requests.creditUpdate, undefined, fields, data, undefined) as Promise<void>
+  creditUpdate(fields: { hdr?: Partial<Omit<VirtioVsockHdrValue, 'op'>> } = {}): Promise<void> {
+    return this.request(vsock_tx, requests.creditUpdate, undefined, fields, undefined, undefined) as Promise<void>
   }
 
   /**
    * credit_update answers it.
    * VIRTIO 1.4, Device Types / Socket Device / Device Operation / Buffer Space Management
-   * @param data - The payload `data`. The first hdr.len bytes count.
    */
-  creditRequest(fields: { hdr?: Partial<Omit<VirtioVsockHdrValue, 'op'>> }, data: ReadablePayload): Promise<void> {
-    return this.request(vsock_tx, requests.creditRequest, undefined, fields, data, undefined) as Promise<void>
+  creditRequest(fields: { hdr?: Partial<Omit<VirtioVsockHdrValue, 'op'>> } = {}): Promise<void> {
+    return this.request(vsock_tx, requests.creditRequest, undefined, fields, undefined, undefined) as Promise<void>
   }
 
   /**
-   * Asks for a connection: response or rst answers it.
+   * Asks for a connection: accept or rst answers it.
    * VIRTIO 1.4, Device Types / Socket Device / Device Operation
    */
-  onRequest(handler: (event: VsockRequestEvent) => void): void {
-    this.listen(vsock_rx, events.request, handler)
+  onConnect(handler: (event: VsockConnectEvent) => void): void {
+    this.listen(vsock_rx, events.connect, handler)
   }
 
   /**
    * The connection is established.
    * VIRTIO 1.4, Device Types / Socket Device / Device Operation
    */
-  onResponse(handler: (event: VsockResponseEvent) => void): void {
-    this.listen(vsock_rx, events.response, handler)
+  onAccept(handler: (event: VsockAcceptEvent) => void): void {
+    this.listen(vsock_rx, events.accept, handler)
   }
 
   /**
@@ -231,7 +213,7 @@ export class VsockDriver extends DeviceDriver {
 
   /**
    * Data of a connection. The receiver must have room for it.
-   * VIRTIO 1.4, Device Types / Socket Device / Device Operation
+   * VIRTIO 1.4, Device Types / Socket Device / Device Operation / Buffer Space Management
    */
   onRw(handler: (event: VsockRwEvent) => void): void {
     this.listen(vsock_rx, events.rw, handler)

@@ -95,7 +95,7 @@ export const requests: Readonly<
     },
   },
   /**
-   * Statistics of the guest's memory, in any order. The device keeps the request and completes it when it wants new ones
+   * Statistics of the guest's memory, in any order. The device keeps the request and completes it when it wants new ones;
    * the driver then sends them. There is one request at a time. On the legacy interface the first one may hold anything.
    * VIRTIO 1.4, Device Types / Memory Balloon Device / Device Operation / Memory Statistics
    */
@@ -108,7 +108,7 @@ export const requests: Readonly<
     header: balloonStatsStatsHeader,
     check: (header: BalloonStatsStatsHeader) => {
       if (!header.$whole) return false
-      if (header.stats_length < 1 || header.stats_length > 65535) return false
+      if (header.stats_length < 1 || header.stats_length > 0x10000) return false
       return true
     },
   },

@@ -58,11 +58,11 @@ export const requests: Readonly<Record<'command' | 'aclData' | 'scoData' | 'isoD
 }
 
 /** The events of the device, by name. */
-export const events: Readonly<Record<'hciEvent' | 'aclData' | 'scoData' | 'isoData', RequestInfo>> = {
-  hciEvent: {
-    name: 'hci_event',
+export const events: Readonly<Record<'hci' | 'aclData' | 'scoData' | 'isoData', RequestInfo>> = {
+  hci: {
+    name: 'hci',
     id: 4,
-    method: 'sendHciEvent',
+    method: 'sendHci',
     is: [[4]],
     values: { type: 4 },
     reply: btRxEvent,
@@ -114,7 +114,7 @@ export const bt_rx: MessageInfo = {
   frame: btRxEvent,
   reply: undefined,
   by: [(frame) => (frame as BtRxEvent).type],
-  requests: [events.hciEvent, events.aclData, events.scoData, events.isoData],
+  requests: [events.hci, events.aclData, events.scoData, events.isoData],
 }
 
 /** The fields of the configuration space. */

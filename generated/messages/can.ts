@@ -24,6 +24,7 @@ import {
 import {
   DEVICE_ID,
   VIRTIO_CAN_FLAGS_EXTENDED,
+  VIRTIO_CAN_FLAGS_FD,
   VIRTIO_CAN_F_CAN_FD,
   VIRTIO_CAN_RESULT_NOT_OK,
   VIRTIO_CAN_RESULT_OK,
@@ -86,7 +87,7 @@ const canControlStatus: StatusInfo = {
 /** The requests of the driver, by the names of their methods. */
 export const requests: Readonly<Record<'transmit' | 'start' | 'stop', RequestInfo>> = {
   /**
-   * Sends a frame. A stopped controller fails it.
+   * Sends a frame. A stopped controller fails it, and so it does one with a flag or of a kind that is not negotiated.
    * VIRTIO 1.4, Device Types / CAN Device / Device Operation
    */
   transmit: {
@@ -98,7 +99,7 @@ export const requests: Readonly<Record<'transmit' | 'start' | 'stop', RequestInf
     header: canTransmissionHeader,
     reply: canTransmissionReply,
     check: (header: CanTransmissionHeader, context: Context) => {
-      if (header.length > (context.features.has(VIRTIO_CAN_F_CAN_FD) ? 64 : 8)) return false
+      if (header.length > (context.features.has(VIRTIO_CAN_F_CAN_FD) && (((header.flags & VIRTIO_CAN_FLAGS_FD) >>> 0) === VIRTIO_CAN_FLAGS_FD) ? 64 : 8)) return false
       if (header.can_id > (((header.flags & VIRTIO_CAN_FLAGS_EXTENDED) >>> 0) === VIRTIO_CAN_FLAGS_EXTENDED ? 0x1fffffff : 2047)) return false
       return true
     },
@@ -132,15 +133,15 @@ export const requests: Readonly<Record<'transmit' | 'start' | 'stop', RequestInf
 }
 
 /** The events of the device, by name. */
-export const events: Readonly<Record<'receive', RequestInfo>> = {
+export const events: Readonly<Record<'frame', RequestInfo>> = {
   /**
    * A frame has come from the bus.
    * VIRTIO 1.4, Device Types / CAN Device / Device Operation / CAN Message Reception
    */
-  receive: {
-    name: 'receive',
+  frame: {
+    name: 'frame',
     id: 1,
-    method: 'sendReceive',
+    method: 'sendFrame',
     is: [[VIRTIO_CAN_RX]],
     values: { msg_type: VIRTIO_CAN_RX },
     reply: canReceptionEvent,
@@ -165,7 +166,7 @@ export const can_reception: MessageInfo = {
   frame: canReceptionEvent,
   reply: undefined,
   by: [(frame) => (frame as CanReceptionEvent).msg_type],
-  requests: [events.receive],
+  requests: [events.frame],
 }
 
 /** VIRTIO 1.4, Device Types / CAN Device / Device Operation / Controller Mode */

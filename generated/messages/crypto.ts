@@ -672,7 +672,10 @@ export const requests: Readonly<
       return true
     },
   },
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation */
+  /**
+   * Ends such a session.
+   * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
+   */
   destroyCipherSession: {
     name: 'destroy_cipher_session',
     id: 1,
@@ -687,6 +690,7 @@ export const requests: Readonly<
     status: destroyCipherSessionStatus,
   },
   /**
+   * Begins a session of a hash.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
    * operation: HASH session
    */
@@ -701,7 +705,10 @@ export const requests: Readonly<
     header: virtioCryptoOpCtrlReqCreateHashSessionHeader,
     reply: virtioCryptoOpCtrlReqCreateHashSessionReply,
   },
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation */
+  /**
+   * Ends such a session.
+   * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
+   */
   destroyHashSession: {
     name: 'destroy_hash_session',
     id: 3,
@@ -716,6 +723,7 @@ export const requests: Readonly<
     status: destroyHashSessionStatus,
   },
   /**
+   * Begins a session of a MAC with its key.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
    * operation: MAC session
    */
@@ -735,7 +743,10 @@ export const requests: Readonly<
       return true
     },
   },
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation */
+  /**
+   * Ends such a session.
+   * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
+   */
   destroyMacSession: {
     name: 'destroy_mac_session',
     id: 5,
@@ -750,6 +761,7 @@ export const requests: Readonly<
     status: destroyMacSessionStatus,
   },
   /**
+   * Begins a session of an authenticated cipher with its key.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
    * operation: AEAD session
    */
@@ -769,7 +781,10 @@ export const requests: Readonly<
       return true
     },
   },
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation */
+  /**
+   * Ends such a session.
+   * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
+   */
   destroyAeadSession: {
     name: 'destroy_aead_session',
     id: 7,
@@ -784,6 +799,7 @@ export const requests: Readonly<
     status: destroyAeadSessionStatus,
   },
   /**
+   * Begins a session of a public or private key.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
    * operation: AKCIPHER session
    */
@@ -798,7 +814,10 @@ export const requests: Readonly<
     header: virtioCryptoOpCtrlReqCreateAkcipherSessionHeader,
     reply: virtioCryptoOpCtrlReqCreateAkcipherSessionReply,
   },
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation */
+  /**
+   * Ends such a session.
+   * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
+   */
   destroyAkcipherSession: {
     name: 'destroy_akcipher_session',
     id: 9,
@@ -918,7 +937,10 @@ export const requests: Readonly<
       return true
     },
   },
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / HASH Service Operation */
+  /**
+   * Digests src_data.
+   * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / HASH Service Operation
+   */
   hash: {
     name: 'hash',
     id: 14,
@@ -934,7 +956,7 @@ export const requests: Readonly<
     reply: virtioCryptoOpDataReqHashReply,
   },
   /**
-   * Without a session.
+   * Digests src_data. Without a session.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / HASH Service Operation
    */
   hashStateless: {
@@ -951,7 +973,10 @@ export const requests: Readonly<
     header: virtioCryptoOpDataReqHashStatelessHeader,
     reply: virtioCryptoOpDataReqHashStatelessReply,
   },
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / MAC Service Operation */
+  /**
+   * Authenticates src_data.
+   * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / MAC Service Operation
+   */
   mac: {
     name: 'mac',
     id: 16,
@@ -967,7 +992,7 @@ export const requests: Readonly<
     reply: virtioCryptoOpDataReqMacReply,
   },
   /**
-   * Without a session.
+   * Authenticates src_data. Without a session.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / MAC Service Operation
    */
   macStateless: {
@@ -1074,7 +1099,10 @@ export const requests: Readonly<
       return true
     },
   },
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation */
+  /**
+   * Encrypts src_data.
+   * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
+   */
   akcipherEncrypt: {
     name: 'akcipher_encrypt',
     id: 22,
@@ -1090,7 +1118,10 @@ export const requests: Readonly<
     reply: virtioCryptoOpDataReqReply,
     writable: { name: 'dst_data' },
   },
-  /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation */
+  /**
+   * Decrypts src_data.
+   * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
+   */
   akcipherDecrypt: {
     name: 'akcipher_decrypt',
     id: 23,
@@ -1144,7 +1175,7 @@ export const requests: Readonly<
     reply: virtioCryptoOpDataReqReply,
   },
   /**
-   * Without a session.
+   * Encrypts src_data. Without a session.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    */
   akcipherEncryptStateless: {
@@ -1163,7 +1194,7 @@ export const requests: Readonly<
     writable: { name: 'dst_data' },
   },
   /**
-   * Without a session.
+   * Decrypts src_data. Without a session.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    */
   akcipherDecryptStateless: {
@@ -1219,7 +1250,8 @@ export const requests: Readonly<
     reply: virtioCryptoOpDataReqReply,
   },
   /**
-   * Makes an ESP or AH packet of an IP packet. There is no stateless form.
+   * Makes an ESP or AH packet of an IP packet. There is no stateless form. After VIRTIO_CRYPTO_IPSEC_SA_SOFT_EXPIRY the
+   * result is valid too.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Data processing
    */
   ipsecOutbound: {
@@ -1228,13 +1260,17 @@ export const requests: Readonly<
     method: 'ipsecOutbound',
     is: [[VIRTIO_CRYPTO_IPSEC_OUTBOUND]],
     values: { header: { opcode: VIRTIO_CRYPTO_IPSEC_OUTBOUND } },
-    when: (context: Context) =>
-      ((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_IPSEC)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_IPSEC),
+    when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
+      frame !== undefined && ((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_IPSEC)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_IPSEC)) && ((((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE) || !context.features.has(VIRTIO_CRYPTO_F_REVISION_1))),
+    mark: (header: VirtioCryptoOpDataReqIpsecOutboundHeader) => {
+      header.header.flag = (header.header.flag | VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
+    },
     header: virtioCryptoOpDataReqIpsecOutboundHeader,
     reply: virtioCryptoOpDataReqIpsecOutboundReply,
   },
   /**
-   * Makes an IP packet of an ESP or AH packet. There is no stateless form.
+   * Makes an IP packet of an ESP or AH packet. There is no stateless form. After VIRTIO_CRYPTO_IPSEC_SA_SOFT_EXPIRY the
+   * result is valid too.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Data processing
    */
   ipsecInbound: {
@@ -1243,8 +1279,11 @@ export const requests: Readonly<
     method: 'ipsecInbound',
     is: [[VIRTIO_CRYPTO_IPSEC_INBOUND]],
     values: { header: { opcode: VIRTIO_CRYPTO_IPSEC_INBOUND } },
-    when: (context: Context) =>
-      ((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_IPSEC)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_IPSEC),
+    when: (context: Context, frame?: VirtioCryptoOpDataReqHeader) =>
+      frame !== undefined && ((((context.config.crypto_services & (1 * 2 ** VIRTIO_CRYPTO_SERVICE_IPSEC)) >>> 0) === (1 * 2 ** VIRTIO_CRYPTO_SERVICE_IPSEC)) && ((((frame.header.flag & VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0) === VIRTIO_CRYPTO_FLAG_SESSION_MODE) || !context.features.has(VIRTIO_CRYPTO_F_REVISION_1))),
+    mark: (header: VirtioCryptoOpDataReqIpsecInboundHeader) => {
+      header.header.flag = (header.header.flag | VIRTIO_CRYPTO_FLAG_SESSION_MODE) >>> 0
+    },
     header: virtioCryptoOpDataReqIpsecInboundHeader,
     reply: virtioCryptoOpDataReqIpsecInboundReply,
   },

@@ -17,6 +17,7 @@ import {
   FsHiprioForgetHeader,
   FsHiprioHeader,
   FsHiprioInterruptHeader,
+  FsHiprioInterruptReply,
   VirtioFsNotifyEvent,
   VirtioFsReqHeader,
   VirtioFsReqReply,
@@ -37,7 +38,7 @@ const fsHiprioBatchForgetHeader: LayoutInfo = {
 
 const fsHiprioInterruptHeader: LayoutInfo = { create: () => new FsHiprioInterruptHeader(), suffix: 0 }
 
-const virtioFsNotifyEvent: LayoutInfo = { create: () => new VirtioFsNotifyEvent(), suffix: 0 }
+const fsHiprioInterruptReply: LayoutInfo = { create: () => new FsHiprioInterruptReply(), suffix: 0 }
 
 const fuseErrorNames = {
   0: 'success',
@@ -81,6 +82,18 @@ const fuseErrorNames = {
   0xffffffff: 'eperm',
 }
 
+const interruptStatus: StatusInfo = {
+  ok: 0,
+  failed: 0xfffffff5,
+  get: (reply: FsHiprioInterruptReply) => reply.out.error,
+  set: (reply: FsHiprioInterruptReply, value: number) => {
+    reply.out.error = value
+  },
+  names: fuseErrorNames,
+}
+
+const virtioFsNotifyEvent: LayoutInfo = { create: () => new VirtioFsNotifyEvent(), suffix: 0 }
+
 const virtioFsReqStatus: StatusInfo = {
   ok: 0,
   failed: 0xfffffffb,
@@ -96,16 +109,16 @@ const virtioFsReqStatus: StatusInfo = {
 const fsHiprioHeader: LayoutInfo = { create: () => new FsHiprioHeader(), suffix: 0 }
 
 /** The requests of the driver, by the names of their methods. */
-export const requests: Readonly<Record<'request' | 'forget' | 'batchForget' | 'interrupt', RequestInfo>> = {
+export const requests: Readonly<Record<'fuse' | 'forget' | 'batchForget' | 'interrupt', RequestInfo>> = {
   /**
    * Any request of FUSE but those of high priority. Byte order and features are those of the last FUSE_INIT; little-endian
    * here.
    * VIRTIO 1.4, Device Types / File System Device / Device Operation / Device Operation: Request Queues
    */
-  request: {
-    name: 'request',
+  fuse: {
+    name: 'fuse',
     id: 0,
-    method: 'requestRequest',
+    method: 'fuse',
     is: [],
     values: {},
     header: virtioFsReqHeader,
@@ -138,7 +151,7 @@ export const requests: Readonly<Record<'request' | 'forget' | 'batchForget' | 'i
     header: fsHiprioBatchForgetHeader,
   },
   /**
-   * The driver does not wait for a request any longer.
+   * The driver does not wait for a request any longer. Only failure has an answer in FUSE, so the reply may be left out.
    * VIRTIO 1.4, Device Types / File System Device / Device Operation / Device Operation: High Priority Queue
    */
   interrupt: {
@@ -148,6 +161,9 @@ export const requests: Readonly<Record<'request' | 'forget' | 'batchForget' | 'i
     is: [[36]],
     values: { in: { opcode: 36 } },
     header: fsHiprioInterruptHeader,
+    reply: fsHiprioInterruptReply,
+    replyOptional: true,
+    status: interruptStatus,
   },
 }
 
@@ -178,7 +194,7 @@ export const virtio_fs_req: MessageInfo = {
   echo: (reply: VirtioFsReqReply, frame: VirtioFsReqHeader) => {
     reply.out.unique = frame.in.unique
   },
-  requests: [requests.request],
+  requests: [requests.fuse],
 }
 
 /** VIRTIO 1.4, Device Types / File System Device / Device Operation / Device Operation: High Priority Queue */

@@ -138,6 +138,7 @@ export const requests: Readonly<
     method: 'getLineNames',
     is: [[VIRTIO_GPIO_MSG_GET_LINE_NAMES]],
     values: { type: VIRTIO_GPIO_MSG_GET_LINE_NAMES },
+    when: (context: Context) => context.config.gpio_names_size !== 0,
     header: gpioRequestGetLineNamesHeader,
     reply: gpioRequestGetLineNamesReply,
   },
@@ -198,8 +199,8 @@ export const requests: Readonly<
     check: (header: GpioRequestSetValueHeader, context: Context) => header.gpio <= context.config.ngpio - 1,
   },
   /**
-   * Enables or disables the interrupt of a line. It is disabled between two other types, and also unmask_irq is needed to
-   * get it.
+   * Enables or disables the interrupt of a line, which is not an output. Between two types it is disabled, and only with
+   * unmask_irq does the driver get it.
    * VIRTIO 1.4, Device Types / GPIO Device / requestq Operation / Set IRQ Type
    */
   setIrqType: {
@@ -214,8 +215,8 @@ export const requests: Readonly<
     check: (header: GpioRequestSetIrqTypeHeader, context: Context) => header.gpio <= context.config.ngpio - 1,
   },
   /**
-   * Unmasks the interrupt of a line. The device keeps the request until there is one, which masks it again, or until the
-   * interrupt is disabled. There is one request for a line at a time.
+   * Unmasks the interrupt of a line. The device keeps the request until there is one, which masks it again. Where it is
+   * disabled, the status is VIRTIO_GPIO_IRQ_STATUS_INVALID. There is one request for a line at a time.
    * VIRTIO 1.4, Device Types / GPIO Device / eventq Operation
    */
   unmaskIrq: {

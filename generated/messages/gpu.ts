@@ -98,6 +98,7 @@ import {
   VIRTIO_GPU_CMD_TRANSFER_TO_HOST_2D,
   VIRTIO_GPU_CMD_TRANSFER_TO_HOST_3D,
   VIRTIO_GPU_CMD_UPDATE_CURSOR,
+  VIRTIO_GPU_FLAG_INFO_RING_IDX,
   VIRTIO_GPU_F_EDID,
   VIRTIO_GPU_F_RESOURCE_BLOB,
   VIRTIO_GPU_F_RESOURCE_UUID,
@@ -434,7 +435,7 @@ export const requests: Readonly<
     reply: gpuControlGetDisplayInfoReply,
     check: (header: GpuControlGetDisplayInfoHeader) => {
       const hdr = header.hdr
-      if (hdr.ring_idx > 63) return false
+      if (hdr.ring_idx > (((hdr.flags & VIRTIO_GPU_FLAG_INFO_RING_IDX) >>> 0) === VIRTIO_GPU_FLAG_INFO_RING_IDX ? 63 : 255)) return false
       return true
     },
     status: getDisplayInfoStatus,
@@ -453,7 +454,7 @@ export const requests: Readonly<
     reply: gpuControlResourceCreate2dReply,
     check: (header: GpuControlResourceCreate2dHeader) => {
       const hdr = header.hdr
-      if (hdr.ring_idx > 63) return false
+      if (hdr.ring_idx > (((hdr.flags & VIRTIO_GPU_FLAG_INFO_RING_IDX) >>> 0) === VIRTIO_GPU_FLAG_INFO_RING_IDX ? 63 : 255)) return false
       return true
     },
   },
@@ -471,7 +472,7 @@ export const requests: Readonly<
     reply: gpuControlResourceUnrefReply,
     check: (header: GpuControlResourceUnrefHeader) => {
       const hdr = header.hdr
-      if (hdr.ring_idx > 63) return false
+      if (hdr.ring_idx > (((hdr.flags & VIRTIO_GPU_FLAG_INFO_RING_IDX) >>> 0) === VIRTIO_GPU_FLAG_INFO_RING_IDX ? 63 : 255)) return false
       return true
     },
   },
@@ -489,7 +490,7 @@ export const requests: Readonly<
     reply: gpuControlSetScanoutReply,
     check: (header: GpuControlSetScanoutHeader) => {
       const hdr = header.hdr
-      if (hdr.ring_idx > 63) return false
+      if (hdr.ring_idx > (((hdr.flags & VIRTIO_GPU_FLAG_INFO_RING_IDX) >>> 0) === VIRTIO_GPU_FLAG_INFO_RING_IDX ? 63 : 255)) return false
       return true
     },
   },
@@ -507,7 +508,7 @@ export const requests: Readonly<
     reply: gpuControlResourceFlushReply,
     check: (header: GpuControlResourceFlushHeader) => {
       const hdr = header.hdr
-      if (hdr.ring_idx > 63) return false
+      if (hdr.ring_idx > (((hdr.flags & VIRTIO_GPU_FLAG_INFO_RING_IDX) >>> 0) === VIRTIO_GPU_FLAG_INFO_RING_IDX ? 63 : 255)) return false
       return true
     },
   },
@@ -525,7 +526,7 @@ export const requests: Readonly<
     reply: gpuControlTransferToHost2dReply,
     check: (header: GpuControlTransferToHost2dHeader) => {
       const hdr = header.hdr
-      if (hdr.ring_idx > 63) return false
+      if (hdr.ring_idx > (((hdr.flags & VIRTIO_GPU_FLAG_INFO_RING_IDX) >>> 0) === VIRTIO_GPU_FLAG_INFO_RING_IDX ? 63 : 255)) return false
       if (header.offset > Number.MAX_SAFE_INTEGER) return false
       return true
     },
@@ -544,7 +545,7 @@ export const requests: Readonly<
     reply: gpuControlResourceAttachBackingReply,
     check: (header: GpuControlResourceAttachBackingHeader) => {
       const hdr = header.hdr
-      if (hdr.ring_idx > 63) return false
+      if (hdr.ring_idx > (((hdr.flags & VIRTIO_GPU_FLAG_INFO_RING_IDX) >>> 0) === VIRTIO_GPU_FLAG_INFO_RING_IDX ? 63 : 255)) return false
       for (let i = 0; i < header.entries_length; i++) {
         const element = header.entries(i)
         if (element.addr > Number.MAX_SAFE_INTEGER) return false
@@ -566,7 +567,7 @@ export const requests: Readonly<
     reply: gpuControlResourceDetachBackingReply,
     check: (header: GpuControlResourceDetachBackingHeader) => {
       const hdr = header.hdr
-      if (hdr.ring_idx > 63) return false
+      if (hdr.ring_idx > (((hdr.flags & VIRTIO_GPU_FLAG_INFO_RING_IDX) >>> 0) === VIRTIO_GPU_FLAG_INFO_RING_IDX ? 63 : 255)) return false
       return true
     },
   },
@@ -584,7 +585,7 @@ export const requests: Readonly<
     reply: gpuControlGetCapsetInfoReply,
     check: (header: GpuControlGetCapsetInfoHeader, context: Context) => {
       const hdr = header.hdr
-      if (hdr.ring_idx > 63) return false
+      if (hdr.ring_idx > (((hdr.flags & VIRTIO_GPU_FLAG_INFO_RING_IDX) >>> 0) === VIRTIO_GPU_FLAG_INFO_RING_IDX ? 63 : 255)) return false
       if (header.capset_index > context.config.num_capsets - 1) return false
       return true
     },
@@ -605,7 +606,7 @@ export const requests: Readonly<
     writable: { name: 'capset_data' },
     check: (header: GpuControlGetCapsetHeader) => {
       const hdr = header.hdr
-      if (hdr.ring_idx > 63) return false
+      if (hdr.ring_idx > (((hdr.flags & VIRTIO_GPU_FLAG_INFO_RING_IDX) >>> 0) === VIRTIO_GPU_FLAG_INFO_RING_IDX ? 63 : 255)) return false
       return true
     },
     status: getCapsetStatus,
@@ -625,7 +626,7 @@ export const requests: Readonly<
     reply: gpuControlGetEdidReply,
     check: (header: GpuControlGetEdidHeader) => {
       const hdr = header.hdr
-      if (hdr.ring_idx > 63) return false
+      if (hdr.ring_idx > (((hdr.flags & VIRTIO_GPU_FLAG_INFO_RING_IDX) >>> 0) === VIRTIO_GPU_FLAG_INFO_RING_IDX ? 63 : 255)) return false
       return true
     },
     status: getEdidStatus,
@@ -645,7 +646,7 @@ export const requests: Readonly<
     reply: gpuControlResourceAssignUuidReply,
     check: (header: GpuControlResourceAssignUuidHeader) => {
       const hdr = header.hdr
-      if (hdr.ring_idx > 63) return false
+      if (hdr.ring_idx > (((hdr.flags & VIRTIO_GPU_FLAG_INFO_RING_IDX) >>> 0) === VIRTIO_GPU_FLAG_INFO_RING_IDX ? 63 : 255)) return false
       return true
     },
     status: resourceAssignUuidStatus,
@@ -665,7 +666,8 @@ export const requests: Readonly<
     reply: gpuControlResourceCreateBlobReply,
     check: (header: GpuControlResourceCreateBlobHeader) => {
       const hdr = header.hdr
-      if (hdr.ring_idx > 63) return false
+      if (hdr.ring_idx > (((hdr.flags & VIRTIO_GPU_FLAG_INFO_RING_IDX) >>> 0) === VIRTIO_GPU_FLAG_INFO_RING_IDX ? 63 : 255)) return false
+      if (header.blob_mem < 1 || header.blob_mem > 0xffffffff) return false
       if (header.size > Number.MAX_SAFE_INTEGER) return false
       for (let i = 0; i < header.entries_length; i++) {
         const element = header.entries(i)
@@ -689,7 +691,7 @@ export const requests: Readonly<
     reply: gpuControlSetScanoutBlobReply,
     check: (header: GpuControlSetScanoutBlobHeader) => {
       const hdr = header.hdr
-      if (hdr.ring_idx > 63) return false
+      if (hdr.ring_idx > (((hdr.flags & VIRTIO_GPU_FLAG_INFO_RING_IDX) >>> 0) === VIRTIO_GPU_FLAG_INFO_RING_IDX ? 63 : 255)) return false
       return true
     },
   },
@@ -708,7 +710,7 @@ export const requests: Readonly<
     reply: gpuControlCtxCreateReply,
     check: (header: GpuControlCtxCreateHeader) => {
       const hdr = header.hdr
-      if (hdr.ring_idx > 63) return false
+      if (hdr.ring_idx > (((hdr.flags & VIRTIO_GPU_FLAG_INFO_RING_IDX) >>> 0) === VIRTIO_GPU_FLAG_INFO_RING_IDX ? 63 : 255)) return false
       return true
     },
   },
@@ -724,7 +726,7 @@ export const requests: Readonly<
     reply: gpuControlCtxDestroyReply,
     check: (header: GpuControlCtxDestroyHeader) => {
       const hdr = header.hdr
-      if (hdr.ring_idx > 63) return false
+      if (hdr.ring_idx > (((hdr.flags & VIRTIO_GPU_FLAG_INFO_RING_IDX) >>> 0) === VIRTIO_GPU_FLAG_INFO_RING_IDX ? 63 : 255)) return false
       return true
     },
   },
@@ -743,7 +745,7 @@ export const requests: Readonly<
     reply: gpuControlCtxAttachResourceReply,
     check: (header: GpuControlCtxAttachResourceHeader) => {
       const hdr = header.hdr
-      if (hdr.ring_idx > 63) return false
+      if (hdr.ring_idx > (((hdr.flags & VIRTIO_GPU_FLAG_INFO_RING_IDX) >>> 0) === VIRTIO_GPU_FLAG_INFO_RING_IDX ? 63 : 255)) return false
       return true
     },
   },
@@ -762,7 +764,7 @@ export const requests: Readonly<
     reply: gpuControlCtxDetachResourceReply,
     check: (header: GpuControlCtxDetachResourceHeader) => {
       const hdr = header.hdr
-      if (hdr.ring_idx > 63) return false
+      if (hdr.ring_idx > (((hdr.flags & VIRTIO_GPU_FLAG_INFO_RING_IDX) >>> 0) === VIRTIO_GPU_FLAG_INFO_RING_IDX ? 63 : 255)) return false
       return true
     },
   },
@@ -781,7 +783,7 @@ export const requests: Readonly<
     reply: gpuControlResourceCreate3dReply,
     check: (header: GpuControlResourceCreate3dHeader) => {
       const hdr = header.hdr
-      if (hdr.ring_idx > 63) return false
+      if (hdr.ring_idx > (((hdr.flags & VIRTIO_GPU_FLAG_INFO_RING_IDX) >>> 0) === VIRTIO_GPU_FLAG_INFO_RING_IDX ? 63 : 255)) return false
       return true
     },
   },
@@ -800,7 +802,7 @@ export const requests: Readonly<
     reply: gpuControlTransferToHost3dReply,
     check: (header: GpuControlTransferToHost3dHeader) => {
       const hdr = header.hdr
-      if (hdr.ring_idx > 63) return false
+      if (hdr.ring_idx > (((hdr.flags & VIRTIO_GPU_FLAG_INFO_RING_IDX) >>> 0) === VIRTIO_GPU_FLAG_INFO_RING_IDX ? 63 : 255)) return false
       if (header.offset > Number.MAX_SAFE_INTEGER) return false
       return true
     },
@@ -820,7 +822,7 @@ export const requests: Readonly<
     reply: gpuControlTransferFromHost3dReply,
     check: (header: GpuControlTransferFromHost3dHeader) => {
       const hdr = header.hdr
-      if (hdr.ring_idx > 63) return false
+      if (hdr.ring_idx > (((hdr.flags & VIRTIO_GPU_FLAG_INFO_RING_IDX) >>> 0) === VIRTIO_GPU_FLAG_INFO_RING_IDX ? 63 : 255)) return false
       if (header.offset > Number.MAX_SAFE_INTEGER) return false
       return true
     },
@@ -838,10 +840,18 @@ export const requests: Readonly<
     when: (context: Context) => context.features.has(VIRTIO_GPU_F_VIRGL),
     header: gpuControlSubmit3dHeader,
     reply: gpuControlSubmit3dReply,
-    readable: { name: 'commands' },
+    readable: {
+      name: 'commands',
+      claim: {
+        get: (members: GpuControlSubmit3dHeader) => members.size,
+        set: (members: GpuControlSubmit3dHeader, length: number) => {
+          members.size = length
+        },
+      },
+    },
     check: (header: GpuControlSubmit3dHeader) => {
       const hdr = header.hdr
-      if (hdr.ring_idx > 63) return false
+      if (hdr.ring_idx > (((hdr.flags & VIRTIO_GPU_FLAG_INFO_RING_IDX) >>> 0) === VIRTIO_GPU_FLAG_INFO_RING_IDX ? 63 : 255)) return false
       return true
     },
   },
@@ -861,7 +871,7 @@ export const requests: Readonly<
     reply: gpuControlResourceMapBlobReply,
     check: (header: GpuControlResourceMapBlobHeader) => {
       const hdr = header.hdr
-      if (hdr.ring_idx > 63) return false
+      if (hdr.ring_idx > (((hdr.flags & VIRTIO_GPU_FLAG_INFO_RING_IDX) >>> 0) === VIRTIO_GPU_FLAG_INFO_RING_IDX ? 63 : 255)) return false
       if (header.offset > Number.MAX_SAFE_INTEGER) return false
       return true
     },
@@ -883,7 +893,7 @@ export const requests: Readonly<
     reply: gpuControlResourceUnmapBlobReply,
     check: (header: GpuControlResourceUnmapBlobHeader) => {
       const hdr = header.hdr
-      if (hdr.ring_idx > 63) return false
+      if (hdr.ring_idx > (((hdr.flags & VIRTIO_GPU_FLAG_INFO_RING_IDX) >>> 0) === VIRTIO_GPU_FLAG_INFO_RING_IDX ? 63 : 255)) return false
       return true
     },
   },
@@ -902,7 +912,7 @@ export const requests: Readonly<
     replyOptional: true,
     check: (header: GpuCursorUpdateCursorHeader) => {
       const hdr = header.hdr
-      if (hdr.ring_idx > 63) return false
+      if (hdr.ring_idx > (((hdr.flags & VIRTIO_GPU_FLAG_INFO_RING_IDX) >>> 0) === VIRTIO_GPU_FLAG_INFO_RING_IDX ? 63 : 255)) return false
       return true
     },
   },
@@ -921,7 +931,7 @@ export const requests: Readonly<
     replyOptional: true,
     check: (header: GpuCursorMoveCursorHeader) => {
       const hdr = header.hdr
-      if (hdr.ring_idx > 63) return false
+      if (hdr.ring_idx > (((hdr.flags & VIRTIO_GPU_FLAG_INFO_RING_IDX) >>> 0) === VIRTIO_GPU_FLAG_INFO_RING_IDX ? 63 : 255)) return false
       return true
     },
   },

@@ -26,6 +26,7 @@ import {
 import {
   DEVICE_ID,
   VIRTIO_IOMMU_F_BYPASS_CONFIG,
+  VIRTIO_IOMMU_F_DOMAIN_RANGE,
   VIRTIO_IOMMU_F_MAP_UNMAP,
   VIRTIO_IOMMU_F_PROBE,
   VIRTIO_IOMMU_S_DEVERR,
@@ -107,7 +108,11 @@ export const requests: Readonly<Record<'attach' | 'detach' | 'map' | 'unmap' | '
     values: { head: { type: VIRTIO_IOMMU_T_ATTACH } },
     header: iommuRequestAttachHeader,
     reply: iommuRequestReply,
-    check: (header: IommuRequestAttachHeader) => header.reserved === 0,
+    check: (header: IommuRequestAttachHeader, context: Context) => {
+      if (header.domain < (context.features.has(VIRTIO_IOMMU_F_DOMAIN_RANGE) ? context.config.domain_range.start : 0) || header.domain > (context.features.has(VIRTIO_IOMMU_F_DOMAIN_RANGE) ? context.config.domain_range.end : 0xffffffff)) return false
+      if (header.reserved !== 0) return false
+      return true
+    },
   },
   /**
    * Detaches an endpoint from its domain, which ends with its last endpoint.
@@ -121,6 +126,10 @@ export const requests: Readonly<Record<'attach' | 'detach' | 'map' | 'unmap' | '
     values: { head: { type: VIRTIO_IOMMU_T_DETACH } },
     header: iommuRequestDetachHeader,
     reply: iommuRequestReply,
+    check: (header: IommuRequestDetachHeader, context: Context) => {
+      if (header.domain < (context.features.has(VIRTIO_IOMMU_F_DOMAIN_RANGE) ? context.config.domain_range.start : 0) || header.domain > (context.features.has(VIRTIO_IOMMU_F_DOMAIN_RANGE) ? context.config.domain_range.end : 0xffffffff)) return false
+      return true
+    },
   },
   /**
    * Lets the endpoints of a domain reach physical addresses at virtual ones. Both ends belong to the range.
@@ -135,7 +144,11 @@ export const requests: Readonly<Record<'attach' | 'detach' | 'map' | 'unmap' | '
     when: (context: Context) => context.features.has(VIRTIO_IOMMU_F_MAP_UNMAP),
     header: iommuRequestMapHeader,
     reply: iommuRequestReply,
-    check: (header: IommuRequestMapHeader) => header.phys_start <= Number.MAX_SAFE_INTEGER,
+    check: (header: IommuRequestMapHeader, context: Context) => {
+      if (header.domain < (context.features.has(VIRTIO_IOMMU_F_DOMAIN_RANGE) ? context.config.domain_range.start : 0) || header.domain > (context.features.has(VIRTIO_IOMMU_F_DOMAIN_RANGE) ? context.config.domain_range.end : 0xffffffff)) return false
+      if (header.phys_start > Number.MAX_SAFE_INTEGER) return false
+      return true
+    },
   },
   /**
    * Removes the mappings in a range. It cannot cut one in two; addresses without a mapping do not matter.
@@ -150,6 +163,10 @@ export const requests: Readonly<Record<'attach' | 'detach' | 'map' | 'unmap' | '
     when: (context: Context) => context.features.has(VIRTIO_IOMMU_F_MAP_UNMAP),
     header: iommuRequestUnmapHeader,
     reply: iommuRequestReply,
+    check: (header: IommuRequestUnmapHeader, context: Context) => {
+      if (header.domain < (context.features.has(VIRTIO_IOMMU_F_DOMAIN_RANGE) ? context.config.domain_range.start : 0) || header.domain > (context.features.has(VIRTIO_IOMMU_F_DOMAIN_RANGE) ? context.config.domain_range.end : 0xffffffff)) return false
+      return true
+    },
   },
   /**
    * Asks for the properties of an endpoint.

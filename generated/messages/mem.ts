@@ -11,7 +11,18 @@ import type {
   StatusInfo,
 } from 'virtgen/codegen/v1/device'
 import type { FeatureSet } from 'virtgen/codegen/v1/wire'
-import { MemRequestHeader, MemRequestReply } from 'virtgen/parts/mem'
+import {
+  MemRequestHeader,
+  MemRequestPlugHeader,
+  MemRequestPlugReply,
+  MemRequestReply,
+  MemRequestStateHeader,
+  MemRequestStateReply,
+  MemRequestUnplugAllHeader,
+  MemRequestUnplugAllReply,
+  MemRequestUnplugHeader,
+  MemRequestUnplugReply,
+} from 'virtgen/parts/mem'
 import {
   DEVICE_ID,
   VIRTIO_MEM_REQ_PLUG,
@@ -23,6 +34,22 @@ import {
   checkFeatures,
   features,
 } from 'virtgen/wire/mem'
+
+const memRequestPlugHeader: LayoutInfo = { create: () => new MemRequestPlugHeader(), suffix: 0 }
+
+const memRequestPlugReply: LayoutInfo = { create: () => new MemRequestPlugReply(), suffix: 0 }
+
+const memRequestUnplugHeader: LayoutInfo = { create: () => new MemRequestUnplugHeader(), suffix: 0 }
+
+const memRequestUnplugReply: LayoutInfo = { create: () => new MemRequestUnplugReply(), suffix: 0 }
+
+const memRequestUnplugAllHeader: LayoutInfo = { create: () => new MemRequestUnplugAllHeader(), suffix: 0 }
+
+const memRequestUnplugAllReply: LayoutInfo = { create: () => new MemRequestUnplugAllReply(), suffix: 0 }
+
+const memRequestStateHeader: LayoutInfo = { create: () => new MemRequestStateHeader(), suffix: 0 }
+
+const memRequestStateReply: LayoutInfo = { create: () => new MemRequestStateReply(), suffix: 0 }
 
 const memRequestHeader: LayoutInfo = { create: () => new MemRequestHeader(), suffix: 0 }
 
@@ -58,21 +85,12 @@ export const requests: Readonly<Record<'plug' | 'unplug' | 'unplugAll' | 'state'
     method: 'plug',
     is: [[VIRTIO_MEM_REQ_PLUG]],
     values: { type: VIRTIO_MEM_REQ_PLUG },
-    header: memRequestHeader,
-    reply: memRequestReply,
-    check: (header: MemRequestHeader) => {
-      if (header.type === 0) {
-        const u_plug = header.u_plug
-        if (u_plug.addr > Number.MAX_SAFE_INTEGER) return false
-      }
-      if (header.type === 1) {
-        const u_unplug = header.u_unplug
-        if (u_unplug.addr > Number.MAX_SAFE_INTEGER) return false
-      }
-      if (header.type === 3) {
-        const u_state = header.u_state
-        if (u_state.addr > Number.MAX_SAFE_INTEGER) return false
-      }
+    header: memRequestPlugHeader,
+    reply: memRequestPlugReply,
+    restIgnored: true,
+    check: (header: MemRequestPlugHeader) => {
+      if (header.addr > Number.MAX_SAFE_INTEGER) return false
+      if (header.nb_blocks < 1 || header.nb_blocks > 65535) return false
       return true
     },
   },
@@ -86,21 +104,12 @@ export const requests: Readonly<Record<'plug' | 'unplug' | 'unplugAll' | 'state'
     method: 'unplug',
     is: [[VIRTIO_MEM_REQ_UNPLUG]],
     values: { type: VIRTIO_MEM_REQ_UNPLUG },
-    header: memRequestHeader,
-    reply: memRequestReply,
-    check: (header: MemRequestHeader) => {
-      if (header.type === 0) {
-        const u_plug = header.u_plug
-        if (u_plug.addr > Number.MAX_SAFE_INTEGER) return false
-      }
-      if (header.type === 1) {
-        const u_unplug = header.u_unplug
-        if (u_unplug.addr > Number.MAX_SAFE_INTEGER) return false
-      }
-      if (header.type === 3) {
-        const u_state = header.u_state
-        if (u_state.addr > Number.MAX_SAFE_INTEGER) return false
-      }
+    header: memRequestUnplugHeader,
+    reply: memRequestUnplugReply,
+    restIgnored: true,
+    check: (header: MemRequestUnplugHeader) => {
+      if (header.addr > Number.MAX_SAFE_INTEGER) return false
+      if (header.nb_blocks < 1 || header.nb_blocks > 65535) return false
       return true
     },
   },
@@ -114,23 +123,9 @@ export const requests: Readonly<Record<'plug' | 'unplug' | 'unplugAll' | 'state'
     method: 'unplugAll',
     is: [[VIRTIO_MEM_REQ_UNPLUG_ALL]],
     values: { type: VIRTIO_MEM_REQ_UNPLUG_ALL },
-    header: memRequestHeader,
-    reply: memRequestReply,
-    check: (header: MemRequestHeader) => {
-      if (header.type === 0) {
-        const u_plug = header.u_plug
-        if (u_plug.addr > Number.MAX_SAFE_INTEGER) return false
-      }
-      if (header.type === 1) {
-        const u_unplug = header.u_unplug
-        if (u_unplug.addr > Number.MAX_SAFE_INTEGER) return false
-      }
-      if (header.type === 3) {
-        const u_state = header.u_state
-        if (u_state.addr > Number.MAX_SAFE_INTEGER) return false
-      }
-      return true
-    },
+    header: memRequestUnplugAllHeader,
+    reply: memRequestUnplugAllReply,
+    restIgnored: true,
   },
   /**
    * Asks whether blocks are plugged.
@@ -142,27 +137,21 @@ export const requests: Readonly<Record<'plug' | 'unplug' | 'unplugAll' | 'state'
     method: 'state',
     is: [[VIRTIO_MEM_REQ_STATE]],
     values: { type: VIRTIO_MEM_REQ_STATE },
-    header: memRequestHeader,
-    reply: memRequestReply,
-    check: (header: MemRequestHeader) => {
-      if (header.type === 0) {
-        const u_plug = header.u_plug
-        if (u_plug.addr > Number.MAX_SAFE_INTEGER) return false
-      }
-      if (header.type === 1) {
-        const u_unplug = header.u_unplug
-        if (u_unplug.addr > Number.MAX_SAFE_INTEGER) return false
-      }
-      if (header.type === 3) {
-        const u_state = header.u_state
-        if (u_state.addr > Number.MAX_SAFE_INTEGER) return false
-      }
+    header: memRequestStateHeader,
+    reply: memRequestStateReply,
+    restIgnored: true,
+    check: (header: MemRequestStateHeader) => {
+      if (header.addr > Number.MAX_SAFE_INTEGER) return false
+      if (header.nb_blocks < 1 || header.nb_blocks > 65535) return false
       return true
     },
   },
 }
 
-/** VIRTIO 1.4, Device Types / Memory Device / Device Operation */
+/**
+ * virtio_mem_req and virtio_mem_resp, with what the union holds in each request.
+ * VIRTIO 1.4, Device Types / Memory Device / Device Operation
+ */
 export const mem_request: MessageInfo = {
   name: 'mem_request',
   kind: 'requests',

@@ -264,7 +264,8 @@ export const requests: Readonly<
   >
 > = {
   /**
-   * A packet to send. num_buffers is 0.
+   * A packet to send; num_buffers is 0. Of several transmit queues, drivers use none but the first before they have
+   * enabled more by a command.
    * VIRTIO 1.4, Device Types / Network Device / Device Operation / Packet Transmission
    */
   transmit: {
@@ -375,7 +376,7 @@ export const requests: Readonly<
     reply: virtioNetCtrlReply,
   },
   /**
-   * Sets the address of the device, which is in mac from then on.
+   * Sets the address of the device. With VIRTIO_NET_F_MAC it is in mac from then on.
    * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Setting MAC Address Filtering
    */
   setMacAddr: {
@@ -463,7 +464,11 @@ export const requests: Readonly<
     when: (context: Context) => context.features.has(VIRTIO_NET_F_RSS),
     header: virtioNetCtrlSetRssHeader,
     reply: virtioNetCtrlReply,
-    check: (header: VirtioNetCtrlSetRssHeader, context: Context) => header.indirection_table_mask <= context.config.rss_max_indirection_table_length - 1,
+    check: (header: VirtioNetCtrlSetRssHeader, context: Context) => {
+      if (header.indirection_table_mask > context.config.rss_max_indirection_table_length - 1) return false
+      if (header.hash_key_length > context.config.rss_max_key_size) return false
+      return true
+    },
   },
   /**
    * Says how to hash; the hash is only reported.
@@ -479,6 +484,7 @@ export const requests: Readonly<
     when: (context: Context) => context.features.has(VIRTIO_NET_F_HASH_REPORT),
     header: virtioNetCtrlSetHashHeader,
     reply: virtioNetCtrlReply,
+    check: (header: VirtioNetCtrlSetHashHeader, context: Context) => header.hash_key_length <= context.config.rss_max_key_size,
   },
   /**
    * Switches the offloads of the receiving side on and off.
@@ -627,6 +633,7 @@ export const requests: Readonly<
       if (header.rss_ctx_id < 1 || header.rss_ctx_id > 65535) return false
       const rss = header.rss
       if (rss.indirection_table_mask > context.config.rss_max_indirection_table_length - 1) return false
+      if (rss.hash_key_length > context.config.rss_max_key_size) return false
       return true
     },
   },
@@ -647,6 +654,7 @@ export const requests: Readonly<
       if (header.rss_ctx_id < 1 || header.rss_ctx_id > 65535) return false
       const rss = header.rss
       if (rss.indirection_table_mask > context.config.rss_max_indirection_table_length - 1) return false
+      if (rss.hash_key_length > context.config.rss_max_key_size) return false
       return true
     },
   },

@@ -18,11 +18,12 @@ const p9RequestHeader: LayoutInfo = { create: () => new P9RequestHeader(), suffi
 const p9RequestReply: LayoutInfo = { create: () => new P9RequestReply(), suffix: 0 }
 
 /** The requests of the driver, by the names of their methods. */
-export const requests: Readonly<Record<'request', RequestInfo>> = {
-  request: {
-    name: 'request',
+export const requests: Readonly<Record<'message', RequestInfo>> = {
+  /** Any request of 9P. */
+  message: {
+    name: 'message',
     id: 0,
-    method: 'requestRequest',
+    method: 'message',
     is: [],
     values: {},
     header: p9RequestHeader,
@@ -41,7 +42,7 @@ export const p9_request: MessageInfo = {
   echo: (reply: P9RequestReply, frame: P9RequestHeader) => {
     reply.tag = frame.tag
   },
-  requests: [requests.request],
+  requests: [requests.message],
 }
 
 /** The fields of the configuration space. */

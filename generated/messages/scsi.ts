@@ -143,8 +143,8 @@ const virtioScsiReqCmdStatus: StatusInfo = {
 /** The requests of the driver, by the names of their methods. */
 export const requests: Readonly<Record<'taskManagement' | 'asyncQuery' | 'asyncSubscribe' | 'command', RequestInfo>> = {
   /**
-   * Commands that the function ends are completed before it. What a function does not need of lun and id is there and
-   * ignored.
+   * Does a task management function of SAM. Commands that it ends are completed before it. What a function does not need
+   * of lun and id is there and ignored.
    * VIRTIO 1.4, Device Types / SCSI Host Device / Device Operation / Device Operation: controlq
    */
   taskManagement: {
@@ -184,7 +184,7 @@ export const requests: Readonly<Record<'taskManagement' | 'asyncQuery' | 'asyncS
     reply: virtioScsiCtrlAsyncSubscribeReply,
   },
   /**
-   * A SCSI command, with its data.
+   * A SCSI command, with its data. Data in both directions needs VIRTIO_SCSI_F_INOUT.
    * VIRTIO 1.4, Device Types / SCSI Host Device / Device Operation / Device Operation: Request Queues
    */
   command: {

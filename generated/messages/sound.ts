@@ -225,7 +225,8 @@ const virtioSndCodeNames = {
 
 const sndControlStatus: StatusInfo = {
   ok: VIRTIO_SND_S_OK,
-  failed: VIRTIO_SND_S_BAD_MSG,
+  failed: VIRTIO_SND_S_IO_ERR,
+  malformed: VIRTIO_SND_S_BAD_MSG,
   unknown: VIRTIO_SND_S_NOT_SUPP,
   shrinks: true,
   get: (reply: SndControlReply) => reply.hdr.code,
@@ -304,6 +305,11 @@ export const requests: Readonly<
     values: { hdr: { hdr: { code: VIRTIO_SND_R_JACK_REMAP } } },
     header: sndControlJackRemapHeader,
     reply: sndControlReply,
+    check: (header: SndControlJackRemapHeader, context: Context) => {
+      const hdr = header.hdr
+      if (hdr.jack_id > context.config.jacks - 1) return false
+      return true
+    },
   },
   /**
    * Asks what the streams are.
@@ -319,7 +325,7 @@ export const requests: Readonly<
     reply: sndControlPcmInfoReply,
   },
   /**
-   * Sets up a stream that is not prepared, or prepared and not started.
+   * Sets up a stream before it is started for the first time, or after it is released.
    * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Stream Parameters
    */
   pcmSetParams: {
@@ -330,6 +336,11 @@ export const requests: Readonly<
     values: { hdr: { hdr: { code: VIRTIO_SND_R_PCM_SET_PARAMS } } },
     header: sndControlPcmSetParamsHeader,
     reply: sndControlReply,
+    check: (header: SndControlPcmSetParamsHeader, context: Context) => {
+      const hdr = header.hdr
+      if (hdr.stream_id > context.config.streams - 1) return false
+      return true
+    },
   },
   /**
    * Allocates what a stream needs. Frames for output may be sent from now on.
@@ -343,6 +354,7 @@ export const requests: Readonly<
     values: { hdr: { code: VIRTIO_SND_R_PCM_PREPARE } },
     header: sndControlPcmPrepareHeader,
     reply: sndControlReply,
+    check: (header: SndControlPcmPrepareHeader, context: Context) => header.stream_id <= context.config.streams - 1,
   },
   /**
    * Frees what a stream has. All its messages with frames are completed before this one.
@@ -356,6 +368,7 @@ export const requests: Readonly<
     values: { hdr: { code: VIRTIO_SND_R_PCM_RELEASE } },
     header: sndControlPcmReleaseHeader,
     reply: sndControlReply,
+    check: (header: SndControlPcmReleaseHeader, context: Context) => header.stream_id <= context.config.streams - 1,
   },
   /**
    * Starts a prepared or stopped stream.
@@ -369,6 +382,7 @@ export const requests: Readonly<
     values: { hdr: { code: VIRTIO_SND_R_PCM_START } },
     header: sndControlPcmStartHeader,
     reply: sndControlReply,
+    check: (header: SndControlPcmStartHeader, context: Context) => header.stream_id <= context.config.streams - 1,
   },
   /**
    * Stops a running stream.
@@ -382,6 +396,7 @@ export const requests: Readonly<
     values: { hdr: { code: VIRTIO_SND_R_PCM_STOP } },
     header: sndControlPcmStopHeader,
     reply: sndControlReply,
+    check: (header: SndControlPcmStopHeader, context: Context) => header.stream_id <= context.config.streams - 1,
   },
   /**
    * Asks what the channel maps are.
@@ -423,6 +438,7 @@ export const requests: Readonly<
     when: (context: Context) => context.features.has(VIRTIO_SND_F_CTLS),
     header: sndControlCtlEnumItemsHeader,
     reply: sndControlCtlEnumItemsReply,
+    check: (header: SndControlCtlEnumItemsHeader, context: Context) => header.control_id <= context.config.controls - 1,
   },
   /**
    * Reads the value of an element that has VIRTIO_SND_CTL_ACCESS_READ.
@@ -437,6 +453,7 @@ export const requests: Readonly<
     when: (context: Context) => context.features.has(VIRTIO_SND_F_CTLS),
     header: sndControlCtlReadHeader,
     reply: sndControlCtlReadReply,
+    check: (header: SndControlCtlReadHeader, context: Context) => header.control_id <= context.config.controls - 1,
   },
   /**
    * Writes the value of an element that has VIRTIO_SND_CTL_ACCESS_WRITE.
@@ -451,6 +468,7 @@ export const requests: Readonly<
     when: (context: Context) => context.features.has(VIRTIO_SND_F_CTLS),
     header: sndControlCtlWriteHeader,
     reply: sndControlReply,
+    check: (header: SndControlCtlWriteHeader, context: Context) => header.control_id <= context.config.controls - 1,
   },
   /**
    * Reads the metadata of an element that has VIRTIO_SND_CTL_ACCESS_TLV_READ. What there is no room for is left out; that
@@ -466,6 +484,7 @@ export const requests: Readonly<
     when: (context: Context) => context.features.has(VIRTIO_SND_F_CTLS),
     header: sndControlCtlTlvReadHeader,
     reply: sndControlCtlTlvReadReply,
+    check: (header: SndControlCtlTlvReadHeader, context: Context) => header.control_id <= context.config.controls - 1,
   },
   /**
    * Writes the metadata of an element that has VIRTIO_SND_CTL_ACCESS_TLV_WRITE.
@@ -480,9 +499,11 @@ export const requests: Readonly<
     when: (context: Context) => context.features.has(VIRTIO_SND_F_CTLS),
     header: sndControlCtlTlvWriteHeader,
     reply: sndControlReply,
-    check: (header: SndControlCtlTlvWriteHeader) => {
+    check: (header: SndControlCtlTlvWriteHeader, context: Context) => {
+      if (header.control_id > context.config.controls - 1) return false
       const tlv = header.tlv
       if (!tlv.$whole) return false
+      if (tlv.value_length > 16384) return false
       return true
     },
   },
@@ -499,14 +520,16 @@ export const requests: Readonly<
     when: (context: Context) => context.features.has(VIRTIO_SND_F_CTLS),
     header: sndControlCtlTlvCommandHeader,
     reply: sndControlReply,
-    check: (header: SndControlCtlTlvCommandHeader) => {
+    check: (header: SndControlCtlTlvCommandHeader, context: Context) => {
+      if (header.control_id > context.config.controls - 1) return false
       const tlv = header.tlv
       if (!tlv.$whole) return false
+      if (tlv.value_length > 16384) return false
       return true
     },
   },
   /**
-   * Frames of an output stream, a period of them save at its end. Complete when all of them are consumed.
+   * Frames of an output stream, a period of them except at its end. Complete when all of them are consumed.
    * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Output Stream
    */
   play: {
@@ -518,9 +541,10 @@ export const requests: Readonly<
     header: sndTxPlayHeader,
     reply: sndTxPlayReply,
     readable: { name: 'frames' },
+    check: (header: SndTxPlayHeader, context: Context) => header.stream_id <= context.config.streams - 1,
   },
   /**
-   * Room for frames of an input stream. Complete when it is full, save at the end of the stream.
+   * Room for frames of an input stream. Complete when it is full, except at the end of the stream.
    * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Input Stream
    */
   record: {
@@ -532,6 +556,7 @@ export const requests: Readonly<
     header: sndRxRecordHeader,
     reply: sndRxRecordReply,
     writable: { name: 'frames' },
+    check: (header: SndRxRecordHeader, context: Context) => header.stream_id <= context.config.streams - 1,
   },
 }
 

@@ -34,8 +34,8 @@ const vsockEventEvent: LayoutInfo = { create: () => new VsockEventEvent(), suffi
 /** The requests of the driver, by the names of their methods. */
 export const requests: Readonly<
   Record<
-    | 'request'
-    | 'response'
+    | 'connect'
+    | 'accept'
     | 'rst'
     | 'shutdown'
     | 'rw'
@@ -45,17 +45,17 @@ export const requests: Readonly<
   >
 > = {
   /**
-   * Asks for a connection: response or rst answers it.
+   * Asks for a connection: accept or rst answers it.
    * VIRTIO 1.4, Device Types / Socket Device / Device Operation
    */
-  request: {
-    name: 'request',
+  connect: {
+    name: 'connect',
     id: 7,
-    method: 'requestRequest',
+    method: 'connect',
     is: [[VIRTIO_VSOCK_OP_REQUEST]],
     values: { hdr: { op: VIRTIO_VSOCK_OP_REQUEST } },
     header: vsockTxHeader,
-    readable: { name: 'data' },
+    restIgnored: true,
     check: (header: VsockTxHeader) => {
       const hdr = header.hdr
       if (hdr.src_cid > 0xffffffff) return false
@@ -67,14 +67,14 @@ export const requests: Readonly<
    * The connection is established.
    * VIRTIO 1.4, Device Types / Socket Device / Device Operation
    */
-  response: {
-    name: 'response',
+  accept: {
+    name: 'accept',
     id: 8,
-    method: 'response',
+    method: 'accept',
     is: [[VIRTIO_VSOCK_OP_RESPONSE]],
     values: { hdr: { op: VIRTIO_VSOCK_OP_RESPONSE } },
     header: vsockTxHeader,
-    readable: { name: 'data' },
+    restIgnored: true,
     check: (header: VsockTxHeader) => {
       const hdr = header.hdr
       if (hdr.src_cid > 0xffffffff) return false
@@ -93,7 +93,7 @@ export const requests: Readonly<
     is: [[VIRTIO_VSOCK_OP_RST]],
     values: { hdr: { op: VIRTIO_VSOCK_OP_RST } },
     header: vsockTxHeader,
-    readable: { name: 'data' },
+    restIgnored: true,
     check: (header: VsockTxHeader) => {
       const hdr = header.hdr
       if (hdr.src_cid > 0xffffffff) return false
@@ -112,7 +112,7 @@ export const requests: Readonly<
     is: [[VIRTIO_VSOCK_OP_SHUTDOWN]],
     values: { hdr: { op: VIRTIO_VSOCK_OP_SHUTDOWN } },
     header: vsockTxHeader,
-    readable: { name: 'data' },
+    restIgnored: true,
     check: (header: VsockTxHeader) => {
       const hdr = header.hdr
       if (hdr.src_cid > 0xffffffff) return false
@@ -122,7 +122,7 @@ export const requests: Readonly<
   },
   /**
    * Data of a connection. The receiver must have room for it.
-   * VIRTIO 1.4, Device Types / Socket Device / Device Operation
+   * VIRTIO 1.4, Device Types / Socket Device / Device Operation / Buffer Space Management
    */
   rw: {
     name: 'rw',
@@ -131,7 +131,15 @@ export const requests: Readonly<
     is: [[VIRTIO_VSOCK_OP_RW]],
     values: { hdr: { op: VIRTIO_VSOCK_OP_RW } },
     header: vsockTxHeader,
-    readable: { name: 'data' },
+    readable: {
+      name: 'data',
+      claim: {
+        get: (members: VsockTxHeader) => members.hdr.len,
+        set: (members: VsockTxHeader, length: number) => {
+          members.hdr.len = length
+        },
+      },
+    },
     check: (header: VsockTxHeader) => {
       const hdr = header.hdr
       if (hdr.src_cid > 0xffffffff) return false
@@ -150,7 +158,7 @@ export const requests: Readonly<
     is: [[VIRTIO_VSOCK_OP_CREDIT_UPDATE]],
     values: { hdr: { op: VIRTIO_VSOCK_OP_CREDIT_UPDATE } },
     header: vsockTxHeader,
-    readable: { name: 'data' },
+    restIgnored: true,
     check: (header: VsockTxHeader) => {
       const hdr = header.hdr
       if (hdr.src_cid > 0xffffffff) return false
@@ -169,7 +177,7 @@ export const requests: Readonly<
     is: [[VIRTIO_VSOCK_OP_CREDIT_REQUEST]],
     values: { hdr: { op: VIRTIO_VSOCK_OP_CREDIT_REQUEST } },
     header: vsockTxHeader,
-    readable: { name: 'data' },
+    restIgnored: true,
     check: (header: VsockTxHeader) => {
       const hdr = header.hdr
       if (hdr.src_cid > 0xffffffff) return false
@@ -182,8 +190,8 @@ export const requests: Readonly<
 /** The events of the device, by name. */
 export const events: Readonly<
   Record<
-    | 'request'
-    | 'response'
+    | 'connect'
+    | 'accept'
     | 'rst'
     | 'shutdown'
     | 'rw'
@@ -194,30 +202,28 @@ export const events: Readonly<
   >
 > = {
   /**
-   * Asks for a connection: response or rst answers it.
+   * Asks for a connection: accept or rst answers it.
    * VIRTIO 1.4, Device Types / Socket Device / Device Operation
    */
-  request: {
-    name: 'request',
+  connect: {
+    name: 'connect',
     id: 0,
-    method: 'sendRequest',
+    method: 'sendConnect',
     is: [[VIRTIO_VSOCK_OP_REQUEST]],
     values: { hdr: { op: VIRTIO_VSOCK_OP_REQUEST } },
     reply: vsockRxEvent,
-    writable: { name: 'data' },
   },
   /**
    * The connection is established.
    * VIRTIO 1.4, Device Types / Socket Device / Device Operation
    */
-  response: {
-    name: 'response',
+  accept: {
+    name: 'accept',
     id: 1,
-    method: 'sendResponse',
+    method: 'sendAccept',
     is: [[VIRTIO_VSOCK_OP_RESPONSE]],
     values: { hdr: { op: VIRTIO_VSOCK_OP_RESPONSE } },
     reply: vsockRxEvent,
-    writable: { name: 'data' },
   },
   /**
    * There is no connection (any more).
@@ -230,7 +236,6 @@ export const events: Readonly<
     is: [[VIRTIO_VSOCK_OP_RST]],
     values: { hdr: { op: VIRTIO_VSOCK_OP_RST } },
     reply: vsockRxEvent,
-    writable: { name: 'data' },
   },
   /**
    * The sender will receive or send nothing more, as the flags say. After both, rst answers it.
@@ -243,11 +248,10 @@ export const events: Readonly<
     is: [[VIRTIO_VSOCK_OP_SHUTDOWN]],
     values: { hdr: { op: VIRTIO_VSOCK_OP_SHUTDOWN } },
     reply: vsockRxEvent,
-    writable: { name: 'data' },
   },
   /**
    * Data of a connection. The receiver must have room for it.
-   * VIRTIO 1.4, Device Types / Socket Device / Device Operation
+   * VIRTIO 1.4, Device Types / Socket Device / Device Operation / Buffer Space Management
    */
   rw: {
     name: 'rw',
@@ -256,7 +260,15 @@ export const events: Readonly<
     is: [[VIRTIO_VSOCK_OP_RW]],
     values: { hdr: { op: VIRTIO_VSOCK_OP_RW } },
     reply: vsockRxEvent,
-    writable: { name: 'data' },
+    writable: {
+      name: 'data',
+      claim: {
+        get: (members: VsockRxEvent) => members.hdr.len,
+        set: (members: VsockRxEvent, length: number) => {
+          members.hdr.len = length
+        },
+      },
+    },
   },
   /**
    * Only buf_alloc and fwd_cnt count. It may come at any time.
@@ -269,7 +281,6 @@ export const events: Readonly<
     is: [[VIRTIO_VSOCK_OP_CREDIT_UPDATE]],
     values: { hdr: { op: VIRTIO_VSOCK_OP_CREDIT_UPDATE } },
     reply: vsockRxEvent,
-    writable: { name: 'data' },
   },
   /**
    * credit_update answers it.
@@ -282,7 +293,6 @@ export const events: Readonly<
     is: [[VIRTIO_VSOCK_OP_CREDIT_REQUEST]],
     values: { hdr: { op: VIRTIO_VSOCK_OP_CREDIT_REQUEST } },
     reply: vsockRxEvent,
-    writable: { name: 'data' },
   },
   /**
    * All connections are gone and guest_cid may be another one, as after a migration. Listening goes on.
@@ -309,8 +319,8 @@ export const vsock_rx: MessageInfo = {
   reply: undefined,
   by: [(frame) => (frame as VsockRxEvent).hdr.op],
   requests: [
-    events.request,
-    events.response,
+    events.connect,
+    events.accept,
     events.rst,
     events.shutdown,
     events.rw,
@@ -330,8 +340,8 @@ export const vsock_tx: MessageInfo = {
   reply: undefined,
   by: [(frame) => (frame as VsockTxHeader).hdr.op],
   requests: [
-    requests.request,
-    requests.response,
+    requests.connect,
+    requests.accept,
     requests.rst,
     requests.shutdown,
     requests.rw,

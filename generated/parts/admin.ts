@@ -87,7 +87,7 @@ export interface VirtioAdminCmdReadableValue {
   opcode: number
   /** One of {@link virtio_admin_group_type}. */
   group_type: number
-  /** The member within the group; 0 for the self group and where it is unused. */
+  /** The member within the group; 0 for the self group and where it is unused, as in list_query and list_use. */
   group_member_id: bigint
   command_specific_data: Uint8Array
 }
@@ -129,7 +129,7 @@ export class VirtioAdminCmdReadable extends Struct {
     set16(this, this.$offset + 2, value, true, 'group_type')
   }
 
-  /** The member within the group; 0 for the self group and where it is unused. */
+  /** The member within the group; 0 for the self group and where it is unused, as in list_query and list_use. */
   get group_member_id(): bigint {
     return this.$view.getBigUint64(this.$offset + 16, true)
   }
@@ -280,7 +280,7 @@ export interface VirtioAdminCmdHeaderValue {
   opcode: number
   /** One of {@link virtio_admin_group_type}. */
   group_type: number
-  /** The member within the group; 0 for the self group and where it is unused. */
+  /** The member within the group; 0 for the self group and where it is unused, as in list_query and list_use. */
   group_member_id: bigint
 }
 
@@ -323,7 +323,7 @@ export class VirtioAdminCmdHeader extends Struct {
     set16(this, this.$offset + 2, value, true, 'group_type')
   }
 
-  /** The member within the group; 0 for the self group and where it is unused. */
+  /** The member within the group; 0 for the self group and where it is unused, as in list_query and list_use. */
   get group_member_id(): bigint {
     return this.$view.getBigUint64(this.$offset + 16, true)
   }
@@ -551,7 +551,7 @@ export interface VirtioAdminCmdListUseHeaderValue {
   opcode: number
   /** One of {@link virtio_admin_group_type}. */
   group_type: number
-  /** The member within the group; 0 for the self group and where it is unused. */
+  /** The member within the group; 0 for the self group and where it is unused, as in list_query and list_use. */
   group_member_id: bigint
   /**
    * Bit n of word w is the opcode 64 * w + n.
@@ -595,7 +595,7 @@ export class VirtioAdminCmdListUseHeader extends Struct {
     set16(this, this.$offset + 2, value, true, 'group_type')
   }
 
-  /** The member within the group; 0 for the self group and where it is unused. */
+  /** The member within the group; 0 for the self group and where it is unused, as in list_query and list_use. */
   get group_member_id(): bigint {
     return this.$view.getBigUint64(this.$offset + 16, true)
   }
@@ -677,7 +677,7 @@ export interface VirtioAdminCmdLegacyCommonCfgWriteHeaderValue {
    */
   group_type: number
   /**
-   * The member within the group; 0 for the self group and where it is unused.
+   * The member within the group; 0 for the self group and where it is unused, as in list_query and list_use.
    * VIRTIO 1.4, Basic Facilities of a Virtio Device / Device groups / Group administration commands
    */
   group_member_id: bigint
@@ -733,7 +733,7 @@ export class VirtioAdminCmdLegacyCommonCfgWriteHeader extends Struct {
   }
 
   /**
-   * The member within the group; 0 for the self group and where it is unused.
+   * The member within the group; 0 for the self group and where it is unused, as in list_query and list_use.
    * VIRTIO 1.4, Basic Facilities of a Virtio Device / Device groups / Group administration commands
    */
   get group_member_id(): bigint {
@@ -802,7 +802,7 @@ export interface VirtioAdminCmdLegacyCommonCfgReadHeaderValue {
    */
   group_type: number
   /**
-   * The member within the group; 0 for the self group and where it is unused.
+   * The member within the group; 0 for the self group and where it is unused, as in list_query and list_use.
    * VIRTIO 1.4, Basic Facilities of a Virtio Device / Device groups / Group administration commands
    */
   group_member_id: bigint
@@ -859,7 +859,7 @@ export class VirtioAdminCmdLegacyCommonCfgReadHeader extends Struct {
   }
 
   /**
-   * The member within the group; 0 for the self group and where it is unused.
+   * The member within the group; 0 for the self group and where it is unused, as in list_query and list_use.
    * VIRTIO 1.4, Basic Facilities of a Virtio Device / Device groups / Group administration commands
    */
   get group_member_id(): bigint {
@@ -928,7 +928,7 @@ export interface VirtioAdminCmdLegacyDevCfgWriteHeaderValue {
    */
   group_type: number
   /**
-   * The member within the group; 0 for the self group and where it is unused.
+   * The member within the group; 0 for the self group and where it is unused, as in list_query and list_use.
    * VIRTIO 1.4, Basic Facilities of a Virtio Device / Device groups / Group administration commands
    */
   group_member_id: bigint
@@ -984,7 +984,7 @@ export class VirtioAdminCmdLegacyDevCfgWriteHeader extends Struct {
   }
 
   /**
-   * The member within the group; 0 for the self group and where it is unused.
+   * The member within the group; 0 for the self group and where it is unused, as in list_query and list_use.
    * VIRTIO 1.4, Basic Facilities of a Virtio Device / Device groups / Group administration commands
    */
   get group_member_id(): bigint {
@@ -1053,7 +1053,7 @@ export interface VirtioAdminCmdLegacyDevCfgReadHeaderValue {
    */
   group_type: number
   /**
-   * The member within the group; 0 for the self group and where it is unused.
+   * The member within the group; 0 for the self group and where it is unused, as in list_query and list_use.
    * VIRTIO 1.4, Basic Facilities of a Virtio Device / Device groups / Group administration commands
    */
   group_member_id: bigint
@@ -1109,7 +1109,7 @@ export class VirtioAdminCmdLegacyDevCfgReadHeader extends Struct {
   }
 
   /**
-   * The member within the group; 0 for the self group and where it is unused.
+   * The member within the group; 0 for the self group and where it is unused, as in list_query and list_use.
    * VIRTIO 1.4, Basic Facilities of a Virtio Device / Device groups / Group administration commands
    */
   get group_member_id(): bigint {
@@ -1399,7 +1399,7 @@ export interface VirtioAdminCmdDeviceCapGetHeaderValue {
    */
   group_type: number
   /**
-   * The member within the group; 0 for the self group and where it is unused.
+   * The member within the group; 0 for the self group and where it is unused, as in list_query and list_use.
    * VIRTIO 1.4, Basic Facilities of a Virtio Device / Device groups / Group administration commands
    */
   group_member_id: bigint
@@ -1452,7 +1452,7 @@ export class VirtioAdminCmdDeviceCapGetHeader extends Struct {
   }
 
   /**
-   * The member within the group; 0 for the self group and where it is unused.
+   * The member within the group; 0 for the self group and where it is unused, as in list_query and list_use.
    * VIRTIO 1.4, Basic Facilities of a Virtio Device / Device groups / Group administration commands
    */
   get group_member_id(): bigint {
@@ -1646,7 +1646,7 @@ export interface VirtioAdminCmdDriverCapSetHeaderValue {
    */
   group_type: number
   /**
-   * The member within the group; 0 for the self group and where it is unused.
+   * The member within the group; 0 for the self group and where it is unused, as in list_query and list_use.
    * VIRTIO 1.4, Basic Facilities of a Virtio Device / Device groups / Group administration commands
    */
   group_member_id: bigint
@@ -1721,7 +1721,7 @@ export class VirtioAdminCmdDriverCapSetHeader extends Struct {
   }
 
   /**
-   * The member within the group; 0 for the self group and where it is unused.
+   * The member within the group; 0 for the self group and where it is unused, as in list_query and list_use.
    * VIRTIO 1.4, Basic Facilities of a Virtio Device / Device groups / Group administration commands
    */
   get group_member_id(): bigint {
@@ -1875,7 +1875,7 @@ export interface VirtioAdminCmdResourceObjCreateHeaderValue {
    */
   group_type: number
   /**
-   * The member within the group; 0 for the self group and where it is unused.
+   * The member within the group; 0 for the self group and where it is unused, as in list_query and list_use.
    * VIRTIO 1.4, Basic Facilities of a Virtio Device / Device groups / Group administration commands
    */
   group_member_id: bigint
@@ -1951,7 +1951,7 @@ export class VirtioAdminCmdResourceObjCreateHeader extends Struct {
   }
 
   /**
-   * The member within the group; 0 for the self group and where it is unused.
+   * The member within the group; 0 for the self group and where it is unused, as in list_query and list_use.
    * VIRTIO 1.4, Basic Facilities of a Virtio Device / Device groups / Group administration commands
    */
   get group_member_id(): bigint {
@@ -2098,7 +2098,7 @@ export interface VirtioAdminCmdResourceObjModifyHeaderValue {
    */
   group_type: number
   /**
-   * The member within the group; 0 for the self group and where it is unused.
+   * The member within the group; 0 for the self group and where it is unused, as in list_query and list_use.
    * VIRTIO 1.4, Basic Facilities of a Virtio Device / Device groups / Group administration commands
    */
   group_member_id: bigint
@@ -2174,7 +2174,7 @@ export class VirtioAdminCmdResourceObjModifyHeader extends Struct {
   }
 
   /**
-   * The member within the group; 0 for the self group and where it is unused.
+   * The member within the group; 0 for the self group and where it is unused, as in list_query and list_use.
    * VIRTIO 1.4, Basic Facilities of a Virtio Device / Device groups / Group administration commands
    */
   get group_member_id(): bigint {
@@ -2321,7 +2321,7 @@ export interface VirtioAdminCmdResourceObjQueryHeaderValue {
    */
   group_type: number
   /**
-   * The member within the group; 0 for the self group and where it is unused.
+   * The member within the group; 0 for the self group and where it is unused, as in list_query and list_use.
    * VIRTIO 1.4, Basic Facilities of a Virtio Device / Device groups / Group administration commands
    */
   group_member_id: bigint
@@ -2374,7 +2374,7 @@ export class VirtioAdminCmdResourceObjQueryHeader extends Struct {
   }
 
   /**
-   * The member within the group; 0 for the self group and where it is unused.
+   * The member within the group; 0 for the self group and where it is unused, as in list_query and list_use.
    * VIRTIO 1.4, Basic Facilities of a Virtio Device / Device groups / Group administration commands
    */
   get group_member_id(): bigint {
@@ -2568,7 +2568,7 @@ export interface VirtioAdminCmdResourceObjDestroyHeaderValue {
    */
   group_type: number
   /**
-   * The member within the group; 0 for the self group and where it is unused.
+   * The member within the group; 0 for the self group and where it is unused, as in list_query and list_use.
    * VIRTIO 1.4, Basic Facilities of a Virtio Device / Device groups / Group administration commands
    */
   group_member_id: bigint
@@ -2631,7 +2631,7 @@ export class VirtioAdminCmdResourceObjDestroyHeader extends Struct {
   }
 
   /**
-   * The member within the group; 0 for the self group and where it is unused.
+   * The member within the group; 0 for the self group and where it is unused, as in list_query and list_use.
    * VIRTIO 1.4, Basic Facilities of a Virtio Device / Device groups / Group administration commands
    */
   get group_member_id(): bigint {
@@ -2716,7 +2716,7 @@ export interface VirtioAdminCmdDevPartsMetadataGetHeaderValue {
    */
   group_type: number
   /**
-   * The member within the group; 0 for the self group and where it is unused.
+   * The member within the group; 0 for the self group and where it is unused, as in list_query and list_use.
    * VIRTIO 1.4, Basic Facilities of a Virtio Device / Device groups / Group administration commands
    */
   group_member_id: bigint
@@ -2770,7 +2770,7 @@ export class VirtioAdminCmdDevPartsMetadataGetHeader extends Struct {
   }
 
   /**
-   * The member within the group; 0 for the self group and where it is unused.
+   * The member within the group; 0 for the self group and where it is unused, as in list_query and list_use.
    * VIRTIO 1.4, Basic Facilities of a Virtio Device / Device groups / Group administration commands
    */
   get group_member_id(): bigint {
@@ -2944,7 +2944,7 @@ export interface VirtioAdminCmdDevPartsGetHeaderValue {
    */
   group_type: number
   /**
-   * The member within the group; 0 for the self group and where it is unused.
+   * The member within the group; 0 for the self group and where it is unused, as in list_query and list_use.
    * VIRTIO 1.4, Basic Facilities of a Virtio Device / Device groups / Group administration commands
    */
   group_member_id: bigint
@@ -3001,7 +3001,7 @@ export class VirtioAdminCmdDevPartsGetHeader extends Struct {
   }
 
   /**
-   * The member within the group; 0 for the self group and where it is unused.
+   * The member within the group; 0 for the self group and where it is unused, as in list_query and list_use.
    * VIRTIO 1.4, Basic Facilities of a Virtio Device / Device groups / Group administration commands
    */
   get group_member_id(): bigint {
@@ -3202,7 +3202,7 @@ export interface VirtioAdminCmdDevPartsSetHeaderValue {
    */
   group_type: number
   /**
-   * The member within the group; 0 for the self group and where it is unused.
+   * The member within the group; 0 for the self group and where it is unused, as in list_query and list_use.
    * VIRTIO 1.4, Basic Facilities of a Virtio Device / Device groups / Group administration commands
    */
   group_member_id: bigint
@@ -3256,7 +3256,7 @@ export class VirtioAdminCmdDevPartsSetHeader extends Struct {
   }
 
   /**
-   * The member within the group; 0 for the self group and where it is unused.
+   * The member within the group; 0 for the self group and where it is unused, as in list_query and list_use.
    * VIRTIO 1.4, Basic Facilities of a Virtio Device / Device groups / Group administration commands
    */
   get group_member_id(): bigint {
@@ -3337,7 +3337,7 @@ export interface VirtioAdminCmdDevModeSetHeaderValue {
    */
   group_type: number
   /**
-   * The member within the group; 0 for the self group and where it is unused.
+   * The member within the group; 0 for the self group and where it is unused, as in list_query and list_use.
    * VIRTIO 1.4, Basic Facilities of a Virtio Device / Device groups / Group administration commands
    */
   group_member_id: bigint
@@ -3390,7 +3390,7 @@ export class VirtioAdminCmdDevModeSetHeader extends Struct {
   }
 
   /**
-   * The member within the group; 0 for the self group and where it is unused.
+   * The member within the group; 0 for the self group and where it is unused, as in list_query and list_use.
    * VIRTIO 1.4, Basic Facilities of a Virtio Device / Device groups / Group administration commands
    */
   get group_member_id(): bigint {

@@ -177,12 +177,12 @@ export class BalloonDeflateDeflateHeader extends Struct {
 
 /** A `balloon_stats.stats` as a plain value. */
 export interface BalloonStatsStatsHeaderValue {
-  /** 1 to 0xffff elements. */
+  /** 1 to 0x10000 elements. */
   stats: VirtioBalloonStatValue[]
 }
 
 /**
- * Statistics of the guest's memory, in any order. The device keeps the request and completes it when it wants new ones
+ * Statistics of the guest's memory, in any order. The device keeps the request and completes it when it wants new ones;
  * the driver then sends them. There is one request at a time. On the legacy interface the first one may hold anything.
  * The device-readable part.
  * VIRTIO 1.4, Device Types / Memory Balloon Device / Device Operation / Memory Statistics
@@ -228,7 +228,7 @@ export class BalloonStatsStatsHeader extends Struct {
     return (value.stats?.length ?? 0) * 10
   }
 
-  /** 1 to 0xffff elements. */
+  /** 1 to 0x10000 elements. */
   stats(i: number): VirtioBalloonStat {
     return (this.#stats ??= new VirtioBalloonStat()).$inside(this, this.$offset + checkIndex(i, Math.floor(Math.max(0, this.$length) / 10), 'BalloonStatsStatsHeader.stats') * 10, 10)
   }

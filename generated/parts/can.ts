@@ -7,7 +7,10 @@ import { Struct, bytesAt, putBytes, set16, set32, set8, viewOf } from 'virtgen/c
 export interface CanTransmissionReadableValue {
   /** One of {@link virtio_can_tx}. */
   msg_type: number
-  /** In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD else 8). */
+  /**
+   * Up to 8 in a classic frame, up to 64 in one of CAN FD.
+   * In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD and flags has VIRTIO_CAN_FLAGS_FD else 8).
+   */
   length: number
   /**
    * The device rejects frames with flags that it does not know.
@@ -47,7 +50,10 @@ export class CanTransmissionReadable extends Struct {
     set16(this, this.$offset, value, true, 'msg_type')
   }
 
-  /** In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD else 8). */
+  /**
+   * Up to 8 in a classic frame, up to 64 in one of CAN FD.
+   * In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD and flags has VIRTIO_CAN_FLAGS_FD else 8).
+   */
   get length(): number {
     return this.$view.getUint16(this.$offset + 2, true)
   }
@@ -192,7 +198,10 @@ export class CanTransmissionWritable extends Struct {
 export interface CanReceptionWritableValue {
   /** One of {@link virtio_can_rx}. */
   msg_type: number
-  /** In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD else 8). */
+  /**
+   * Up to 8 in a classic frame, up to 64 in one of CAN FD.
+   * In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD and flags has VIRTIO_CAN_FLAGS_FD else 8).
+   */
   length: number
   /** Bits of {@link virtio_can_flags}. */
   flags: number
@@ -229,7 +238,10 @@ export class CanReceptionWritable extends Struct {
     set16(this, this.$offset, value, true, 'msg_type')
   }
 
-  /** In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD else 8). */
+  /**
+   * Up to 8 in a classic frame, up to 64 in one of CAN FD.
+   * In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD and flags has VIRTIO_CAN_FLAGS_FD else 8).
+   */
   get length(): number {
     return this.$view.getUint16(this.$offset + 2, true)
   }
@@ -431,7 +443,10 @@ export class CanControlWritable extends Struct {
 export interface CanTransmissionHeaderValue {
   /** One of {@link virtio_can_tx}. */
   msg_type: number
-  /** In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD else 8). */
+  /**
+   * Up to 8 in a classic frame, up to 64 in one of CAN FD.
+   * In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD and flags has VIRTIO_CAN_FLAGS_FD else 8).
+   */
   length: number
   /**
    * The device rejects frames with flags that it does not know.
@@ -471,7 +486,10 @@ export class CanTransmissionHeader extends Struct {
     set16(this, this.$offset, value, true, 'msg_type')
   }
 
-  /** In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD else 8). */
+  /**
+   * Up to 8 in a classic frame, up to 64 in one of CAN FD.
+   * In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD and flags has VIRTIO_CAN_FLAGS_FD else 8).
+   */
   get length(): number {
     return this.$view.getUint16(this.$offset + 2, true)
   }
@@ -616,7 +634,10 @@ export class CanTransmissionReply extends Struct {
 export interface CanReceptionEventValue {
   /** One of {@link virtio_can_rx}. */
   msg_type: number
-  /** In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD else 8). */
+  /**
+   * Up to 8 in a classic frame, up to 64 in one of CAN FD.
+   * In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD and flags has VIRTIO_CAN_FLAGS_FD else 8).
+   */
   length: number
   /** Bits of {@link virtio_can_flags}. */
   flags: number
@@ -653,7 +674,10 @@ export class CanReceptionEvent extends Struct {
     set16(this, this.$offset, value, true, 'msg_type')
   }
 
-  /** In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD else 8). */
+  /**
+   * Up to 8 in a classic frame, up to 64 in one of CAN FD.
+   * In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD and flags has VIRTIO_CAN_FLAGS_FD else 8).
+   */
   get length(): number {
     return this.$view.getUint16(this.$offset + 2, true)
   }

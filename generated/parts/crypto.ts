@@ -653,6 +653,7 @@ export interface VirtioCryptoOpCtrlReqDestroyCipherSessionHeaderLayout {
 }
 
 /**
+ * Ends such a session.
  * The device-readable part.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
  */
@@ -728,6 +729,7 @@ export interface VirtioCryptoOpCtrlReqDestroyCipherSessionReplyValue {
 }
 
 /**
+ * Ends such a session.
  * The device-writable part.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
  */
@@ -795,6 +797,7 @@ export interface VirtioCryptoOpCtrlReqCreateHashSessionHeaderLayout {
 }
 
 /**
+ * Begins a session of a hash.
  * The device-readable part.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
  * operation: HASH session
@@ -871,6 +874,7 @@ export interface VirtioCryptoOpCtrlReqCreateHashSessionReplyValue {
 }
 
 /**
+ * Begins a session of a hash.
  * The device-writable part.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
  * operation: HASH session
@@ -939,6 +943,7 @@ export interface VirtioCryptoOpCtrlReqDestroyHashSessionHeaderLayout {
 }
 
 /**
+ * Ends such a session.
  * The device-readable part.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
  */
@@ -1014,6 +1019,7 @@ export interface VirtioCryptoOpCtrlReqDestroyHashSessionReplyValue {
 }
 
 /**
+ * Ends such a session.
  * The device-writable part.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
  */
@@ -1083,6 +1089,7 @@ export interface VirtioCryptoOpCtrlReqCreateMacSessionHeaderLayout {
 }
 
 /**
+ * Begins a session of a MAC with its key.
  * The device-readable part.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
  * operation: MAC session
@@ -1175,6 +1182,7 @@ export interface VirtioCryptoOpCtrlReqCreateMacSessionReplyValue {
 }
 
 /**
+ * Begins a session of a MAC with its key.
  * The device-writable part.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
  * operation: MAC session
@@ -1243,6 +1251,7 @@ export interface VirtioCryptoOpCtrlReqDestroyMacSessionHeaderLayout {
 }
 
 /**
+ * Ends such a session.
  * The device-readable part.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
  */
@@ -1318,6 +1327,7 @@ export interface VirtioCryptoOpCtrlReqDestroyMacSessionReplyValue {
 }
 
 /**
+ * Ends such a session.
  * The device-writable part.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
  */
@@ -1387,6 +1397,7 @@ export interface VirtioCryptoOpCtrlReqCreateAeadSessionHeaderLayout {
 }
 
 /**
+ * Begins a session of an authenticated cipher with its key.
  * The device-readable part.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
  * operation: AEAD session
@@ -1479,6 +1490,7 @@ export interface VirtioCryptoOpCtrlReqCreateAeadSessionReplyValue {
 }
 
 /**
+ * Begins a session of an authenticated cipher with its key.
  * The device-writable part.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
  * operation: AEAD session
@@ -1547,6 +1559,7 @@ export interface VirtioCryptoOpCtrlReqDestroyAeadSessionHeaderLayout {
 }
 
 /**
+ * Ends such a session.
  * The device-readable part.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
  */
@@ -1622,6 +1635,7 @@ export interface VirtioCryptoOpCtrlReqDestroyAeadSessionReplyValue {
 }
 
 /**
+ * Ends such a session.
  * The device-writable part.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
  */
@@ -1692,6 +1706,7 @@ export interface VirtioCryptoOpCtrlReqCreateAkcipherSessionHeaderLayout {
 }
 
 /**
+ * Begins a session of a public or private key.
  * The device-readable part.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
  * operation: AKCIPHER session
@@ -1785,6 +1800,7 @@ export interface VirtioCryptoOpCtrlReqCreateAkcipherSessionReplyValue {
 }
 
 /**
+ * Begins a session of a public or private key.
  * The device-writable part.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
  * operation: AKCIPHER session
@@ -1853,6 +1869,7 @@ export interface VirtioCryptoOpCtrlReqDestroyAkcipherSessionHeaderLayout {
 }
 
 /**
+ * Ends such a session.
  * The device-readable part.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
  */
@@ -1928,6 +1945,7 @@ export interface VirtioCryptoOpCtrlReqDestroyAkcipherSessionReplyValue {
 }
 
 /**
+ * Ends such a session.
  * The device-writable part.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
  */
@@ -2257,13 +2275,13 @@ export class VirtioCryptoOpDataReqCipherEncryptReply extends Struct {
   get op_type_vlf_cipher(): VirtioCryptoCipherDataVlfWritable {
     const nested = (this.#op_type_vlf_cipher ??= new VirtioCryptoCipherDataVlfWritable({ flf: this.$given.readable.op_flf.op_type_flf_cipher }))
     nested.$given = { flf: this.$given.readable.op_flf.op_type_flf_cipher }
-    return nested.$inside(this, this.$offset, this.$length)
+    return nested.$inside(this, this.$offset, Math.max(0, this.$length - 1))
   }
 
   get op_type_vlf_alg_chain(): VirtioCryptoAlgChainDataVlfWritable {
     const nested = (this.#op_type_vlf_alg_chain ??= new VirtioCryptoAlgChainDataVlfWritable({ flf: this.$given.readable.op_flf.op_type_flf_alg_chain }))
     nested.$given = { flf: this.$given.readable.op_flf.op_type_flf_alg_chain }
-    return nested.$inside(this, this.$offset, this.$length)
+    return nested.$inside(this, this.$offset, Math.max(0, this.$length - 1))
   }
 
   /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
@@ -2487,13 +2505,13 @@ export class VirtioCryptoOpDataReqCipherDecryptReply extends Struct {
   get op_type_vlf_cipher(): VirtioCryptoCipherDataVlfWritable {
     const nested = (this.#op_type_vlf_cipher ??= new VirtioCryptoCipherDataVlfWritable({ flf: this.$given.readable.op_flf.op_type_flf_cipher }))
     nested.$given = { flf: this.$given.readable.op_flf.op_type_flf_cipher }
-    return nested.$inside(this, this.$offset, this.$length)
+    return nested.$inside(this, this.$offset, Math.max(0, this.$length - 1))
   }
 
   get op_type_vlf_alg_chain(): VirtioCryptoAlgChainDataVlfWritable {
     const nested = (this.#op_type_vlf_alg_chain ??= new VirtioCryptoAlgChainDataVlfWritable({ flf: this.$given.readable.op_flf.op_type_flf_alg_chain }))
     nested.$given = { flf: this.$given.readable.op_flf.op_type_flf_alg_chain }
-    return nested.$inside(this, this.$offset, this.$length)
+    return nested.$inside(this, this.$offset, Math.max(0, this.$length - 1))
   }
 
   /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
@@ -2691,13 +2709,13 @@ export class VirtioCryptoOpDataReqCipherEncryptStatelessReply extends Struct {
   get op_type_vlf_cipher(): VirtioCryptoCipherDataVlfStatelessWritable {
     const nested = (this.#op_type_vlf_cipher ??= new VirtioCryptoCipherDataVlfStatelessWritable({ flf: this.$given.readable.op_flf.op_type_flf_cipher }))
     nested.$given = { flf: this.$given.readable.op_flf.op_type_flf_cipher }
-    return nested.$inside(this, this.$offset, this.$length)
+    return nested.$inside(this, this.$offset, Math.max(0, this.$length - 1))
   }
 
   get op_type_vlf_alg_chain(): VirtioCryptoAlgChainDataVlfStatelessWritable {
     const nested = (this.#op_type_vlf_alg_chain ??= new VirtioCryptoAlgChainDataVlfStatelessWritable({ flf: this.$given.readable.op_flf.op_type_flf_alg_chain }))
     nested.$given = { flf: this.$given.readable.op_flf.op_type_flf_alg_chain }
-    return nested.$inside(this, this.$offset, this.$length)
+    return nested.$inside(this, this.$offset, Math.max(0, this.$length - 1))
   }
 
   /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
@@ -2895,13 +2913,13 @@ export class VirtioCryptoOpDataReqCipherDecryptStatelessReply extends Struct {
   get op_type_vlf_cipher(): VirtioCryptoCipherDataVlfStatelessWritable {
     const nested = (this.#op_type_vlf_cipher ??= new VirtioCryptoCipherDataVlfStatelessWritable({ flf: this.$given.readable.op_flf.op_type_flf_cipher }))
     nested.$given = { flf: this.$given.readable.op_flf.op_type_flf_cipher }
-    return nested.$inside(this, this.$offset, this.$length)
+    return nested.$inside(this, this.$offset, Math.max(0, this.$length - 1))
   }
 
   get op_type_vlf_alg_chain(): VirtioCryptoAlgChainDataVlfStatelessWritable {
     const nested = (this.#op_type_vlf_alg_chain ??= new VirtioCryptoAlgChainDataVlfStatelessWritable({ flf: this.$given.readable.op_flf.op_type_flf_alg_chain }))
     nested.$given = { flf: this.$given.readable.op_flf.op_type_flf_alg_chain }
-    return nested.$inside(this, this.$offset, this.$length)
+    return nested.$inside(this, this.$offset, Math.max(0, this.$length - 1))
   }
 
   /** VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Data Virtqueue */
@@ -2975,6 +2993,7 @@ export interface VirtioCryptoOpDataReqHashHeaderLayout {
 }
 
 /**
+ * Digests src_data.
  * The device-readable part.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / HASH Service Operation
  */
@@ -3073,6 +3092,7 @@ export interface VirtioCryptoOpDataReqHashReplyGiven {
 }
 
 /**
+ * Digests src_data.
  * The device-writable part.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / HASH Service Operation
  */
@@ -3156,7 +3176,7 @@ export interface VirtioCryptoOpDataReqHashStatelessHeaderValue {
 }
 
 /**
- * Without a session.
+ * Digests src_data. Without a session.
  * The device-readable part.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / HASH Service Operation
  */
@@ -3240,7 +3260,7 @@ export interface VirtioCryptoOpDataReqHashStatelessReplyGiven {
 }
 
 /**
- * Without a session.
+ * Digests src_data. Without a session.
  * The device-writable part.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / HASH Service Operation
  */
@@ -3335,6 +3355,7 @@ export interface VirtioCryptoOpDataReqMacHeaderLayout {
 }
 
 /**
+ * Authenticates src_data.
  * The device-readable part.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / MAC Service Operation
  */
@@ -3433,6 +3454,7 @@ export interface VirtioCryptoOpDataReqMacReplyGiven {
 }
 
 /**
+ * Authenticates src_data.
  * The device-writable part.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / MAC Service Operation
  */
@@ -3517,7 +3539,7 @@ export interface VirtioCryptoOpDataReqMacStatelessHeaderValue {
 }
 
 /**
- * Without a session.
+ * Authenticates src_data. Without a session.
  * The device-readable part.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / MAC Service Operation
  */
@@ -3615,7 +3637,7 @@ export interface VirtioCryptoOpDataReqMacStatelessReplyGiven {
 }
 
 /**
- * Without a session.
+ * Authenticates src_data. Without a session.
  * The device-writable part.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / MAC Service Operation
  */
@@ -4593,7 +4615,7 @@ export interface VirtioCryptoOpDataReqAkcipherEncryptHeaderLayout {
 }
 
 /**
- * The payload, `dst_data`, is left out.
+ * Encrypts src_data. The payload, `dst_data`, is left out.
  * The device-readable part.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
  */
@@ -4701,7 +4723,7 @@ export interface VirtioCryptoOpDataReqAkcipherDecryptHeaderLayout {
 }
 
 /**
- * The payload, `dst_data`, is left out.
+ * Decrypts src_data. The payload, `dst_data`, is left out.
  * The device-readable part.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
  */
@@ -5015,7 +5037,7 @@ export interface VirtioCryptoOpDataReqAkcipherEncryptStatelessHeaderValue {
 }
 
 /**
- * Without a session. The payload, `dst_data`, is left out.
+ * Encrypts src_data. Without a session. The payload, `dst_data`, is left out.
  * The device-readable part.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
  */
@@ -5112,7 +5134,7 @@ export interface VirtioCryptoOpDataReqAkcipherDecryptStatelessHeaderValue {
 }
 
 /**
- * Without a session. The payload, `dst_data`, is left out.
+ * Decrypts src_data. Without a session. The payload, `dst_data`, is left out.
  * The device-readable part.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
  */
@@ -5402,7 +5424,8 @@ export interface VirtioCryptoOpDataReqIpsecOutboundHeaderValue {
 }
 
 /**
- * Makes an ESP or AH packet of an IP packet. There is no stateless form.
+ * Makes an ESP or AH packet of an IP packet. There is no stateless form. After VIRTIO_CRYPTO_IPSEC_SA_SOFT_EXPIRY the
+ * result is valid too.
  * The device-readable part.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Data processing
  */
@@ -5487,7 +5510,8 @@ export interface VirtioCryptoOpDataReqIpsecOutboundReplyGiven {
 }
 
 /**
- * Makes an ESP or AH packet of an IP packet. There is no stateless form.
+ * Makes an ESP or AH packet of an IP packet. There is no stateless form. After VIRTIO_CRYPTO_IPSEC_SA_SOFT_EXPIRY the
+ * result is valid too.
  * The device-writable part.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Data processing
  */
@@ -5572,7 +5596,8 @@ export interface VirtioCryptoOpDataReqIpsecInboundHeaderValue {
 }
 
 /**
- * Makes an IP packet of an ESP or AH packet. There is no stateless form.
+ * Makes an IP packet of an ESP or AH packet. There is no stateless form. After VIRTIO_CRYPTO_IPSEC_SA_SOFT_EXPIRY the
+ * result is valid too.
  * The device-readable part.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Data processing
  */
@@ -5657,7 +5682,8 @@ export interface VirtioCryptoOpDataReqIpsecInboundReplyGiven {
 }
 
 /**
- * Makes an IP packet of an ESP or AH packet. There is no stateless form.
+ * Makes an IP packet of an ESP or AH packet. There is no stateless form. After VIRTIO_CRYPTO_IPSEC_SA_SOFT_EXPIRY the
+ * result is valid too.
  * The device-writable part.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Data processing
  */

@@ -627,7 +627,7 @@ export interface FsHiprioInterruptHeaderValue {
 }
 
 /**
- * The driver does not wait for a request any longer.
+ * The driver does not wait for a request any longer. Only failure has an answer in FUSE, so the reply may be left out.
  * The device-readable part.
  * VIRTIO 1.4, Device Types / File System Device / Device Operation / Device Operation: High Priority Queue
  */
@@ -680,6 +680,62 @@ export class FsHiprioInterruptHeader extends Struct {
   $set(value: Partial<FsHiprioInterruptHeaderValue>): this {
     if (value.in !== undefined) attached(this, this.in, 'FsHiprioInterruptHeader.in').$set(value.in)
     if (value.interrupt !== undefined) attached(this, this.interrupt, 'FsHiprioInterruptHeader.interrupt').$set(value.interrupt)
+    return this
+  }
+}
+
+/** A `fs_hiprio.interrupt` as a plain value. */
+export interface FsHiprioInterruptReplyValue {
+  out: FuseOutHeaderValue
+}
+
+/**
+ * The driver does not wait for a request any longer. Only failure has an answer in FUSE, so the reply may be left out.
+ * The device-writable part.
+ * VIRTIO 1.4, Device Types / File System Device / Device Operation / Device Operation: High Priority Queue
+ */
+export class FsHiprioInterruptReply extends Struct {
+  /** Length in bytes. */
+  static readonly size = 16
+  /** Offsets of members in bytes. */
+  static readonly offsetOf = { out: 0 } as const
+  #out: FuseOutHeader | undefined
+
+  get $minimum(): number {
+    return 16
+  }
+
+  get $size(): number {
+    return 16
+  }
+
+  get out(): FuseOutHeader {
+    return (this.#out ??= new FuseOutHeader()).$inside(this, this.$offset, 16)
+  }
+
+  /** Reads a plain value. Throws RangeError when the bytes are too few. */
+  static decode(bytes: Uint8Array): FsHiprioInterruptReplyValue {
+    return new FsHiprioInterruptReply().at(viewOf(bytes)).$get()
+  }
+
+  /** Writes a plain value. Throws RangeError for what does not fit. */
+  static encode(value: Partial<FsHiprioInterruptReplyValue>): Uint8Array {
+    const struct = new FsHiprioInterruptReply()
+    const bytes = new Uint8Array(16)
+    struct.at(viewOf(bytes)).$set(value)
+    return bytes
+  }
+
+  /** Reads all members into a plain value. */
+  $get(): FsHiprioInterruptReplyValue {
+    return {
+      out: this.out.$get(),
+    }
+  }
+
+  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
+  $set(value: Partial<FsHiprioInterruptReplyValue>): this {
+    if (value.out !== undefined) attached(this, this.out, 'FsHiprioInterruptReply.out').$set(value.out)
     return this
   }
 }

@@ -1125,8 +1125,8 @@ export interface GpioRequestSetIrqTypeHeaderValue {
 }
 
 /**
- * Enables or disables the interrupt of a line. It is disabled between two other types, and also unmask_irq is needed to
- * get it.
+ * Enables or disables the interrupt of a line, which is not an output. Between two types it is disabled, and only with
+ * unmask_irq does the driver get it.
  * The device-readable part.
  * VIRTIO 1.4, Device Types / GPIO Device / requestq Operation / Set IRQ Type
  */
@@ -1218,8 +1218,8 @@ export interface GpioRequestSetIrqTypeReplyValue {
 }
 
 /**
- * Enables or disables the interrupt of a line. It is disabled between two other types, and also unmask_irq is needed to
- * get it.
+ * Enables or disables the interrupt of a line, which is not an output. Between two types it is disabled, and only with
+ * unmask_irq does the driver get it.
  * The device-writable part.
  * VIRTIO 1.4, Device Types / GPIO Device / requestq Operation / Set IRQ Type
  */
@@ -1286,8 +1286,8 @@ export interface GpioIrqUnmaskIrqHeaderValue {
 }
 
 /**
- * Unmasks the interrupt of a line. The device keeps the request until there is one, which masks it again, or until the
- * interrupt is disabled. There is one request for a line at a time.
+ * Unmasks the interrupt of a line. The device keeps the request until there is one, which masks it again. Where it is
+ * disabled, the status is VIRTIO_GPIO_IRQ_STATUS_INVALID. There is one request for a line at a time.
  * The device-readable part.
  * VIRTIO 1.4, Device Types / GPIO Device / eventq Operation
  */
@@ -1351,8 +1351,8 @@ export interface GpioIrqUnmaskIrqReplyValue {
 }
 
 /**
- * Unmasks the interrupt of a line. The device keeps the request until there is one, which masks it again, or until the
- * interrupt is disabled. There is one request for a line at a time.
+ * Unmasks the interrupt of a line. The device keeps the request until there is one, which masks it again. Where it is
+ * disabled, the status is VIRTIO_GPIO_IRQ_STATUS_INVALID. There is one request for a line at a time.
  * The device-writable part.
  * VIRTIO 1.4, Device Types / GPIO Device / eventq Operation
  */

@@ -1810,7 +1810,7 @@ export interface GpuControlResourceCreateBlobHeaderValue {
   resource_id: number
   /**
    * Never 0.
-   * One of {@link virtio_gpu_blob_mem}.
+   * 1 to 0xffffffff. One of {@link virtio_gpu_blob_mem}.
    */
   blob_mem: number
   /** Bits of {@link virtio_gpu_blob_flag}. */
@@ -1861,7 +1861,7 @@ export class GpuControlResourceCreateBlobHeader extends Struct {
 
   /**
    * Never 0.
-   * One of {@link virtio_gpu_blob_mem}.
+   * 1 to 0xffffffff. One of {@link virtio_gpu_blob_mem}.
    */
   get blob_mem(): number {
     return this.$view.getUint32(this.$offset + 28, true)

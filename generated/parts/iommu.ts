@@ -166,11 +166,17 @@ export class IommuRequestWritable extends Struct {
 export interface VirtioIommuReqAttachReadableValue {
   /** VIRTIO 1.4, Device Types / IOMMU Device / Device operations */
   head: VirtioIommuReqHeadValue
-  /** Number of the domain; the driver chooses it. */
+  /**
+   * Number of the domain; the driver chooses it.
+   * first_domain to last_domain.
+   */
   domain: number
   /** Number of the endpoint; the platform says which one it is. */
   endpoint: number
-  /** Bits of {@link virtio_iommu_attach_f}. */
+  /**
+   * Devices must reject bits that they do not know.
+   * Bits of {@link virtio_iommu_attach_f}.
+   */
   flags: number
   /**
    * Devices must reject anything else.
@@ -204,7 +210,10 @@ export class VirtioIommuReqAttachReadable extends Struct {
     return (this.#head ??= new VirtioIommuReqHead()).$inside(this, this.$offset, 4)
   }
 
-  /** Number of the domain; the driver chooses it. */
+  /**
+   * Number of the domain; the driver chooses it.
+   * first_domain to last_domain.
+   */
   get domain(): number {
     return this.$view.getUint32(this.$offset + 4, true)
   }
@@ -222,7 +231,10 @@ export class VirtioIommuReqAttachReadable extends Struct {
     set32(this, this.$offset + 8, value, true, 'endpoint')
   }
 
-  /** Bits of {@link virtio_iommu_attach_f}. */
+  /**
+   * Devices must reject bits that they do not know.
+   * Bits of {@link virtio_iommu_attach_f}.
+   */
   get flags(): number {
     return this.$view.getUint32(this.$offset + 12, true)
   }
@@ -340,6 +352,7 @@ export class VirtioIommuReqAttachWritable extends Struct {
 export interface VirtioIommuReqDetachReadableValue {
   /** VIRTIO 1.4, Device Types / IOMMU Device / Device operations */
   head: VirtioIommuReqHeadValue
+  /** first_domain to last_domain. */
   domain: number
   endpoint: number
 }
@@ -369,6 +382,7 @@ export class VirtioIommuReqDetachReadable extends Struct {
     return (this.#head ??= new VirtioIommuReqHead()).$inside(this, this.$offset, 4)
   }
 
+  /** first_domain to last_domain. */
   get domain(): number {
     return this.$view.getUint32(this.$offset + 4, true)
   }
@@ -478,17 +492,21 @@ export class VirtioIommuReqDetachWritable extends Struct {
 export interface VirtioIommuReqMapReadableValue {
   /** VIRTIO 1.4, Device Types / IOMMU Device / Device operations */
   head: VirtioIommuReqHeadValue
+  /** first_domain to last_domain. */
   domain: number
-  /** First virtual address; a multiple of the granularity. */
+  /** First virtual address; a multiple of the granularity. It is within input_range. */
   virt_start: bigint
-  /** Last virtual address; greater than virt_start. */
+  /** Last virtual address; greater than virt_start and within input_range. */
   virt_end: bigint
   /**
    * Physical address that virt_start stands for.
    * An address.
    */
   phys_start: number
-  /** Bits of {@link virtio_iommu_map_f}. */
+  /**
+   * Devices must reject bits that they do not know.
+   * Bits of {@link virtio_iommu_map_f}.
+   */
   flags: number
 }
 
@@ -517,6 +535,7 @@ export class VirtioIommuReqMapReadable extends Struct {
     return (this.#head ??= new VirtioIommuReqHead()).$inside(this, this.$offset, 4)
   }
 
+  /** first_domain to last_domain. */
   get domain(): number {
     return this.$view.getUint32(this.$offset + 4, true)
   }
@@ -525,7 +544,7 @@ export class VirtioIommuReqMapReadable extends Struct {
     set32(this, this.$offset + 4, value, true, 'domain')
   }
 
-  /** First virtual address; a multiple of the granularity. */
+  /** First virtual address; a multiple of the granularity. It is within input_range. */
   get virt_start(): bigint {
     return this.$view.getBigUint64(this.$offset + 8, true)
   }
@@ -534,7 +553,7 @@ export class VirtioIommuReqMapReadable extends Struct {
     setBig64(this, this.$offset + 8, value, true, 'virt_start')
   }
 
-  /** Last virtual address; greater than virt_start. */
+  /** Last virtual address; greater than virt_start and within input_range. */
   get virt_end(): bigint {
     return this.$view.getBigUint64(this.$offset + 16, true)
   }
@@ -555,7 +574,10 @@ export class VirtioIommuReqMapReadable extends Struct {
     set64(this, this.$offset + 24, value, true, 'phys_start')
   }
 
-  /** Bits of {@link virtio_iommu_map_f}. */
+  /**
+   * Devices must reject bits that they do not know.
+   * Bits of {@link virtio_iommu_map_f}.
+   */
   get flags(): number {
     return this.$view.getUint32(this.$offset + 32, true)
   }
@@ -663,6 +685,7 @@ export class VirtioIommuReqMapWritable extends Struct {
 export interface VirtioIommuReqUnmapReadableValue {
   /** VIRTIO 1.4, Device Types / IOMMU Device / Device operations */
   head: VirtioIommuReqHeadValue
+  /** first_domain to last_domain. */
   domain: number
   /** First virtual address. */
   virt_start: bigint
@@ -695,6 +718,7 @@ export class VirtioIommuReqUnmapReadable extends Struct {
     return (this.#head ??= new VirtioIommuReqHead()).$inside(this, this.$offset, 4)
   }
 
+  /** first_domain to last_domain. */
   get domain(): number {
     return this.$view.getUint32(this.$offset + 4, true)
   }
@@ -1095,11 +1119,17 @@ export class IommuRequestReply extends Struct {
 export interface IommuRequestAttachHeaderValue {
   /** VIRTIO 1.4, Device Types / IOMMU Device / Device operations */
   head: VirtioIommuReqHeadValue
-  /** Number of the domain; the driver chooses it. */
+  /**
+   * Number of the domain; the driver chooses it.
+   * first_domain to last_domain.
+   */
   domain: number
   /** Number of the endpoint; the platform says which one it is. */
   endpoint: number
-  /** Bits of {@link virtio_iommu_attach_f}. */
+  /**
+   * Devices must reject bits that they do not know.
+   * Bits of {@link virtio_iommu_attach_f}.
+   */
   flags: number
   /**
    * Devices must reject anything else.
@@ -1133,7 +1163,10 @@ export class IommuRequestAttachHeader extends Struct {
     return (this.#head ??= new VirtioIommuReqHead()).$inside(this, this.$offset, 4)
   }
 
-  /** Number of the domain; the driver chooses it. */
+  /**
+   * Number of the domain; the driver chooses it.
+   * first_domain to last_domain.
+   */
   get domain(): number {
     return this.$view.getUint32(this.$offset + 4, true)
   }
@@ -1151,7 +1184,10 @@ export class IommuRequestAttachHeader extends Struct {
     set32(this, this.$offset + 8, value, true, 'endpoint')
   }
 
-  /** Bits of {@link virtio_iommu_attach_f}. */
+  /**
+   * Devices must reject bits that they do not know.
+   * Bits of {@link virtio_iommu_attach_f}.
+   */
   get flags(): number {
     return this.$view.getUint32(this.$offset + 12, true)
   }
@@ -1211,6 +1247,7 @@ export class IommuRequestAttachHeader extends Struct {
 export interface IommuRequestDetachHeaderValue {
   /** VIRTIO 1.4, Device Types / IOMMU Device / Device operations */
   head: VirtioIommuReqHeadValue
+  /** first_domain to last_domain. */
   domain: number
   endpoint: number
 }
@@ -1240,6 +1277,7 @@ export class IommuRequestDetachHeader extends Struct {
     return (this.#head ??= new VirtioIommuReqHead()).$inside(this, this.$offset, 4)
   }
 
+  /** first_domain to last_domain. */
   get domain(): number {
     return this.$view.getUint32(this.$offset + 4, true)
   }
@@ -1291,17 +1329,21 @@ export class IommuRequestDetachHeader extends Struct {
 export interface IommuRequestMapHeaderValue {
   /** VIRTIO 1.4, Device Types / IOMMU Device / Device operations */
   head: VirtioIommuReqHeadValue
+  /** first_domain to last_domain. */
   domain: number
-  /** First virtual address; a multiple of the granularity. */
+  /** First virtual address; a multiple of the granularity. It is within input_range. */
   virt_start: bigint
-  /** Last virtual address; greater than virt_start. */
+  /** Last virtual address; greater than virt_start and within input_range. */
   virt_end: bigint
   /**
    * Physical address that virt_start stands for.
    * An address.
    */
   phys_start: number
-  /** Bits of {@link virtio_iommu_map_f}. */
+  /**
+   * Devices must reject bits that they do not know.
+   * Bits of {@link virtio_iommu_map_f}.
+   */
   flags: number
 }
 
@@ -1330,6 +1372,7 @@ export class IommuRequestMapHeader extends Struct {
     return (this.#head ??= new VirtioIommuReqHead()).$inside(this, this.$offset, 4)
   }
 
+  /** first_domain to last_domain. */
   get domain(): number {
     return this.$view.getUint32(this.$offset + 4, true)
   }
@@ -1338,7 +1381,7 @@ export class IommuRequestMapHeader extends Struct {
     set32(this, this.$offset + 4, value, true, 'domain')
   }
 
-  /** First virtual address; a multiple of the granularity. */
+  /** First virtual address; a multiple of the granularity. It is within input_range. */
   get virt_start(): bigint {
     return this.$view.getBigUint64(this.$offset + 8, true)
   }
@@ -1347,7 +1390,7 @@ export class IommuRequestMapHeader extends Struct {
     setBig64(this, this.$offset + 8, value, true, 'virt_start')
   }
 
-  /** Last virtual address; greater than virt_start. */
+  /** Last virtual address; greater than virt_start and within input_range. */
   get virt_end(): bigint {
     return this.$view.getBigUint64(this.$offset + 16, true)
   }
@@ -1368,7 +1411,10 @@ export class IommuRequestMapHeader extends Struct {
     set64(this, this.$offset + 24, value, true, 'phys_start')
   }
 
-  /** Bits of {@link virtio_iommu_map_f}. */
+  /**
+   * Devices must reject bits that they do not know.
+   * Bits of {@link virtio_iommu_map_f}.
+   */
   get flags(): number {
     return this.$view.getUint32(this.$offset + 32, true)
   }
@@ -1418,6 +1464,7 @@ export class IommuRequestMapHeader extends Struct {
 export interface IommuRequestUnmapHeaderValue {
   /** VIRTIO 1.4, Device Types / IOMMU Device / Device operations */
   head: VirtioIommuReqHeadValue
+  /** first_domain to last_domain. */
   domain: number
   /** First virtual address. */
   virt_start: bigint
@@ -1450,6 +1497,7 @@ export class IommuRequestUnmapHeader extends Struct {
     return (this.#head ??= new VirtioIommuReqHead()).$inside(this, this.$offset, 4)
   }
 
+  /** first_domain to last_domain. */
   get domain(): number {
     return this.$view.getUint32(this.$offset + 4, true)
   }

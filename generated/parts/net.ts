@@ -300,7 +300,8 @@ export interface VirtioNetTxTransmitHeaderLayout {
 }
 
 /**
- * A packet to send. num_buffers is 0. The payload, `packet`, is left out.
+ * A packet to send; num_buffers is 0. Of several transmit queues, drivers use none but the first before they have
+ * enabled more by a command. The payload, `packet`, is left out.
  * The device-readable part.
  * VIRTIO 1.4, Device Types / Network Device / Device Operation / Packet Transmission
  */
@@ -1217,7 +1218,7 @@ export interface VirtioNetCtrlSetMacAddrHeaderValue {
 }
 
 /**
- * Sets the address of the device, which is in mac from then on.
+ * Sets the address of the device. With VIRTIO_NET_F_MAC it is in mac from then on.
  * The device-readable part.
  * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Setting MAC Address Filtering
  */
@@ -1626,7 +1627,7 @@ export interface VirtioNetCtrlSetRssHeaderValue {
   indirection_table: RssRqIdValue[]
   /** How many transmit queues the driver may use. */
   max_tx_vq: number
-  /** In bytes. */
+  /** In bytes. 0 to config.rss_max_key_size. */
   hash_key_length: number
   hash_key_data: Uint8Array
 }
@@ -1727,7 +1728,7 @@ export class VirtioNetCtrlSetRssHeader extends Struct {
     set16(this, room(this, this.#max_tx_vq_at, 2, 'VirtioNetCtrlSetRssHeader.max_tx_vq'), value, true, 'max_tx_vq')
   }
 
-  /** In bytes. */
+  /** In bytes. 0 to config.rss_max_key_size. */
   get hash_key_length(): number {
     return get8(this, this.#hash_key_length_at)
   }
@@ -1810,7 +1811,7 @@ export interface VirtioNetCtrlSetHashHeaderValue {
   command: number
   /** Bits of {@link virtio_net_hash_type}. */
   hash_types: number
-  /** In bytes. */
+  /** In bytes. 0 to config.rss_max_key_size. */
   hash_key_length: number
   hash_key_data: Uint8Array
 }
@@ -1866,7 +1867,7 @@ export class VirtioNetCtrlSetHashHeader extends Struct {
     set32(this, this.$offset + 2, value, true, 'hash_types')
   }
 
-  /** In bytes. */
+  /** In bytes. 0 to config.rss_max_key_size. */
   get hash_key_length(): number {
     return this.$view.getUint8(this.$offset + 14)
   }

@@ -1185,6 +1185,7 @@ export class RpmbRequestDataReadHeader extends Struct {
 
 /** A `rpmb_request.data_read` as a plain value. */
 export interface RpmbRequestDataReadReplyValue {
+  /** One for each block; also one if block_count is 0, which has the result. */
   response: VirtioRpmbFrameValue[]
 }
 
@@ -1215,12 +1216,12 @@ export class RpmbRequestDataReadReply extends Struct {
   }
 
   get $size(): number {
-    return this.$given.readable.block_count * 512
+    return (this.$given.readable.block_count > 0 ? this.$given.readable.block_count : 1) * 512
   }
 
   /** Elements of `response` that are there. */
   get response_length(): number {
-    return elementCount(this, this.$offset, this.$given.readable.block_count, 512)
+    return elementCount(this, this.$offset, (this.$given.readable.block_count > 0 ? this.$given.readable.block_count : 1), 512)
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -1241,8 +1242,9 @@ export class RpmbRequestDataReadReply extends Struct {
     return (value.response?.length ?? 0) * 512
   }
 
+  /** One for each block; also one if block_count is 0, which has the result. */
   response(i: number): VirtioRpmbFrame {
-    return (this.#response ??= new VirtioRpmbFrame()).$inside(this, this.$offset + checkIndex(i, this.$given.readable.block_count, 'RpmbRequestDataReadReply.response') * 512, 512)
+    return (this.#response ??= new VirtioRpmbFrame()).$inside(this, this.$offset + checkIndex(i, (this.$given.readable.block_count > 0 ? this.$given.readable.block_count : 1), 'RpmbRequestDataReadReply.response') * 512, 512)
   }
 
   /** Reads all members into a plain value. */
@@ -1254,7 +1256,7 @@ export class RpmbRequestDataReadReply extends Struct {
 
   /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
   $set(value: Partial<RpmbRequestDataReadReplyValue>): this {
-    if (value.response !== undefined) putArray(value.response, this.$given.readable.block_count, (element, i) => attached(this, this.response(i), 'RpmbRequestDataReadReply.response').$set(element), 'RpmbRequestDataReadReply.response')
+    if (value.response !== undefined) putArray(value.response, (this.$given.readable.block_count > 0 ? this.$given.readable.block_count : 1), (element, i) => attached(this, this.response(i), 'RpmbRequestDataReadReply.response').$set(element), 'RpmbRequestDataReadReply.response')
     return this
   }
 }

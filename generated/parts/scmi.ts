@@ -246,9 +246,7 @@ export class ScmiCommandWritable extends Struct {
 
 /** A `scmi_event` as a plain value. */
 export interface ScmiEventWritableValue {
-  /** VIRTIO 1.4, Device Types / SCMI Device / Device Operation / cmdq Operation */
   hdr: { message_id: number; message_type: number; protocol_id: number; token: number }
-  /** VIRTIO 1.4, Device Types / SCMI Device / Device Operation / cmdq Operation */
   payload: Uint8Array
 }
 
@@ -268,7 +266,6 @@ export class ScmiEventWritable extends Struct {
     return this.$length
   }
 
-  /** VIRTIO 1.4, Device Types / SCMI Device / Device Operation / cmdq Operation */
   get hdr(): number {
     return this.$view.getUint32(this.$offset, true)
   }
@@ -277,7 +274,6 @@ export class ScmiEventWritable extends Struct {
     set32(this, this.$offset, value, true, 'hdr')
   }
 
-  /** VIRTIO 1.4, Device Types / SCMI Device / Device Operation / cmdq Operation */
   get hdr_message_id(): number {
     return numberBits(this.$view.getUint32(this.$offset, true), 0, 8)
   }
@@ -287,7 +283,6 @@ export class ScmiEventWritable extends Struct {
     set32(this, this.$offset, bits, true, 'hdr_message_id')
   }
 
-  /** VIRTIO 1.4, Device Types / SCMI Device / Device Operation / cmdq Operation */
   get hdr_message_type(): number {
     return numberBits(this.$view.getUint32(this.$offset, true), 8, 2)
   }
@@ -297,7 +292,6 @@ export class ScmiEventWritable extends Struct {
     set32(this, this.$offset, bits, true, 'hdr_message_type')
   }
 
-  /** VIRTIO 1.4, Device Types / SCMI Device / Device Operation / cmdq Operation */
   get hdr_protocol_id(): number {
     return numberBits(this.$view.getUint32(this.$offset, true), 10, 8)
   }
@@ -307,10 +301,7 @@ export class ScmiEventWritable extends Struct {
     set32(this, this.$offset, bits, true, 'hdr_protocol_id')
   }
 
-  /**
-   * The response repeats it.
-   * VIRTIO 1.4, Device Types / SCMI Device / Device Operation / cmdq Operation
-   */
+  /** The response repeats it. */
   get hdr_token(): number {
     return numberBits(this.$view.getUint32(this.$offset, true), 18, 10)
   }
@@ -320,7 +311,6 @@ export class ScmiEventWritable extends Struct {
     set32(this, this.$offset, bits, true, 'hdr_token')
   }
 
-  /** VIRTIO 1.4, Device Types / SCMI Device / Device Operation / cmdq Operation */
   get payload(): Uint8Array {
     return bytesAt(this, this.$offset + 4, Math.max(0, this.$length - 4))
   }
@@ -583,7 +573,6 @@ export class ScmiCommandReply extends Struct {
 
 /** A `scmi_event` as a plain value. */
 export interface ScmiEventEventValue {
-  /** VIRTIO 1.4, Device Types / SCMI Device / Device Operation / cmdq Operation */
   hdr: { message_id: number; message_type: number; protocol_id: number; token: number }
 }
 
@@ -606,7 +595,6 @@ export class ScmiEventEvent extends Struct {
     return 4
   }
 
-  /** VIRTIO 1.4, Device Types / SCMI Device / Device Operation / cmdq Operation */
   get hdr(): number {
     return this.$view.getUint32(this.$offset, true)
   }
@@ -615,7 +603,6 @@ export class ScmiEventEvent extends Struct {
     set32(this, this.$offset, value, true, 'hdr')
   }
 
-  /** VIRTIO 1.4, Device Types / SCMI Device / Device Operation / cmdq Operation */
   get hdr_message_id(): number {
     return numberBits(this.$view.getUint32(this.$offset, true), 0, 8)
   }
@@ -625,7 +612,6 @@ export class ScmiEventEvent extends Struct {
     set32(this, this.$offset, bits, true, 'hdr_message_id')
   }
 
-  /** VIRTIO 1.4, Device Types / SCMI Device / Device Operation / cmdq Operation */
   get hdr_message_type(): number {
     return numberBits(this.$view.getUint32(this.$offset, true), 8, 2)
   }
@@ -635,7 +621,6 @@ export class ScmiEventEvent extends Struct {
     set32(this, this.$offset, bits, true, 'hdr_message_type')
   }
 
-  /** VIRTIO 1.4, Device Types / SCMI Device / Device Operation / cmdq Operation */
   get hdr_protocol_id(): number {
     return numberBits(this.$view.getUint32(this.$offset, true), 10, 8)
   }
@@ -645,10 +630,7 @@ export class ScmiEventEvent extends Struct {
     set32(this, this.$offset, bits, true, 'hdr_protocol_id')
   }
 
-  /**
-   * The response repeats it.
-   * VIRTIO 1.4, Device Types / SCMI Device / Device Operation / cmdq Operation
-   */
+  /** The response repeats it. */
   get hdr_token(): number {
     return numberBits(this.$view.getUint32(this.$offset, true), 18, 10)
   }

@@ -189,8 +189,8 @@ export interface VirtioScsiCtrlTmfReadableValue {
 }
 
 /**
- * Commands that the function ends are completed before it. What a function does not need of lun and id is there and
- * ignored.
+ * Does a task management function of SAM. Commands that it ends are completed before it. What a function does not need
+ * of lun and id is there and ignored.
  * The device-readable part.
  * VIRTIO 1.4, Device Types / SCSI Host Device / Device Operation / Device Operation: controlq
  */
@@ -287,8 +287,8 @@ export interface VirtioScsiCtrlTmfWritableValue {
 }
 
 /**
- * Commands that the function ends are completed before it. What a function does not need of lun and id is there and
- * ignored.
+ * Does a task management function of SAM. Commands that it ends are completed before it. What a function does not need
+ * of lun and id is there and ignored.
  * The device-writable part.
  * VIRTIO 1.4, Device Types / SCSI Host Device / Device Operation / Device Operation: controlq
  */
@@ -1307,8 +1307,8 @@ export interface VirtioScsiCtrlTaskManagementHeaderValue {
 }
 
 /**
- * Commands that the function ends are completed before it. What a function does not need of lun and id is there and
- * ignored.
+ * Does a task management function of SAM. Commands that it ends are completed before it. What a function does not need
+ * of lun and id is there and ignored.
  * The device-readable part.
  * VIRTIO 1.4, Device Types / SCSI Host Device / Device Operation / Device Operation: controlq
  */

@@ -673,7 +673,7 @@ export interface SndControlPcmSetParamsHeaderValue {
    */
   period_bytes: number
   /**
-   * Not both ways of sharing memory.
+   * Neither way of sharing memory; both at once never.
    * Bit n stands for the value n of {@link virtio_snd_pcm_f}.
    */
   features: number
@@ -685,7 +685,7 @@ export interface SndControlPcmSetParamsHeaderValue {
 }
 
 /**
- * Sets up a stream that is not prepared, or prepared and not started.
+ * Sets up a stream before it is started for the first time, or after it is released.
  * The device-readable part.
  * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Stream Parameters
  */
@@ -733,7 +733,7 @@ export class SndControlPcmSetParamsHeader extends Struct {
   }
 
   /**
-   * Not both ways of sharing memory.
+   * Neither way of sharing memory; both at once never.
    * Bit n stands for the value n of {@link virtio_snd_pcm_f}.
    */
   get features(): number {
@@ -812,7 +812,10 @@ export class SndControlPcmSetParamsHeader extends Struct {
 /** A `snd_control.pcm_prepare` as a plain value. */
 export interface SndControlPcmPrepareHeaderValue {
   hdr: VirtioSndHdrValue
-  /** Number of the stream from 0. */
+  /**
+   * Number of the stream.
+   * 0 to config.streams - 1.
+   */
   stream_id: number
 }
 
@@ -840,7 +843,10 @@ export class SndControlPcmPrepareHeader extends Struct {
     return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
   }
 
-  /** Number of the stream from 0. */
+  /**
+   * Number of the stream.
+   * 0 to config.streams - 1.
+   */
   get stream_id(): number {
     return this.$view.getUint32(this.$offset + 4, true)
   }
@@ -883,7 +889,8 @@ export interface SndControlPcmReleaseHeaderValue {
   /** VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Control Messages */
   hdr: VirtioSndHdrValue
   /**
-   * Number of the stream from 0.
+   * Number of the stream.
+   * 0 to config.streams - 1.
    * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Control Messages
    */
   stream_id: number
@@ -915,7 +922,8 @@ export class SndControlPcmReleaseHeader extends Struct {
   }
 
   /**
-   * Number of the stream from 0.
+   * Number of the stream.
+   * 0 to config.streams - 1.
    * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Control Messages
    */
   get stream_id(): number {
@@ -958,7 +966,10 @@ export class SndControlPcmReleaseHeader extends Struct {
 /** A `snd_control.pcm_start` as a plain value. */
 export interface SndControlPcmStartHeaderValue {
   hdr: VirtioSndHdrValue
-  /** Number of the stream from 0. */
+  /**
+   * Number of the stream.
+   * 0 to config.streams - 1.
+   */
   stream_id: number
 }
 
@@ -986,7 +997,10 @@ export class SndControlPcmStartHeader extends Struct {
     return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
   }
 
-  /** Number of the stream from 0. */
+  /**
+   * Number of the stream.
+   * 0 to config.streams - 1.
+   */
   get stream_id(): number {
     return this.$view.getUint32(this.$offset + 4, true)
   }
@@ -1027,7 +1041,10 @@ export class SndControlPcmStartHeader extends Struct {
 /** A `snd_control.pcm_stop` as a plain value. */
 export interface SndControlPcmStopHeaderValue {
   hdr: VirtioSndHdrValue
-  /** Number of the stream from 0. */
+  /**
+   * Number of the stream.
+   * 0 to config.streams - 1.
+   */
   stream_id: number
 }
 
@@ -1055,7 +1072,10 @@ export class SndControlPcmStopHeader extends Struct {
     return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
   }
 
-  /** Number of the stream from 0. */
+  /**
+   * Number of the stream.
+   * 0 to config.streams - 1.
+   */
   get stream_id(): number {
     return this.$view.getUint32(this.$offset + 4, true)
   }
@@ -1533,7 +1553,10 @@ export class SndControlCtlInfoReply extends Struct {
 /** A `snd_control.ctl_enum_items` as a plain value. */
 export interface SndControlCtlEnumItemsHeaderValue {
   hdr: VirtioSndHdrValue
-  /** Number of the control element from 0. */
+  /**
+   * Number of the control element.
+   * 0 to config.controls - 1.
+   */
   control_id: number
 }
 
@@ -1561,7 +1584,10 @@ export class SndControlCtlEnumItemsHeader extends Struct {
     return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
   }
 
-  /** Number of the control element from 0. */
+  /**
+   * Number of the control element.
+   * 0 to config.controls - 1.
+   */
   get control_id(): number {
     return this.$view.getUint32(this.$offset + 4, true)
   }
@@ -1681,7 +1707,10 @@ export class SndControlCtlEnumItemsReply extends Struct {
 /** A `snd_control.ctl_read` as a plain value. */
 export interface SndControlCtlReadHeaderValue {
   hdr: VirtioSndHdrValue
-  /** Number of the control element from 0. */
+  /**
+   * Number of the control element.
+   * 0 to config.controls - 1.
+   */
   control_id: number
 }
 
@@ -1709,7 +1738,10 @@ export class SndControlCtlReadHeader extends Struct {
     return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
   }
 
-  /** Number of the control element from 0. */
+  /**
+   * Number of the control element.
+   * 0 to config.controls - 1.
+   */
   get control_id(): number {
     return this.$view.getUint32(this.$offset + 4, true)
   }
@@ -1819,7 +1851,10 @@ export class SndControlCtlReadReply extends Struct {
 /** A `snd_control.ctl_write` as a plain value. */
 export interface SndControlCtlWriteHeaderValue {
   hdr: VirtioSndHdrValue
-  /** Number of the control element from 0. */
+  /**
+   * Number of the control element.
+   * 0 to config.controls - 1.
+   */
   control_id: number
   value: Uint8Array
 }
@@ -1848,7 +1883,10 @@ export class SndControlCtlWriteHeader extends Struct {
     return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
   }
 
-  /** Number of the control element from 0. */
+  /**
+   * Number of the control element.
+   * 0 to config.controls - 1.
+   */
   get control_id(): number {
     return this.$view.getUint32(this.$offset + 4, true)
   }
@@ -1899,7 +1937,10 @@ export class SndControlCtlWriteHeader extends Struct {
 /** A `snd_control.ctl_tlv_read` as a plain value. */
 export interface SndControlCtlTlvReadHeaderValue {
   hdr: VirtioSndHdrValue
-  /** Number of the control element from 0. */
+  /**
+   * Number of the control element.
+   * 0 to config.controls - 1.
+   */
   control_id: number
 }
 
@@ -1928,7 +1969,10 @@ export class SndControlCtlTlvReadHeader extends Struct {
     return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
   }
 
-  /** Number of the control element from 0. */
+  /**
+   * Number of the control element.
+   * 0 to config.controls - 1.
+   */
   get control_id(): number {
     return this.$view.getUint32(this.$offset + 4, true)
   }
@@ -2039,7 +2083,10 @@ export class SndControlCtlTlvReadReply extends Struct {
 /** A `snd_control.ctl_tlv_write` as a plain value. */
 export interface SndControlCtlTlvWriteHeaderValue {
   hdr: VirtioSndHdrValue
-  /** Number of the control element from 0. */
+  /**
+   * Number of the control element.
+   * 0 to config.controls - 1.
+   */
   control_id: number
   tlv: VirtioSndCtlTlvValue
 }
@@ -2067,7 +2114,10 @@ export class SndControlCtlTlvWriteHeader extends Struct {
     return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
   }
 
-  /** Number of the control element from 0. */
+  /**
+   * Number of the control element.
+   * 0 to config.controls - 1.
+   */
   get control_id(): number {
     return this.$view.getUint32(this.$offset + 4, true)
   }
@@ -2119,7 +2169,10 @@ export class SndControlCtlTlvWriteHeader extends Struct {
 /** A `snd_control.ctl_tlv_command` as a plain value. */
 export interface SndControlCtlTlvCommandHeaderValue {
   hdr: VirtioSndHdrValue
-  /** Number of the control element from 0. */
+  /**
+   * Number of the control element.
+   * 0 to config.controls - 1.
+   */
   control_id: number
   tlv: VirtioSndCtlTlvValue
 }
@@ -2147,7 +2200,10 @@ export class SndControlCtlTlvCommandHeader extends Struct {
     return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
   }
 
-  /** Number of the control element from 0. */
+  /**
+   * Number of the control element.
+   * 0 to config.controls - 1.
+   */
   get control_id(): number {
     return this.$view.getUint32(this.$offset + 4, true)
   }
@@ -2507,7 +2563,10 @@ export class SndEventPcmXrunEvent extends Struct {
 /** A `snd_event.ctl_notify` as a plain value. */
 export interface SndEventCtlNotifyEventValue {
   hdr: VirtioSndHdrValue
-  /** Number of the control element from 0. */
+  /**
+   * Number of the control element.
+   * 0 to config.controls - 1.
+   */
   control_id: number
   /**
    * What has changed.
@@ -2540,7 +2599,10 @@ export class SndEventCtlNotifyEvent extends Struct {
     return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
   }
 
-  /** Number of the control element from 0. */
+  /**
+   * Number of the control element.
+   * 0 to config.controls - 1.
+   */
   get control_id(): number {
     return this.$view.getUint16(this.$offset + 4, true)
   }
@@ -2595,14 +2657,15 @@ export class SndEventCtlNotifyEvent extends Struct {
 /** A `snd_tx.play` as a plain value. */
 export interface SndTxPlayHeaderValue {
   /**
-   * Number of the stream from 0.
+   * Number of the stream.
+   * 0 to config.streams - 1.
    * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM IO Messages
    */
   stream_id: number
 }
 
 /**
- * Frames of an output stream, a period of them save at its end. Complete when all of them are consumed. The payload,
+ * Frames of an output stream, a period of them except at its end. Complete when all of them are consumed. The payload,
  * `frames`, is left out.
  * The device-readable part.
  * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Output Stream
@@ -2622,7 +2685,8 @@ export class SndTxPlayHeader extends Struct {
   }
 
   /**
-   * Number of the stream from 0.
+   * Number of the stream.
+   * 0 to config.streams - 1.
    * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM IO Messages
    */
   get stream_id(): number {
@@ -2677,7 +2741,7 @@ export interface SndTxPlayReplyValue {
 }
 
 /**
- * Frames of an output stream, a period of them save at its end. Complete when all of them are consumed. The payload,
+ * Frames of an output stream, a period of them except at its end. Complete when all of them are consumed. The payload,
  * `frames`, is left out.
  * The device-writable part.
  * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Output Stream
@@ -2754,15 +2818,16 @@ export class SndTxPlayReply extends Struct {
 /** A `snd_rx.record` as a plain value. */
 export interface SndRxRecordHeaderValue {
   /**
-   * Number of the stream from 0.
+   * Number of the stream.
+   * 0 to config.streams - 1.
    * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM IO Messages
    */
   stream_id: number
 }
 
 /**
- * Room for frames of an input stream. Complete when it is full, save at the end of the stream. The payload, `frames`, is
- * left out.
+ * Room for frames of an input stream. Complete when it is full, except at the end of the stream. The payload, `frames`,
+ * is left out.
  * The device-readable part.
  * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Input Stream
  */
@@ -2781,7 +2846,8 @@ export class SndRxRecordHeader extends Struct {
   }
 
   /**
-   * Number of the stream from 0.
+   * Number of the stream.
+   * 0 to config.streams - 1.
    * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM IO Messages
    */
   get stream_id(): number {
@@ -2836,8 +2902,8 @@ export interface SndRxRecordReplyValue {
 }
 
 /**
- * Room for frames of an input stream. Complete when it is full, save at the end of the stream. The payload, `frames`, is
- * left out.
+ * Room for frames of an input stream. Complete when it is full, except at the end of the stream. The payload, `frames`,
+ * is left out.
  * The device-writable part.
  * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Input Stream
  */

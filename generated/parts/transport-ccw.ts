@@ -603,6 +603,7 @@ export interface VirtioCcwReadStatusReplyValue {
 }
 
 /**
+ * Reads the status; exists since revision 2.
  * The device-writable part.
  * VIRTIO 1.4, Virtio Transport Options / Virtio over channel I/O / Device Initialization / Communicating Status
  * Information

@@ -38,7 +38,7 @@ export interface BalloonDeflateRequest extends DeviceRequest {
 }
 
 /**
- * Statistics of the guest's memory, in any order. The device keeps the request and completes it when it wants new ones
+ * Statistics of the guest's memory, in any order. The device keeps the request and completes it when it wants new ones;
  * the driver then sends them. There is one request at a time. On the legacy interface the first one may hold anything.
  * VIRTIO 1.4, Device Types / Memory Balloon Device / Device Operation / Memory Statistics
  */
@@ -106,7 +106,7 @@ export abstract class BalloonDevice extends RequestDevice<VirtioBalloonConfig> {
   protected abstract deflate(request: BalloonDeflateRequest): Outcome
 
   /**
-   * Statistics of the guest's memory, in any order. The device keeps the request and completes it when it wants new ones
+   * Statistics of the guest's memory, in any order. The device keeps the request and completes it when it wants new ones;
    * the driver then sends them. There is one request at a time. On the legacy interface the first one may hold anything.
    * Its queues exist with VIRTIO_BALLOON_F_STATS_VQ only.
    * VIRTIO 1.4, Device Types / Memory Balloon Device / Device Operation / Memory Statistics

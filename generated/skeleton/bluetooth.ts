@@ -70,8 +70,8 @@ export abstract class BluetoothDevice extends RequestDevice<BtConfig> {
    * The payload `packet`.
    * @returns how many bytes of the payload were sent; undefined where the driver has given no buffer
    */
-  protected sendHciEvent(packet: Uint8Array): number | undefined {
-    return this.sendEvent(events.hciEvent, this.queueOf(bt_rx) ?? -1, undefined, packet)
+  protected sendHci(packet: Uint8Array): number | undefined {
+    return this.sendEvent(events.hci, this.queueOf(bt_rx) ?? -1, undefined, packet)
   }
 
   /**

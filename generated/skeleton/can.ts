@@ -20,7 +20,7 @@ import type {
 import { VirtioCanConfig, type VirtioCanConfigValue } from 'virtgen/wire/can'
 
 /**
- * Sends a frame. A stopped controller fails it.
+ * Sends a frame. A stopped controller fails it, and so it does one with a flag or of a kind that is not negotiated.
  * VIRTIO 1.4, Device Types / CAN Device / Device Operation
  */
 export interface CanTransmitRequest extends DeviceRequest {
@@ -70,7 +70,7 @@ export abstract class CanDevice extends RequestDevice<VirtioCanConfig> {
   }
 
   /**
-   * Sends a frame. A stopped controller fails it.
+   * Sends a frame. A stopped controller fails it, and so it does one with a flag or of a kind that is not negotiated.
    * VIRTIO 1.4, Device Types / CAN Device / Device Operation
    */
   protected abstract transmit(request: CanTransmitRequest): Outcome
@@ -92,8 +92,8 @@ export abstract class CanDevice extends RequestDevice<VirtioCanConfig> {
    * VIRTIO 1.4, Device Types / CAN Device / Device Operation / CAN Message Reception
    * @returns false where the driver has given no buffer
    */
-  protected sendReceive(value: Partial<Omit<CanReceptionEventValue, 'msg_type'>>): boolean {
-    return this.sendEvent(events.receive, this.queueOf(can_reception) ?? -1, value, undefined) !== undefined
+  protected sendFrame(value: Partial<Omit<CanReceptionEventValue, 'msg_type'>>): boolean {
+    return this.sendEvent(events.frame, this.queueOf(can_reception) ?? -1, value, undefined) !== undefined
   }
 
   protected override dispatch(request: DeviceRequest): Outcome {

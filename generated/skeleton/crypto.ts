@@ -86,6 +86,7 @@ export interface CryptoCreateCipherSessionRequest extends DeviceRequest {
 }
 
 /**
+ * Ends such a session.
  * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
  */
@@ -97,6 +98,7 @@ export interface CryptoDestroyCipherSessionRequest extends DeviceRequest {
 }
 
 /**
+ * Begins a session of a hash.
  * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
  * operation: HASH session
@@ -109,6 +111,7 @@ export interface CryptoCreateHashSessionRequest extends DeviceRequest {
 }
 
 /**
+ * Ends such a session.
  * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
  */
@@ -120,6 +123,7 @@ export interface CryptoDestroyHashSessionRequest extends DeviceRequest {
 }
 
 /**
+ * Begins a session of a MAC with its key.
  * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
  * operation: MAC session
@@ -132,6 +136,7 @@ export interface CryptoCreateMacSessionRequest extends DeviceRequest {
 }
 
 /**
+ * Ends such a session.
  * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
  */
@@ -143,6 +148,7 @@ export interface CryptoDestroyMacSessionRequest extends DeviceRequest {
 }
 
 /**
+ * Begins a session of an authenticated cipher with its key.
  * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
  * operation: AEAD session
@@ -155,6 +161,7 @@ export interface CryptoCreateAeadSessionRequest extends DeviceRequest {
 }
 
 /**
+ * Ends such a session.
  * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
  */
@@ -166,6 +173,7 @@ export interface CryptoDestroyAeadSessionRequest extends DeviceRequest {
 }
 
 /**
+ * Begins a session of a public or private key.
  * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
  * operation: AKCIPHER session
@@ -178,6 +186,7 @@ export interface CryptoCreateAkcipherSessionRequest extends DeviceRequest {
 }
 
 /**
+ * Ends such a session.
  * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
  */
@@ -241,6 +250,7 @@ export interface CryptoCipherDecryptStatelessRequest extends DeviceRequest {
 }
 
 /**
+ * Digests src_data.
  * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH and (header.flag has
  * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / HASH Service Operation
@@ -253,7 +263,7 @@ export interface CryptoHashRequest extends DeviceRequest {
 }
 
 /**
- * Without a session.
+ * Digests src_data. Without a session.
  * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH and VIRTIO_CRYPTO_F_REVISION_1 and
  * VIRTIO_CRYPTO_F_HASH_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / HASH Service Operation
@@ -266,6 +276,7 @@ export interface CryptoHashStatelessRequest extends DeviceRequest {
 }
 
 /**
+ * Authenticates src_data.
  * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC and (header.flag has
  * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / MAC Service Operation
@@ -278,7 +289,7 @@ export interface CryptoMacRequest extends DeviceRequest {
 }
 
 /**
- * Without a session.
+ * Authenticates src_data. Without a session.
  * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC and VIRTIO_CRYPTO_F_REVISION_1 and
  * VIRTIO_CRYPTO_F_MAC_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / MAC Service Operation
@@ -343,6 +354,7 @@ export interface CryptoAeadDecryptStatelessRequest extends DeviceRequest {
 }
 
 /**
+ * Encrypts src_data.
  * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
  * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
@@ -357,6 +369,7 @@ export interface CryptoAkcipherEncryptRequest extends DeviceRequest {
 }
 
 /**
+ * Decrypts src_data.
  * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
  * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
@@ -399,7 +412,7 @@ export interface CryptoAkcipherVerifyRequest extends DeviceRequest {
 }
 
 /**
- * Without a session.
+ * Encrypts src_data. Without a session.
  * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
  * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
@@ -414,7 +427,7 @@ export interface CryptoAkcipherEncryptStatelessRequest extends DeviceRequest {
 }
 
 /**
- * Without a session.
+ * Decrypts src_data. Without a session.
  * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
  * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
@@ -457,8 +470,10 @@ export interface CryptoAkcipherVerifyStatelessRequest extends DeviceRequest {
 }
 
 /**
- * Makes an ESP or AH packet of an IP packet. There is no stateless form.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_IPSEC.
+ * Makes an ESP or AH packet of an IP packet. There is no stateless form. After VIRTIO_CRYPTO_IPSEC_SA_SOFT_EXPIRY the
+ * result is valid too.
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_IPSEC and (header.flag has
+ * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Data processing
  */
 export interface CryptoIpsecOutboundRequest extends DeviceRequest {
@@ -469,8 +484,10 @@ export interface CryptoIpsecOutboundRequest extends DeviceRequest {
 }
 
 /**
- * Makes an IP packet of an ESP or AH packet. There is no stateless form.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_IPSEC.
+ * Makes an IP packet of an ESP or AH packet. There is no stateless form. After VIRTIO_CRYPTO_IPSEC_SA_SOFT_EXPIRY the
+ * result is valid too.
+ * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_IPSEC and (header.flag has
+ * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Data processing
  */
 export interface CryptoIpsecInboundRequest extends DeviceRequest {
@@ -506,12 +523,14 @@ export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
   protected createCipherSession?(request: CryptoCreateCipherSessionRequest): Outcome
 
   /**
+   * Ends such a session.
    * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
    */
   protected destroyCipherSession?(request: CryptoDestroyCipherSessionRequest): Outcome
 
   /**
+   * Begins a session of a hash.
    * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
    * operation: HASH session
@@ -519,12 +538,14 @@ export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
   protected createHashSession?(request: CryptoCreateHashSessionRequest): Outcome
 
   /**
+   * Ends such a session.
    * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
    */
   protected destroyHashSession?(request: CryptoDestroyHashSessionRequest): Outcome
 
   /**
+   * Begins a session of a MAC with its key.
    * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
    * operation: MAC session
@@ -532,12 +553,14 @@ export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
   protected createMacSession?(request: CryptoCreateMacSessionRequest): Outcome
 
   /**
+   * Ends such a session.
    * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
    */
   protected destroyMacSession?(request: CryptoDestroyMacSessionRequest): Outcome
 
   /**
+   * Begins a session of an authenticated cipher with its key.
    * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
    * operation: AEAD session
@@ -545,12 +568,14 @@ export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
   protected createAeadSession?(request: CryptoCreateAeadSessionRequest): Outcome
 
   /**
+   * Ends such a session.
    * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
    */
   protected destroyAeadSession?(request: CryptoDestroyAeadSessionRequest): Outcome
 
   /**
+   * Begins a session of a public or private key.
    * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
    * operation: AKCIPHER session
@@ -558,6 +583,7 @@ export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
   protected createAkcipherSession?(request: CryptoCreateAkcipherSessionRequest): Outcome
 
   /**
+   * Ends such a session.
    * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
    */
@@ -596,6 +622,7 @@ export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
   protected cipherDecryptStateless?(request: CryptoCipherDecryptStatelessRequest): Outcome
 
   /**
+   * Digests src_data.
    * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH and (header.flag has
    * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / HASH Service Operation
@@ -603,7 +630,7 @@ export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
   protected hash?(request: CryptoHashRequest): Outcome
 
   /**
-   * Without a session.
+   * Digests src_data. Without a session.
    * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH and VIRTIO_CRYPTO_F_REVISION_1 and
    * VIRTIO_CRYPTO_F_HASH_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / HASH Service Operation
@@ -611,6 +638,7 @@ export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
   protected hashStateless?(request: CryptoHashStatelessRequest): Outcome
 
   /**
+   * Authenticates src_data.
    * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC and (header.flag has
    * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / MAC Service Operation
@@ -618,7 +646,7 @@ export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
   protected mac?(request: CryptoMacRequest): Outcome
 
   /**
-   * Without a session.
+   * Authenticates src_data. Without a session.
    * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC and VIRTIO_CRYPTO_F_REVISION_1 and
    * VIRTIO_CRYPTO_F_MAC_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / MAC Service Operation
@@ -658,6 +686,7 @@ export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
   protected aeadDecryptStateless?(request: CryptoAeadDecryptStatelessRequest): Outcome
 
   /**
+   * Encrypts src_data.
    * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
    * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
@@ -665,6 +694,7 @@ export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
   protected akcipherEncrypt?(request: CryptoAkcipherEncryptRequest): Outcome
 
   /**
+   * Decrypts src_data.
    * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
    * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
@@ -688,7 +718,7 @@ export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
   protected akcipherVerify?(request: CryptoAkcipherVerifyRequest): Outcome
 
   /**
-   * Without a session.
+   * Encrypts src_data. Without a session.
    * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
    * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
@@ -696,7 +726,7 @@ export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
   protected akcipherEncryptStateless?(request: CryptoAkcipherEncryptStatelessRequest): Outcome
 
   /**
-   * Without a session.
+   * Decrypts src_data. Without a session.
    * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
    * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
@@ -720,15 +750,19 @@ export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
   protected akcipherVerifyStateless?(request: CryptoAkcipherVerifyStatelessRequest): Outcome
 
   /**
-   * Makes an ESP or AH packet of an IP packet. There is no stateless form.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_IPSEC.
+   * Makes an ESP or AH packet of an IP packet. There is no stateless form. After VIRTIO_CRYPTO_IPSEC_SA_SOFT_EXPIRY the
+   * result is valid too.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_IPSEC and (header.flag has
+   * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Data processing
    */
   protected ipsecOutbound?(request: CryptoIpsecOutboundRequest): Outcome
 
   /**
-   * Makes an IP packet of an ESP or AH packet. There is no stateless form.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_IPSEC.
+   * Makes an IP packet of an ESP or AH packet. There is no stateless form. After VIRTIO_CRYPTO_IPSEC_SA_SOFT_EXPIRY the
+   * result is valid too.
+   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_IPSEC and (header.flag has
+   * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Data processing
    */
   protected ipsecInbound?(request: CryptoIpsecInboundRequest): Outcome

@@ -16,6 +16,7 @@ import type {
   FsHiprioBatchForgetHeader,
   FsHiprioForgetHeader,
   FsHiprioInterruptHeader,
+  FsHiprioInterruptReply,
   VirtioFsNotifyEventValue,
   VirtioFsReqHeader,
   VirtioFsReqReply,
@@ -27,14 +28,14 @@ import { VirtioFsConfig, type VirtioFsConfigValue } from 'virtgen/wire/fs'
  * here.
  * VIRTIO 1.4, Device Types / File System Device / Device Operation / Device Operation: Request Queues
  */
-export interface FsRequestRequest extends DeviceRequest {
+export interface FsFuseRequest extends DeviceRequest {
   /** The device-readable members, copied from the driver once. */
   readonly header: VirtioFsReqHeader
   /** The device-writable members; the status is written when the request is complete. */
   readonly reply: VirtioFsReqReply
   /** The payload `datain`. What follows the header in the FUSE protocol. */
   readonly readable: ReadableBytes
-  /** The payload `dataout`. What follows the header of the reply. */
+  /** The payload `dataout`. What follows the header of the reply; out.len counts both. */
   readonly writable: WritableBytes
 }
 
@@ -57,12 +58,14 @@ export interface FsBatchForgetRequest extends DeviceRequest {
 }
 
 /**
- * The driver does not wait for a request any longer.
+ * The driver does not wait for a request any longer. Only failure has an answer in FUSE, so the reply may be left out.
  * VIRTIO 1.4, Device Types / File System Device / Device Operation / Device Operation: High Priority Queue
  */
 export interface FsInterruptRequest extends DeviceRequest {
   /** The device-readable members, copied from the driver once. */
   readonly header: FsHiprioInterruptHeader
+  /** The device-writable members; the status is written when the request is complete. */
+  readonly reply: FsHiprioInterruptReply
 }
 
 /** Options of {@link FsDevice}. */
@@ -87,7 +90,7 @@ export abstract class FsDevice extends RequestDevice<VirtioFsConfig> {
    * here.
    * VIRTIO 1.4, Device Types / File System Device / Device Operation / Device Operation: Request Queues
    */
-  protected abstract requestRequest(request: FsRequestRequest): Outcome
+  protected abstract fuse(request: FsFuseRequest): Outcome
 
   /**
    * The driver forgets lookups of one node. There is no reply.
@@ -102,7 +105,7 @@ export abstract class FsDevice extends RequestDevice<VirtioFsConfig> {
   protected abstract batchForget(request: FsBatchForgetRequest): Outcome
 
   /**
-   * The driver does not wait for a request any longer.
+   * The driver does not wait for a request any longer. Only failure has an answer in FUSE, so the reply may be left out.
    * VIRTIO 1.4, Device Types / File System Device / Device Operation / Device Operation: High Priority Queue
    */
   protected abstract interrupt(request: FsInterruptRequest): Outcome
@@ -121,7 +124,7 @@ export abstract class FsDevice extends RequestDevice<VirtioFsConfig> {
   protected override dispatch(request: DeviceRequest): Outcome {
     switch (request.info.id) {
       case 0:
-        return this.requestRequest(request as FsRequestRequest)
+        return this.fuse(request as FsFuseRequest)
       case 1:
         return this.forget(request as FsForgetRequest)
       case 2:

@@ -30,6 +30,7 @@ import { VirtioGpioConfig, type VirtioGpioConfigValue } from 'virtgen/wire/gpio'
 
 /**
  * Asks for the names of all lines.
+ * Only with config.gpio_names_size != 0.
  * VIRTIO 1.4, Device Types / GPIO Device / requestq Operation / Get Line Names
  */
 export interface GpioGetLineNamesRequest extends DeviceRequest {
@@ -84,8 +85,8 @@ export interface GpioSetValueRequest extends DeviceRequest {
 }
 
 /**
- * Enables or disables the interrupt of a line. It is disabled between two other types, and also unmask_irq is needed to
- * get it.
+ * Enables or disables the interrupt of a line, which is not an output. Between two types it is disabled, and only with
+ * unmask_irq does the driver get it.
  * Only with VIRTIO_GPIO_F_IRQ.
  * VIRTIO 1.4, Device Types / GPIO Device / requestq Operation / Set IRQ Type
  */
@@ -97,8 +98,8 @@ export interface GpioSetIrqTypeRequest extends DeviceRequest {
 }
 
 /**
- * Unmasks the interrupt of a line. The device keeps the request until there is one, which masks it again, or until the
- * interrupt is disabled. There is one request for a line at a time.
+ * Unmasks the interrupt of a line. The device keeps the request until there is one, which masks it again. Where it is
+ * disabled, the status is VIRTIO_GPIO_IRQ_STATUS_INVALID. There is one request for a line at a time.
  * VIRTIO 1.4, Device Types / GPIO Device / eventq Operation
  */
 export interface GpioUnmaskIrqRequest extends DeviceRequest {
@@ -127,9 +128,10 @@ export abstract class GpioDevice extends RequestDevice<VirtioGpioConfig> {
 
   /**
    * Asks for the names of all lines.
+   * Only with config.gpio_names_size != 0.
    * VIRTIO 1.4, Device Types / GPIO Device / requestq Operation / Get Line Names
    */
-  protected abstract getLineNames(request: GpioGetLineNamesRequest): Outcome
+  protected getLineNames?(request: GpioGetLineNamesRequest): Outcome
 
   /**
    * Asks for the direction of a line.
@@ -156,16 +158,16 @@ export abstract class GpioDevice extends RequestDevice<VirtioGpioConfig> {
   protected abstract setValue(request: GpioSetValueRequest): Outcome
 
   /**
-   * Enables or disables the interrupt of a line. It is disabled between two other types, and also unmask_irq is needed to
-   * get it.
+   * Enables or disables the interrupt of a line, which is not an output. Between two types it is disabled, and only with
+   * unmask_irq does the driver get it.
    * Only with VIRTIO_GPIO_F_IRQ.
    * VIRTIO 1.4, Device Types / GPIO Device / requestq Operation / Set IRQ Type
    */
   protected setIrqType?(request: GpioSetIrqTypeRequest): Outcome
 
   /**
-   * Unmasks the interrupt of a line. The device keeps the request until there is one, which masks it again, or until the
-   * interrupt is disabled. There is one request for a line at a time.
+   * Unmasks the interrupt of a line. The device keeps the request until there is one, which masks it again. Where it is
+   * disabled, the status is VIRTIO_GPIO_IRQ_STATUS_INVALID. There is one request for a line at a time.
    * Its queues exist with VIRTIO_GPIO_F_IRQ only.
    * VIRTIO 1.4, Device Types / GPIO Device / eventq Operation
    */
@@ -174,7 +176,7 @@ export abstract class GpioDevice extends RequestDevice<VirtioGpioConfig> {
   protected override dispatch(request: DeviceRequest): Outcome {
     switch (request.info.id) {
       case 0:
-        return this.getLineNames(request as GpioGetLineNamesRequest)
+        return this.getLineNames ? this.getLineNames(request as GpioGetLineNamesRequest) : UNKNOWN
       case 1:
         return this.getDirection(request as GpioGetDirectionRequest)
       case 2:

@@ -10,7 +10,16 @@ import {
   UNKNOWN,
 } from 'virtgen/codegen/v1/device'
 import { configFields, device } from 'virtgen/messages/mem'
-import type { MemRequestHeader, MemRequestReply } from 'virtgen/parts/mem'
+import type {
+  MemRequestPlugHeader,
+  MemRequestPlugReply,
+  MemRequestStateHeader,
+  MemRequestStateReply,
+  MemRequestUnplugAllHeader,
+  MemRequestUnplugAllReply,
+  MemRequestUnplugHeader,
+  MemRequestUnplugReply,
+} from 'virtgen/parts/mem'
 import { VirtioMemConfig, type VirtioMemConfigValue } from 'virtgen/wire/mem'
 
 /**
@@ -19,9 +28,9 @@ import { VirtioMemConfig, type VirtioMemConfigValue } from 'virtgen/wire/mem'
  */
 export interface MemPlugRequest extends DeviceRequest {
   /** The device-readable members, copied from the driver once. */
-  readonly header: MemRequestHeader
+  readonly header: MemRequestPlugHeader
   /** The device-writable members; the status is written when the request is complete. */
-  readonly reply: MemRequestReply
+  readonly reply: MemRequestPlugReply
 }
 
 /**
@@ -30,9 +39,9 @@ export interface MemPlugRequest extends DeviceRequest {
  */
 export interface MemUnplugRequest extends DeviceRequest {
   /** The device-readable members, copied from the driver once. */
-  readonly header: MemRequestHeader
+  readonly header: MemRequestUnplugHeader
   /** The device-writable members; the status is written when the request is complete. */
-  readonly reply: MemRequestReply
+  readonly reply: MemRequestUnplugReply
 }
 
 /**
@@ -41,9 +50,9 @@ export interface MemUnplugRequest extends DeviceRequest {
  */
 export interface MemUnplugAllRequest extends DeviceRequest {
   /** The device-readable members, copied from the driver once. */
-  readonly header: MemRequestHeader
+  readonly header: MemRequestUnplugAllHeader
   /** The device-writable members; the status is written when the request is complete. */
-  readonly reply: MemRequestReply
+  readonly reply: MemRequestUnplugAllReply
 }
 
 /**
@@ -52,9 +61,9 @@ export interface MemUnplugAllRequest extends DeviceRequest {
  */
 export interface MemStateRequest extends DeviceRequest {
   /** The device-readable members, copied from the driver once. */
-  readonly header: MemRequestHeader
+  readonly header: MemRequestStateHeader
   /** The device-writable members; the status is written when the request is complete. */
-  readonly reply: MemRequestReply
+  readonly reply: MemRequestStateReply
 }
 
 /** Options of {@link MemDevice}. */

@@ -47,7 +47,8 @@ import type {
 import { VirtioNetConfig, type VirtioNetConfigValue } from 'virtgen/wire/net'
 
 /**
- * A packet to send. num_buffers is 0.
+ * A packet to send; num_buffers is 0. Of several transmit queues, drivers use none but the first before they have
+ * enabled more by a command.
  * VIRTIO 1.4, Device Types / Network Device / Device Operation / Packet Transmission
  */
 export interface NetTransmitRequest extends DeviceRequest {
@@ -142,7 +143,7 @@ export interface NetSetMacTableRequest extends DeviceRequest {
 }
 
 /**
- * Sets the address of the device, which is in mac from then on.
+ * Sets the address of the device. With VIRTIO_NET_F_MAC it is in mac from then on.
  * Only with VIRTIO_NET_F_CTRL_MAC_ADDR.
  * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Setting MAC Address Filtering
  */
@@ -396,7 +397,8 @@ export abstract class NetDevice extends RequestDevice<VirtioNetConfig> {
   }
 
   /**
-   * A packet to send. num_buffers is 0.
+   * A packet to send; num_buffers is 0. Of several transmit queues, drivers use none but the first before they have
+   * enabled more by a command.
    * VIRTIO 1.4, Device Types / Network Device / Device Operation / Packet Transmission
    */
   protected abstract transmit(request: NetTransmitRequest): Outcome
@@ -458,7 +460,7 @@ export abstract class NetDevice extends RequestDevice<VirtioNetConfig> {
   protected setMacTable?(request: NetSetMacTableRequest): Outcome
 
   /**
-   * Sets the address of the device, which is in mac from then on.
+   * Sets the address of the device. With VIRTIO_NET_F_MAC it is in mac from then on.
    * Only with VIRTIO_NET_F_CTRL_MAC_ADDR.
    * Its queues exist with VIRTIO_NET_F_CTRL_VQ only.
    * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Setting MAC Address Filtering

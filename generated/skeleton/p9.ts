@@ -15,7 +15,8 @@ import { configFields, device } from 'virtgen/messages/p9'
 import type { P9RequestHeader, P9RequestReply } from 'virtgen/parts/p9'
 import { Virtio9pConfig, type Virtio9pConfigValue } from 'virtgen/wire/p9'
 
-export interface P9RequestRequest extends DeviceRequest {
+/** Any request of 9P. */
+export interface P9MessageRequest extends DeviceRequest {
   /** The device-readable members, copied from the driver once. */
   readonly header: P9RequestHeader
   /** The device-writable members. */
@@ -42,12 +43,13 @@ export abstract class P9Device extends RequestDevice<Virtio9pConfig> {
     super(device, options, new ConfigSpace(Virtio9pConfig.encode(options.config ?? {}), configFields, new Virtio9pConfig()))
   }
 
-  protected abstract requestRequest(request: P9RequestRequest): Outcome
+  /** Any request of 9P. */
+  protected abstract message(request: P9MessageRequest): Outcome
 
   protected override dispatch(request: DeviceRequest): Outcome {
     switch (request.info.id) {
       case 0:
-        return this.requestRequest(request as P9RequestRequest)
+        return this.message(request as P9MessageRequest)
       default:
         return UNKNOWN
     }

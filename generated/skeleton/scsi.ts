@@ -26,8 +26,8 @@ import type {
 import { VirtioScsiConfig, type VirtioScsiConfigValue } from 'virtgen/wire/scsi'
 
 /**
- * Commands that the function ends are completed before it. What a function does not need of lun and id is there and
- * ignored.
+ * Does a task management function of SAM. Commands that it ends are completed before it. What a function does not need
+ * of lun and id is there and ignored.
  * VIRTIO 1.4, Device Types / SCSI Host Device / Device Operation / Device Operation: controlq
  */
 export interface ScsiTaskManagementRequest extends DeviceRequest {
@@ -60,7 +60,7 @@ export interface ScsiAsyncSubscribeRequest extends DeviceRequest {
 }
 
 /**
- * A SCSI command, with its data.
+ * A SCSI command, with its data. Data in both directions needs VIRTIO_SCSI_F_INOUT.
  * VIRTIO 1.4, Device Types / SCSI Host Device / Device Operation / Device Operation: Request Queues
  */
 export interface ScsiCommandRequest extends DeviceRequest {
@@ -97,8 +97,8 @@ export abstract class ScsiDevice extends RequestDevice<VirtioScsiConfig> {
   }
 
   /**
-   * Commands that the function ends are completed before it. What a function does not need of lun and id is there and
-   * ignored.
+   * Does a task management function of SAM. Commands that it ends are completed before it. What a function does not need
+   * of lun and id is there and ignored.
    * VIRTIO 1.4, Device Types / SCSI Host Device / Device Operation / Device Operation: controlq
    */
   protected abstract taskManagement(request: ScsiTaskManagementRequest): Outcome
@@ -116,7 +116,7 @@ export abstract class ScsiDevice extends RequestDevice<VirtioScsiConfig> {
   protected abstract asyncSubscribe(request: ScsiAsyncSubscribeRequest): Outcome
 
   /**
-   * A SCSI command, with its data.
+   * A SCSI command, with its data. Data in both directions needs VIRTIO_SCSI_F_INOUT.
    * VIRTIO 1.4, Device Types / SCSI Host Device / Device Operation / Device Operation: Request Queues
    */
   protected abstract command(request: ScsiCommandRequest): Outcome

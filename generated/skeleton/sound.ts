@@ -83,7 +83,7 @@ export interface SoundPcmInfoRequest extends DeviceRequest {
 }
 
 /**
- * Sets up a stream that is not prepared, or prepared and not started.
+ * Sets up a stream before it is started for the first time, or after it is released.
  * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Stream Parameters
  */
 export interface SoundPcmSetParamsRequest extends DeviceRequest {
@@ -240,7 +240,7 @@ export interface SoundCtlTlvCommandRequest extends DeviceRequest {
 }
 
 /**
- * Frames of an output stream, a period of them save at its end. Complete when all of them are consumed.
+ * Frames of an output stream, a period of them except at its end. Complete when all of them are consumed.
  * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Output Stream
  */
 export interface SoundPlayRequest extends DeviceRequest {
@@ -253,7 +253,7 @@ export interface SoundPlayRequest extends DeviceRequest {
 }
 
 /**
- * Room for frames of an input stream. Complete when it is full, save at the end of the stream.
+ * Room for frames of an input stream. Complete when it is full, except at the end of the stream.
  * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Input Stream
  */
 export interface SoundRecordRequest extends DeviceRequest {
@@ -306,7 +306,7 @@ export abstract class SoundDevice extends RequestDevice<VirtioSndConfig> {
   protected abstract pcmInfo(request: SoundPcmInfoRequest): Outcome
 
   /**
-   * Sets up a stream that is not prepared, or prepared and not started.
+   * Sets up a stream before it is started for the first time, or after it is released.
    * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Stream Parameters
    */
   protected abstract pcmSetParams(request: SoundPcmSetParamsRequest): Outcome
@@ -392,13 +392,13 @@ export abstract class SoundDevice extends RequestDevice<VirtioSndConfig> {
   protected ctlTlvCommand?(request: SoundCtlTlvCommandRequest): Outcome
 
   /**
-   * Frames of an output stream, a period of them save at its end. Complete when all of them are consumed.
+   * Frames of an output stream, a period of them except at its end. Complete when all of them are consumed.
    * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Output Stream
    */
   protected abstract play(request: SoundPlayRequest): Outcome
 
   /**
-   * Room for frames of an input stream. Complete when it is full, save at the end of the stream.
+   * Room for frames of an input stream. Complete when it is full, except at the end of the stream.
    * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Input Stream
    */
   protected abstract record(request: SoundRecordRequest): Outcome

@@ -15,25 +15,21 @@ import type { VsockTxHeader } from 'virtgen/parts/vsock'
 import { VirtioVsockConfig, type VirtioVsockConfigValue, type VirtioVsockHdrValue } from 'virtgen/wire/vsock'
 
 /**
- * Asks for a connection: response or rst answers it.
+ * Asks for a connection: accept or rst answers it.
  * VIRTIO 1.4, Device Types / Socket Device / Device Operation
  */
-export interface VsockRequestRequest extends DeviceRequest {
+export interface VsockConnectRequest extends DeviceRequest {
   /** The device-readable members, copied from the driver once. */
   readonly header: VsockTxHeader
-  /** The payload `data`. The first hdr.len bytes count. */
-  readonly readable: ReadableBytes
 }
 
 /**
  * The connection is established.
  * VIRTIO 1.4, Device Types / Socket Device / Device Operation
  */
-export interface VsockResponseRequest extends DeviceRequest {
+export interface VsockAcceptRequest extends DeviceRequest {
   /** The device-readable members, copied from the driver once. */
   readonly header: VsockTxHeader
-  /** The payload `data`. The first hdr.len bytes count. */
-  readonly readable: ReadableBytes
 }
 
 /**
@@ -43,8 +39,6 @@ export interface VsockResponseRequest extends DeviceRequest {
 export interface VsockRstRequest extends DeviceRequest {
   /** The device-readable members, copied from the driver once. */
   readonly header: VsockTxHeader
-  /** The payload `data`. The first hdr.len bytes count. */
-  readonly readable: ReadableBytes
 }
 
 /**
@@ -54,18 +48,16 @@ export interface VsockRstRequest extends DeviceRequest {
 export interface VsockShutdownRequest extends DeviceRequest {
   /** The device-readable members, copied from the driver once. */
   readonly header: VsockTxHeader
-  /** The payload `data`. The first hdr.len bytes count. */
-  readonly readable: ReadableBytes
 }
 
 /**
  * Data of a connection. The receiver must have room for it.
- * VIRTIO 1.4, Device Types / Socket Device / Device Operation
+ * VIRTIO 1.4, Device Types / Socket Device / Device Operation / Buffer Space Management
  */
 export interface VsockRwRequest extends DeviceRequest {
   /** The device-readable members, copied from the driver once. */
   readonly header: VsockTxHeader
-  /** The payload `data`. The first hdr.len bytes count. */
+  /** The payload `data`. The first hdr.len bytes count. hdr.len to 0xffffffff bytes. */
   readonly readable: ReadableBytes
 }
 
@@ -76,8 +68,6 @@ export interface VsockRwRequest extends DeviceRequest {
 export interface VsockCreditUpdateRequest extends DeviceRequest {
   /** The device-readable members, copied from the driver once. */
   readonly header: VsockTxHeader
-  /** The payload `data`. The first hdr.len bytes count. */
-  readonly readable: ReadableBytes
 }
 
 /**
@@ -87,8 +77,6 @@ export interface VsockCreditUpdateRequest extends DeviceRequest {
 export interface VsockCreditRequestRequest extends DeviceRequest {
   /** The device-readable members, copied from the driver once. */
   readonly header: VsockTxHeader
-  /** The payload `data`. The first hdr.len bytes count. */
-  readonly readable: ReadableBytes
 }
 
 /** Options of {@link VsockDevice}. */
@@ -109,16 +97,16 @@ export abstract class VsockDevice extends RequestDevice<VirtioVsockConfig> {
   }
 
   /**
-   * Asks for a connection: response or rst answers it.
+   * Asks for a connection: accept or rst answers it.
    * VIRTIO 1.4, Device Types / Socket Device / Device Operation
    */
-  protected abstract requestRequest(request: VsockRequestRequest): Outcome
+  protected abstract connect(request: VsockConnectRequest): Outcome
 
   /**
    * The connection is established.
    * VIRTIO 1.4, Device Types / Socket Device / Device Operation
    */
-  protected abstract response(request: VsockResponseRequest): Outcome
+  protected abstract accept(request: VsockAcceptRequest): Outcome
 
   /**
    * There is no connection (any more).
@@ -134,7 +122,7 @@ export abstract class VsockDevice extends RequestDevice<VirtioVsockConfig> {
 
   /**
    * Data of a connection. The receiver must have room for it.
-   * VIRTIO 1.4, Device Types / Socket Device / Device Operation
+   * VIRTIO 1.4, Device Types / Socket Device / Device Operation / Buffer Space Management
    */
   protected abstract rw(request: VsockRwRequest): Outcome
 
@@ -151,49 +139,45 @@ export abstract class VsockDevice extends RequestDevice<VirtioVsockConfig> {
   protected abstract creditRequest(request: VsockCreditRequestRequest): Outcome
 
   /**
-   * Asks for a connection: response or rst answers it.
-   * The payload `data`. The first hdr.len bytes count.
+   * Asks for a connection: accept or rst answers it.
    * VIRTIO 1.4, Device Types / Socket Device / Device Operation
-   * @returns how many bytes of the payload were sent; undefined where the driver has given no buffer
+   * @returns false where the driver has given no buffer
    */
-  protected sendRequest(value: { hdr?: Partial<Omit<VirtioVsockHdrValue, 'op'>> }, data: Uint8Array): number | undefined {
-    return this.sendEvent(events.request, this.queueOf(vsock_rx) ?? -1, value, data)
+  protected sendConnect(value: { hdr?: Partial<Omit<VirtioVsockHdrValue, 'op'>> }): boolean {
+    return this.sendEvent(events.connect, this.queueOf(vsock_rx) ?? -1, value, undefined) !== undefined
   }
 
   /**
    * The connection is established.
-   * The payload `data`. The first hdr.len bytes count.
    * VIRTIO 1.4, Device Types / Socket Device / Device Operation
-   * @returns how many bytes of the payload were sent; undefined where the driver has given no buffer
+   * @returns false where the driver has given no buffer
    */
-  protected sendResponse(value: { hdr?: Partial<Omit<VirtioVsockHdrValue, 'op'>> }, data: Uint8Array): number | undefined {
-    return this.sendEvent(events.response, this.queueOf(vsock_rx) ?? -1, value, data)
+  protected sendAccept(value: { hdr?: Partial<Omit<VirtioVsockHdrValue, 'op'>> }): boolean {
+    return this.sendEvent(events.accept, this.queueOf(vsock_rx) ?? -1, value, undefined) !== undefined
   }
 
   /**
    * There is no connection (any more).
-   * The payload `data`. The first hdr.len bytes count.
    * VIRTIO 1.4, Device Types / Socket Device / Device Operation
-   * @returns how many bytes of the payload were sent; undefined where the driver has given no buffer
+   * @returns false where the driver has given no buffer
    */
-  protected sendRst(value: { hdr?: Partial<Omit<VirtioVsockHdrValue, 'op'>> }, data: Uint8Array): number | undefined {
-    return this.sendEvent(events.rst, this.queueOf(vsock_rx) ?? -1, value, data)
+  protected sendRst(value: { hdr?: Partial<Omit<VirtioVsockHdrValue, 'op'>> }): boolean {
+    return this.sendEvent(events.rst, this.queueOf(vsock_rx) ?? -1, value, undefined) !== undefined
   }
 
   /**
    * The sender will receive or send nothing more, as the flags say. After both, rst answers it.
-   * The payload `data`. The first hdr.len bytes count.
    * VIRTIO 1.4, Device Types / Socket Device / Device Operation / Stream Sockets
-   * @returns how many bytes of the payload were sent; undefined where the driver has given no buffer
+   * @returns false where the driver has given no buffer
    */
-  protected sendShutdown(value: { hdr?: Partial<Omit<VirtioVsockHdrValue, 'op'>> }, data: Uint8Array): number | undefined {
-    return this.sendEvent(events.shutdown, this.queueOf(vsock_rx) ?? -1, value, data)
+  protected sendShutdown(value: { hdr?: Partial<Omit<VirtioVsockHdrValue, 'op'>> }): boolean {
+    return this.sendEvent(events.shutdown, this.queueOf(vsock_rx) ?? -1, value, undefined) !== undefined
   }
 
   /**
    * Data of a connection. The receiver must have room for it.
-   * The payload `data`. The first hdr.len bytes count.
-   * VIRTIO 1.4, Device Types / Socket Device / Device Operation
+   * The payload `data`. The first hdr.len bytes count. hdr.len to 0xffffffff bytes.
+   * VIRTIO 1.4, Device Types / Socket Device / Device Operation / Buffer Space Management
    * @returns how many bytes of the payload were sent; undefined where the driver has given no buffer
    */
   protected sendRw(value: { hdr?: Partial<Omit<VirtioVsockHdrValue, 'op'>> }, data: Uint8Array): number | undefined {
@@ -202,22 +186,20 @@ export abstract class VsockDevice extends RequestDevice<VirtioVsockConfig> {
 
   /**
    * Only buf_alloc and fwd_cnt count. It may come at any time.
-   * The payload `data`. The first hdr.len bytes count.
    * VIRTIO 1.4, Device Types / Socket Device / Device Operation / Buffer Space Management
-   * @returns how many bytes of the payload were sent; undefined where the driver has given no buffer
+   * @returns false where the driver has given no buffer
    */
-  protected sendCreditUpdate(value: { hdr?: Partial<Omit<VirtioVsockHdrValue, 'op'>> }, data: Uint8Array): number | undefined {
-    return this.sendEvent(events.creditUpdate, this.queueOf(vsock_rx) ?? -1, value, data)
+  protected sendCreditUpdate(value: { hdr?: Partial<Omit<VirtioVsockHdrValue, 'op'>> }): boolean {
+    return this.sendEvent(events.creditUpdate, this.queueOf(vsock_rx) ?? -1, value, undefined) !== undefined
   }
 
   /**
    * credit_update answers it.
-   * The payload `data`. The first hdr.len bytes count.
    * VIRTIO 1.4, Device Types / Socket Device / Device Operation / Buffer Space Management
-   * @returns how many bytes of the payload were sent; undefined where the driver has given no buffer
+   * @returns false where the driver has given no buffer
    */
-  protected sendCreditRequest(value: { hdr?: Partial<Omit<VirtioVsockHdrValue, 'op'>> }, data: Uint8Array): number | undefined {
-    return this.sendEvent(events.creditRequest, this.queueOf(vsock_rx) ?? -1, value, data)
+  protected sendCreditRequest(value: { hdr?: Partial<Omit<VirtioVsockHdrValue, 'op'>> }): boolean {
+    return this.sendEvent(events.creditRequest, this.queueOf(vsock_rx) ?? -1, value, undefined) !== undefined
   }
 
   /**
@@ -232,9 +214,9 @@ export abstract class VsockDevice extends RequestDevice<VirtioVsockConfig> {
   protected override dispatch(request: DeviceRequest): Outcome {
     switch (request.info.id) {
       case 7:
-        return this.requestRequest(request as VsockRequestRequest)
+        return this.connect(request as VsockConnectRequest)
       case 8:
-        return this.response(request as VsockResponseRequest)
+        return this.accept(request as VsockAcceptRequest)
       case 9:
         return this.rst(request as VsockRstRequest)
       case 10:

@@ -32,7 +32,7 @@ export const VIRTIO_CAN_F_CAN_CLASSIC = 0
 export const VIRTIO_CAN_F_CAN_FD = 1
 
 /**
- * Remote transmission requests.
+ * Remote transmission requests, as classic frames only.
  * Requires VIRTIO_CAN_F_CAN_CLASSIC.
  * VIRTIO 1.4, Device Types / CAN Device / Feature bits / Feature bit requirements
  */
@@ -116,7 +116,7 @@ export const VIRTIO_CAN_FLAGS_FD = 16384
 export const VIRTIO_CAN_FLAGS_EXTENDED = 32768
 
 /**
- * Remote transmission request.
+ * Remote transmission request; not together with VIRTIO_CAN_FLAGS_FD.
  * Only with VIRTIO_CAN_F_RTR_FRAMES.
  */
 export const VIRTIO_CAN_FLAGS_RTR = 8192
@@ -247,7 +247,10 @@ export class VirtioCanControlIn extends Struct {
 export interface VirtioCanTxOutValue {
   /** One of {@link virtio_can_tx}. */
   msg_type: number
-  /** In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD else 8). */
+  /**
+   * Up to 8 in a classic frame, up to 64 in one of CAN FD.
+   * In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD and flags has VIRTIO_CAN_FLAGS_FD else 8).
+   */
   length: number
   /**
    * The device rejects frames with flags that it does not know.
@@ -284,7 +287,10 @@ export class VirtioCanTxOut extends Struct {
     set16(this, this.$offset, value, true, 'msg_type')
   }
 
-  /** In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD else 8). */
+  /**
+   * Up to 8 in a classic frame, up to 64 in one of CAN FD.
+   * In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD and flags has VIRTIO_CAN_FLAGS_FD else 8).
+   */
   get length(): number {
     return this.$view.getUint16(this.$offset + 2, true)
   }
@@ -426,7 +432,10 @@ export class VirtioCanTxIn extends Struct {
 export interface VirtioCanRxValue {
   /** One of {@link virtio_can_rx}. */
   msg_type: number
-  /** In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD else 8). */
+  /**
+   * Up to 8 in a classic frame, up to 64 in one of CAN FD.
+   * In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD and flags has VIRTIO_CAN_FLAGS_FD else 8).
+   */
   length: number
   /** Bits of {@link virtio_can_flags}. */
   flags: number
@@ -460,7 +469,10 @@ export class VirtioCanRx extends Struct {
     set16(this, this.$offset, value, true, 'msg_type')
   }
 
-  /** In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD else 8). */
+  /**
+   * Up to 8 in a classic frame, up to 64 in one of CAN FD.
+   * In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD and flags has VIRTIO_CAN_FLAGS_FD else 8).
+   */
   get length(): number {
     return this.$view.getUint16(this.$offset + 2, true)
   }

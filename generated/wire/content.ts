@@ -156,7 +156,7 @@ export const VIRTIO_F_IN_ORDER = 35
 export const VIRTIO_F_ORDER_PLATFORM = 36
 
 /**
- * The device supports Single Root I/O Virtualization; PCI only.
+ * The device can have virtual functions (SR-IOV); PCI only.
  * VIRTIO 1.4, Reserved Feature Bits
  */
 export const VIRTIO_F_SR_IOV = 37
@@ -174,7 +174,7 @@ export const VIRTIO_F_NOTIFICATION_DATA = 38
 export const VIRTIO_F_NOTIF_CONFIG_DATA = 39
 
 /**
- * The driver can reset one queue alone.
+ * The driver can reset one queue alone; not over channel I/O.
  * VIRTIO 1.4, Reserved Feature Bits
  */
 export const VIRTIO_F_RING_RESET = 40

@@ -23,7 +23,7 @@ import {
 /** Source: fuse. */
 export const FUSE_KERNEL_VERSION = 7
 
-/** Source: fuse. */
+/** Source: fuse. An end marker: its value moves with the version. */
 export const FUSE_KERNEL_MINOR_VERSION = 41
 
 /** What both sides say in FUSE_INIT. With the same major version the smaller minor version counts. */
@@ -954,599 +954,6 @@ export const fuse_dev_ioctl = {
   FUSE_DEV_IOC_BACKING_CLOSE,
 } as const
 export type fuse_dev_ioctl = (typeof fuse_dev_ioctl)[keyof typeof fuse_dev_ioctl]
-
-/** A `fuse_in_header` as a plain value. */
-export interface FuseInHeaderValue {
-  /**
-   * Of the whole request.
-   * In bytes.
-   */
-  len: number
-  /** One of {@link fuse_opcode}. */
-  opcode: number
-  /** Number of the request; the reply repeats it. */
-  unique: bigint
-  /** The file or directory it is about. */
-  nodeid: bigint
-  uid: number
-  gid: number
-  pid: number
-  /** Length of the extensions in units of 8 bytes. */
-  total_extlen: number
-}
-
-/** Every request begins with it. */
-export class FuseInHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 40
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { len: 0, opcode: 4, unique: 8, nodeid: 16, uid: 24, gid: 28, pid: 32, total_extlen: 36, padding: 38 } as const
-
-  get $minimum(): number {
-    return 40
-  }
-
-  get $size(): number {
-    return 40
-  }
-
-  /**
-   * Of the whole request.
-   * In bytes.
-   */
-  get len(): number {
-    return this.$view.getUint32(this.$offset, true)
-  }
-
-  set len(value: number) {
-    set32(this, this.$offset, value, true, 'len')
-  }
-
-  /** One of {@link fuse_opcode}. */
-  get opcode(): number {
-    return this.$view.getUint32(this.$offset + 4, true)
-  }
-
-  set opcode(value: number) {
-    set32(this, this.$offset + 4, value, true, 'opcode')
-  }
-
-  /** Number of the request; the reply repeats it. */
-  get unique(): bigint {
-    return this.$view.getBigUint64(this.$offset + 8, true)
-  }
-
-  set unique(value: bigint) {
-    setBig64(this, this.$offset + 8, value, true, 'unique')
-  }
-
-  /** The file or directory it is about. */
-  get nodeid(): bigint {
-    return this.$view.getBigUint64(this.$offset + 16, true)
-  }
-
-  set nodeid(value: bigint) {
-    setBig64(this, this.$offset + 16, value, true, 'nodeid')
-  }
-
-  get uid(): number {
-    return this.$view.getUint32(this.$offset + 24, true)
-  }
-
-  set uid(value: number) {
-    set32(this, this.$offset + 24, value, true, 'uid')
-  }
-
-  get gid(): number {
-    return this.$view.getUint32(this.$offset + 28, true)
-  }
-
-  set gid(value: number) {
-    set32(this, this.$offset + 28, value, true, 'gid')
-  }
-
-  get pid(): number {
-    return this.$view.getUint32(this.$offset + 32, true)
-  }
-
-  set pid(value: number) {
-    set32(this, this.$offset + 32, value, true, 'pid')
-  }
-
-  /** Length of the extensions in units of 8 bytes. */
-  get total_extlen(): number {
-    return this.$view.getUint16(this.$offset + 36, true)
-  }
-
-  set total_extlen(value: number) {
-    set16(this, this.$offset + 36, value, true, 'total_extlen')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): FuseInHeaderValue {
-    return new FuseInHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<FuseInHeaderValue>): Uint8Array {
-    const struct = new FuseInHeader()
-    const bytes = new Uint8Array(40)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): FuseInHeaderValue {
-    return {
-      len: this.len,
-      opcode: this.opcode,
-      unique: this.unique,
-      nodeid: this.nodeid,
-      uid: this.uid,
-      gid: this.gid,
-      pid: this.pid,
-      total_extlen: this.total_extlen,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<FuseInHeaderValue>): this {
-    if (value.len !== undefined) this.len = value.len
-    if (value.opcode !== undefined) this.opcode = value.opcode
-    if (value.unique !== undefined) this.unique = value.unique
-    if (value.nodeid !== undefined) this.nodeid = value.nodeid
-    if (value.uid !== undefined) this.uid = value.uid
-    if (value.gid !== undefined) this.gid = value.gid
-    if (value.pid !== undefined) this.pid = value.pid
-    if (value.total_extlen !== undefined) this.total_extlen = value.total_extlen
-    return this
-  }
-}
-
-/** A `fuse_read_in` as a plain value. */
-export interface FuseReadInValue {
-  fh: bigint
-  /** In bytes. */
-  offset: number
-  /** In bytes. */
-  size: number
-  /** Bits of {@link fuse_read_flags}. */
-  read_flags: number
-  lock_owner: bigint
-  flags: number
-}
-
-export class FuseReadIn extends Struct {
-  /** Length in bytes. */
-  static readonly size = 40
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { fh: 0, offset: 8, size: 16, read_flags: 20, lock_owner: 24, flags: 32, padding: 36 } as const
-
-  get $minimum(): number {
-    return 40
-  }
-
-  get $size(): number {
-    return 40
-  }
-
-  get fh(): bigint {
-    return this.$view.getBigUint64(this.$offset, true)
-  }
-
-  set fh(value: bigint) {
-    setBig64(this, this.$offset, value, true, 'fh')
-  }
-
-  /** In bytes. */
-  get offset(): number {
-    return getNumber64(this.$view, this.$offset + 8, true)
-  }
-
-  set offset(value: number) {
-    set64(this, this.$offset + 8, value, true, 'offset')
-  }
-
-  /** In bytes. */
-  get size(): number {
-    return this.$view.getUint32(this.$offset + 16, true)
-  }
-
-  set size(value: number) {
-    set32(this, this.$offset + 16, value, true, 'size')
-  }
-
-  /** Bits of {@link fuse_read_flags}. */
-  get read_flags(): number {
-    return this.$view.getUint32(this.$offset + 20, true)
-  }
-
-  set read_flags(value: number) {
-    set32(this, this.$offset + 20, value, true, 'read_flags')
-  }
-
-  get lock_owner(): bigint {
-    return this.$view.getBigUint64(this.$offset + 24, true)
-  }
-
-  set lock_owner(value: bigint) {
-    setBig64(this, this.$offset + 24, value, true, 'lock_owner')
-  }
-
-  get flags(): number {
-    return this.$view.getUint32(this.$offset + 32, true)
-  }
-
-  set flags(value: number) {
-    set32(this, this.$offset + 32, value, true, 'flags')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): FuseReadInValue {
-    return new FuseReadIn().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<FuseReadInValue>): Uint8Array {
-    const struct = new FuseReadIn()
-    const bytes = new Uint8Array(40)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): FuseReadInValue {
-    return {
-      fh: this.fh,
-      offset: this.offset,
-      size: this.size,
-      read_flags: this.read_flags,
-      lock_owner: this.lock_owner,
-      flags: this.flags,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<FuseReadInValue>): this {
-    if (value.fh !== undefined) this.fh = value.fh
-    if (value.offset !== undefined) this.offset = value.offset
-    if (value.size !== undefined) this.size = value.size
-    if (value.read_flags !== undefined) this.read_flags = value.read_flags
-    if (value.lock_owner !== undefined) this.lock_owner = value.lock_owner
-    if (value.flags !== undefined) this.flags = value.flags
-    return this
-  }
-}
-
-/** A `fuse_out_header` as a plain value. */
-export interface FuseOutHeaderValue {
-  /**
-   * Of the whole reply.
-   * In bytes.
-   */
-  len: number
-  /**
-   * 0, or minus the number of an error; in a notification a fuse_notify_code.
-   * One of {@link fuse_error}.
-   */
-  error: number
-  /** That of the request; 0 in a notification. */
-  unique: bigint
-}
-
-/** Every reply and every notification begins with it. */
-export class FuseOutHeader extends Struct {
-  /** Length in bytes. */
-  static readonly size = 16
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { len: 0, error: 4, unique: 8 } as const
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16
-  }
-
-  /**
-   * Of the whole reply.
-   * In bytes.
-   */
-  get len(): number {
-    return this.$view.getUint32(this.$offset, true)
-  }
-
-  set len(value: number) {
-    set32(this, this.$offset, value, true, 'len')
-  }
-
-  /**
-   * 0, or minus the number of an error; in a notification a fuse_notify_code.
-   * One of {@link fuse_error}.
-   */
-  get error(): number {
-    return this.$view.getUint32(this.$offset + 4, true)
-  }
-
-  set error(value: number) {
-    set32(this, this.$offset + 4, value, true, 'error')
-  }
-
-  /** That of the request; 0 in a notification. */
-  get unique(): bigint {
-    return this.$view.getBigUint64(this.$offset + 8, true)
-  }
-
-  set unique(value: bigint) {
-    setBig64(this, this.$offset + 8, value, true, 'unique')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): FuseOutHeaderValue {
-    return new FuseOutHeader().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<FuseOutHeaderValue>): Uint8Array {
-    const struct = new FuseOutHeader()
-    const bytes = new Uint8Array(16)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): FuseOutHeaderValue {
-    return {
-      len: this.len,
-      error: this.error,
-      unique: this.unique,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<FuseOutHeaderValue>): this {
-    if (value.len !== undefined) this.len = value.len
-    if (value.error !== undefined) this.error = value.error
-    if (value.unique !== undefined) this.unique = value.unique
-    return this
-  }
-}
-
-/** A `fuse_forget_in` as a plain value. */
-export interface FuseForgetInValue {
-  /** How many lookups are forgotten. */
-  nlookup: bigint
-}
-
-export class FuseForgetIn extends Struct {
-  /** Length in bytes. */
-  static readonly size = 8
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { nlookup: 0 } as const
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8
-  }
-
-  /** How many lookups are forgotten. */
-  get nlookup(): bigint {
-    return this.$view.getBigUint64(this.$offset, true)
-  }
-
-  set nlookup(value: bigint) {
-    setBig64(this, this.$offset, value, true, 'nlookup')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): FuseForgetInValue {
-    return new FuseForgetIn().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<FuseForgetInValue>): Uint8Array {
-    const struct = new FuseForgetIn()
-    const bytes = new Uint8Array(8)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): FuseForgetInValue {
-    return {
-      nlookup: this.nlookup,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<FuseForgetInValue>): this {
-    if (value.nlookup !== undefined) this.nlookup = value.nlookup
-    return this
-  }
-}
-
-/** A `fuse_batch_forget_in` as a plain value. */
-export interface FuseBatchForgetInValue {
-  /** How many fuse_forget_one follow. */
-  count: number
-}
-
-export class FuseBatchForgetIn extends Struct {
-  /** Length in bytes. */
-  static readonly size = 8
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { count: 0, dummy: 4 } as const
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8
-  }
-
-  /** How many fuse_forget_one follow. */
-  get count(): number {
-    return this.$view.getUint32(this.$offset, true)
-  }
-
-  set count(value: number) {
-    set32(this, this.$offset, value, true, 'count')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): FuseBatchForgetInValue {
-    return new FuseBatchForgetIn().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<FuseBatchForgetInValue>): Uint8Array {
-    const struct = new FuseBatchForgetIn()
-    const bytes = new Uint8Array(8)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): FuseBatchForgetInValue {
-    return {
-      count: this.count,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<FuseBatchForgetInValue>): this {
-    if (value.count !== undefined) this.count = value.count
-    return this
-  }
-}
-
-/** A `fuse_forget_one` as a plain value. */
-export interface FuseForgetOneValue {
-  nodeid: bigint
-  /** How many lookups are forgotten. */
-  nlookup: bigint
-}
-
-export class FuseForgetOne extends Struct {
-  /** Length in bytes. */
-  static readonly size = 16
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { nodeid: 0, nlookup: 8 } as const
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16
-  }
-
-  get nodeid(): bigint {
-    return this.$view.getBigUint64(this.$offset, true)
-  }
-
-  set nodeid(value: bigint) {
-    setBig64(this, this.$offset, value, true, 'nodeid')
-  }
-
-  /** How many lookups are forgotten. */
-  get nlookup(): bigint {
-    return this.$view.getBigUint64(this.$offset + 8, true)
-  }
-
-  set nlookup(value: bigint) {
-    setBig64(this, this.$offset + 8, value, true, 'nlookup')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): FuseForgetOneValue {
-    return new FuseForgetOne().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<FuseForgetOneValue>): Uint8Array {
-    const struct = new FuseForgetOne()
-    const bytes = new Uint8Array(16)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): FuseForgetOneValue {
-    return {
-      nodeid: this.nodeid,
-      nlookup: this.nlookup,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<FuseForgetOneValue>): this {
-    if (value.nodeid !== undefined) this.nodeid = value.nodeid
-    if (value.nlookup !== undefined) this.nlookup = value.nlookup
-    return this
-  }
-}
-
-/** A `fuse_interrupt_in` as a plain value. */
-export interface FuseInterruptInValue {
-  /** The request to be interrupted. */
-  unique: bigint
-}
-
-export class FuseInterruptIn extends Struct {
-  /** Length in bytes. */
-  static readonly size = 8
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { unique: 0 } as const
-
-  get $minimum(): number {
-    return 8
-  }
-
-  get $size(): number {
-    return 8
-  }
-
-  /** The request to be interrupted. */
-  get unique(): bigint {
-    return this.$view.getBigUint64(this.$offset, true)
-  }
-
-  set unique(value: bigint) {
-    setBig64(this, this.$offset, value, true, 'unique')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): FuseInterruptInValue {
-    return new FuseInterruptIn().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<FuseInterruptInValue>): Uint8Array {
-    const struct = new FuseInterruptIn()
-    const bytes = new Uint8Array(8)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): FuseInterruptInValue {
-    return {
-      unique: this.unique,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<FuseInterruptInValue>): this {
-    if (value.unique !== undefined) this.unique = value.unique
-    return this
-  }
-}
 
 /** A `fuse_backing_map` as a plain value. */
 export interface FuseBackingMapValue {
@@ -2496,6 +1903,185 @@ export class FuseEntryOut extends Struct {
     if (value.entry_valid_nsec !== undefined) this.entry_valid_nsec = value.entry_valid_nsec
     if (value.attr_valid_nsec !== undefined) this.attr_valid_nsec = value.attr_valid_nsec
     if (value.attr !== undefined) attached(this, this.attr, 'FuseEntryOut.attr').$set(value.attr)
+    return this
+  }
+}
+
+/** A `fuse_forget_in` as a plain value. */
+export interface FuseForgetInValue {
+  /** How many lookups are forgotten. */
+  nlookup: bigint
+}
+
+export class FuseForgetIn extends Struct {
+  /** Length in bytes. */
+  static readonly size = 8
+  /** Offsets of members in bytes. */
+  static readonly offsetOf = { nlookup: 0 } as const
+
+  get $minimum(): number {
+    return 8
+  }
+
+  get $size(): number {
+    return 8
+  }
+
+  /** How many lookups are forgotten. */
+  get nlookup(): bigint {
+    return this.$view.getBigUint64(this.$offset, true)
+  }
+
+  set nlookup(value: bigint) {
+    setBig64(this, this.$offset, value, true, 'nlookup')
+  }
+
+  /** Reads a plain value. Throws RangeError when the bytes are too few. */
+  static decode(bytes: Uint8Array): FuseForgetInValue {
+    return new FuseForgetIn().at(viewOf(bytes)).$get()
+  }
+
+  /** Writes a plain value. Throws RangeError for what does not fit. */
+  static encode(value: Partial<FuseForgetInValue>): Uint8Array {
+    const struct = new FuseForgetIn()
+    const bytes = new Uint8Array(8)
+    struct.at(viewOf(bytes)).$set(value)
+    return bytes
+  }
+
+  /** Reads all members into a plain value. */
+  $get(): FuseForgetInValue {
+    return {
+      nlookup: this.nlookup,
+    }
+  }
+
+  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
+  $set(value: Partial<FuseForgetInValue>): this {
+    if (value.nlookup !== undefined) this.nlookup = value.nlookup
+    return this
+  }
+}
+
+/** A `fuse_forget_one` as a plain value. */
+export interface FuseForgetOneValue {
+  nodeid: bigint
+  /** How many lookups are forgotten. */
+  nlookup: bigint
+}
+
+export class FuseForgetOne extends Struct {
+  /** Length in bytes. */
+  static readonly size = 16
+  /** Offsets of members in bytes. */
+  static readonly offsetOf = { nodeid: 0, nlookup: 8 } as const
+
+  get $minimum(): number {
+    return 16
+  }
+
+  get $size(): number {
+    return 16
+  }
+
+  get nodeid(): bigint {
+    return this.$view.getBigUint64(this.$offset, true)
+  }
+
+  set nodeid(value: bigint) {
+    setBig64(this, this.$offset, value, true, 'nodeid')
+  }
+
+  /** How many lookups are forgotten. */
+  get nlookup(): bigint {
+    return this.$view.getBigUint64(this.$offset + 8, true)
+  }
+
+  set nlookup(value: bigint) {
+    setBig64(this, this.$offset + 8, value, true, 'nlookup')
+  }
+
+  /** Reads a plain value. Throws RangeError when the bytes are too few. */
+  static decode(bytes: Uint8Array): FuseForgetOneValue {
+    return new FuseForgetOne().at(viewOf(bytes)).$get()
+  }
+
+  /** Writes a plain value. Throws RangeError for what does not fit. */
+  static encode(value: Partial<FuseForgetOneValue>): Uint8Array {
+    const struct = new FuseForgetOne()
+    const bytes = new Uint8Array(16)
+    struct.at(viewOf(bytes)).$set(value)
+    return bytes
+  }
+
+  /** Reads all members into a plain value. */
+  $get(): FuseForgetOneValue {
+    return {
+      nodeid: this.nodeid,
+      nlookup: this.nlookup,
+    }
+  }
+
+  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
+  $set(value: Partial<FuseForgetOneValue>): this {
+    if (value.nodeid !== undefined) this.nodeid = value.nodeid
+    if (value.nlookup !== undefined) this.nlookup = value.nlookup
+    return this
+  }
+}
+
+/** A `fuse_batch_forget_in` as a plain value. */
+export interface FuseBatchForgetInValue {
+  /** How many fuse_forget_one follow. */
+  count: number
+}
+
+export class FuseBatchForgetIn extends Struct {
+  /** Length in bytes. */
+  static readonly size = 8
+  /** Offsets of members in bytes. */
+  static readonly offsetOf = { count: 0, dummy: 4 } as const
+
+  get $minimum(): number {
+    return 8
+  }
+
+  get $size(): number {
+    return 8
+  }
+
+  /** How many fuse_forget_one follow. */
+  get count(): number {
+    return this.$view.getUint32(this.$offset, true)
+  }
+
+  set count(value: number) {
+    set32(this, this.$offset, value, true, 'count')
+  }
+
+  /** Reads a plain value. Throws RangeError when the bytes are too few. */
+  static decode(bytes: Uint8Array): FuseBatchForgetInValue {
+    return new FuseBatchForgetIn().at(viewOf(bytes)).$get()
+  }
+
+  /** Writes a plain value. Throws RangeError for what does not fit. */
+  static encode(value: Partial<FuseBatchForgetInValue>): Uint8Array {
+    const struct = new FuseBatchForgetIn()
+    const bytes = new Uint8Array(8)
+    struct.at(viewOf(bytes)).$set(value)
+    return bytes
+  }
+
+  /** Reads all members into a plain value. */
+  $get(): FuseBatchForgetInValue {
+    return {
+      count: this.count,
+    }
+  }
+
+  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
+  $set(value: Partial<FuseBatchForgetInValue>): this {
+    if (value.count !== undefined) this.count = value.count
     return this
   }
 }
@@ -3721,6 +3307,121 @@ export class FuseFlushIn extends Struct {
   }
 }
 
+/** A `fuse_read_in` as a plain value. */
+export interface FuseReadInValue {
+  fh: bigint
+  /** In bytes. */
+  offset: number
+  /** In bytes. */
+  size: number
+  /** Bits of {@link fuse_read_flags}. */
+  read_flags: number
+  lock_owner: bigint
+  flags: number
+}
+
+export class FuseReadIn extends Struct {
+  /** Length in bytes. */
+  static readonly size = 40
+  /** Offsets of members in bytes. */
+  static readonly offsetOf = { fh: 0, offset: 8, size: 16, read_flags: 20, lock_owner: 24, flags: 32, padding: 36 } as const
+
+  get $minimum(): number {
+    return 40
+  }
+
+  get $size(): number {
+    return 40
+  }
+
+  get fh(): bigint {
+    return this.$view.getBigUint64(this.$offset, true)
+  }
+
+  set fh(value: bigint) {
+    setBig64(this, this.$offset, value, true, 'fh')
+  }
+
+  /** In bytes. */
+  get offset(): number {
+    return getNumber64(this.$view, this.$offset + 8, true)
+  }
+
+  set offset(value: number) {
+    set64(this, this.$offset + 8, value, true, 'offset')
+  }
+
+  /** In bytes. */
+  get size(): number {
+    return this.$view.getUint32(this.$offset + 16, true)
+  }
+
+  set size(value: number) {
+    set32(this, this.$offset + 16, value, true, 'size')
+  }
+
+  /** Bits of {@link fuse_read_flags}. */
+  get read_flags(): number {
+    return this.$view.getUint32(this.$offset + 20, true)
+  }
+
+  set read_flags(value: number) {
+    set32(this, this.$offset + 20, value, true, 'read_flags')
+  }
+
+  get lock_owner(): bigint {
+    return this.$view.getBigUint64(this.$offset + 24, true)
+  }
+
+  set lock_owner(value: bigint) {
+    setBig64(this, this.$offset + 24, value, true, 'lock_owner')
+  }
+
+  get flags(): number {
+    return this.$view.getUint32(this.$offset + 32, true)
+  }
+
+  set flags(value: number) {
+    set32(this, this.$offset + 32, value, true, 'flags')
+  }
+
+  /** Reads a plain value. Throws RangeError when the bytes are too few. */
+  static decode(bytes: Uint8Array): FuseReadInValue {
+    return new FuseReadIn().at(viewOf(bytes)).$get()
+  }
+
+  /** Writes a plain value. Throws RangeError for what does not fit. */
+  static encode(value: Partial<FuseReadInValue>): Uint8Array {
+    const struct = new FuseReadIn()
+    const bytes = new Uint8Array(40)
+    struct.at(viewOf(bytes)).$set(value)
+    return bytes
+  }
+
+  /** Reads all members into a plain value. */
+  $get(): FuseReadInValue {
+    return {
+      fh: this.fh,
+      offset: this.offset,
+      size: this.size,
+      read_flags: this.read_flags,
+      lock_owner: this.lock_owner,
+      flags: this.flags,
+    }
+  }
+
+  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
+  $set(value: Partial<FuseReadInValue>): this {
+    if (value.fh !== undefined) this.fh = value.fh
+    if (value.offset !== undefined) this.offset = value.offset
+    if (value.size !== undefined) this.size = value.size
+    if (value.read_flags !== undefined) this.read_flags = value.read_flags
+    if (value.lock_owner !== undefined) this.lock_owner = value.lock_owner
+    if (value.flags !== undefined) this.flags = value.flags
+    return this
+  }
+}
+
 /** A `fuse_write_in` as a plain value. */
 export interface FuseWriteInValue {
   fh: bigint
@@ -4886,6 +4587,62 @@ export class CuseInitOut extends Struct {
   }
 }
 
+/** A `fuse_interrupt_in` as a plain value. */
+export interface FuseInterruptInValue {
+  /** The request to be interrupted. */
+  unique: bigint
+}
+
+export class FuseInterruptIn extends Struct {
+  /** Length in bytes. */
+  static readonly size = 8
+  /** Offsets of members in bytes. */
+  static readonly offsetOf = { unique: 0 } as const
+
+  get $minimum(): number {
+    return 8
+  }
+
+  get $size(): number {
+    return 8
+  }
+
+  /** The request to be interrupted. */
+  get unique(): bigint {
+    return this.$view.getBigUint64(this.$offset, true)
+  }
+
+  set unique(value: bigint) {
+    setBig64(this, this.$offset, value, true, 'unique')
+  }
+
+  /** Reads a plain value. Throws RangeError when the bytes are too few. */
+  static decode(bytes: Uint8Array): FuseInterruptInValue {
+    return new FuseInterruptIn().at(viewOf(bytes)).$get()
+  }
+
+  /** Writes a plain value. Throws RangeError for what does not fit. */
+  static encode(value: Partial<FuseInterruptInValue>): Uint8Array {
+    const struct = new FuseInterruptIn()
+    const bytes = new Uint8Array(8)
+    struct.at(viewOf(bytes)).$set(value)
+    return bytes
+  }
+
+  /** Reads all members into a plain value. */
+  $get(): FuseInterruptInValue {
+    return {
+      unique: this.unique,
+    }
+  }
+
+  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
+  $set(value: Partial<FuseInterruptInValue>): this {
+    if (value.unique !== undefined) this.unique = value.unique
+    return this
+  }
+}
+
 /** A `fuse_bmap_in` as a plain value. */
 export interface FuseBmapInValue {
   block: bigint
@@ -5558,6 +5315,249 @@ export class FuseFallocateIn extends Struct {
     if (value.offset !== undefined) this.offset = value.offset
     if (value.length !== undefined) this.length = value.length
     if (value.mode !== undefined) this.mode = value.mode
+    return this
+  }
+}
+
+/** A `fuse_in_header` as a plain value. */
+export interface FuseInHeaderValue {
+  /**
+   * Of the whole request.
+   * In bytes.
+   */
+  len: number
+  /** One of {@link fuse_opcode}. */
+  opcode: number
+  /** Number of the request; the reply repeats it. */
+  unique: bigint
+  /** The file or directory it is about. */
+  nodeid: bigint
+  uid: number
+  gid: number
+  pid: number
+  /** Length of the extensions in units of 8 bytes. */
+  total_extlen: number
+}
+
+/** Every request begins with it. */
+export class FuseInHeader extends Struct {
+  /** Length in bytes. */
+  static readonly size = 40
+  /** Offsets of members in bytes. */
+  static readonly offsetOf = { len: 0, opcode: 4, unique: 8, nodeid: 16, uid: 24, gid: 28, pid: 32, total_extlen: 36, padding: 38 } as const
+
+  get $minimum(): number {
+    return 40
+  }
+
+  get $size(): number {
+    return 40
+  }
+
+  /**
+   * Of the whole request.
+   * In bytes.
+   */
+  get len(): number {
+    return this.$view.getUint32(this.$offset, true)
+  }
+
+  set len(value: number) {
+    set32(this, this.$offset, value, true, 'len')
+  }
+
+  /** One of {@link fuse_opcode}. */
+  get opcode(): number {
+    return this.$view.getUint32(this.$offset + 4, true)
+  }
+
+  set opcode(value: number) {
+    set32(this, this.$offset + 4, value, true, 'opcode')
+  }
+
+  /** Number of the request; the reply repeats it. */
+  get unique(): bigint {
+    return this.$view.getBigUint64(this.$offset + 8, true)
+  }
+
+  set unique(value: bigint) {
+    setBig64(this, this.$offset + 8, value, true, 'unique')
+  }
+
+  /** The file or directory it is about. */
+  get nodeid(): bigint {
+    return this.$view.getBigUint64(this.$offset + 16, true)
+  }
+
+  set nodeid(value: bigint) {
+    setBig64(this, this.$offset + 16, value, true, 'nodeid')
+  }
+
+  get uid(): number {
+    return this.$view.getUint32(this.$offset + 24, true)
+  }
+
+  set uid(value: number) {
+    set32(this, this.$offset + 24, value, true, 'uid')
+  }
+
+  get gid(): number {
+    return this.$view.getUint32(this.$offset + 28, true)
+  }
+
+  set gid(value: number) {
+    set32(this, this.$offset + 28, value, true, 'gid')
+  }
+
+  get pid(): number {
+    return this.$view.getUint32(this.$offset + 32, true)
+  }
+
+  set pid(value: number) {
+    set32(this, this.$offset + 32, value, true, 'pid')
+  }
+
+  /** Length of the extensions in units of 8 bytes. */
+  get total_extlen(): number {
+    return this.$view.getUint16(this.$offset + 36, true)
+  }
+
+  set total_extlen(value: number) {
+    set16(this, this.$offset + 36, value, true, 'total_extlen')
+  }
+
+  /** Reads a plain value. Throws RangeError when the bytes are too few. */
+  static decode(bytes: Uint8Array): FuseInHeaderValue {
+    return new FuseInHeader().at(viewOf(bytes)).$get()
+  }
+
+  /** Writes a plain value. Throws RangeError for what does not fit. */
+  static encode(value: Partial<FuseInHeaderValue>): Uint8Array {
+    const struct = new FuseInHeader()
+    const bytes = new Uint8Array(40)
+    struct.at(viewOf(bytes)).$set(value)
+    return bytes
+  }
+
+  /** Reads all members into a plain value. */
+  $get(): FuseInHeaderValue {
+    return {
+      len: this.len,
+      opcode: this.opcode,
+      unique: this.unique,
+      nodeid: this.nodeid,
+      uid: this.uid,
+      gid: this.gid,
+      pid: this.pid,
+      total_extlen: this.total_extlen,
+    }
+  }
+
+  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
+  $set(value: Partial<FuseInHeaderValue>): this {
+    if (value.len !== undefined) this.len = value.len
+    if (value.opcode !== undefined) this.opcode = value.opcode
+    if (value.unique !== undefined) this.unique = value.unique
+    if (value.nodeid !== undefined) this.nodeid = value.nodeid
+    if (value.uid !== undefined) this.uid = value.uid
+    if (value.gid !== undefined) this.gid = value.gid
+    if (value.pid !== undefined) this.pid = value.pid
+    if (value.total_extlen !== undefined) this.total_extlen = value.total_extlen
+    return this
+  }
+}
+
+/** A `fuse_out_header` as a plain value. */
+export interface FuseOutHeaderValue {
+  /**
+   * Of the whole reply.
+   * In bytes.
+   */
+  len: number
+  /**
+   * 0, or minus the number of an error; in a notification a fuse_notify_code.
+   * One of {@link fuse_error}.
+   */
+  error: number
+  /** That of the request; 0 in a notification. */
+  unique: bigint
+}
+
+/** Every reply and every notification begins with it. */
+export class FuseOutHeader extends Struct {
+  /** Length in bytes. */
+  static readonly size = 16
+  /** Offsets of members in bytes. */
+  static readonly offsetOf = { len: 0, error: 4, unique: 8 } as const
+
+  get $minimum(): number {
+    return 16
+  }
+
+  get $size(): number {
+    return 16
+  }
+
+  /**
+   * Of the whole reply.
+   * In bytes.
+   */
+  get len(): number {
+    return this.$view.getUint32(this.$offset, true)
+  }
+
+  set len(value: number) {
+    set32(this, this.$offset, value, true, 'len')
+  }
+
+  /**
+   * 0, or minus the number of an error; in a notification a fuse_notify_code.
+   * One of {@link fuse_error}.
+   */
+  get error(): number {
+    return this.$view.getUint32(this.$offset + 4, true)
+  }
+
+  set error(value: number) {
+    set32(this, this.$offset + 4, value, true, 'error')
+  }
+
+  /** That of the request; 0 in a notification. */
+  get unique(): bigint {
+    return this.$view.getBigUint64(this.$offset + 8, true)
+  }
+
+  set unique(value: bigint) {
+    setBig64(this, this.$offset + 8, value, true, 'unique')
+  }
+
+  /** Reads a plain value. Throws RangeError when the bytes are too few. */
+  static decode(bytes: Uint8Array): FuseOutHeaderValue {
+    return new FuseOutHeader().at(viewOf(bytes)).$get()
+  }
+
+  /** Writes a plain value. Throws RangeError for what does not fit. */
+  static encode(value: Partial<FuseOutHeaderValue>): Uint8Array {
+    const struct = new FuseOutHeader()
+    const bytes = new Uint8Array(16)
+    struct.at(viewOf(bytes)).$set(value)
+    return bytes
+  }
+
+  /** Reads all members into a plain value. */
+  $get(): FuseOutHeaderValue {
+    return {
+      len: this.len,
+      error: this.error,
+      unique: this.unique,
+    }
+  }
+
+  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
+  $set(value: Partial<FuseOutHeaderValue>): this {
+    if (value.len !== undefined) this.len = value.len
+    if (value.error !== undefined) this.error = value.error
+    if (value.unique !== undefined) this.unique = value.unique
     return this
   }
 }

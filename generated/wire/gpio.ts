@@ -107,7 +107,7 @@ export const virtio_gpio_irq_type = {
 } as const
 export type virtio_gpio_irq_type = (typeof virtio_gpio_irq_type)[keyof typeof virtio_gpio_irq_type]
 
-/** There was no interrupt; it is disabled. */
+/** There was no interrupt; it is disabled or was never enabled. */
 export const VIRTIO_GPIO_IRQ_STATUS_INVALID = 0
 
 /** There was an interrupt. */

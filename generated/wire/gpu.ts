@@ -430,8 +430,8 @@ export interface VirtioGpuCtrlHdrValue {
   /** The rendering context; in 3D mode only. */
   ctx_id: number
   /**
-   * Ring within the context, if VIRTIO_GPU_FLAG_INFO_RING_IDX is set.
-   * 0 to max_ring_idx.
+   * Ring within the context; it means something only if VIRTIO_GPU_FLAG_INFO_RING_IDX is set.
+   * 0 to max_ring_idx if flags has VIRTIO_GPU_FLAG_INFO_RING_IDX else 0xff.
    */
   ring_idx: number
 }
@@ -491,8 +491,8 @@ export class VirtioGpuCtrlHdr extends Struct {
   }
 
   /**
-   * Ring within the context, if VIRTIO_GPU_FLAG_INFO_RING_IDX is set.
-   * 0 to max_ring_idx.
+   * Ring within the context; it means something only if VIRTIO_GPU_FLAG_INFO_RING_IDX is set.
+   * 0 to max_ring_idx if flags has VIRTIO_GPU_FLAG_INFO_RING_IDX else 0xff.
    */
   get ring_idx(): number {
     return this.$view.getUint8(this.$offset + 20)
@@ -1999,7 +1999,7 @@ export interface VirtioGpuResourceCreateBlobValue {
   resource_id: number
   /**
    * Never 0.
-   * One of {@link virtio_gpu_blob_mem}.
+   * 1 to 0xffffffff. One of {@link virtio_gpu_blob_mem}.
    */
   blob_mem: number
   /** Bits of {@link virtio_gpu_blob_flag}. */
@@ -2046,7 +2046,7 @@ export class VirtioGpuResourceCreateBlob extends Struct {
 
   /**
    * Never 0.
-   * One of {@link virtio_gpu_blob_mem}.
+   * 1 to 0xffffffff. One of {@link virtio_gpu_blob_mem}.
    */
   get blob_mem(): number {
     return this.$view.getUint32(this.$offset + 28, true)

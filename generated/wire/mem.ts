@@ -112,8 +112,8 @@ export interface VirtioMemReqPlugValue {
    */
   addr: number
   /**
-   * How many blocks, at least one.
-   * In blocks of the device.
+   * How many blocks.
+   * In blocks of the device. 1 to 0xffff.
    */
   nb_blocks: number
 }
@@ -146,8 +146,8 @@ export class VirtioMemReqPlug extends Struct {
   }
 
   /**
-   * How many blocks, at least one.
-   * In blocks of the device.
+   * How many blocks.
+   * In blocks of the device. 1 to 0xffff.
    */
   get nb_blocks(): number {
     return this.$view.getUint16(this.$offset + 8, true)
@@ -194,8 +194,8 @@ export interface VirtioMemReqUnplugValue {
    */
   addr: number
   /**
-   * How many blocks, at least one.
-   * In blocks of the device.
+   * How many blocks.
+   * In blocks of the device. 1 to 0xffff.
    */
   nb_blocks: number
 }
@@ -228,8 +228,8 @@ export class VirtioMemReqUnplug extends Struct {
   }
 
   /**
-   * How many blocks, at least one.
-   * In blocks of the device.
+   * How many blocks.
+   * In blocks of the device. 1 to 0xffff.
    */
   get nb_blocks(): number {
     return this.$view.getUint16(this.$offset + 8, true)
@@ -276,8 +276,8 @@ export interface VirtioMemReqStateValue {
    */
   addr: number
   /**
-   * How many blocks, at least one.
-   * In blocks of the device.
+   * How many blocks.
+   * In blocks of the device. 1 to 0xffff.
    */
   nb_blocks: number
 }
@@ -310,8 +310,8 @@ export class VirtioMemReqState extends Struct {
   }
 
   /**
-   * How many blocks, at least one.
-   * In blocks of the device.
+   * How many blocks.
+   * In blocks of the device. 1 to 0xffff.
    */
   get nb_blocks(): number {
     return this.$view.getUint16(this.$offset + 8, true)

@@ -656,7 +656,7 @@ export const VIRTIO_NET_HASH_REPORT_TCPv6_EX = 8
 export const VIRTIO_NET_HASH_REPORT_UDPv6_EX = 9
 
 /**
- * What a hash was made of; VIRTIO_NET_HASH_TYPE_X is 1 << (VIRTIO_NET_HASH_REPORT_X - 1).
+ * What a hash was made of. From 1 on, n stands for the virtio_net_hash_type of value 1 << (n - 1).
  * VIRTIO 1.4, Device Types / Network Device / Device Operation / Processing of Incoming Packets / Hash reporting for
  * incoming packets
  */
@@ -2359,7 +2359,7 @@ export class VirtioNetCtrlMqPairsSet extends Struct {
 export interface VirtioNetHashConfigValue {
   /** Bits of {@link virtio_net_hash_type}. */
   hash_types: number
-  /** In bytes. */
+  /** In bytes. 0 to config.rss_max_key_size. */
   hash_key_length: number
   hash_key_data: Uint8Array
 }
@@ -2390,7 +2390,7 @@ export class VirtioNetHashConfig extends Struct {
     set32(this, this.$offset, value, true, 'hash_types')
   }
 
-  /** In bytes. */
+  /** In bytes. 0 to config.rss_max_key_size. */
   get hash_key_length(): number {
     return this.$view.getUint8(this.$offset + 12)
   }
@@ -2517,7 +2517,7 @@ export interface VirtioNetRssConfigValue {
   indirection_table: RssRqIdValue[]
   /** How many transmit queues the driver may use. */
   max_tx_vq: number
-  /** In bytes. */
+  /** In bytes. 0 to config.rss_max_key_size. */
   hash_key_length: number
   hash_key_data: Uint8Array
 }
@@ -2593,7 +2593,7 @@ export class VirtioNetRssConfig extends Struct {
     set16(this, room(this, this.#max_tx_vq_at, 2, 'VirtioNetRssConfig.max_tx_vq'), value, true, 'max_tx_vq')
   }
 
-  /** In bytes. */
+  /** In bytes. 0 to config.rss_max_key_size. */
   get hash_key_length(): number {
     return get8(this, this.#hash_key_length_at)
   }
@@ -4317,7 +4317,8 @@ export interface VirtioNetDevPartCvqSelectorValue {
 }
 
 /**
- * Overlays device_type_raw of virtio_dev_part_hdr.
+ * Overlays device_type_raw of virtio_dev_part_hdr. There are parts for all commands of VIRTIO_NET_CTRL_RX, MAC, ANNOUNCE
+ * and MQ, and for VIRTIO_NET_CTRL_VLAN_ADD.
  * VIRTIO 1.4, Device Types / Network Device / Device parts / VIRTIO-NET-DEV-PART-CVQ-CFG-PART
  */
 export class VirtioNetDevPartCvqSelector extends Struct {

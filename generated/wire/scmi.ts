@@ -313,7 +313,7 @@ export interface VirtioScmiEventMsgValue {
   payload: Uint8Array
 }
 
-/** VIRTIO 1.4, Device Types / SCMI Device / Device Operation / cmdq Operation */
+/** VIRTIO 1.4, Device Types / SCMI Device / Device Operation */
 export class VirtioScmiEventMsg extends Struct {
   /** Offsets of members in bytes. */
   static readonly offsetOf = { hdr: 0, payload: 4 } as const

@@ -164,8 +164,14 @@ export type virtio_scsi_ctrl_type = (typeof virtio_scsi_ctrl_type)[keyof typeof 
 
 /** There is no such logical unit. */
 export const VIRTIO_SCSI_S_INCORRECT_LUN = 12
+
+/** The function was done. A query found no such command. */
 export const VIRTIO_SCSI_S_FUNCTION_COMPLETE = 0
+
+/** The function was done too: a query found the command. */
 export const VIRTIO_SCSI_S_FUNCTION_SUCCEEDED = 10
+
+/** The device has no such function. */
 export const VIRTIO_SCSI_S_FUNCTION_REJECTED = 11
 
 /**

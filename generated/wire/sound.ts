@@ -857,7 +857,10 @@ export class VirtioSndInfo extends Struct {
 /** A `virtio_snd_jack_hdr` as a plain value. */
 export interface VirtioSndJackHdrValue {
   hdr: VirtioSndHdrValue
-  /** Number of the jack from 0. */
+  /**
+   * Number of the jack.
+   * 0 to config.jacks - 1.
+   */
   jack_id: number
 }
 
@@ -881,7 +884,10 @@ export class VirtioSndJackHdr extends Struct {
     return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
   }
 
-  /** Number of the jack from 0. */
+  /**
+   * Number of the jack.
+   * 0 to config.jacks - 1.
+   */
   get jack_id(): number {
     return this.$view.getUint32(this.$offset + 4, true)
   }
@@ -1104,7 +1110,10 @@ export class VirtioSndJackRemap extends Struct {
 /** A `virtio_snd_pcm_hdr` as a plain value. */
 export interface VirtioSndPcmHdrValue {
   hdr: VirtioSndHdrValue
-  /** Number of the stream from 0. */
+  /**
+   * Number of the stream.
+   * 0 to config.streams - 1.
+   */
   stream_id: number
 }
 
@@ -1128,7 +1137,10 @@ export class VirtioSndPcmHdr extends Struct {
     return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
   }
 
-  /** Number of the stream from 0. */
+  /**
+   * Number of the stream.
+   * 0 to config.streams - 1.
+   */
   get stream_id(): number {
     return this.$view.getUint32(this.$offset + 4, true)
   }
@@ -1309,7 +1321,7 @@ export interface VirtioSndPcmSetParamsValue {
    */
   period_bytes: number
   /**
-   * Not both ways of sharing memory.
+   * Neither way of sharing memory; both at once never.
    * Bit n stands for the value n of {@link virtio_snd_pcm_f}.
    */
   features: number
@@ -1368,7 +1380,7 @@ export class VirtioSndPcmSetParams extends Struct {
   }
 
   /**
-   * Not both ways of sharing memory.
+   * Neither way of sharing memory; both at once never.
    * Bit n stands for the value n of {@link virtio_snd_pcm_f}.
    */
   get features(): number {
@@ -1446,7 +1458,10 @@ export class VirtioSndPcmSetParams extends Struct {
 
 /** A `virtio_snd_pcm_xfer` as a plain value. */
 export interface VirtioSndPcmXferValue {
-  /** Number of the stream from 0. */
+  /**
+   * Number of the stream.
+   * 0 to config.streams - 1.
+   */
   stream_id: number
 }
 
@@ -1465,7 +1480,10 @@ export class VirtioSndPcmXfer extends Struct {
     return 4
   }
 
-  /** Number of the stream from 0. */
+  /**
+   * Number of the stream.
+   * 0 to config.streams - 1.
+   */
   get stream_id(): number {
     return this.$view.getUint32(this.$offset, true)
   }
@@ -1686,7 +1704,10 @@ export class VirtioSndChmapInfo extends Struct {
 /** A `virtio_snd_ctl_hdr` as a plain value. */
 export interface VirtioSndCtlHdrValue {
   hdr: VirtioSndHdrValue
-  /** Number of the control element from 0. */
+  /**
+   * Number of the control element.
+   * 0 to config.controls - 1.
+   */
   control_id: number
 }
 
@@ -1710,7 +1731,10 @@ export class VirtioSndCtlHdr extends Struct {
     return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
   }
 
-  /** Number of the control element from 0. */
+  /**
+   * Number of the control element.
+   * 0 to config.controls - 1.
+   */
   get control_id(): number {
     return this.$view.getUint32(this.$offset + 4, true)
   }
@@ -2476,7 +2500,10 @@ export interface VirtioSndCtlTlvValue {
    * In bytes.
    */
   length: number
-  /** At most 65536 bytes. */
+  /**
+   * At most 65536 bytes.
+   * 0 to 16384 elements.
+   */
   value: number[]
 }
 
@@ -2545,7 +2572,10 @@ export class VirtioSndCtlTlv extends Struct {
     return 8 + (value.value?.length ?? 0) * 4
   }
 
-  /** At most 65536 bytes. */
+  /**
+   * At most 65536 bytes.
+   * 0 to 16384 elements.
+   */
   value(i: number): number {
     return get32(this, this.$offset + 8 + checkIndex(i, Math.floor(Math.max(0, this.$length - 8) / 4), 'VirtioSndCtlTlv.value') * 4, true)
   }
@@ -2575,7 +2605,10 @@ export class VirtioSndCtlTlv extends Struct {
 /** A `virtio_snd_ctl_event` as a plain value. */
 export interface VirtioSndCtlEventValue {
   hdr: VirtioSndHdrValue
-  /** Number of the control element from 0. */
+  /**
+   * Number of the control element.
+   * 0 to config.controls - 1.
+   */
   control_id: number
   /**
    * What has changed.
@@ -2604,7 +2637,10 @@ export class VirtioSndCtlEvent extends Struct {
     return (this.#hdr ??= new VirtioSndHdr()).$inside(this, this.$offset, 4)
   }
 
-  /** Number of the control element from 0. */
+  /**
+   * Number of the control element.
+   * 0 to config.controls - 1.
+   */
   get control_id(): number {
     return this.$view.getUint16(this.$offset + 4, true)
   }

@@ -188,9 +188,9 @@ export const virtio_pci_common_cfg = {
   queue_notif_config_data: { offset: 0x038, width: 2, access: 'r', bank: ['queue_select'] },
   /** Writing 1 resets the queue; reads 1 until that is done. 0 to 1. Valid only with VIRTIO_F_RING_RESET. The driver may write it. 0 after reset. */
   queue_reset: { offset: 0x03a, width: 2, access: 'rw', bank: ['queue_select'], reset: 0 },
-  /** Index of the first administration virtqueue, at least num_queues. Valid only with VIRTIO_F_ADMIN_VQ. */
+  /** Index of the first administration virtqueue. num_queues to 0xffff. Valid only with VIRTIO_F_ADMIN_VQ. */
   admin_queue_index: { offset: 0x03c, width: 2, access: 'r' },
-  /** How many administration virtqueues there are. Valid only with VIRTIO_F_ADMIN_VQ. */
+  /** How many administration virtqueues there are. 0 to 0x10000 - admin_queue_index. Valid only with VIRTIO_F_ADMIN_VQ. */
   admin_queue_num: { offset: 0x03e, width: 2, access: 'r' },
 } as const satisfies RegisterMap
 
@@ -229,7 +229,7 @@ export const virtio_pci_legacy_header = {
   /** Valid only with msix. The driver may write it. 65535 after reset. */
   queue_msix_vector: { offset: 0x016, width: 2, access: 'rw', bank: ['queue_select'], reset: 65535 },
   /** The configuration space; it moves when MSI-X is enabled or disabled. The driver may write it. */
-  config: { offset: -1, width: 0, access: 'rw' },
+  config: { offset: -1, width: 0, access: 'rw', at: (context) => context.caller['msix'] !== 0 ? 24 : 20 },
 } as const satisfies RegisterMap
 
 /** A `virtio_pci_cap` as a plain value. */
@@ -747,7 +747,7 @@ export interface VirtioPciCfgCapValue {
 }
 
 /**
- * Access to BARs through the PCI configuration space. The driver may write cap.bar, cap.offset, cap.length (1, 2 or 4
+ * Access to BARs through the PCI configuration space. The driver may write cap.bar, cap.offset, cap.length (1, 2 or 4;
  * the offset is a multiple of it) and pci_cfg_data.
  * VIRTIO 1.4, Virtio Transport Options / Virtio Over PCI Bus / PCI Device Layout / PCI configuration access capability
  */

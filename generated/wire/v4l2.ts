@@ -1553,72 +1553,6 @@ export const v4l2_ioctl_wr = {
 } as const
 export type v4l2_ioctl_wr = (typeof v4l2_ioctl_wr)[keyof typeof v4l2_ioctl_wr]
 
-/** A `v4l2_buffer_timestamp` as a plain value. */
-export interface V4l2BufferTimestampValue {
-  tv_sec: bigint
-  tv_usec: bigint
-}
-
-/** `timestamp` of `v4l2_buffer`. */
-export class V4l2BufferTimestamp extends Struct {
-  /** Length in bytes. */
-  static readonly size = 16
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { tv_sec: 0, tv_usec: 8 } as const
-
-  get $minimum(): number {
-    return 16
-  }
-
-  get $size(): number {
-    return 16
-  }
-
-  get tv_sec(): bigint {
-    return this.$view.getBigUint64(this.$offset, true)
-  }
-
-  set tv_sec(value: bigint) {
-    setBig64(this, this.$offset, value, true, 'tv_sec')
-  }
-
-  get tv_usec(): bigint {
-    return this.$view.getBigUint64(this.$offset + 8, true)
-  }
-
-  set tv_usec(value: bigint) {
-    setBig64(this, this.$offset + 8, value, true, 'tv_usec')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): V4l2BufferTimestampValue {
-    return new V4l2BufferTimestamp().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<V4l2BufferTimestampValue>): Uint8Array {
-    const struct = new V4l2BufferTimestamp()
-    const bytes = new Uint8Array(16)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): V4l2BufferTimestampValue {
-    return {
-      tv_sec: this.tv_sec,
-      tv_usec: this.tv_usec,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<V4l2BufferTimestampValue>): this {
-    if (value.tv_sec !== undefined) this.tv_sec = value.tv_sec
-    if (value.tv_usec !== undefined) this.tv_usec = value.tv_usec
-    return this
-  }
-}
-
 /** A `v4l2_timecode` as a plain value. */
 export interface V4l2TimecodeValue {
   /** One of {@link v4l2_tc_type}. */
@@ -1740,6 +1674,187 @@ export class V4l2Timecode extends Struct {
     if (value.minutes !== undefined) this.minutes = value.minutes
     if (value.hours !== undefined) this.hours = value.hours
     if (value.userbits !== undefined) this.userbits = value.userbits
+    return this
+  }
+}
+
+/** A `v4l2_plane` as a plain value. */
+export interface V4l2PlaneValue {
+  /** Bytes of data in the plane. */
+  bytesused: number
+  /** Bytes of the plane. */
+  length: number
+  /** Which of them depends on the memory of the buffer. */
+  m: { mem_offset?: number | undefined; userptr?: bigint | undefined; fd?: number | undefined }
+  /** Where the data begins. */
+  data_offset: number
+}
+
+/** A plane of a buffer. */
+export class V4l2Plane extends Struct {
+  /** Length in bytes. */
+  static readonly size = 64
+  /** Offsets of members in bytes. */
+  static readonly offsetOf = { bytesused: 0, length: 4, m: 8, data_offset: 16, reserved: 20 } as const
+
+  get $minimum(): number {
+    return 64
+  }
+
+  get $size(): number {
+    return 64
+  }
+
+  /** Bytes of data in the plane. */
+  get bytesused(): number {
+    return this.$view.getUint32(this.$offset, true)
+  }
+
+  set bytesused(value: number) {
+    set32(this, this.$offset, value, true, 'bytesused')
+  }
+
+  /** Bytes of the plane. */
+  get length(): number {
+    return this.$view.getUint32(this.$offset + 4, true)
+  }
+
+  set length(value: number) {
+    set32(this, this.$offset + 4, value, true, 'length')
+  }
+
+  /** What VIRTIO_MEDIA_CMD_MMAP takes. */
+  get m_mem_offset(): number {
+    return this.$view.getUint32(this.$offset + 8, true)
+  }
+
+  set m_mem_offset(value: number) {
+    set32(this, this.$offset + 8, value, true, 'm_mem_offset')
+  }
+
+  /** A pointer; entries for the memory follow. */
+  get m_userptr(): bigint {
+    return this.$view.getBigUint64(this.$offset + 8, true)
+  }
+
+  set m_userptr(value: bigint) {
+    setBig64(this, this.$offset + 8, value, true, 'm_userptr')
+  }
+
+  get m_fd(): number {
+    return this.$view.getUint32(this.$offset + 8, true)
+  }
+
+  set m_fd(value: number) {
+    set32(this, this.$offset + 8, value, true, 'm_fd')
+  }
+
+  /** Where the data begins. */
+  get data_offset(): number {
+    return this.$view.getUint32(this.$offset + 16, true)
+  }
+
+  set data_offset(value: number) {
+    set32(this, this.$offset + 16, value, true, 'data_offset')
+  }
+
+  /** Reads a plain value. Throws RangeError when the bytes are too few. */
+  static decode(bytes: Uint8Array): V4l2PlaneValue {
+    return new V4l2Plane().at(viewOf(bytes)).$get()
+  }
+
+  /** Writes a plain value. Throws RangeError for what does not fit. */
+  static encode(value: Partial<V4l2PlaneValue>): Uint8Array {
+    const struct = new V4l2Plane()
+    const bytes = new Uint8Array(64)
+    struct.at(viewOf(bytes)).$set(value)
+    return bytes
+  }
+
+  /** Reads all members into a plain value. */
+  $get(): V4l2PlaneValue {
+    return {
+      bytesused: this.bytesused,
+      length: this.length,
+      m: { mem_offset: this.m_mem_offset, userptr: this.m_userptr, fd: this.m_fd },
+      data_offset: this.data_offset,
+    }
+  }
+
+  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
+  $set(value: Partial<V4l2PlaneValue>): this {
+    if (value.bytesused !== undefined) this.bytesused = value.bytesused
+    if (value.length !== undefined) this.length = value.length
+    if (value.m?.mem_offset !== undefined) this.m_mem_offset = value.m.mem_offset
+    if (value.m?.userptr !== undefined) this.m_userptr = value.m.userptr
+    if (value.m?.fd !== undefined) this.m_fd = value.m.fd
+    if (value.data_offset !== undefined) this.data_offset = value.data_offset
+    return this
+  }
+}
+
+/** A `v4l2_buffer_timestamp` as a plain value. */
+export interface V4l2BufferTimestampValue {
+  tv_sec: bigint
+  tv_usec: bigint
+}
+
+/** `timestamp` of `v4l2_buffer`. */
+export class V4l2BufferTimestamp extends Struct {
+  /** Length in bytes. */
+  static readonly size = 16
+  /** Offsets of members in bytes. */
+  static readonly offsetOf = { tv_sec: 0, tv_usec: 8 } as const
+
+  get $minimum(): number {
+    return 16
+  }
+
+  get $size(): number {
+    return 16
+  }
+
+  get tv_sec(): bigint {
+    return this.$view.getBigUint64(this.$offset, true)
+  }
+
+  set tv_sec(value: bigint) {
+    setBig64(this, this.$offset, value, true, 'tv_sec')
+  }
+
+  get tv_usec(): bigint {
+    return this.$view.getBigUint64(this.$offset + 8, true)
+  }
+
+  set tv_usec(value: bigint) {
+    setBig64(this, this.$offset + 8, value, true, 'tv_usec')
+  }
+
+  /** Reads a plain value. Throws RangeError when the bytes are too few. */
+  static decode(bytes: Uint8Array): V4l2BufferTimestampValue {
+    return new V4l2BufferTimestamp().at(viewOf(bytes)).$get()
+  }
+
+  /** Writes a plain value. Throws RangeError for what does not fit. */
+  static encode(value: Partial<V4l2BufferTimestampValue>): Uint8Array {
+    const struct = new V4l2BufferTimestamp()
+    const bytes = new Uint8Array(16)
+    struct.at(viewOf(bytes)).$set(value)
+    return bytes
+  }
+
+  /** Reads all members into a plain value. */
+  $get(): V4l2BufferTimestampValue {
+    return {
+      tv_sec: this.tv_sec,
+      tv_usec: this.tv_usec,
+    }
+  }
+
+  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
+  $set(value: Partial<V4l2BufferTimestampValue>): this {
+    if (value.tv_sec !== undefined) this.tv_sec = value.tv_sec
+    if (value.tv_usec !== undefined) this.tv_usec = value.tv_usec
     return this
   }
 }
@@ -1954,121 +2069,6 @@ export class V4l2Buffer extends Struct {
     if (value.m?.fd !== undefined) this.m_fd = value.m.fd
     if (value.length !== undefined) this.length = value.length
     if (value.request_fd !== undefined) this.request_fd = value.request_fd
-    return this
-  }
-}
-
-/** A `v4l2_plane` as a plain value. */
-export interface V4l2PlaneValue {
-  /** Bytes of data in the plane. */
-  bytesused: number
-  /** Bytes of the plane. */
-  length: number
-  /** Which of them depends on the memory of the buffer. */
-  m: { mem_offset?: number | undefined; userptr?: bigint | undefined; fd?: number | undefined }
-  /** Where the data begins. */
-  data_offset: number
-}
-
-/** A plane of a buffer. */
-export class V4l2Plane extends Struct {
-  /** Length in bytes. */
-  static readonly size = 64
-  /** Offsets of members in bytes. */
-  static readonly offsetOf = { bytesused: 0, length: 4, m: 8, data_offset: 16, reserved: 20 } as const
-
-  get $minimum(): number {
-    return 64
-  }
-
-  get $size(): number {
-    return 64
-  }
-
-  /** Bytes of data in the plane. */
-  get bytesused(): number {
-    return this.$view.getUint32(this.$offset, true)
-  }
-
-  set bytesused(value: number) {
-    set32(this, this.$offset, value, true, 'bytesused')
-  }
-
-  /** Bytes of the plane. */
-  get length(): number {
-    return this.$view.getUint32(this.$offset + 4, true)
-  }
-
-  set length(value: number) {
-    set32(this, this.$offset + 4, value, true, 'length')
-  }
-
-  /** What VIRTIO_MEDIA_CMD_MMAP takes. */
-  get m_mem_offset(): number {
-    return this.$view.getUint32(this.$offset + 8, true)
-  }
-
-  set m_mem_offset(value: number) {
-    set32(this, this.$offset + 8, value, true, 'm_mem_offset')
-  }
-
-  /** A pointer; entries for the memory follow. */
-  get m_userptr(): bigint {
-    return this.$view.getBigUint64(this.$offset + 8, true)
-  }
-
-  set m_userptr(value: bigint) {
-    setBig64(this, this.$offset + 8, value, true, 'm_userptr')
-  }
-
-  get m_fd(): number {
-    return this.$view.getUint32(this.$offset + 8, true)
-  }
-
-  set m_fd(value: number) {
-    set32(this, this.$offset + 8, value, true, 'm_fd')
-  }
-
-  /** Where the data begins. */
-  get data_offset(): number {
-    return this.$view.getUint32(this.$offset + 16, true)
-  }
-
-  set data_offset(value: number) {
-    set32(this, this.$offset + 16, value, true, 'data_offset')
-  }
-
-  /** Reads a plain value. Throws RangeError when the bytes are too few. */
-  static decode(bytes: Uint8Array): V4l2PlaneValue {
-    return new V4l2Plane().at(viewOf(bytes)).$get()
-  }
-
-  /** Writes a plain value. Throws RangeError for what does not fit. */
-  static encode(value: Partial<V4l2PlaneValue>): Uint8Array {
-    const struct = new V4l2Plane()
-    const bytes = new Uint8Array(64)
-    struct.at(viewOf(bytes)).$set(value)
-    return bytes
-  }
-
-  /** Reads all members into a plain value. */
-  $get(): V4l2PlaneValue {
-    return {
-      bytesused: this.bytesused,
-      length: this.length,
-      m: { mem_offset: this.m_mem_offset, userptr: this.m_userptr, fd: this.m_fd },
-      data_offset: this.data_offset,
-    }
-  }
-
-  /** Writes the members that are given; the others keep their bytes. Throws RangeError for what does not fit. */
-  $set(value: Partial<V4l2PlaneValue>): this {
-    if (value.bytesused !== undefined) this.bytesused = value.bytesused
-    if (value.length !== undefined) this.length = value.length
-    if (value.m?.mem_offset !== undefined) this.m_mem_offset = value.m.mem_offset
-    if (value.m?.userptr !== undefined) this.m_userptr = value.m.userptr
-    if (value.m?.fd !== undefined) this.m_fd = value.m.fd
-    if (value.data_offset !== undefined) this.data_offset = value.data_offset
     return this
   }
 }

@@ -84,7 +84,10 @@ export const virtio_vsock_op = {
 } as const
 export type virtio_vsock_op = (typeof virtio_vsock_op)[keyof typeof virtio_vsock_op]
 
-/** Bytes in order. */
+/**
+ * Bytes in order.
+ * Only with VIRTIO_VSOCK_F_STREAM.
+ */
 export const VIRTIO_VSOCK_TYPE_STREAM = 1
 
 /**
@@ -490,7 +493,7 @@ export class VirtioVsockEvent extends Struct {
 /** A `virtio_vsock_config` as a plain value. */
 export interface VirtioVsockConfigValue {
   /**
-   * The guest's context id. It may change before VIRTIO_VSOCK_EVENT_TRANSPORT_RESET.
+   * The guest's context id. It may be another one after VIRTIO_VSOCK_EVENT_TRANSPORT_RESET.
    * 3 to 0xfffffffe.
    */
   guest_cid: number
@@ -512,7 +515,7 @@ export class VirtioVsockConfig extends Struct {
   }
 
   /**
-   * The guest's context id. It may change before VIRTIO_VSOCK_EVENT_TRANSPORT_RESET.
+   * The guest's context id. It may be another one after VIRTIO_VSOCK_EVENT_TRANSPORT_RESET.
    * 3 to 0xfffffffe.
    */
   get guest_cid(): number {
