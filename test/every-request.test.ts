@@ -549,7 +549,12 @@ async function sendEvent(trial: Trial, wanted: boolean, random: Random): Promise
   await line.driver.close()
 }
 
-describe.each(await Promise.all(devices.map(async (chapter) => [chapter.name, await modulesOf(chapter)] as const)))('%s', (_, modules) => {
+const everything = await Promise.all(devices.map(async (chapter) => [chapter.name, await modulesOf(chapter)] as const))
+const kinds = everything.flatMap(([, modules]) => trialsOf(modules)).map(({ message }) => message.kind)
+const [requestCount, eventCount] = ['requests', 'events'].map((kind) => kinds.filter((each) => each === kind).length)
+console.log(`${requestCount} requests and ${eventCount} events of ${devices.length} device types go through a queue, ${runs} times each way.`)
+
+describe.each(everything)('%s', (_, modules) => {
   for (const trial of trialsOf(modules)) {
     const title = `${trial.message.name}.${trial.request.name}`
     const property = (run: (random: Random) => Promise<void>) => () =>
