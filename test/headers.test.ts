@@ -33,7 +33,6 @@ describe.skipIf(given === undefined || !present)('the headers of Linux 6.12', ()
     expect(differences.map(({ kind, item, name }) => `${kind} ${item} ${name}`)).toEqual([])
     expect(unread.map(({ text }) => text)).toEqual([])
     expect(unused).toEqual([])
-    for (const { why } of leftOut) expect(why.length).toBeGreaterThan(10)
     console.log(
       `Linux: ${compared.constants} constants, ${compared.structs} structs, ${compared.fields} fields compared; ${leftOut.length} names left out`,
     )
