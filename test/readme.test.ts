@@ -3,6 +3,8 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
+import { withChapterTables } from './support/chapter-table.ts'
+import { loadEverything } from './support/description.ts'
 import { installPacked } from './support/packed.ts'
 import { programs, refreshed } from './support/readme.ts'
 
@@ -13,6 +15,15 @@ describe('the README', () => {
     const fresh = refreshed(readme)
     if (process.env.UPDATE_README) writeFileSync('README.md', fresh)
     else expect(readme).toBe(fresh)
+  })
+
+  it('has a table of all chapters (UPDATE_README=1 renews it)', () => {
+    const model = loadEverything()
+    const now = readFileSync('README.md', 'utf8')
+    const fresh = withChapterTables(now, model)
+    if (process.env.UPDATE_README) writeFileSync('README.md', fresh)
+    else expect(now).toBe(fresh)
+    for (const { kind, name, builtin } of model.chapters) if (builtin) expect(fresh, kind).toContain(`[\`${name}\`]`)
   })
 
   it('has programs that do what their comments say', async () => {
