@@ -121,7 +121,7 @@ function messageLines(message: Message, paint: Paint): string[] {
 
 function statusText({ field, ok, failed, unknown, error }: Partial<Status>): string {
   const values = [
-    ok && `ok ${ok.name}`,
+    ok && `ok ${ok.map(({ name }) => name).join(' or ')}`,
     failed && `failed ${failed.name}`,
     unknown && `unknown ${unknown === 'none' ? 'none' : unknown.name}`,
     error && `error ${error.name}`,

@@ -119,7 +119,7 @@ export interface FeatureAttributes extends OriginAst {
 export type PartAst = string | Entry<MemberAst>[]
 export interface StatusAst {
   field?: string
-  ok?: Value
+  ok?: Value | Value[]
   failed?: Value
   malformed?: Value
   unknown?: Value
@@ -130,7 +130,7 @@ export interface RequestAst extends OriginAst {
   when?: Value | boolean
   readable?: PartAst
   writable?: PartAst
-  ok?: Value
+  ok?: Value | Value[]
   status?: StatusAst
   reply?: 'optional'
   rest?: 'ignored'

@@ -319,7 +319,8 @@ export interface Message extends Origin {
 
 export interface Status {
   field: string[]
-  ok: ConstantValue
+  /** One or more; the first is what the device writes where its author says nothing. */
+  ok: ConstantValue[]
   failed?: ConstantValue
   /** Absent: as `failed`. */
   malformed?: ConstantValue

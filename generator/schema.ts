@@ -167,9 +167,10 @@ const feature = z.union([
 ])
 
 const part = z.union([name, z.array(member)])
+const successes = z.union([selector, z.array(selector).min(1)]).describe('success; of several, the first is what the device writes by default')
 const statusShape = {
   field: text,
-  ok: selector,
+  ok: successes,
   failed: selector.optional(),
   malformed: selector.optional().describe('for a request that is not as it has to be; by default as failed'),
   unknown: selector.optional(),
@@ -182,8 +183,8 @@ const request = z.strictObject({
   when: expression.optional(),
   readable: part.optional(),
   writable: part.optional(),
-  ok: selector.optional(),
-  status: z.strictObject({ ...statusShape, field: text.optional(), ok: selector.optional() }).optional(),
+  ok: successes.optional(),
+  status: z.strictObject({ ...statusShape, field: text.optional(), ok: successes.optional() }).optional(),
   reply: z.literal('optional').optional().describe('the driver may leave out the device-writable part'),
   rest: z.literal('ignored').optional().describe('bytes behind the members of the device-readable part are ignored'),
   struct: name.optional().describe('name under which the text lists frame and request together'),

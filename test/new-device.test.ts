@@ -117,7 +117,7 @@ describe('without a terminal', () => {
       ['requests', ['on', 'off_now']],
       ['events', ['burnt']],
     ])
-    expect(messages[0]?.status?.ok?.name).toBe('VIRTIO_LAMP_S_OK')
+    expect(messages[0]?.status?.ok[0]?.name).toBe('VIRTIO_LAMP_S_OK')
     expect(queues.map(({ name, index }) => [name, index.text])).toEqual([
       ['requestq', '0'],
       ['eventq', '1'],

@@ -9,6 +9,9 @@ import {
   VIRTIO_SCSI_EVT_RESET_REMOVED,
   VIRTIO_SCSI_F_HOTPLUG,
   VIRTIO_SCSI_F_T10_PI,
+  VIRTIO_SCSI_S_FUNCTION_COMPLETE,
+  VIRTIO_SCSI_S_FUNCTION_REJECTED,
+  VIRTIO_SCSI_S_FUNCTION_SUCCEEDED,
   VIRTIO_SCSI_T_EVENTS_MISSED,
   VIRTIO_SCSI_T_TRANSPORT_RESET,
 } from '../generated/wire/scsi.ts'
@@ -21,7 +24,10 @@ class Host extends ScsiDevice {
   readonly parked: ScsiCommandRequest[] = []
   parks = false
 
-  override taskManagement(): void {}
+  functionResult: number | undefined
+  override taskManagement(): Outcome {
+    return this.functionResult
+  }
   override asyncQuery(): void {}
   override asyncSubscribe(): void {}
   override command(request: ScsiCommandRequest): Outcome {
@@ -131,4 +137,13 @@ test('an event keeps the flags beside its kind', async () => {
       queue: 1,
     },
   ])
+})
+
+test('a task management function has two results that are successes', async () => {
+  const { host, driver } = await connected()
+  expect(await driver.taskManagement()).toEqual({ response: VIRTIO_SCSI_S_FUNCTION_COMPLETE })
+  host.functionResult = VIRTIO_SCSI_S_FUNCTION_SUCCEEDED
+  expect(await driver.taskManagement()).toEqual({ response: VIRTIO_SCSI_S_FUNCTION_SUCCEEDED })
+  host.functionResult = VIRTIO_SCSI_S_FUNCTION_REJECTED
+  await expect(driver.taskManagement()).rejects.toMatchObject({ name: 'RequestError', status: VIRTIO_SCSI_S_FUNCTION_REJECTED })
 })

@@ -1,12 +1,12 @@
 /** Where the result of a request is written, and its values for success and failure. */
-import type { StatusAst } from '../ast.ts'
+import type { StatusAst, Value } from '../ast.ts'
 import { didYouMean } from '../diagnostic.ts'
-import type { Reference, Status } from '../model.ts'
+import type { ConstantValue, Reference, Status } from '../model.ts'
 import type { Path } from '../source.ts'
 import type { Layouts } from './layouts.ts'
 import type { Frame, MessageTask, RequestTask } from './messages.ts'
 import { type FieldInfo, fieldAt, type Shape } from './shape.ts'
-import type { ChapterScope } from './workspace.ts'
+import { type ChapterScope, list } from './workspace.ts'
 
 export class StatusResolver {
   readonly #layouts: Layouts
@@ -52,8 +52,8 @@ export class StatusResolver {
     const field = fieldAt(writable, text.split('.'))
     if (ast.status?.field !== undefined && !this.#checkField(text, field, [...path, 'status', 'field'], chapter, writable)) return undefined
     const status: Partial<Status> = ast.status ? this.#values(ast.status, [...path, 'status'], chapter, field) : {}
-    const ok = ast.ok === undefined ? undefined : this.#layouts.expressions.selector(ast.ok, [...path, 'ok'], chapter, field)
-    if (ok) status.ok = ok
+    const ok = this.#successes(ast.ok, [...path, 'ok'], chapter, field)
+    if (ok.length > 0) status.ok = ok
     if (status.error) this.#checkOwnError(text.split('.'), status.error, task, chapter)
     if (ast.ok === undefined && ast.status?.ok === undefined && message.status === undefined) {
       chapter.report('missing-key', [...path, 'status'], '`status` needs `ok`, the value for success', undefined, 'key')
@@ -81,7 +81,9 @@ export class StatusResolver {
   #values(ast: StatusAst, path: Path, chapter: ChapterScope, field: FieldInfo | undefined): Partial<Status> {
     const status: Partial<Status> = {}
     if (ast.field !== undefined) status.field = ast.field.split('.')
-    for (const key of ['ok', 'failed', 'malformed', 'unknown'] as const) {
+    const ok = this.#successes(ast.ok, [...path, 'ok'], chapter, field)
+    if (ok.length > 0) status.ok = ok
+    for (const key of ['failed', 'malformed', 'unknown'] as const) {
       const value = ast[key]
       if (value === undefined) continue
       if (key === 'unknown' && value === 'none') status.unknown = 'none'
@@ -93,5 +95,10 @@ export class StatusResolver {
     const error = ast.error === undefined ? undefined : this.#layouts.workspace.requireStruct(chapter, ast.error, [...path, 'error'])
     if (error) status.error = { chapter: error.chapter.name, name: error.name }
     return status
+  }
+
+  #successes(ok: StatusAst['ok'], path: Path, chapter: ChapterScope, field: FieldInfo | undefined): ConstantValue[] {
+    const { expressions } = this.#layouts
+    return list<Value>(ok).flatMap((value, index) => expressions.selector(value, Array.isArray(ok) ? [...path, index] : path, chapter, field) ?? [])
   }
 }

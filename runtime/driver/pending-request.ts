@@ -1,7 +1,15 @@
 /** A request of a driver client, from its values to the promise's end. */
 import { type Struct, viewOf } from 'virtgen/codegen/v1/wire'
 import type { DeviceAddress } from '../queue.ts'
-import type { LayoutInfo, MessageInfo, PayloadInfo, RequestContext, RequestInfo, StatusInfo } from '../request/message.ts'
+import {
+  isSuccess,
+  type LayoutInfo,
+  type MessageInfo,
+  type PayloadInfo,
+  type RequestContext,
+  type RequestInfo,
+  type StatusInfo,
+} from '../request/message.ts'
 import { type ValueStruct, writeSelected } from '../request/select.ts'
 import type { Violation } from '../violation.ts'
 import type { BufferPool } from './buffer-pool.ts'
@@ -88,7 +96,7 @@ export class PendingRequest implements ClientBuffer {
     const length = Math.min(written, this.#replyLength)
     const reply = this.#info.reply && this.#copyReply(this.#info.reply, length)
     const status = this.#statusInfo
-    if (status !== undefined && reply !== undefined && status.get(reply) !== status.ok) this.#refused(status, reply)
+    if (status !== undefined && reply !== undefined && !isSuccess(status, status.get(reply))) this.#refused(status, reply)
     else this.#succeeded(status, reply, written - length)
     this.release(served)
     return undefined
@@ -121,7 +129,7 @@ export class PendingRequest implements ClientBuffer {
     if (status !== undefined && layout !== undefined && layout.usesHeader === undefined) {
       const least = layout.create(this.#context, 0, undefined).$minimum
       const reply = written < least ? undefined : this.#copyReply(layout, least)
-      if (reply !== undefined && status.get(reply) !== status.ok) {
+      if (reply !== undefined && !isSuccess(status, status.get(reply))) {
         this.#refused(status, reply)
         this.release(served)
         return undefined

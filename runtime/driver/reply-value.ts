@@ -1,4 +1,4 @@
-/** The value of a reply as our user gets it: its members without the status. */
+/** The value of a reply as our user gets it: its members, as a rule without the status. */
 import type { Struct } from 'virtgen/codegen/v1/wire'
 import type { RequestInfo, StatusInfo } from '../request/message.ts'
 import type { ValueStruct } from '../request/select.ts'
@@ -12,12 +12,12 @@ const statusPaths = new WeakMap<RequestInfo, readonly (readonly string[])[]>()
  * Reads a reply.
  *
  * @param reply - over bytes of our own: the status is changed and changed back to see which members hold it
- * @returns its members; undefined where there are none besides the status
+ * @returns its members, with the status only where several are successes; undefined where there are none
  */
 export function replyValue(info: RequestInfo, status: StatusInfo | undefined, reply: Struct): Members | undefined {
   const struct = reply as ValueStruct
   const value = struct.$get() as Members
-  if (status !== undefined) for (const path of pathsOf(info, status, struct)) remove(value, path)
+  if (status !== undefined && status.alsoOk === undefined) for (const path of pathsOf(info, status, struct)) remove(value, path)
   return Object.keys(value).length === 0 ? undefined : value
 }
 

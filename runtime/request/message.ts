@@ -58,19 +58,27 @@ export interface ClaimInfo {
 }
 
 export interface StatusInfo {
+  /** For a request that succeeds, where its handler says nothing. */
   readonly ok: number
+  /** Other values of requests that succeed. Where there are any, a driver finds the status in the result. */
+  readonly alsoOk?: readonly number[]
   /** For a request that fails. Absent: there is no such value. */
   readonly failed?: number
   /** For a request that is malformed. Absent: as `failed`. */
   readonly malformed?: number
   /** For a request that is not known or not negotiated; `none`: used with length 0. */
   readonly unknown?: number | 'none'
-  /** A reply with another value than `ok` has no more members than all replies have, unless a payload is written. */
+  /** A reply with a value that is no success has no more members than all replies have, unless a payload is written. */
   readonly shrinks?: true
   get(reply: Struct): number
   set(reply: Struct, value: number): void
   /** Names of the values, for messages. */
   readonly names: Readonly<Record<number, string>>
+}
+
+/** Says whether a status is one of success. */
+export function isSuccess({ ok, alsoOk }: StatusInfo, value: number): boolean {
+  return value === ok || alsoOk?.includes(value) === true
 }
 
 /** An event that may take several buffers: its members stand in the first, the payload goes on in the others, each filled to its end but the last. */

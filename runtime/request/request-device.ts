@@ -9,7 +9,7 @@ import type { DeviceQueue } from '../queue.ts'
 import type { ViolationKind } from '../violation.ts'
 import type { DeviceRequest } from './device-request.ts'
 import { EventSender } from './event-sender.ts'
-import type { DeviceInfo, MessageInfo, QueueInfo, RequestContext, RequestInfo } from './message.ts'
+import { type DeviceInfo, isSuccess, type MessageInfo, type QueueInfo, type RequestContext, type RequestInfo } from './message.ts'
 import { type Outcome, PARKED, UNKNOWN } from './outcome.ts'
 import { type RequestOwner, RequestSlot } from './request-slot.ts'
 import { refusedBy, requestOf } from './select.ts'
@@ -247,7 +247,7 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
     if (info && slot.reply) {
       const value = status ?? info.ok
       const refusal = slot.info.refusal ?? message?.reply
-      if (info.shrinks && refusal && value !== info.ok) slot.shrink(refusal)
+      if (info.shrinks && refusal && !isSuccess(info, value)) slot.shrink(refusal)
       info.set(slot.reply, value)
     }
     slot.chain.complete(slot.writeReply())

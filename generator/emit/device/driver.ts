@@ -197,10 +197,10 @@ export class DriverEmitter {
     ]
   }
 
-  /** What a promise resolves to: the members of the reply without its status, and the payload. */
+  /** What a promise resolves to: the members of the reply, without a status that is always the same, and the payload. */
   #result({ message, request, writable }: NamedRequest): string | undefined {
-    const status = request.status?.field ?? (message.status || request.status ? message.status?.field : undefined)
-    const own = writable.class && replyType(this.#device, this.#imports, writable.class, status, membersOf(writable.class))
+    const { field, ok = [] } = { ...message.status, ...request.status }
+    const own = writable.class && replyType(this.#device, this.#imports, writable.class, ok.length > 1 ? undefined : field, membersOf(writable.class))
     const payload = writable.payload && `{ ${identifier(writable.payload.name) || 'body'}: Uint8Array }`
     return [own, payload].filter(Boolean).join(' & ') || undefined
   }

@@ -348,6 +348,7 @@ export class MessagesEmitter {
     const members = membersOf(class_)
     const found = findField(needs, members, status.field)
     if (found === undefined) return undefined
+    const [ok, ...alsoOk] = status.ok as [ConstantValue, ...ConstantValue[]]
     const reply = `reply: ${this.#type(class_)}`
     const code = fieldCode(needs, members, 'reply', status.field)
     const group = (found.field ?? found.member).enum
@@ -356,7 +357,8 @@ export class MessagesEmitter {
     const names = new Map(all.filter(({ value }) => typeof value === 'number').map((constant) => [constant.value as number, constant.name]))
     const text = object(
       [
-        ['ok', this.#constant(status.ok)],
+        ['ok', this.#constant(ok)],
+        ['alsoOk', alsoOk.length > 0 ? array(alsoOk.map((value) => this.#constant(value))) : undefined],
         ['failed', status.failed && this.#constant(status.failed)],
         ['malformed', status.malformed && this.#constant(status.malformed)],
         ['unknown', status.unknown === undefined ? undefined : status.unknown === 'none' ? quote('none') : this.#constant(status.unknown)],
@@ -490,5 +492,5 @@ function opposite(test: string): string {
 }
 
 function valuesOf({ ok, failed, malformed, unknown }: Status): ConstantValue[] {
-  return [ok, failed, malformed, unknown].filter((value): value is ConstantValue => typeof value === 'object')
+  return [...ok, failed, malformed, unknown].filter((value): value is ConstantValue => typeof value === 'object')
 }
