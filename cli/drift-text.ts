@@ -107,10 +107,11 @@ function withGap(lines: readonly string[]): string[] {
 function summary({ with: other, differences, excused, errata, unread }: DriftReport, paint: Paint): string {
   const explain = excused.length === 1 ? 'explains' : 'explain'
   const aside = [
-    `${errata} ${errata === 1 ? 'erratum' : 'errata'} of the text, ${excused.length} of them ${explain} a difference`,
+    ...(errata > 0 ? [`${errata} ${errata === 1 ? 'erratum' : 'errata'} of the text, ${excused.length} of them ${explain} a difference`] : []),
     ...(unread.length > 0 ? [`${counted(unread.length, 'place')} could not be read`] : []),
-  ].join('; ')
-  if (differences.length === 0) return `${paint.green('no drift')} from ${other} (${aside})`
+  ]
+  const shown = aside.length > 0 ? ` (${aside.join('; ')})` : ''
+  if (differences.length === 0) return `${paint.green('no drift')} from ${other}${shown}`
   const counts = [...countsOf(differences)].map(([what, count]) => counted(count, what))
-  return `${paint.red('drift')} from ${other}: ${counts.join(', ')} (${aside})`
+  return `${paint.red('drift')} from ${other}: ${counts.join(', ')}${shown}`
 }
