@@ -73,6 +73,10 @@ describe('the clock', () => {
     ['more room than the response needs', '0100 000000000000 0000 000000000000', 20, '00 00000000000000 0500000000000000'],
     ['a request that is too short: EINVAL', '0100 000000000000 0000', 16, '04 00000000000000'],
     ['too little room: EINVAL', '0100 000000000000 0000 000000000000', 8, '04 00000000000000'],
+    ['room for the status alone: EINVAL', '0100 000000000000 0000 000000000000', 1, '04'],
+    ['room for a part of the error reply: EINVAL', '0100 000000000000 0000 000000000000', 4, '04 000000'],
+    ['room for nearly all of it: EINVAL', '0100 000000000000 0000 000000000000', 7, '04 000000000000'],
+    ['an unknown request with room for the status alone: EOPNOTSUPP', 'ff0f 000000000000', 1, '02'],
     ['a request that fails: EIO', '0110 000000000000 0000 000000000000', 16, '05 00000000000000'],
     ['an unknown request: EOPNOTSUPP', 'ff0f 000000000000', 8, '02 00000000000000'],
     ['an alarm that is not negotiated: ENODEV', '0310 000000000000 0000 000000000000', 24, '03 00000000000000'],
@@ -81,7 +85,7 @@ describe('the clock', () => {
   })
 
   test('gives up where there is no room for the status', () => {
-    expect(send('0100 000000000000 0000', 7)).toMatchObject({ kind: 'request-size' })
+    expect(send('0100 000000000000 0000', 0)).toMatchObject({ kind: 'request-size' })
   })
 })
 

@@ -70,6 +70,8 @@ export interface StatusInfo {
   readonly unknown?: number | 'none'
   /** A reply with a value that is no success has no more members than all replies have, unless a payload is written. */
   readonly shrinks?: true
+  /** Where its field ends: a refusal is written as far as there is room, if it reaches that far. Absent: only whole ones are. */
+  readonly end?: number
   get(reply: Struct): number
   set(reply: Struct, value: number): void
   /** Names of the values, for messages. */

@@ -284,7 +284,7 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
     }
     const info = known?.status ?? message.status
     const layout = known?.refusal ?? message.reply ?? known?.reply
-    if (info && status !== undefined && layout && slot.prepareRefusal(layout) && slot.reply) {
+    if (info && status !== undefined && layout && slot.prepareRefusal(layout, info.end) && slot.reply) {
       this.#echo(slot, message)
       info.set(slot.reply, status)
       slot.chain.complete(slot.writeReply())

@@ -170,13 +170,19 @@ export class RequestSlot implements RequestParts {
     return true
   }
 
-  /** Makes room for a status and what must stand beside it, where the request is none. */
-  prepareRefusal(layout: LayoutInfo): boolean {
+  /**
+   * Makes room for a status and what must stand beside it, where the request is none.
+   *
+   * @param statusEnd - what there must be room for, by default all of it
+   */
+  prepareRefusal(layout: LayoutInfo, statusEnd: number | undefined): boolean {
     if (layout.usesHeader) return false
     const reply = this.#accessor(layout, 0, undefined)
-    if (this.#writableLength < reply.$minimum) return false
-    this.reply = this.#place(reply, reply.$minimum)
-    this.replyLength = reply.$minimum
+    const { $minimum: whole } = reply
+    const least = layout.suffix > 0 ? whole : (statusEnd ?? whole)
+    if (this.#writableLength < least) return false
+    this.reply = this.#place(reply, whole)
+    this.replyLength = Math.min(whole, this.#writableLength)
     this.#suffix = layout.suffix
     this.writable.window(0, 0)
     return true

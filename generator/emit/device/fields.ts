@@ -24,6 +24,15 @@ export function findField(needs: Needs, members: readonly Member[], path: readon
   return field && { member, field }
 }
 
+/** Where a member ends that a path names, counted from the beginning of its part; undefined where it is not always there. */
+export function endOf(needs: Needs, members: readonly Member[], path: readonly string[]): number | undefined {
+  const member = needs.memberAt(members, path)
+  if (member === undefined || member.when || member.offset === null || member.size === null) return undefined
+  const { type, offset, size } = member
+  const inner = path.length > 1 && type.kind === 'struct' ? endOf(needs, needs.struct(type).members, path.slice(1)) : size
+  return inner === undefined ? undefined : offset + inner
+}
+
 function bitsWithoutName(members: readonly Member[], name: string | undefined): FoundField | undefined {
   for (const member of members) {
     if (member.type.kind === 'group') {

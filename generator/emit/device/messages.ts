@@ -13,7 +13,7 @@ import { usesReadable } from '../wire/subject.ts'
 import { checkLines } from './check.ts'
 import { configFieldEntries } from './config-fields.ts'
 import type { DeviceChapter } from './device-chapter.ts'
-import { decidingCode, decidingPart, decidingPaths, findField, flagBits, hex, membersOf } from './fields.ts'
+import { decidingCode, decidingPart, decidingPaths, endOf, findField, flagBits, hex, membersOf } from './fields.ts'
 import type { NamedRequest } from './names.ts'
 import { queuesFunction } from './queues.ts'
 import { array, arrow, closure, indent, lowerFirst, object } from './text.ts'
@@ -334,20 +334,23 @@ export class MessagesEmitter {
     const status = { ...message.status, ...request.status }
     return status.field === undefined || status.ok === undefined
       ? undefined
-      : this.#status(status as Status, writable.class, `${lowerFirst(named.typeName)}Status`)
+      : this.#status(status as Status, [writable.class], `${lowerFirst(named.typeName)}Status`)
   }
 
   #messageStatus(message: Message): string | undefined {
     const shape = this.#device.messages.find((each) => each.message === message)
-    const class_ = shape?.frame.writable.class ?? shape?.requests.find(({ writable }) => writable.class !== undefined)?.writable.class
-    return message.status && class_ && this.#status(message.status, class_, `${lowerFirst(className(message.name))}Status`)
+    const own = shape?.requests.flatMap(({ writable }) => writable.class ?? []) ?? []
+    const classes = shape?.frame.writable.class ? [shape.frame.writable.class] : own
+    return message.status && this.#status(message.status, classes, `${lowerFirst(className(message.name))}Status`)
   }
 
-  #status(status: Status, class_: PartClass, name: string): string | undefined {
+  /** All classes that are given have the field. */
+  #status(status: Status, classes: readonly PartClass[], name: string): string | undefined {
     const { needs, model } = this.#device
+    const [class_] = classes
     const members = membersOf(class_)
     const found = findField(needs, members, status.field)
-    if (found === undefined) return undefined
+    if (class_ === undefined || found === undefined) return undefined
     const [ok, ...alsoOk] = status.ok as [ConstantValue, ...ConstantValue[]]
     const reply = `reply: ${this.#type(class_)}`
     const code = fieldCode(needs, members, 'reply', status.field)
@@ -355,6 +358,7 @@ export class MessagesEmitter {
     const known = group ? familyOf(model, group).flatMap(({ constants }) => constants) : []
     const all: { name: string; value: number | bigint }[] = known.length > 0 ? known : valuesOf(status)
     const names = new Map(all.filter(({ value }) => typeof value === 'number').map((constant) => [constant.value as number, constant.name]))
+    const [end, ...otherEnds] = new Set(classes.map((each) => endOf(needs, membersOf(each), status.field)))
     const text = object(
       [
         ['ok', this.#constant(ok)],
@@ -363,6 +367,7 @@ export class MessagesEmitter {
         ['malformed', status.malformed && this.#constant(status.malformed)],
         ['unknown', status.unknown === undefined ? undefined : status.unknown === 'none' ? quote('none') : this.#constant(status.unknown)],
         ['shrinks', status.error && 'true'],
+        ['end', end === undefined || otherEnds.length > 0 ? undefined : String(end)],
         ['get', `(${reply}) => ${code}`],
         ['set', arrow(`${reply}, value: number`, [`${code.replace(/^\((.*) \?\? 0\)$/, '$1')} = value`])],
         ['names', this.#names(group?.name ?? name, names)],
