@@ -35,7 +35,7 @@ export function filesOf(device: NewDevice, place: Place): OutputFile[] {
   const names = generatedNames(description)
   const called = (kind: string) => (item: Item) => ({ ...item, ...(names.get(`${kind}:${item.name}`) as RequestNames) })
   const code = { ...data, requests: data.requests.map(called('requests')), events: data.events.map(called('events')) }
-  const types = code.requests.map(({ typeName }) => `type ${data.class}${typeName}Request`).sort()
+  const types = code.requests.map(({ type }) => `type ${type}`).sort()
   const skeleton = [`${data.class}Device`, ...(data.hasConstructor ? [`type ${data.class}DeviceOptions`] : []), ...types]
   const imports = importLine(skeleton, `./generated/skeleton/${name}.js`)
   return [

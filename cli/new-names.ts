@@ -16,8 +16,8 @@ export interface RequestNames {
   method: string
   /** Method of the driver. */
   driverMethod: string
-  /** Part of the names of its types. */
-  typeName: string
+  /** Its type: `LampMeasureRequest`. */
+  type: string
 }
 
 /**
@@ -29,13 +29,15 @@ export function generatedNames(description: OutputFile): Map<string, RequestName
   const { model, chapter } = read(description)
   const names = new Map<string, RequestNames>()
   const methods = new Map<string, string>()
-  for (const { message, request, method, driverMethod, typeName } of requestsOf(model, chapter)) {
+  const device = deviceOf(model, chapter)
+  for (const named of device.requests) {
+    const { message, request, method, driverMethod } = named
     for (const each of new Set([method, driverMethod])) {
       const other = methods.get(each)
       if (other !== undefined) throw new UsageError(`"${other}" and "${request.name}" both become ${each}() in TypeScript`, 'choose another name')
       methods.set(each, request.name)
     }
-    names.set(`${message.kind}:${request.name}`, { method, driverMethod, typeName })
+    names.set(`${message.kind}:${request.name}`, { method, driverMethod, type: device.typeName(named) })
   }
   return names
 }
@@ -50,9 +52,9 @@ function read({ path, text }: OutputFile): { model: Model; chapter: Chapter } {
   return { model, chapter: model.chapters.find(({ builtin }) => !builtin) as Chapter }
 }
 
-function requestsOf(model: Model, chapter: Chapter): DeviceChapter['requests'] {
+function deviceOf(model: Model, chapter: Chapter): DeviceChapter {
   try {
-    return new DeviceChapter(model, new Needs(model), chapter).requests
+    return new DeviceChapter(model, new Needs(model), chapter)
   } catch (error) {
     throw new UsageError((error as Error).message.replace(`${chapter.file}: `, ''), 'choose another name')
   }

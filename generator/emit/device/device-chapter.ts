@@ -6,7 +6,7 @@ import { type MessageShape, messageShape } from '../parts.ts'
 import type { ExpressionScope } from '../wire/expression.ts'
 import type { Imports } from '../wire/imports.ts'
 import type { Needs } from '../wire/needs.ts'
-import { type NamedRequest, nameRequests } from './names.ts'
+import { type NamedRequest, nameRequests, requestType } from './names.ts'
 
 export class DeviceChapter {
   readonly model: Model
@@ -41,6 +41,11 @@ export class DeviceChapter {
 
   of(message: Message): NamedRequest[] {
     return this.requests.filter((request) => request.message === message)
+  }
+
+  /** Type of a request or event: `BlkReadRequest`. */
+  typeName({ typeName, message: { kind } }: NamedRequest): string {
+    return requestType(this.prefix, typeName, kind)
   }
 
   /** Name of the table: `requests.read`. */

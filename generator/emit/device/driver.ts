@@ -39,8 +39,8 @@ export class DriverEmitter {
     return this.#imports.from('messages', this.#device.chapter.name, name)
   }
 
-  #eventType({ typeName }: NamedRequest): string {
-    return `${this.#device.prefix}${typeName}Event`
+  #eventType(event: NamedRequest): string {
+    return this.#device.typeName(event)
   }
 
   #eventTypeStatement(event: NamedRequest): string {

@@ -92,6 +92,13 @@ export function nameRequests(chapter: Chapter, messages: readonly MessageShape[]
   return named
 }
 
+/** `BlkReadRequest`; no word twice: the event `input` of the input device is an `InputEvent`, the request `credit_request` of vsock a `VsockCreditRequest`. */
+export function requestType(prefix: string, typeName: string, kind: Message['kind']): string {
+  const suffix = kind === 'events' ? 'Event' : 'Request'
+  const name = new RegExp(`^${prefix}(?![a-z0-9])`).test(typeName) ? typeName : prefix + typeName
+  return name.endsWith(suffix) && name !== suffix ? name : name + suffix
+}
+
 /** The message's name without what all of the chapter's begin with, where that is enough to tell it from the others. */
 function shortName(chapter: Chapter, message: Message, rivals: readonly RequestShape[]): string {
   const short = ({ name }: Message): string =>

@@ -4,6 +4,7 @@ import { identifier } from '../../names.ts'
 import { units } from '../../units.ts'
 import { commentLines, docs } from '../code.ts'
 import { citation } from '../wire/constants.ts'
+import { conditionWords, countWords } from '../wording.ts'
 import type { NamedRequest } from './names.ts'
 
 /** The comment of a method or type that stands for a request; `tags` follow at its end. */
@@ -13,7 +14,7 @@ export function requestComment(
   notes: readonly (string | undefined)[] = [],
   tags: readonly string[] = [],
 ): string[] {
-  return commentLines(docs(request.doc, request.when && `Only with ${request.when.text}.`, ...notes, citation(model, request), ...tags))
+  return commentLines(docs(request.doc, request.when && `Only ${conditionWords(request.when)}.`, ...notes, citation(model, request), ...tags))
 }
 
 /** `The payload \`data\`. A multiple of sector_bytes bytes.` */
@@ -27,7 +28,7 @@ export function payloadText(payload: Member | undefined): string | undefined {
     unit && `In ${units.get(unit) ?? unit}.`,
     multiple && `A multiple of ${multiple.text} bytes.`,
     inner > 1 && `In pieces of ${inner} bytes.`,
-    count && `${count[0].text} to ${count[1].text} ${inner > 1 ? 'pieces' : 'bytes'}.`,
+    count && countWords(count, inner > 1 ? 'pieces' : 'bytes'),
   ]
   return facts.filter(Boolean).join(' ')
 }

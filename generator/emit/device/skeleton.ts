@@ -7,6 +7,7 @@ import { commentLines, docs, numberCode, propertyName } from '../code.ts'
 import { citation } from '../wire/constants.ts'
 import type { Imports } from '../wire/imports.ts'
 import { dependence } from '../wire/needs.ts'
+import { conditionWords } from '../wording.ts'
 import type { DeviceChapter } from './device-chapter.ts'
 import { decidingPaths, membersOf } from './fields.ts'
 import type { NamedRequest } from './names.ts'
@@ -33,8 +34,8 @@ export class SkeletonEmitter {
     return [...requests.map((request) => this.#interface(request)), this.#options(), this.#class()].map((text) => `\n${text}`)
   }
 
-  #typeName({ typeName }: NamedRequest): string {
-    return `${this.#device.prefix}${typeName}Request`
+  #typeName(request: NamedRequest): string {
+    return this.#device.typeName(request)
   }
 
   #interface(named: NamedRequest): string {
@@ -162,8 +163,8 @@ export class SkeletonEmitter {
   #queueNote(message: Message): string | undefined {
     const queues = this.#device.queuesOf(message)
     if (!this.#isOnOptionalQueues(message)) return undefined
-    const conditions = [...new Set(queues.map(({ when }) => when?.text))]
-    return conditions.length === 1 ? `Its queues exist with ${conditions[0]} only.` : undefined
+    const conditions = [...new Set(queues.map(({ when }) => when && conditionWords(when)))]
+    return conditions.length === 1 ? `Its queues exist only ${conditions[0]}.` : undefined
   }
 
   #sender(named: NamedRequest): string[] {

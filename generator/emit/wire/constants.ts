@@ -3,6 +3,7 @@ import { nodes } from '../../evaluate.ts'
 import type { Chapter, Constant, Feature, Group, Model, Origin } from '../../model.ts'
 import { identifier, isExportedAlone } from '../../names.ts'
 import { docs, exportConst, exportType, numberCode, propertyName, quote, type Statement, StructureKind } from '../code.ts'
+import { conditionWords } from '../wording.ts'
 import { condition, parenthesise } from './expression.ts'
 import type { Imports } from './imports.ts'
 import { Needs } from './needs.ts'
@@ -60,7 +61,7 @@ function groupStatements(model: Model, chapter: Chapter, group: Group, written: 
 
 function constantNote(constant: Constant): string | undefined {
   const notes = [
-    constant.when && `Only with ${constant.when.text}.`,
+    constant.when && `Only ${conditionWords(constant.when)}.`,
     constant.was.length > 0 && `Was ${constant.was.join(', ')}.`,
     constant.source !== 'oasis-1.4' && constant.source !== 'prose' && `Source: ${constant.source}.`,
     constant.marker && 'An end marker: its value moves with the version.',

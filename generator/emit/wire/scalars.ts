@@ -4,6 +4,7 @@ import type { BitField, Expression, IntegerType, Member, Part, Struct } from '..
 import { identifier } from '../../names.ts'
 import { isBigint } from '../../values.ts'
 import { docs, numberCode, propertyName, quote } from '../code.ts'
+import { conditionWords } from '../wording.ts'
 import { condition, fieldCode, numeric, parenthesise } from './expression.ts'
 import { type Accessor, guarded, type ValueCode } from './output.ts'
 import { Places } from './places.ts'
@@ -68,7 +69,7 @@ export class Scalars extends Places {
         const accessor = id === '' ? name : `${id}_${name}`
         const label = this.qualified(accessor)
         const when = this.bitCondition(field.when, present)
-        const doc = docs(field.doc, field.when && `Only with ${field.when.text}.`)
+        const doc = docs(field.doc, field.when && `Only ${conditionWords(field.when)}.`)
         const replaced = (value: string): string => `${put}(${read}, ${field.bit}, ${field.bits}, ${value}, ${label})`
         if (name !== '')
           this.accessor(
