@@ -132,6 +132,7 @@ export interface RequestAst extends OriginAst {
   writable?: PartAst
   ok?: Value | Value[]
   status?: StatusAst
+  length?: string
   reply?: 'optional'
   rest?: 'ignored'
   struct?: string
@@ -144,6 +145,7 @@ export interface MessageAst extends OriginAst {
   by?: string | string[]
   head?: string
   echo?: Record<string, string>
+  length?: string
   readable?: PartAst
   writable?: PartAst
   rest?: 'ignored'

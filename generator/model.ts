@@ -313,6 +313,8 @@ export interface Message extends Origin {
   /** Members of the reply that repeat members of the request. */
   echo?: { to: string[]; from: string[] }[]
   status?: Status
+  /** The member of the reply that says how many bytes are written. */
+  length?: string[]
   kind: 'requests' | 'events'
   requests: Request[]
 }
@@ -335,6 +337,8 @@ export interface Request extends Origin {
   /** Members of its own, those of the readable part first. */
   members: Member[]
   status?: Partial<Status>
+  /** In place of that of the message. */
+  length?: string[]
   /** The driver may leave out the device-writable part. */
   replyOptional?: true
   /** Bytes behind the members of the device-readable part are ignored. */

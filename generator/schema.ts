@@ -176,6 +176,7 @@ const statusShape = {
   unknown: selector.optional(),
   error: name.optional(),
 }
+const replyLength = field.optional().describe('the member of the reply that says how many bytes are written')
 /** A struct with two parts may be two structs in Linux's headers. */
 const partsLinux = z.union([linuxName, z.strictObject({ readable: text.optional(), writable: text.optional() })])
 const request = z.strictObject({
@@ -185,6 +186,7 @@ const request = z.strictObject({
   writable: part.optional(),
   ok: successes.optional(),
   status: z.strictObject({ ...statusShape, field: text.optional(), ok: successes.optional() }).optional(),
+  length: replyLength,
   reply: z.literal('optional').optional().describe('the driver may leave out the device-writable part'),
   rest: z.literal('ignored').optional().describe('bytes behind the members of the device-readable part are ignored'),
   struct: name.optional().describe('name under which the text lists frame and request together'),
@@ -203,6 +205,7 @@ const message = z.strictObject({
   writable: part.optional(),
   rest: z.literal('ignored').optional().describe('as of its requests, for all of them'),
   status: z.strictObject(statusShape).optional(),
+  length: replyLength,
   requests: requests.optional(),
   events: requests.optional(),
   linux: partsLinux.optional(),

@@ -394,6 +394,7 @@ async function sendRequest(trial: Trial, random: Random): Promise<void> {
   let reply: Plain = {}
   let written = new Uint8Array(0)
   const { field: statusField, ok, failed } = { ...message.status, ...trial.request.status }
+  const lengthField = trial.request.length ?? message.length
   const successes = ok?.map(({ value }) => Number(value)) ?? []
   const statuses = Object.keys(info.status?.names ?? trial.messageInfo.status?.names ?? {}).map(Number)
   const others = statuses.filter((value) => value !== successes[0])
@@ -424,14 +425,15 @@ async function sendRequest(trial: Trial, random: Random): Promise<void> {
   const goesBack = info.reply?.usesHeader ? withoutUnknown(made) : made
   const fields = withoutPaths(without(arrives, payloads.readable?.name), decidingPaths(trial))
   const room = payloads.writable ? payloadBytes(payloads.writable, config, random).length : undefined
-  reply = withoutPaths(without(goesBack, payloads.writable?.name), statusField ? [statusField] : [])
+  reply = withoutPaths(
+    without(goesBack, payloads.writable?.name),
+    [statusField, lengthField].filter((path) => path !== undefined),
+  )
   if (payloads.writable)
     written = new Uint8Array(random(fc.boolean) ? (room as number) : random(fc.nat, room as number)).map((_, i) => (i * 11) & 0xff)
-  const openReply =
-    info.reply?.sizeOf && !payloads.writable
-      ? encodeStruct(model, { chapter: struct.chapter, name: struct.name }, { ...goesBack }, { ...context, given: { readable: arrives } }, 'writable')
-          .length
-      : undefined
+  const lengthOf = (value: Plain): number =>
+    encodeStruct(model, { chapter: struct.chapter, name: struct.name }, value, { ...context, given: { readable: arrives } }, 'writable').length
+  const openReply = info.reply?.sizeOf && !payloads.writable ? lengthOf({ ...goesBack }) : undefined
 
   const method = (line.driver as unknown as Methods)[info.method] as Methods[string]
   const given = random(fc.boolean) ? fields : unselected(trial, fields)
@@ -456,7 +458,8 @@ async function sendRequest(trial: Trial, random: Random): Promise<void> {
     else {
       if (outcome.error !== undefined) throw outcome.error
       const told = statusField && successes.length > 1 ? withPath(reply, statusField, said ?? successes[0]) : reply
-      const expected: Plain = { ...told, ...(payloads.writable ? { [payloads.writable.name]: written } : {}) }
+      const whole = { ...told, ...(payloads.writable ? { [payloads.writable.name]: written } : {}) }
+      const expected = lengthField ? withPath(whole, lengthField, lengthOf(whole)) : whole
       if (Object.keys(expected).length > 0) expectValue(outcome.value, expected, struct)
       else expect(outcome.value).toBeUndefined()
     }

@@ -1,7 +1,7 @@
 /** What a device on its skeleton answers to requests that are unknown, not negotiated, malformed, or that fail: bytes by hand, against RTC, IOMMU, SCMI and file system. */
 import { MmioDevice } from 'virtgen/mmio'
 import { GuestMemory, type Outcome, type RequestDevice, type Violation } from 'virtgen/runtime'
-import { FsDevice } from 'virtgen/skeleton/fs'
+import { FsDevice, type FsFuseRequest } from 'virtgen/skeleton/fs'
 import { type IommuAttachRequest, IommuDevice } from 'virtgen/skeleton/iommu'
 import { RtcDevice, type RtcReadRequest } from 'virtgen/skeleton/rtc'
 import { ScmiDevice } from 'virtgen/skeleton/scmi'
@@ -126,18 +126,39 @@ describe('what a reply repeats of its request', () => {
   test('stands in refusals too', () => {
     expect(connect(new Platform())('03400400', 16)).toBe(`03400400${'f8ffffff'}`)
   })
+})
 
-  test('may lie in structs inside', () => {
-    class Files extends FsDevice {
-      protected override fuse(): Outcome {
-        throw new Error('the disk is full')
-      }
-      protected override forget(): Outcome {}
-      protected override batchForget(): Outcome {}
-      protected override interrupt(): Outcome {}
-    }
+class Files extends FsDevice {
+  protected override fuse({ writable, reply }: FsFuseRequest): Outcome {
+    writable.copyFrom(Uint8Array.of(1, 2, 3))
+    reply.out.len = 99
+  }
+  protected override forget(): Outcome {}
+  protected override batchForget(): Outcome {}
+  protected override interrupt(): Outcome {}
+}
+
+class FullFiles extends Files {
+  protected override fuse(): Outcome {
+    throw new Error('the disk is full')
+  }
+}
+
+describe('a reply of FUSE', () => {
+  const header = '28000000 26000000 0a0b0c0d00000000 0100000000000000 00000000 00000000 00000000 0000 0000'
+
+  test('says how long it is, whatever the handler thinks', () => {
     const send = connect(new Files({ config: { num_request_queues: 1 } }), 1)
-    const header = '28000000 26000000 0a0b0c0d00000000 0100000000000000 00000000 00000000 00000000 0000 0000'
-    expect(send(header, 16)).toBe('00000000fbffffff0a0b0c0d00000000')
+    expect(send(header, 24)).toBe('13000000000000000a0b0c0d00000000010203')
+  })
+
+  test('says so in a refusal too, and repeats what lies in a struct of the request', () => {
+    const send = connect(new FullFiles({ config: { num_request_queues: 1 } }), 1)
+    expect(send(header, 24)).toBe('10000000fbffffff0a0b0c0d00000000')
+  })
+
+  test('says so to a request that is too short', () => {
+    const send = connect(new Files({ config: { num_request_queues: 1 } }), 1)
+    expect(send('28000000 26000000', 16)).toBe('10000000eaffffff0000000000000000')
   })
 })

@@ -105,6 +105,23 @@ describe('the table of a request', () => {
     expect(header?.sizeOf?.({ cmd: new Uint8Array(10) }, nothing)).toBe(26)
   })
 
+  test('fills in members of the reply that always have the same value', async () => {
+    const { device } = await generated(`
+structs:
+  v_head: [magic: {type: le32, const: 0x1234}, status: u8]
+messages:
+  v_req:
+    source: prose
+    writable: [head: v_head]
+    status: {field: head.status, ok: 0, failed: 1}
+    requests: [go: {readable: [a: u8]}]
+`)
+    const [message] = device.messages
+    const bytes = new Uint8Array(5)
+    message?.reply?.fill?.(over(message.reply.create(nothing, 0, undefined), bytes))
+    expect([...bytes]).toEqual([0x34, 0x12, 0, 0, 0])
+  })
+
   test('knows the status with its names', () => {
     const { status } = blk.virtio_blk_req
     const reply = over(new VirtioBlkReqReply(), new Uint8Array(1))

@@ -81,6 +81,8 @@ export class Messages {
     if (echo.length > 0) message.echo = echo
     const status = this.#status.ofMessage(task, frame, requests)
     if (status) message.status = status
+    const length = this.#length(task, frame.writable, task)
+    if (length) message.length = length
     message.requests = requests.map((request) => this.#request(request, task, frame, deciding, message.head))
     checkRequestNames(requests, task)
     checkChoices(requests, message.requests, chapter)
@@ -144,18 +146,27 @@ export class Messages {
     return Object.entries(ast.echo ?? {}).map(([to, from]) => {
       const at = [...path, 'echo', to]
       const replies = bring(to) && !fieldAt(frame.writable, to.split('.')) ? answered : [frame.writable]
-      const [target] = replies.map((reply) => this.#echoed(chapter, reply, to, at, 'key'))
-      const source = this.#echoed(chapter, head ?? frame.readable, from, at)
+      const [target] = replies.map((reply) => this.#number(chapter, reply, to, at, 'the frame', 'key'))
+      const source = this.#number(chapter, head ?? frame.readable, from, at, 'the frame')
       if (target && source && target.bits !== source.bits) chapter.report('wrong-operand', at, `"${to}" and "${from}" have different widths`)
       return { to: to.split('.'), from: from.split('.') }
     })
   }
 
-  #echoed(chapter: ChapterScope, shape: Shape, name: string, at: Path, where?: 'key'): FieldInfo | undefined {
+  /** The member of the reply that says how many bytes are written. */
+  #length({ ast, path }: MessageTask | RequestTask, writable: Shape, { chapter, kind }: MessageTask): string[] | undefined {
+    if (ast.length === undefined) return undefined
+    const at = [...path, 'length']
+    if (kind === 'events') chapter.report('misplaced-attribute', at, '`length` is about replies, and these are events', undefined, 'key')
+    else if (this.#number(chapter, writable, ast.length, at, 'the writable part')) return ast.length.split('.')
+    return undefined
+  }
+
+  #number(chapter: ChapterScope, shape: Shape, name: string, at: Path, of: string, where?: 'key'): FieldInfo | undefined {
     const found = fieldAt(shape, name.split('.'))
     if (found?.kind === 'number') return found
     if (found) chapter.report('wrong-operand', at, `"${name}" has no single value`, undefined, where)
-    else chapter.reportUnknown('unknown-field', name, at, `the frame has no field "${name}"`, didYouMean(name, shape.keys()), where)
+    else chapter.reportUnknown('unknown-field', name, at, `${of} has no field "${name}"`, didYouMean(name, shape.keys()), where)
     return undefined
   }
 
@@ -211,6 +222,8 @@ export class Messages {
     if (when) request.when = when
     const status = this.#status.ofRequest(task, message, scopes.writable.own ?? new Map())
     if (status) request.status = status
+    const length = this.#length(task, scopes.writable.own ?? new Map(), message)
+    if (length) request.length = length
     const spans = expressions.number(ast.spans, [...path, 'spans'], scopes.writable)
     if (spans) request.spans = spans
     const fds = expressions.number(ast.fds, [...path, 'fds'], scopes.readable)

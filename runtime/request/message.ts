@@ -35,6 +35,8 @@ export interface LayoutInfo {
   readonly usesHeader?: true
   /** Where a member stands whose length is that of its own descriptor (legacy framing). */
   readonly framedAt?: number
+  /** Writes the members of a reply that always have the same value. Absent: there are none. */
+  fill?(reply: Struct): void
   /** Bytes that a value takes, payload left out, as the struct's `sizeOf` says; for drivers. Absent: always `$minimum`. */
   sizeOf?(value: object, context: RequestContext): number
 }
@@ -134,6 +136,8 @@ export interface RequestInfo {
   check?(header: Struct, context: RequestContext): boolean
   /** Absent: that of the message. */
   readonly status?: StatusInfo
+  /** Writes into the reply how many bytes are written, in place of that of the message. */
+  setLength?(reply: Struct, length: number): void
 }
 
 export interface MessageInfo {
@@ -149,6 +153,8 @@ export interface MessageInfo {
   /** Writes the deciding fields of a header or an event, in the order of `by`, and keeps the flags that stand beside them. Absent: there are none. */
   select?(header: Struct, values: readonly number[]): void
   readonly status?: StatusInfo
+  /** Writes into the reply how many bytes are written. Absent: it does not say it. */
+  setLength?(reply: Struct, length: number): void
   /** Copies what every reply repeats of its request. */
   echo?(reply: Struct, frame: Struct): void
   readonly requests: readonly RequestInfo[]

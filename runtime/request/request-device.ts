@@ -250,6 +250,11 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
       if (info.shrinks && refusal && !isSuccess(info, value)) slot.shrink(refusal)
       info.set(slot.reply, value)
     }
+    this.#complete(slot, slot.info.setLength ?? message?.setLength)
+  }
+
+  #complete(slot: RequestSlot, setLength: MessageInfo['setLength']): void {
+    if (slot.reply) setLength?.(slot.reply, slot.writtenLength)
     slot.chain.complete(slot.writeReply())
   }
 
@@ -287,7 +292,7 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
     if (info && status !== undefined && layout && slot.prepareRefusal(layout, info.end) && slot.reply) {
       this.#echo(slot, message)
       info.set(slot.reply, status)
-      slot.chain.complete(slot.writeReply())
+      this.#complete(slot, known?.setLength ?? message.setLength)
     } else if (info?.unknown === 'none') slot.chain.complete(0)
     else this.#giveUp(slot, 'request-size', `${slot.readableLength} device-readable and ${slot.writableLength} device-writable bytes: ${detail}`)
   }

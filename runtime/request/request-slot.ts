@@ -151,19 +151,19 @@ export class RequestSlot implements RequestParts {
     }
     const reply = this.#accessor(layout, 0, layout.usesHeader ? this.header : undefined)
     if (total === 0 && replyOptional) {
-      this.reply = this.#place(reply, reply.$minimum)
+      this.reply = this.#place(layout, reply, reply.$minimum)
       this.writable.window(0, 0)
       return true
     }
     if (total < reply.$minimum) return false
-    const least = this.#place(reply, reply.$minimum).$size
+    const least = this.#place(layout, reply, reply.$minimum).$size
     // The header says how long it is: nothing is reserved that the buffer has no room for.
     if (total < least || least > Math.max(limit, reply.$minimum)) return false
-    const isOpen = !payload && this.#place(reply, Math.max(least, Math.min(total, limit))).$size !== least
+    const isOpen = !payload && this.#place(layout, reply, Math.max(least, Math.min(total, limit))).$size !== least
     const length = isOpen ? Math.min(total, Math.max(limit, least)) : least
     // Members at the end of the part leave no bytes between that nobody has a name for.
     if (!payload && !isOpen && layout.suffix > 0 && total !== length) return false
-    this.reply = this.#place(reply, length)
+    this.reply = this.#place(layout, reply, length)
     this.#suffix = layout.suffix
     this.replyLength = length
     this.writable.window(length - layout.suffix, payload ? total - layout.suffix : length - layout.suffix)
@@ -181,7 +181,7 @@ export class RequestSlot implements RequestParts {
     const { $minimum: whole } = reply
     const least = layout.suffix > 0 ? whole : (statusEnd ?? whole)
     if (this.#writableLength < least) return false
-    this.reply = this.#place(reply, whole)
+    this.reply = this.#place(layout, reply, whole)
     this.replyLength = Math.min(whole, this.#writableLength)
     this.#suffix = layout.suffix
     this.writable.window(0, 0)
@@ -195,16 +195,27 @@ export class RequestSlot implements RequestParts {
     this.#suffix = 0
   }
 
-  #place(reply: Struct, length: number): Struct {
+  #place(layout: LayoutInfo, reply: Struct, length: number): Struct {
     this.#replyStorage.reserve(length)
     this.#replyStorage.bytes.fill(0, 0, length)
-    return reply.at(this.#replyStorage.view, 0, length)
+    reply.at(this.#replyStorage.view, 0, length)
+    layout.fill?.(reply)
+    return reply
+  }
+
+  /** The number of bytes of the device-writable part that are written in the end. */
+  get writtenLength(): number {
+    return this.#membersLength + this.writable.written
+  }
+
+  get #membersLength(): number {
+    return this.reply === undefined || this.#writableLength === 0 ? 0 : Math.min(this.replyLength, this.reply.$length)
   }
 
   /** Copies the reply into the buffer. Gives the number of bytes of the device-writable part that are written. */
   writeReply(): number {
     if (this.reply === undefined || this.#writableLength === 0) return this.writable.written
-    const length = Math.min(this.replyLength, this.reply.$length)
+    const length = this.#membersLength
     const { bytes } = this.#replyStorage
     const prefix = length - this.#suffix
     const payload = this.writable.written

@@ -3,11 +3,13 @@ import { familyOf } from '../../codec/choice.ts'
 import { nodes } from '../../evaluate.ts'
 import type { ConstantValue, Member, Message, Part, Status, Tree } from '../../model.ts'
 import { className, identifier } from '../../names.ts'
+import { isBigint } from '../../values.ts'
 import { commentLines, docs, numberCode, propertyName, quote } from '../code.ts'
 import type { PartClass, PartShape } from '../parts.ts'
 import { citation, exportedConstants } from '../wire/constants.ts'
 import { condition, fieldCode, numeric, parenthesise } from '../wire/expression.ts'
 import type { Imports } from '../wire/imports.ts'
+import type { Needs } from '../wire/needs.ts'
 import { dependence } from '../wire/needs.ts'
 import { usesReadable } from '../wire/subject.ts'
 import { checkLines } from './check.ts'
@@ -113,6 +115,7 @@ export class MessagesEmitter {
       ['restIgnored', request.restIgnored && 'true'],
       ['check', message.kind === 'requests' ? this.#check(readable.class) : undefined],
       ['status', this.#ownStatus(named)],
+      ['setLength', this.#setLength(request.length, writable.class)],
     ]
     return object(entries, true)
   }
@@ -224,9 +227,16 @@ export class MessagesEmitter {
       ['outdated', looks || framed ? undefined : this.#outdated(class_)],
       ['usesHeader', looks ? 'true' : undefined],
       ['framedAt', framed && String(framed.offset)],
+      ['fill', part === 'writable' ? this.#fill(class_) : undefined],
       ['sizeOf', (isVariable || framed) && !looks ? this.#sizeOf(class_, framed?.member, layout) : undefined],
     ])
     return this.#shared(text, lowerFirst(name), 'LayoutInfo')
+  }
+
+  /** Writes the members that always have the same value. */
+  #fill(class_: PartClass): string | undefined {
+    const lines = constantLines(this.#device.needs, membersOf(class_), 'reply')
+    return lines.length === 0 ? undefined : arrow(`reply: ${this.#type(class_)}`, lines)
   }
 
   /** The runtime's context with the length of the framed member, and the fields of the configuration space as the struct's layout wants them. */
@@ -377,6 +387,13 @@ export class MessagesEmitter {
     return this.#shared(text, name, 'StatusInfo')
   }
 
+  /** Writes how many bytes are written. */
+  #setLength(path: readonly string[] | undefined, class_: PartClass | undefined): string | undefined {
+    if (path === undefined || class_ === undefined) return undefined
+    const place = fieldCode(this.#device.needs, membersOf(class_), 'reply', path)
+    return arrow(`reply: ${this.#type(class_)}, length: number`, [`${place} = length`])
+  }
+
   /** Copies what the reply repeats of the request. */
   #echo({ echo, ...message }: Message): string | undefined {
     const frame = this.#device.messages.find((each) => each.message.name === message.name)?.frame
@@ -410,6 +427,7 @@ export class MessagesEmitter {
       ['by', this.#by(message, part)],
       ['select', this.#select(message)],
       ['status', this.#messageStatus(message)],
+      ['setLength', this.#setLength(message.length, shape?.frame.writable.class)],
       ['echo', this.#echo(message)],
       ['requests', array(requests.map((request) => this.#device.table(request)))],
     ]
@@ -471,6 +489,18 @@ export class MessagesEmitter {
     const comment = commentLines(docs(`${chapter.title}: what its skeleton and its driver client are made of.`, citation(model, chapter)))
     return [...comment, `export const device: DeviceInfo = ${object(entries, true)}`].join('\n')
   }
+}
+
+function constantLines(needs: Needs, members: readonly Member[], base: string): string[] {
+  return members.flatMap((member) => {
+    const { type, name, dims, when, reserved } = member
+    if (when !== undefined || dims.length > 0 || reserved) return []
+    const place = name === '' ? base : `${base}.${identifier(name)}`
+    if (type.kind === 'group') return constantLines(needs, type.members, place)
+    if (type.kind === 'struct') return constantLines(needs, needs.struct(type).members, place)
+    if (member.const === undefined || type.kind !== 'integer' || name === '') return []
+    return [`${place} = ${numberCode(isBigint(member) ? BigInt(member.const) : Number(member.const))}`]
+  })
 }
 
 interface AskedBits {
