@@ -28,15 +28,9 @@ export interface RequestNames {
 export function generatedNames(description: OutputFile): Map<string, RequestNames> {
   const { model, chapter } = read(description)
   const names = new Map<string, RequestNames>()
-  const methods = new Map<string, string>()
-  const device = deviceOf(model, chapter)
+  const device = new DeviceChapter(model, new Needs(model), chapter)
   for (const named of device.requests) {
     const { message, request, method, driverMethod } = named
-    for (const each of new Set([method, driverMethod])) {
-      const other = methods.get(each)
-      if (other !== undefined) throw new UsageError(`"${other}" and "${request.name}" both become ${each}() in TypeScript`, 'choose another name')
-      methods.set(each, request.name)
-    }
     names.set(`${message.kind}:${request.name}`, { method, driverMethod, type: device.typeName(named) })
   }
   return names
@@ -50,12 +44,4 @@ function read({ path, text }: OutputFile): { model: Model; chapter: Chapter } {
   const [problem] = problems
   if (problem) throw new UsageError(problem.message, problem.hint ?? 'choose another name')
   return { model, chapter: model.chapters.find(({ builtin }) => !builtin) as Chapter }
-}
-
-function deviceOf(model: Model, chapter: Chapter): DeviceChapter {
-  try {
-    return new DeviceChapter(model, new Needs(model), chapter)
-  } catch (error) {
-    throw new UsageError((error as Error).message.replace(`${chapter.file}: `, ''), 'choose another name')
-  }
 }

@@ -49,6 +49,7 @@ export const diagnosticCodes = {
   'part-mismatch': 'Something of the other part of a buffer, or something of two parts where there are none.',
   'head-mismatch': 'A request that does not begin with the `head` of its message.',
   'name-collision': 'Two names that become the same name in TypeScript.',
+  'generated-name': 'A method, a type or a class that is generated for a message, where there is another one of that name.',
   'reserved-word': 'A name that TypeScript cannot have, or that the language or the generated code needs for itself.',
   'missing-given': 'A struct is used without what its layout needs from outside.',
   'misplaced-attribute': 'An attribute that means nothing here.',

@@ -36,6 +36,18 @@ export const usedGlobals: ReadonlySet<string> = new Set([
   'TypeError',
 ])
 
+/** Names of the contract that skeletons and driver clients import, and that a device could give its own types. See test/skeleton-emit.test.ts. */
+export const contractTypes: ReadonlySet<string> = new Set([
+  'RequestDevice',
+  'RequestDeviceOptions',
+  'DeviceRequest',
+  'DeviceDriver',
+  'DeviceDriverOptions',
+])
+
+/** What the tables of a device chapter are called; its messages are exported beside them. */
+export const tableNames: ReadonlySet<string> = new Set(['requests', 'events', 'configFields', 'queues', 'device', 'Context'])
+
 /** What every generated module exports besides the names of its chapter. */
 export const moduleNames: ReadonlySet<string> = new Set(['features', 'checkFeatures'])
 

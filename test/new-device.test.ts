@@ -315,7 +315,7 @@ describe('wrong usage exits with 2 and writes nothing:', () => {
     [['device', 'lamp', '--request', 'getId'], '"getId" cannot name a request', 'how about get_id?'],
     [['device', 'lamp', '--request', 'on', '--request', 'on'], 'the request "on" is given twice', ''],
     [['device', 'lamp', '--request', 'a1', '--request', 'a_1'], 'become the same in TypeScript', ''],
-    [['device', 'lamp', '--request', 'on_fire', '--event', 'fire'], '"on_fire" and "fire" both become onFire() in TypeScript', 'choose another name'],
+    [['device', 'lamp', '--request', 'on_fire', '--event', 'fire'], 'the event "virtio_lamp_event.fire" both become onFire()', 'choose another name'],
     [['device', 'lamp', '--request', 'constructor'], '"constructor" cannot name a request', ''],
     [['device', 'lamp', '--event', ''], '"" cannot name an event', ''],
     [['device', 'lamp', '--confg'], 'no option --confg', 'did you mean --config?'],

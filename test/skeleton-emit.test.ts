@@ -1,6 +1,6 @@
 /** Tables of messages, skeletons and driver clients: what the emitters say of the built-in devices and of the hard ones. */
 import { spawnSync } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import * as fc from 'fast-check'
 import { FeatureSet, type Struct, viewOf } from 'virtgen/codegen/v1/wire'
@@ -22,6 +22,7 @@ import { baseMembers } from '../generator/emit/device/names.ts'
 import { emitAll } from '../generator/emit/index.ts'
 import { Needs } from '../generator/emit/wire/needs.ts'
 import type { Model } from '../generator/model.ts'
+import { contractTypes } from '../generator/names.ts'
 import { DeviceDriver } from '../runtime/driver/device-driver.ts'
 import type { DeviceInfo, LayoutInfo, MessageInfo, RequestContext, RequestInfo } from '../runtime/request/message.ts'
 import { RequestDevice } from '../runtime/request/request-device.ts'
@@ -333,6 +334,12 @@ ${requests.map((name, index) => `  v_${index}:\n    source: prose\n    requests:
   test('of parts that a struct of the chapter has already are an error that names both', () => {
     const source = `${text('open')}structs:\n  v_0_open_header: [{a: u8}]\n`.replace('readable: [data: bytes]', 'readable: [a: u8]')
     expect(() => emitText(source)).toThrow(/"v_0_open_header" and the readable part of "v_0\.open" both become V0OpenHeader/)
+  })
+
+  test('that the modules import from the contract are known to the check of names', () => {
+    const contract = readFileSync('runtime/codegen.ts', 'utf8').match(/\b[A-Z]\w*(Device|DeviceOptions|Driver|Request|Event)\b/g) ?? []
+    expect(contract).toContain('RequestDevice')
+    expect(contract.filter((name) => !contractTypes.has(name))).toEqual([])
   })
 })
 

@@ -8,9 +8,8 @@ import type { Dim, Member, Message, Model, Part, Request, Struct } from '../mode
 import { className } from '../names.ts'
 import { isOpen } from '../resolve/place.ts'
 import { isBytes } from '../values.ts'
-import type { Needs } from './wire/needs.ts'
+import { type Needs, usesReadable } from './wire/needs.ts'
 import { slotsOf } from './wire/slots.ts'
-import { usesReadable } from './wire/subject.ts'
 
 /** A class of a part. `struct` has both parts, so that the writable one may look at the readable one. */
 export interface PartClass {

@@ -8,6 +8,7 @@ import { resolveDevices } from './devices.ts'
 import { checkExports } from './exports.ts'
 import { Expressions } from './expressions.ts'
 import { checkRequirements, isOverFeatures, resolveFeatures } from './features.ts'
+import { checkGeneratedNames } from './generated-names.ts'
 import { checkOwnName, Layouts } from './layouts.ts'
 import { Messages } from './messages.ts'
 import { Names } from './names.ts'
@@ -39,8 +40,11 @@ export function resolve(loaded: Loaded): Resolved {
   const devices = resolveDevices(scopes)
   checkRequirements(chapters, (name) => workspace.chapter(name))
   for (const chapter of chapters) checkExports(workspace.chapter(chapter.name), chapter, layouts)
+  const model: Model = { version: '1.4', source: 'oasis-1.4', devices, chapters }
+  const isSound = loaded.problems.length === 0 && loaded.sources.every(({ problems }) => problems.length === 0)
+  if (isSound) checkGeneratedNames(model, (name) => workspace.chapter(name))
   const problems = [...loaded.problems, ...loaded.sources.flatMap((source) => source.problems)].sort(byPlace)
-  return { model: { version: '1.4', source: 'oasis-1.4', devices, chapters }, problems: unique(problems) }
+  return { model, problems: unique(problems) }
 }
 
 /** A chapter behind those that it uses: the order of a chapter's structs must not depend on which other chapters are there. */

@@ -70,7 +70,7 @@ export interface NamedRequest extends RequestShape {
 /** Names the requests and events of a chapter; those of the same name in two messages get that of the message in front. */
 export function nameRequests(chapter: Chapter, messages: readonly MessageShape[]): NamedRequest[] {
   const all = messages.flatMap(({ requests }) => requests)
-  const named = all.map((shape, id): NamedRequest => {
+  return all.map((shape, id): NamedRequest => {
     const { kind } = shape.message
     const rivals = all.filter(({ message, request }) => message.kind === kind && camelCase(request.name) === camelCase(shape.request.name))
     const key = rivals.length === 1 ? camelCase(shape.request.name) : camelCase(`${shortName(chapter, shape.message, rivals)}_${shape.request.name}`)
@@ -80,16 +80,6 @@ export function nameRequests(chapter: Chapter, messages: readonly MessageShape[]
     const [method, driverMethod] = names.map((name) => (baseMembers.has(name) ? name + suffix : name)) as [string, string]
     return { ...shape, id, key, method, driverMethod, typeName }
   })
-  const seen = new Map<string, NamedRequest>()
-  for (const each of named) {
-    const other = seen.get(each.method)
-    if (other)
-      throw new Error(
-        `${chapter.file}: "${other.message.name}.${other.request.name}" and "${each.message.name}.${each.request.name}" both become ${each.method}`,
-      )
-    seen.set(each.method, each)
-  }
-  return named
 }
 
 /** `BlkReadRequest`; no word twice: the event `input` of the input device is an `InputEvent`, the request `credit_request` of vsock a `VsockCreditRequest`. */
@@ -110,7 +100,7 @@ function shortName(chapter: Chapter, message: Message, rivals: readonly RequestS
   return isClear ? own : message.name
 }
 
-/** Throws where a module would declare a name twice, or one that TypeScript needs. */
+/** Throws where a module would declare a name twice, or one that TypeScript needs: what `resolve` has not found. */
 export function checkDeclared(path: string, imported: readonly string[], declared: readonly string[]): void {
   const seen = new Set(imported)
   for (const name of declared) {

@@ -1,6 +1,6 @@
 /** The wire emitter: one module per chapter with its constants, features, registers and struct accessors. */
 import type { Chapter, Message, Model, Struct } from '../../model.ts'
-import { className, identifier } from '../../names.ts'
+import { identifier } from '../../names.ts'
 import { docs, exportConst, numberCode, printFile, quote, type Statement } from '../code.ts'
 import type { EmittedFile } from '../index.ts'
 import { messageShape } from '../parts.ts'
@@ -36,7 +36,6 @@ export function emitParts(model: Model, chapters: readonly Chapter[]): EmittedFi
   const needs = new Needs(model)
   return chapters.flatMap((chapter) => {
     const imports = new Imports(model, chapter.name, 'parts')
-    checkNames(model, needs, chapter)
     const body = [
       ...chapter.structs.filter(({ role }) => role === 'message').flatMap((struct) => structStatements(model, struct, imports, needs)),
       ...chapter.messages.flatMap((message) => partStatements(model, message, imports, needs)),
@@ -111,19 +110,4 @@ function partStatements(model: Model, message: Message, imports: Imports, needs:
   return messageShape(model, needs, message).classes.flatMap(({ name, part, struct, readable }) =>
     new StructEmitter(model, imports, needs, struct, part, { name, ...(readable === undefined ? {} : { readable }) }).statements(),
   )
-}
-
-/** The classes of parts have names of ours; one that the chapter gives something else would be exported twice. */
-function checkNames(model: Model, needs: Needs, chapter: Chapter): void {
-  const owners = new Map<string, string>()
-  const claim = (name: string, owner: string): void => {
-    const other = owners.get(name)
-    if (other !== undefined) throw new Error(`${chapter.file}: "${other}" and ${owner} both become ${name}`)
-    owners.set(name, owner)
-  }
-  for (const { name, twoPart, role } of chapter.structs)
-    if (role !== 'foreign') for (const suffix of twoPart ? ['Readable', 'Writable'] : ['']) owners.set(className(name) + suffix, name)
-  for (const { name } of chapter.groups) owners.set(identifier(name), name)
-  for (const message of chapter.messages)
-    for (const { name, part, struct } of messageShape(model, needs, message).classes) claim(name, `the ${part} part of "${struct.name}"`)
 }

@@ -208,3 +208,13 @@ export class Needs {
     return undefined
   }
 }
+
+/** True when the writable part of a struct looks at fields of the readable one. */
+export function usesReadable(struct: Struct): boolean {
+  const writable = struct.members.filter((member) => member.part === 'writable')
+  return JSON.stringify(writable, bigintSafe).includes('"from":"readable"')
+}
+
+function bigintSafe(_: string, value: unknown): unknown {
+  return typeof value === 'bigint' ? value.toString() : value
+}

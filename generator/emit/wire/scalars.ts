@@ -6,10 +6,11 @@ import { isBigint } from '../../values.ts'
 import { docs, numberCode, propertyName, quote } from '../code.ts'
 import { conditionWords } from '../wording.ts'
 import { condition, fieldCode, numeric, parenthesise } from './expression.ts'
+import { usesReadable } from './needs.ts'
 import { type Accessor, guarded, type ValueCode } from './output.ts'
 import { Places } from './places.ts'
 import type { Slot } from './slots.ts'
-import { partSuffix, usesReadable } from './subject.ts'
+import { partSuffix } from './subject.ts'
 
 export class Scalars extends Places {
   protected accessor(name: string, type: string, get: string[], set: string[] | undefined, member: Member, present: string | undefined): void {

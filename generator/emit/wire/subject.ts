@@ -8,7 +8,7 @@ import { exportedConstants } from './constants.ts'
 import { type ExpressionScope, numeric, parenthesise } from './expression.ts'
 import type { Imports } from './imports.ts'
 import { memberDoc } from './member-doc.ts'
-import type { Needs } from './needs.ts'
+import { type Needs, usesReadable } from './needs.ts'
 import { Output } from './output.ts'
 import { type Slot, slotsOf } from './slots.ts'
 
@@ -125,14 +125,4 @@ export class Subject {
 
 export function partSuffix(part: Part | undefined): string {
   return part === undefined ? '' : part === 'readable' ? 'Readable' : 'Writable'
-}
-
-function bigintSafe(_: string, value: unknown): unknown {
-  return typeof value === 'bigint' ? value.toString() : value
-}
-
-/** True when the writable part of a struct looks at fields of the readable one. */
-export function usesReadable(struct: Struct): boolean {
-  const writable = struct.members.filter((member) => member.part === 'writable')
-  return JSON.stringify(writable, bigintSafe).includes('"from":"readable"')
 }
