@@ -111,6 +111,6 @@ describe('the package, installed elsewhere', () => {
 
   it('ships no sources, tests or fixtures', () => {
     const shipped = readdirSync(join(project, 'node_modules/virtgen'))
-    expect(shipped.sort()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'bin', 'dist', 'docs', 'package.json', 'spec', 'templates'])
+    expect(shipped.sort()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'bin', 'dist', 'docs', 'facts', 'package.json', 'spec', 'templates'])
   })
 })

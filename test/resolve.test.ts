@@ -854,12 +854,12 @@ messages:
     const [message] = chapter(blk).messages
     expect(message?.status).toEqual({
       field: ['status'],
-      ok: { name: 'OK', value: 0 },
+      ok: [{ name: 'OK', value: 0 }],
       failed: { name: 'ERROR', value: 1 },
       malformed: { name: 'ODD', value: 2 },
       unknown: 'none',
     })
-    expect(requests(message).map(({ status }) => status)).toEqual([undefined, { ok: { name: 'ODD', value: 2 } }])
+    expect(requests(message).map(({ status }) => status)).toEqual([undefined, { ok: [{ name: 'ODD', value: 2 }] }])
   })
 
   it('may have the status in the replies of the requests, with constants of that field', () => {
@@ -878,7 +878,7 @@ messages:
         features: {F: 1}
       `,
     ).messages
-    expect(message?.status).toEqual({ field: ['hdr', 'code'], ok: { name: 'OK', value: 6 }, error: { chapter: 'example', name: 'hdr' } })
+    expect(message?.status).toEqual({ field: ['hdr', 'code'], ok: [{ name: 'OK', value: 6 }], error: { chapter: 'example', name: 'hdr' } })
   })
 
   it('may be chosen in two levels, or by a field of a head', () => {
