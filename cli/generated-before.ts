@@ -1,11 +1,11 @@
 /**
- * Remembers what was generated from what: a call with nothing to do compares sums instead of parsing and emitting everything. It is kept beside the package, not with the
- * project; where it is missing or cannot be written, everything is done as if it had never been there. `generate --check` never asks it.
+ * Remembers what was generated from what: a call with nothing to do compares sums instead of parsing and emitting everything. It is kept where tools keep what
+ * may be deleted; where it is missing or cannot be written, everything is done as if it had never been there. `generate --check` never asks it.
  */
 import { createHash } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { dirname, join, resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { listGenerated } from '../generator/write.ts'
 import type { Call } from './command.ts'
 import { packageRoot } from './package-root.ts'
@@ -30,7 +30,7 @@ export class GeneratedBefore<Read> {
   constructor(call: Call, out: string) {
     const specs = call.options.texts('spec').map((folder) => resolve(call.host.folder, folder))
     this.#out = out
-    this.#file = join(packageRoot, '.cache', 'generate', `${sumOf([out, ...specs].join('\0')).slice(0, 32)}.json`)
+    this.#file = join(cacheFolder(), `${sumOf([out, ...specs].join('\0')).slice(0, 32)}.json`)
     this.#inputs = sumOfInputs([join(packageRoot, 'spec'), ...specs])
   }
 
@@ -62,6 +62,12 @@ export class GeneratedBefore<Read> {
       return undefined
     }
   }
+}
+
+/** Beside the packages of a project, where tools keep what may be deleted; in virtgen's own repository, in the repository. */
+function cacheFolder(): string {
+  const around = dirname(packageRoot)
+  return basename(around) === 'node_modules' ? join(around, '.cache', 'virtgen') : join(packageRoot, '.cache', 'generate')
 }
 
 /** Output folders come and go; those of the last calls are enough. */

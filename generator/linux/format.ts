@@ -16,7 +16,9 @@ export function formatLinuxReport(report: LinuxReport, paint: Paint = plain): st
   if (report.differs.length > 0) {
     lines.push(`  ${paint.cyan('different')}: as declared, ${report.differs.length}`)
     for (const item of report.differs)
-      lines.push(`    ${item.name}: ${item.property} ${item.ours}, in Linux ${item.theirs}${same(item)}. ${item.why ?? ''}`.trimEnd())
+      lines.push(
+        ...wrap(`    ${item.name}: ${item.property} ${item.ours}, in Linux ${item.theirs}${same(item)}. ${item.why ?? ''}`.trimEnd(), betweenWords),
+      )
   }
   if (report.appeared.length > 0) {
     lines.push(`  ${paint.yellow('appeared')}: marked \`linux: none\`, but these headers have it; correct the file`)
@@ -54,10 +56,13 @@ function names(title: string, explanation: string, items: readonly LinuxItem[], 
   return lines
 }
 
-function wrap(text: string): string[] {
+const betweenNames = /(?<=[,:]) /
+const betweenWords = /(?<=\S) /
+
+function wrap(text: string, at = betweenNames): string[] {
   const lines: string[] = []
   let line = ''
-  for (const word of text.split(/(?<=[,:]) /)) {
+  for (const word of text.split(at)) {
     if (line !== '' && line.length + 1 + word.length > width) {
       lines.push(line)
       line = `      ${word}`
