@@ -133,7 +133,8 @@ export interface RequestAst extends OriginAst {
   ok?: Value | Value[]
   status?: StatusAst
   length?: string
-  reply?: 'optional'
+  echo?: Record<string, string>
+  reply?: 'optional' | 'failures'
   rest?: 'ignored'
   struct?: string
   linux?: MessageAst['linux']

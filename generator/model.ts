@@ -311,13 +311,15 @@ export interface Message extends Origin {
   by: string[][]
   head?: Reference
   /** Members of the reply that repeat members of the request. */
-  echo?: { to: string[]; from: string[] }[]
+  echo?: Echo
   status?: Status
   /** The member of the reply that says how many bytes are written. */
   length?: string[]
   kind: 'requests' | 'events'
   requests: Request[]
 }
+
+export type Echo = { to: string[]; from: string[] }[]
 
 export interface Status {
   field: string[]
@@ -339,8 +341,12 @@ export interface Request extends Origin {
   status?: Partial<Status>
   /** In place of that of the message. */
   length?: string[]
+  /** In place of that of the message. */
+  echo?: Echo
   /** The driver may leave out the device-writable part. */
   replyOptional?: true
+  /** Success is not answered: nothing is written. */
+  onlyFailures?: true
   /** Bytes behind the members of the device-readable part are ignored. */
   restIgnored?: true
   /** Name under which the text lists frame and request together. */

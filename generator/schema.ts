@@ -176,6 +176,7 @@ const statusShape = {
   unknown: selector.optional(),
   error: name.optional(),
 }
+const echo = z.record(field, field).optional().describe('members of the reply that repeat members of the request')
 const replyLength = field.optional().describe('the member of the reply that says how many bytes are written')
 /** A struct with two parts may be two structs in Linux's headers. */
 const partsLinux = z.union([linuxName, z.strictObject({ readable: text.optional(), writable: text.optional() })])
@@ -187,7 +188,11 @@ const request = z.strictObject({
   ok: successes.optional(),
   status: z.strictObject({ ...statusShape, field: text.optional(), ok: successes.optional() }).optional(),
   length: replyLength,
-  reply: z.literal('optional').optional().describe('the driver may leave out the device-writable part'),
+  echo,
+  reply: z
+    .enum(['optional', 'failures'])
+    .optional()
+    .describe('optional: the driver may leave out the device-writable part; failures: it may, and nothing is written into it for success'),
   rest: z.literal('ignored').optional().describe('bytes behind the members of the device-readable part are ignored'),
   struct: name.optional().describe('name under which the text lists frame and request together'),
   linux: partsLinux.optional().describe("Linux's name of it"),
@@ -200,7 +205,7 @@ const requests = z.array(oneKey(z.union([z.null(), request]))).min(1)
 const message = z.strictObject({
   by: z.union([text, z.array(text).min(2)]).optional(),
   head: name.optional(),
-  echo: z.record(field, field).optional().describe('members of the reply that repeat members of the request'),
+  echo,
   readable: part.optional(),
   writable: part.optional(),
   rest: z.literal('ignored').optional().describe('as of its requests, for all of them'),

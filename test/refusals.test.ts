@@ -1,11 +1,12 @@
 /** What a device on its skeleton answers to requests that are unknown, not negotiated, malformed, or that fail: bytes by hand, against RTC, IOMMU, SCMI and file system. */
 import { MmioDevice } from 'virtgen/mmio'
-import { GuestMemory, type Outcome, type RequestDevice, type Violation } from 'virtgen/runtime'
+import { GuestMemory, type Outcome, type RequestDevice, UNKNOWN, type Violation } from 'virtgen/runtime'
 import { FsDevice, type FsFuseRequest } from 'virtgen/skeleton/fs'
 import { type IommuAttachRequest, IommuDevice } from 'virtgen/skeleton/iommu'
 import { RtcDevice, type RtcReadRequest } from 'virtgen/skeleton/rtc'
 import { ScmiDevice } from 'virtgen/skeleton/scmi'
 import { ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK } from 'virtgen/wire/content'
+import { fuse_error } from 'virtgen/wire/fuse'
 import { virtio_mmio } from 'virtgen/wire/transport-mmio'
 import { describe, expect, test } from 'vitest'
 import { RawRing } from './support/raw-ring.ts'
@@ -160,5 +161,34 @@ describe('a reply of FUSE', () => {
   test('says so to a request that is too short', () => {
     const send = connect(new Files({ config: { num_request_queues: 1 } }), 1)
     expect(send('28000000 26000000', 16)).toBe('10000000eaffffff0000000000000000')
+  })
+})
+
+describe('an interrupt of FUSE', () => {
+  class Interrupted extends Files {
+    answer: () => Outcome = () => {}
+    protected override interrupt(): Outcome {
+      return this.answer()
+    }
+  }
+  const files = new Interrupted({ config: { num_request_queues: 1 } })
+  const send = connect(files, 0)
+  const interrupt = '30000000 24000000 0b00000000000000 0000000000000000 00000000 00000000 00000000 0000 0000 0a00000000000000'
+  const fails = (): never => {
+    throw new Error('meant to fail')
+  }
+
+  test.each([
+    ['is not answered after success', () => {}, ''],
+    ['may have to be sent again: EAGAIN', () => fuse_error.eagain, '10000000 f5ffffff 0b00000000000000'],
+    ['may not be known: ENOSYS', () => UNKNOWN, '10000000 daffffff 0b00000000000000'],
+    ['may fail: EIO', fails, '10000000 fbffffff 0b00000000000000'],
+  ] as const)('%s', (_, answer, expected) => {
+    files.answer = answer
+    expect(send(interrupt, 16)).toBe(expected.replaceAll(' ', ''))
+  })
+
+  test('may be malformed: EINVAL', () => {
+    expect(send(interrupt.slice(0, -8), 16)).toBe('10000000eaffffff0b00000000000000')
   })
 })

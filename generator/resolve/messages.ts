@@ -1,7 +1,7 @@
 /** Messages: the frame of what a queue carries, and the requests or events in it. */
 import type { Entry, LinuxAst, MemberAst, MessageAst, PartAst, RequestAst } from '../ast.ts'
 import { didYouMean } from '../diagnostic.ts'
-import type { Linux, Member, Message, Origin, Part, Reference, Request, Struct } from '../model.ts'
+import type { Echo, Linux, Member, Message, Origin, Part, Reference, Request, Struct } from '../model.ts'
 import { identifier } from '../names.ts'
 import type { Path } from '../source.ts'
 import { type Choice, constantNames, findIndistinct } from './choice.ts'
@@ -75,15 +75,20 @@ export class Messages {
     }
     const head = ast.head === undefined ? undefined : this.#layouts.workspace.requireStruct(chapter, ast.head, [...path, 'head'])
     if (head) message.head = { chapter: head.chapter.name, name: head.name }
-    const deciding = this.#deciding(task, frame, head && shapeOfStruct(this.#layouts.workspace, head))
+    const headShape = head && shapeOfStruct(this.#layouts.workspace, head)
+    const deciding = this.#deciding(task, frame, headShape)
     const requests = this.#requestTasks(task)
-    const echo = this.#echo(task, frame, head && shapeOfStruct(this.#layouts.workspace, head), requests)
+    const echo = this.#echo(task, frame, headShape, requests)
     if (echo.length > 0) message.echo = echo
     const status = this.#status.ofMessage(task, frame, requests)
     if (status) message.status = status
     const length = this.#length(task, frame.writable, task)
     if (length) message.length = length
-    message.requests = requests.map((request) => this.#request(request, task, frame, deciding, message.head))
+    message.requests = requests.map((request) => {
+      const resolved = this.#request(request, task, frame, deciding, message.head)
+      const own = this.#ownEcho(request, task, frame, headShape)
+      return own.length > 0 ? { ...resolved, echo: own } : resolved
+    })
     checkRequestNames(requests, task)
     checkChoices(requests, message.requests, chapter)
     return message
@@ -132,24 +137,32 @@ export class Messages {
     })
   }
 
-  /** Members of the frame, or of the head and of what every reply begins with; as wide on one side as on the other. */
-  #echo(
-    { chapter, ast, path, kind }: MessageTask,
-    frame: Frame,
-    head: Shape | undefined,
-    requests: readonly RequestTask[],
-  ): NonNullable<Message['echo']> {
+  /** Members of the frame, or of the head and of what every reply begins with. */
+  #echo({ chapter, ast, path, kind }: MessageTask, frame: Frame, head: Shape | undefined, requests: readonly RequestTask[]): Echo {
     const answered = requests.filter(({ entries }) => entries.writable.length > 0).map(({ own }) => own.writable)
     const bring = (to: string): boolean => ast.status?.error !== undefined && ast.status.field?.split('.')[0] === to.split('.')[0]
     if (ast.echo && kind === 'events')
       chapter.report('misplaced-attribute', [...path, 'echo'], '`echo` repeats a request, and these are events', undefined, 'key')
-    return Object.entries(ast.echo ?? {}).map(([to, from]) => {
+    const targets = (to: string): Shape[] => (bring(to) && !fieldAt(frame.writable, to.split('.')) ? answered : [frame.writable])
+    return this.#copies(ast.echo, path, chapter, targets, head ?? frame.readable)
+  }
+
+  /** Members of the frame where it has some for the reply, as a refusal may be no more than that; else of the request's own reply. */
+  #ownEcho({ ast, path, own }: RequestTask, { chapter, kind }: MessageTask, frame: Frame, head: Shape | undefined): Echo {
+    if (ast.echo && kind === 'events')
+      chapter.report('misplaced-attribute', [...path, 'echo'], '`echo` repeats a request, and these are events', undefined, 'key')
+    const hasReply = frame.struct.members.some(({ part, type }) => part === 'writable' && type.kind !== 'body')
+    return this.#copies(ast.echo, path, chapter, () => [hasReply ? frame.writable : own.writable], head ?? frame.readable)
+  }
+
+  /** What is copied is as wide on one side as on the other. */
+  #copies(echo: MessageAst['echo'], path: Path, chapter: ChapterScope, targets: (to: string) => readonly Shape[], from: Shape): Echo {
+    return Object.entries(echo ?? {}).map(([to, source]) => {
       const at = [...path, 'echo', to]
-      const replies = bring(to) && !fieldAt(frame.writable, to.split('.')) ? answered : [frame.writable]
-      const [target] = replies.map((reply) => this.#number(chapter, reply, to, at, 'the frame', 'key'))
-      const source = this.#number(chapter, head ?? frame.readable, from, at, 'the frame')
-      if (target && source && target.bits !== source.bits) chapter.report('wrong-operand', at, `"${to}" and "${from}" have different widths`)
-      return { to: to.split('.'), from: from.split('.') }
+      const [target] = targets(to).map((reply) => this.#number(chapter, reply, to, at, 'the frame', 'key'))
+      const read = this.#number(chapter, from, source, at, 'the frame')
+      if (target && read && target.bits !== read.bits) chapter.report('wrong-operand', at, `"${to}" and "${source}" have different widths`)
+      return { to: to.split('.'), from: source.split('.') }
     })
   }
 
@@ -254,6 +267,7 @@ export class Messages {
       else if (!has(part)) chapter.report('misplaced-attribute', [...path, key], `"${request.name}" has no ${part} part`, undefined, 'key')
     }
     if (ast.reply) request.replyOptional = true
+    if (ast.reply === 'failures') request.onlyFailures = true
     // An open member takes all there is.
     const takesAll = (member: Member): boolean => isOpen(member) || (member.type.kind === 'group' && member.type.members.some(takesAll))
     if ((ast.rest ?? message.rest) && has('readable') && !members.some((member) => member.part === 'readable' && takesAll(member)))

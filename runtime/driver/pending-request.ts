@@ -92,6 +92,11 @@ export class PendingRequest implements ClientBuffer {
   }
 
   used(served: ServedQueue, written: number): Violation | undefined {
+    if (written === 0 && this.#info.onlyFailures) {
+      this.#resolve(undefined)
+      this.release(served)
+      return undefined
+    }
     if (written < this.#replyNeeds) return this.#short(served, written)
     const length = Math.min(written, this.#replyLength)
     const reply = this.#info.reply && this.#copyReply(this.#info.reply, length)
@@ -154,6 +159,7 @@ export class PendingRequest implements ClientBuffer {
   }
 
   #result(status: StatusInfo | undefined, reply: Struct | undefined, written: number): unknown {
+    if (this.#info.onlyFailures) return undefined
     const value = reply && replyValue(this.#info, status, reply)
     if (this.#info.writable === undefined) return value
     const bytes = this.#writable?.result(Math.min(written, this.#writable.length)) ?? nothing.slice()

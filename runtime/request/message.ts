@@ -127,6 +127,8 @@ export interface RequestInfo {
   readonly spans?: SpansInfo
   /** The driver may leave out the device-writable part: the request is handled all the same, and nothing is answered. */
   readonly replyOptional?: true
+  /** Nothing is written for success. */
+  readonly onlyFailures?: true
   /** Bytes behind the members of the device-readable part are ignored. */
   readonly restIgnored?: true
   /**
@@ -138,6 +140,8 @@ export interface RequestInfo {
   readonly status?: StatusInfo
   /** Writes into the reply how many bytes are written, in place of that of the message. */
   setLength?(reply: Struct, length: number): void
+  /** Copies what the reply repeats of its request, in place of that of the message. */
+  echo?(reply: Struct, frame: Struct): void
 }
 
 export interface MessageInfo {

@@ -195,7 +195,7 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
       this.#refuse(slot, message, info, mistake)
       return
     }
-    this.#echo(slot, message)
+    this.#echo(slot, message, info)
     this.#handle(slot, message)
   }
 
@@ -212,9 +212,10 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
   }
 
   /** Copies what the reply repeats of the request. */
-  #echo({ reply, frame, header }: RequestSlot, message: MessageInfo): void {
+  #echo({ reply, frame, header }: RequestSlot, message: MessageInfo, known: RequestInfo | undefined): void {
     const from = frame ?? header
-    if (reply && from) message.echo?.(reply, from)
+    const echo = known?.echo ?? message.echo
+    if (reply && from) echo?.(reply, from)
   }
 
   /** Answers a request that is not as the specification says. */
@@ -244,6 +245,10 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
   #finish(slot: RequestSlot, status: number | undefined): void {
     const message = slot.queue.message
     const info = slot.info.status ?? message?.status
+    if (slot.info.onlyFailures && (info === undefined || isSuccess(info, status ?? info.ok))) {
+      slot.chain.complete(0)
+      return
+    }
     if (info && slot.reply) {
       const value = status ?? info.ok
       const refusal = slot.info.refusal ?? message?.reply
@@ -290,7 +295,7 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
     const info = known?.status ?? message.status
     const layout = known?.refusal ?? message.reply ?? known?.reply
     if (info && status !== undefined && layout && slot.prepareRefusal(layout, info.end) && slot.reply) {
-      this.#echo(slot, message)
+      this.#echo(slot, message, known)
       info.set(slot.reply, status)
       this.#complete(slot, known?.setLength ?? message.setLength)
     } else if (info?.unknown === 'none') slot.chain.complete(0)

@@ -199,6 +199,7 @@ export class DriverEmitter {
 
   /** What a promise resolves to: the members of the reply, without a status that is always the same, and the payload. */
   #result({ message, request, writable }: NamedRequest): string | undefined {
+    if (request.onlyFailures) return undefined
     const { field, ok = [] } = { ...message.status, ...request.status }
     const own = writable.class && replyType(this.#device, this.#imports, writable.class, ok.length > 1 ? undefined : field, membersOf(writable.class))
     const payload = writable.payload && `{ ${identifier(writable.payload.name) || 'body'}: Uint8Array }`

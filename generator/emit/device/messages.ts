@@ -110,10 +110,12 @@ export class MessagesEmitter {
       ['spans', this.#spans(named)],
       ['refusal', request.status?.error && this.#layout(writable)],
       ['replyOptional', request.replyOptional && 'true'],
+      ['onlyFailures', request.onlyFailures && 'true'],
       ['restIgnored', request.restIgnored && 'true'],
       ['check', message.kind === 'requests' ? this.#check(readable.class) : undefined],
       ['status', this.#ownStatus(named)],
       ['setLength', this.#setLength(request.length, writable.class)],
+      ['echo', this.#echo(message, request.echo, writable.class)],
     ]
     return object(entries, true)
   }
@@ -393,18 +395,17 @@ export class MessagesEmitter {
   }
 
   /** Copies what the reply repeats of the request. */
-  #echo({ echo, ...message }: Message): string | undefined {
-    const frame = this.#device.messages.find((each) => each.message.name === message.name)?.frame
-    const source = message.head ?? frame?.readable.class
-    if (echo === undefined || frame?.writable.class === undefined || source === undefined) return undefined
+  #echo(message: Message, echo: Message['echo'], reply: PartClass | undefined): string | undefined {
+    const readable = this.#device.messages.find((each) => each.message === message)?.frame.readable.class
+    const source = message.head ?? readable
+    if (echo === undefined || reply === undefined || source === undefined) return undefined
     const { needs } = this.#device
-    const target = membersOf(frame.writable.class)
-    const members = message.head ? needs.struct(message.head).members : membersOf(frame.readable.class)
+    const members = message.head ? needs.struct(message.head).members : membersOf(readable)
     const place = (of: readonly Member[], name: string, path: readonly string[]): string =>
       fieldCode(needs, of, name, path).replace(/^Number\((.*)\)$/, '$1')
-    const lines = echo.map(({ to, from }) => `${place(target, 'reply', to)} = ${place(members, 'frame', from)}`)
+    const lines = echo.map(({ to, from }) => `${place(membersOf(reply), 'reply', to)} = ${place(members, 'frame', from)}`)
     const type = message.head ? this.#imports.class(message.head, '', true) : this.#type(source)
-    return arrow(`reply: ${this.#type(frame.writable.class)}, frame: ${type}`, lines)
+    return arrow(`reply: ${this.#type(reply)}, frame: ${type}`, lines)
   }
 
   #names(group: string, names: ReadonlyMap<number, string>): string {
@@ -426,7 +427,7 @@ export class MessagesEmitter {
       ['select', this.#select(message)],
       ['status', this.#messageStatus(message)],
       ['setLength', this.#setLength(message.length, shape?.frame.writable.class)],
-      ['echo', this.#echo(message)],
+      ['echo', this.#echo(message, message.echo, shape?.frame.writable.class)],
       ['requests', array(requests.map((request) => this.#device.table(request)))],
     ]
     const comment = commentLines(docs(message.doc, citation(this.#device.model, message)))
