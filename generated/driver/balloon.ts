@@ -117,7 +117,7 @@ export class BalloonDriver extends DeviceDriver {
    * Memory that the guest does not use: the device may discard what it held when the round began. Hints of a round that is
    * over are ignored.
    * VIRTIO 1.4, Device Types / Memory Balloon Device / Device Operation / Free Page Hinting
-   * @param page - The payload `page`. 1 to 0xffffffff bytes. Where to, or how many bytes.
+   * @param page - The payload `page`. At least 1 byte. Where to, or how many bytes.
    */
   freePageHint(page: WritablePayload): Promise<{ page: Uint8Array }> {
     return this.request(balloon_free_page, requests.freePageHint, undefined, undefined, undefined, page) as Promise<{ page: Uint8Array }>
@@ -126,7 +126,7 @@ export class BalloonDriver extends DeviceDriver {
   /**
    * Memory that the guest does not use and does not touch before the request is complete.
    * VIRTIO 1.4, Device Types / Memory Balloon Device / Device Operation / Free Page Reporting
-   * @param pages - The payload `pages`. 1 to 0xffffffff bytes. Where to, or how many bytes.
+   * @param pages - The payload `pages`. At least 1 byte. Where to, or how many bytes.
    */
   reportFreePages(pages: WritablePayload): Promise<{ pages: Uint8Array }> {
     return this.request(balloon_reporting, requests.reportFreePages, undefined, undefined, undefined, pages) as Promise<{ pages: Uint8Array }>

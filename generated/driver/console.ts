@@ -64,7 +64,7 @@ export type ConsoleDeviceRemoveEvent = ConsoleControlRxEventValue & {
  * The port is a console (value 1); port_open answers it.
  * VIRTIO 1.4, Device Types / Console Device / Device Operation / Multiport Device Operation
  */
-export type ConsoleConsolePortEvent = ConsoleControlRxEventValue & {
+export type ConsolePortEvent = ConsoleControlRxEventValue & {
   /** Index of the queue it came on. */
   readonly queue: number
 }
@@ -192,7 +192,7 @@ export class ConsoleDriver extends DeviceDriver {
    * The port is a console (value 1); port_open answers it.
    * VIRTIO 1.4, Device Types / Console Device / Device Operation / Multiport Device Operation
    */
-  onConsolePort(handler: (event: ConsoleConsolePortEvent) => void): void {
+  onConsolePort(handler: (event: ConsolePortEvent) => void): void {
     this.listen(console_control_rx, events.consolePort, handler)
   }
 

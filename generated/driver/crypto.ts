@@ -119,7 +119,7 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Begins a session of a cipher, or of a cipher chained with a hash or MAC.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_CIPHER.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
    * operation: Symmetric algorithms session
    */
@@ -131,7 +131,7 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Ends such a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_CIPHER.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
    */
   destroyCipherSession(
@@ -142,7 +142,7 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Begins a session of a hash.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_HASH.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
    * operation: HASH session
    */
@@ -154,7 +154,7 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Ends such a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_HASH.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
    */
   destroyHashSession(
@@ -165,7 +165,7 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Begins a session of a MAC with its key.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_MAC.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
    * operation: MAC session
    */
@@ -177,7 +177,7 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Ends such a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_MAC.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
    */
   destroyMacSession(
@@ -188,7 +188,7 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Begins a session of an authenticated cipher with its key.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AEAD.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
    * operation: AEAD session
    */
@@ -200,7 +200,7 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Ends such a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AEAD.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
    */
   destroyAeadSession(
@@ -211,7 +211,7 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Begins a session of a public or private key.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AKCIPHER.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
    * operation: AKCIPHER session
    */
@@ -223,7 +223,7 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Ends such a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AKCIPHER.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
    */
   destroyAkcipherSession(
@@ -234,7 +234,7 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Encrypts, or chains with a hash or MAC.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and (header.flag has
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_CIPHER and (header.flag has
    * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
    * @param queue - Index of the queue; by default they take turns.
@@ -248,7 +248,7 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Decrypts, or chains with a hash or MAC.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and (header.flag has
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_CIPHER and (header.flag has
    * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
    * @param queue - Index of the queue; by default they take turns.
@@ -262,8 +262,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Encrypts, or chains with a hash or MAC. Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
-   * VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_CIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE and header.flag lacks VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
    * @param queue - Index of the queue; by default they take turns.
    */
@@ -276,8 +276,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Decrypts, or chains with a hash or MAC. Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
-   * VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_CIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE and header.flag lacks VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
    * @param queue - Index of the queue; by default they take turns.
    */
@@ -290,7 +290,7 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Digests src_data.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH and (header.flag has
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_HASH and (header.flag has
    * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / HASH Service Operation
    * @param queue - Index of the queue; by default they take turns.
@@ -304,8 +304,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Digests src_data. Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH and VIRTIO_CRYPTO_F_REVISION_1 and
-   * VIRTIO_CRYPTO_F_HASH_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_HASH and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_HASH_STATELESS_MODE and header.flag lacks VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / HASH Service Operation
    * @param queue - Index of the queue; by default they take turns.
    */
@@ -318,7 +318,7 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Authenticates src_data.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC and (header.flag has
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_MAC and (header.flag has
    * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / MAC Service Operation
    * @param queue - Index of the queue; by default they take turns.
@@ -332,8 +332,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Authenticates src_data. Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC and VIRTIO_CRYPTO_F_REVISION_1 and
-   * VIRTIO_CRYPTO_F_MAC_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_MAC and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_MAC_STATELESS_MODE and header.flag lacks VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / MAC Service Operation
    * @param queue - Index of the queue; by default they take turns.
    */
@@ -346,7 +346,7 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Encrypts and adds the tag.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and (header.flag has
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AEAD and (header.flag has
    * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
    * @param queue - Index of the queue; by default they take turns.
@@ -360,7 +360,7 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Decrypts what is authentic; VIRTIO_CRYPTO_BADMSG where it is not.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and (header.flag has
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AEAD and (header.flag has
    * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
    * @param queue - Index of the queue; by default they take turns.
@@ -374,8 +374,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Encrypts and adds the tag. Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and VIRTIO_CRYPTO_F_REVISION_1 and
-   * VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AEAD and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE and header.flag lacks VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
    * @param queue - Index of the queue; by default they take turns.
    */
@@ -388,8 +388,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Decrypts what is authentic; VIRTIO_CRYPTO_BADMSG where it is not. Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and VIRTIO_CRYPTO_F_REVISION_1 and
-   * VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AEAD and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE and header.flag lacks VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
    * @param queue - Index of the queue; by default they take turns.
    */
@@ -402,7 +402,7 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Encrypts src_data.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
    * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    * @param dst_data - The payload `dst_data`. The result, which may be shorter than its room. Verifying: empty. Where to,
@@ -419,7 +419,7 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Decrypts src_data.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
    * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    * @param dst_data - The payload `dst_data`. The result, which may be shorter than its room. Verifying: empty. Where to,
@@ -436,7 +436,7 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Signs src_data, as a rule a digest.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
    * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    * @param dst_data - The payload `dst_data`. The result, which may be shorter than its room. Verifying: empty. Where to,
@@ -453,7 +453,7 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Checks a signature; VIRTIO_CRYPTO_KEY_REJECTED where it is wrong.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
    * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    * @param queue - Index of the queue; by default they take turns.
@@ -467,8 +467,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Encrypts src_data. Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
-   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and header.flag lacks VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    * @param dst_data - The payload `dst_data`. The result, which may be shorter than its room. Verifying: empty. Where to,
    * or how many bytes.
@@ -484,8 +484,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Decrypts src_data. Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
-   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and header.flag lacks VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    * @param dst_data - The payload `dst_data`. The result, which may be shorter than its room. Verifying: empty. Where to,
    * or how many bytes.
@@ -501,8 +501,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Signs src_data, as a rule a digest. Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
-   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and header.flag lacks VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    * @param dst_data - The payload `dst_data`. The result, which may be shorter than its room. Verifying: empty. Where to,
    * or how many bytes.
@@ -518,8 +518,8 @@ export class CryptoDriver extends DeviceDriver {
 
   /**
    * Checks a signature; VIRTIO_CRYPTO_KEY_REJECTED where it is wrong. Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
-   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and header.flag lacks VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    * @param queue - Index of the queue; by default they take turns.
    */
@@ -533,7 +533,7 @@ export class CryptoDriver extends DeviceDriver {
   /**
    * Makes an ESP or AH packet of an IP packet. There is no stateless form. After VIRTIO_CRYPTO_IPSEC_SA_SOFT_EXPIRY the
    * result is valid too.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_IPSEC and (header.flag has
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_IPSEC and (header.flag has
    * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Data processing
    * @param queue - Index of the queue; by default they take turns.
@@ -541,14 +541,14 @@ export class CryptoDriver extends DeviceDriver {
   ipsecOutbound(
     fields: Partial<Omit<VirtioCryptoOpDataReqIpsecOutboundHeaderValue, 'header'>> & { header?: Partial<Omit<VirtioCryptoOpHeaderValue, 'opcode'>> } = {},
     queue?: number,
-  ): Promise<Omit<VirtioCryptoOpDataReqIpsecOutboundReplyValue, 'inhdr'>> {
-    return this.request(virtio_crypto_op_data_req, requests.ipsecOutbound, queue, fields, undefined, undefined) as Promise<Omit<VirtioCryptoOpDataReqIpsecOutboundReplyValue, 'inhdr'>>
+  ): Promise<VirtioCryptoOpDataReqIpsecOutboundReplyValue> {
+    return this.request(virtio_crypto_op_data_req, requests.ipsecOutbound, queue, fields, undefined, undefined) as Promise<VirtioCryptoOpDataReqIpsecOutboundReplyValue>
   }
 
   /**
    * Makes an IP packet of an ESP or AH packet. There is no stateless form. After VIRTIO_CRYPTO_IPSEC_SA_SOFT_EXPIRY the
    * result is valid too.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_IPSEC and (header.flag has
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_IPSEC and (header.flag has
    * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Data processing
    * @param queue - Index of the queue; by default they take turns.
@@ -556,7 +556,7 @@ export class CryptoDriver extends DeviceDriver {
   ipsecInbound(
     fields: Partial<Omit<VirtioCryptoOpDataReqIpsecInboundHeaderValue, 'header'>> & { header?: Partial<Omit<VirtioCryptoOpHeaderValue, 'opcode'>> } = {},
     queue?: number,
-  ): Promise<Omit<VirtioCryptoOpDataReqIpsecInboundReplyValue, 'inhdr'>> {
-    return this.request(virtio_crypto_op_data_req, requests.ipsecInbound, queue, fields, undefined, undefined) as Promise<Omit<VirtioCryptoOpDataReqIpsecInboundReplyValue, 'inhdr'>>
+  ): Promise<VirtioCryptoOpDataReqIpsecInboundReplyValue> {
+    return this.request(virtio_crypto_op_data_req, requests.ipsecInbound, queue, fields, undefined, undefined) as Promise<VirtioCryptoOpDataReqIpsecInboundReplyValue>
   }
 }

@@ -36,7 +36,7 @@ export class EntropyDriver extends DeviceDriver {
   /**
    * Asks for random bytes. The device may give fewer than there is room for; the used length tells how many.
    * VIRTIO 1.4, Device Types / Entropy Device / Device Operation
-   * @param data - The payload `data`. 1 to 0xffffffff bytes. Where to, or how many bytes.
+   * @param data - The payload `data`. At least 1 byte. Where to, or how many bytes.
    */
   read(data: WritablePayload): Promise<{ data: Uint8Array }> {
     return this.request(entropy_request, requests.read, undefined, undefined, undefined, data) as Promise<{ data: Uint8Array }>

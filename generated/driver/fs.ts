@@ -15,7 +15,6 @@ import type {
   FsHiprioBatchForgetHeaderValue,
   FsHiprioForgetHeaderValue,
   FsHiprioInterruptHeaderValue,
-  FsHiprioInterruptReplyValue,
   VirtioFsNotifyEventValue,
   VirtioFsReqHeaderValue,
   VirtioFsReqReplyValue,
@@ -99,13 +98,12 @@ export class FsDriver extends DeviceDriver {
   }
 
   /**
-   * The driver does not wait for a request any longer. Only failure has an answer in FUSE, so the reply may be left out.
+   * The driver does not wait for a request any longer. FUSE answers failures only: EAGAIN where it is to be sent again,
+   * ENOSYS where it is not known.
    * VIRTIO 1.4, Device Types / File System Device / Device Operation / Device Operation: High Priority Queue
    */
-  interrupt(
-    fields: Partial<Omit<FsHiprioInterruptHeaderValue, 'in'>> & { in?: Partial<Omit<FuseInHeaderValue, 'opcode'>> } = {},
-  ): Promise<FsHiprioInterruptReplyValue> {
-    return this.request(fs_hiprio, requests.interrupt, undefined, fields, undefined, undefined) as Promise<FsHiprioInterruptReplyValue>
+  interrupt(fields: Partial<Omit<FsHiprioInterruptHeaderValue, 'in'>> & { in?: Partial<Omit<FuseInHeaderValue, 'opcode'>> } = {}): Promise<void> {
+    return this.request(fs_hiprio, requests.interrupt, undefined, fields, undefined, undefined) as Promise<void>
   }
 
   /**

@@ -6,6 +6,7 @@ import { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { configFields, gpio_irq, gpio_request, queues, requests } from 'virtgen/messages/gpio'
 import type {
   GpioIrqUnmaskIrqHeaderValue,
+  GpioIrqUnmaskIrqReplyValue,
   GpioRequestGetDirectionHeaderValue,
   GpioRequestGetDirectionReplyValue,
   GpioRequestGetLineNamesReplyValue,
@@ -47,7 +48,7 @@ export class GpioDriver extends DeviceDriver {
 
   /**
    * Asks for the names of all lines.
-   * Only with config.gpio_names_size != 0.
+   * Only where config.gpio_names_size is not 0.
    * VIRTIO 1.4, Device Types / GPIO Device / requestq Operation / Get Line Names
    */
   getLineNames(): Promise<Omit<GpioRequestGetLineNamesReplyValue, 'status'>> {
@@ -101,7 +102,7 @@ export class GpioDriver extends DeviceDriver {
    * disabled, the status is VIRTIO_GPIO_IRQ_STATUS_INVALID. There is one request for a line at a time.
    * VIRTIO 1.4, Device Types / GPIO Device / eventq Operation
    */
-  unmaskIrq(fields: Partial<GpioIrqUnmaskIrqHeaderValue> = {}): Promise<void> {
-    return this.request(gpio_irq, requests.unmaskIrq, undefined, fields, undefined, undefined) as Promise<void>
+  unmaskIrq(fields: Partial<GpioIrqUnmaskIrqHeaderValue> = {}): Promise<GpioIrqUnmaskIrqReplyValue> {
+    return this.request(gpio_irq, requests.unmaskIrq, undefined, fields, undefined, undefined) as Promise<GpioIrqUnmaskIrqReplyValue>
   }
 }

@@ -341,7 +341,7 @@ export class GpuDriver extends DeviceDriver {
    * Gives a context commands; their protocol is that of the context.
    * Only with VIRTIO_GPU_F_VIRGL.
    * linux-6.12; VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: controlq (3d)
-   * @param commands - The payload `commands`. The first size bytes count. size to 0xffffffff bytes.
+   * @param commands - The payload `commands`. The first size bytes count. At least size bytes.
    */
   submit3d(
     fields: Partial<Omit<GpuControlSubmit3dHeaderValue, 'hdr'>> & { hdr?: Partial<Omit<VirtioGpuCtrlHdrValue, 'type'>> },

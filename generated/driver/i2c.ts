@@ -37,7 +37,7 @@ export class I2cDriver extends DeviceDriver {
 
   /**
    * Reads a segment; the driver says how long it is. It may be empty.
-   * Only with out_hdr.flags has VIRTIO_I2C_FLAGS_M_RD.
+   * Only where out_hdr.flags has VIRTIO_I2C_FLAGS_M_RD.
    * VIRTIO 1.4, Device Types / I2C Adapter Device / Device Operation: Request Queue
    * @param buf - The payload `buf`. Where to, or how many bytes.
    */
@@ -47,7 +47,7 @@ export class I2cDriver extends DeviceDriver {
 
   /**
    * Writes a segment. It may be empty.
-   * Only with not out_hdr.flags has VIRTIO_I2C_FLAGS_M_RD.
+   * Only where out_hdr.flags lacks VIRTIO_I2C_FLAGS_M_RD.
    * VIRTIO 1.4, Device Types / I2C Adapter Device / Device Operation: Request Queue
    * @param buf - The payload `buf`.
    */

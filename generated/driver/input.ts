@@ -11,7 +11,7 @@ import { DEVICE_ID, VirtioInputConfig } from 'virtgen/wire/input'
  * Something was pressed or moved. EV_SYN ends the events that belong together.
  * VIRTIO 1.4, Device Types / Input Device / Device Operation
  */
-export type InputInputEvent = InputEventInputEventValue & {
+export type InputEvent = InputEventInputEventValue & {
   /** Index of the queue it came on. */
   readonly queue: number
 }
@@ -65,7 +65,7 @@ export class InputDriver extends DeviceDriver {
    * Something was pressed or moved. EV_SYN ends the events that belong together.
    * VIRTIO 1.4, Device Types / Input Device / Device Operation
    */
-  onInput(handler: (event: InputInputEvent) => void): void {
+  onInput(handler: (event: InputEvent) => void): void {
     this.listen(input_event, events.input, handler)
   }
 }

@@ -46,7 +46,7 @@ export type MediaDqbufEvent = MediaEventDqbufEventValue & {
  * Something that the session has subscribed to, as VIDIOC_DQEVENT says it.
  * VIRTIO 1.4, Device Types / Media Device / Device Operation / Event Virtqueue
  */
-export type MediaV4l2EventEvent = MediaEventV4l2EventEventValue & {
+export type MediaV4l2Event = MediaEventV4l2EventEventValue & {
   /** Index of the queue it came on. */
   readonly queue: number
 }
@@ -148,7 +148,7 @@ export class MediaDriver extends DeviceDriver {
    * Something that the session has subscribed to, as VIDIOC_DQEVENT says it.
    * VIRTIO 1.4, Device Types / Media Device / Device Operation / Event Virtqueue
    */
-  onV4l2Event(handler: (event: MediaV4l2EventEvent) => void): void {
+  onV4l2Event(handler: (event: MediaV4l2Event) => void): void {
     this.listen(media_event, events.v4l2Event, handler)
   }
 }

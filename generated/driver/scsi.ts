@@ -25,6 +25,7 @@ import type {
   VirtioScsiCtrlAsyncQueryReplyValue,
   VirtioScsiCtrlAsyncSubscribeHeaderValue,
   VirtioScsiCtrlAsyncSubscribeReplyValue,
+  VirtioScsiCtrlReplyValue,
   VirtioScsiCtrlTaskManagementHeaderValue,
   VirtioScsiReqCmdHeaderValue,
   VirtioScsiReqCmdReplyValue,
@@ -42,7 +43,7 @@ import {
  * Says that events were lost, or that the buffer was too short for one.
  * VIRTIO 1.4, Device Types / SCSI Host Device / Device Operation / Device Operation: eventq
  */
-export type ScsiNoEventEvent = ScsiEventEventValue & {
+export type ScsiNoEvent = ScsiEventEventValue & {
   /** Index of the queue it came on. */
   readonly queue: number
 }
@@ -117,8 +118,8 @@ export class ScsiDriver extends DeviceDriver {
    * of lun and id is there and ignored.
    * VIRTIO 1.4, Device Types / SCSI Host Device / Device Operation / Device Operation: controlq
    */
-  taskManagement(fields: Partial<Omit<VirtioScsiCtrlTaskManagementHeaderValue, 'type'>> = {}): Promise<void> {
-    return this.request(virtio_scsi_ctrl, requests.taskManagement, undefined, fields, undefined, undefined) as Promise<void>
+  taskManagement(fields: Partial<Omit<VirtioScsiCtrlTaskManagementHeaderValue, 'type'>> = {}): Promise<VirtioScsiCtrlReplyValue> {
+    return this.request(virtio_scsi_ctrl, requests.taskManagement, undefined, fields, undefined, undefined) as Promise<VirtioScsiCtrlReplyValue>
   }
 
   /**
@@ -161,7 +162,7 @@ export class ScsiDriver extends DeviceDriver {
    * Says that events were lost, or that the buffer was too short for one.
    * VIRTIO 1.4, Device Types / SCSI Host Device / Device Operation / Device Operation: eventq
    */
-  onNoEvent(handler: (event: ScsiNoEventEvent) => void): void {
+  onNoEvent(handler: (event: ScsiNoEvent) => void): void {
     this.listen(scsi_event, events.noEvent, handler)
   }
 

@@ -58,7 +58,7 @@ export type VsockShutdownEvent = VsockRxEventValue & {
 
 /**
  * Data of a connection. The receiver must have room for it.
- * The payload `data`. The first hdr.len bytes count. hdr.len to 0xffffffff bytes.
+ * The payload `data`. The first hdr.len bytes count. At least hdr.len bytes.
  * VIRTIO 1.4, Device Types / Socket Device / Device Operation / Buffer Space Management
  */
 export type VsockRwEvent = VsockRxEventValue & {
@@ -157,7 +157,7 @@ export class VsockDriver extends DeviceDriver {
   /**
    * Data of a connection. The receiver must have room for it.
    * VIRTIO 1.4, Device Types / Socket Device / Device Operation / Buffer Space Management
-   * @param data - The payload `data`. The first hdr.len bytes count. hdr.len to 0xffffffff bytes.
+   * @param data - The payload `data`. The first hdr.len bytes count. At least hdr.len bytes.
    */
   rw(fields: { hdr?: Partial<Omit<VirtioVsockHdrValue, 'op'>> }, data: ReadablePayload): Promise<void> {
     return this.request(vsock_tx, requests.rw, undefined, fields, data, undefined) as Promise<void>

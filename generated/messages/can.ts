@@ -66,6 +66,7 @@ const canTransmissionStatus: StatusInfo = {
   ok: VIRTIO_CAN_RESULT_OK,
   failed: VIRTIO_CAN_RESULT_NOT_OK,
   unknown: VIRTIO_CAN_RESULT_NOT_OK,
+  end: 1,
   get: (reply: CanTransmissionReply) => reply.result,
   set: (reply: CanTransmissionReply, value: number) => {
     reply.result = value
@@ -77,6 +78,7 @@ const canControlStatus: StatusInfo = {
   ok: VIRTIO_CAN_RESULT_OK,
   failed: VIRTIO_CAN_RESULT_NOT_OK,
   unknown: VIRTIO_CAN_RESULT_NOT_OK,
+  end: 1,
   get: (reply: CanControlReply) => reply.result,
   set: (reply: CanControlReply, value: number) => {
     reply.result = value

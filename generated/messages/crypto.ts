@@ -129,6 +129,7 @@ import {
   VIRTIO_CRYPTO_HASH_DESTROY_SESSION,
   VIRTIO_CRYPTO_IPSEC_INBOUND,
   VIRTIO_CRYPTO_IPSEC_OUTBOUND,
+  VIRTIO_CRYPTO_IPSEC_SA_SOFT_EXPIRY,
   VIRTIO_CRYPTO_MAC,
   VIRTIO_CRYPTO_MAC_CREATE_SESSION,
   VIRTIO_CRYPTO_MAC_DESTROY_SESSION,
@@ -185,6 +186,7 @@ const destroyCipherSessionStatus: StatusInfo = {
   failed: VIRTIO_CRYPTO_ERR,
   unknown: VIRTIO_CRYPTO_ERR,
   shrinks: true,
+  end: 1,
   get: (reply: VirtioCryptoOpCtrlReqDestroyCipherSessionReply) => reply.op_outcome.status,
   set: (reply: VirtioCryptoOpCtrlReqDestroyCipherSessionReply, value: number) => {
     reply.op_outcome.status = value
@@ -213,6 +215,7 @@ const destroyHashSessionStatus: StatusInfo = {
   failed: VIRTIO_CRYPTO_ERR,
   unknown: VIRTIO_CRYPTO_ERR,
   shrinks: true,
+  end: 1,
   get: (reply: VirtioCryptoOpCtrlReqDestroyHashSessionReply) => reply.op_outcome.status,
   set: (reply: VirtioCryptoOpCtrlReqDestroyHashSessionReply, value: number) => {
     reply.op_outcome.status = value
@@ -243,6 +246,7 @@ const destroyMacSessionStatus: StatusInfo = {
   failed: VIRTIO_CRYPTO_ERR,
   unknown: VIRTIO_CRYPTO_ERR,
   shrinks: true,
+  end: 1,
   get: (reply: VirtioCryptoOpCtrlReqDestroyMacSessionReply) => reply.op_outcome.status,
   set: (reply: VirtioCryptoOpCtrlReqDestroyMacSessionReply, value: number) => {
     reply.op_outcome.status = value
@@ -273,6 +277,7 @@ const destroyAeadSessionStatus: StatusInfo = {
   failed: VIRTIO_CRYPTO_ERR,
   unknown: VIRTIO_CRYPTO_ERR,
   shrinks: true,
+  end: 1,
   get: (reply: VirtioCryptoOpCtrlReqDestroyAeadSessionReply) => reply.op_outcome.status,
   set: (reply: VirtioCryptoOpCtrlReqDestroyAeadSessionReply, value: number) => {
     reply.op_outcome.status = value
@@ -303,6 +308,7 @@ const destroyAkcipherSessionStatus: StatusInfo = {
   failed: VIRTIO_CRYPTO_ERR,
   unknown: VIRTIO_CRYPTO_ERR,
   shrinks: true,
+  end: 1,
   get: (reply: VirtioCryptoOpCtrlReqDestroyAkcipherSessionReply) => reply.op_outcome.status,
   set: (reply: VirtioCryptoOpCtrlReqDestroyAkcipherSessionReply, value: number) => {
     reply.op_outcome.status = value
@@ -558,6 +564,18 @@ const virtioCryptoOpDataReqIpsecOutboundReply: LayoutInfo = {
   usesHeader: true,
 }
 
+const ipsecOutboundStatus: StatusInfo = {
+  ok: VIRTIO_CRYPTO_OK,
+  alsoOk: [VIRTIO_CRYPTO_IPSEC_SA_SOFT_EXPIRY],
+  failed: VIRTIO_CRYPTO_ERR,
+  unknown: VIRTIO_CRYPTO_NOTSUPP,
+  get: (reply: VirtioCryptoOpDataReqIpsecOutboundReply) => reply.inhdr.status,
+  set: (reply: VirtioCryptoOpDataReqIpsecOutboundReply, value: number) => {
+    reply.inhdr.status = value
+  },
+  names: virtioCryptoStatusNames,
+}
+
 const virtioCryptoOpDataReqIpsecInboundHeader: LayoutInfo = {
   create: () => new VirtioCryptoOpDataReqIpsecInboundHeader(),
   suffix: 0,
@@ -572,6 +590,18 @@ const virtioCryptoOpDataReqIpsecInboundReply: LayoutInfo = {
   usesHeader: true,
 }
 
+const ipsecInboundStatus: StatusInfo = {
+  ok: VIRTIO_CRYPTO_OK,
+  alsoOk: [VIRTIO_CRYPTO_IPSEC_SA_SOFT_EXPIRY],
+  failed: VIRTIO_CRYPTO_ERR,
+  unknown: VIRTIO_CRYPTO_NOTSUPP,
+  get: (reply: VirtioCryptoOpDataReqIpsecInboundReply) => reply.inhdr.status,
+  set: (reply: VirtioCryptoOpDataReqIpsecInboundReply, value: number) => {
+    reply.inhdr.status = value
+  },
+  names: virtioCryptoStatusNames,
+}
+
 const virtioCryptoOpCtrlReqHeader: LayoutInfo = { create: () => new VirtioCryptoOpCtrlReqHeader(), suffix: 0 }
 
 const virtioCryptoOpCtrlReqReply: LayoutInfo = { create: () => new VirtioCryptoOpCtrlReqReply(), suffix: 0 }
@@ -581,6 +611,7 @@ const virtioCryptoOpCtrlReqStatus: StatusInfo = {
   failed: VIRTIO_CRYPTO_ERR,
   unknown: VIRTIO_CRYPTO_NOTSUPP,
   shrinks: true,
+  end: 12,
   get: (reply: VirtioCryptoOpCtrlReqReply) => reply.op_outcome.status,
   set: (reply: VirtioCryptoOpCtrlReqReply, value: number) => {
     reply.op_outcome.status = value
@@ -1267,6 +1298,7 @@ export const requests: Readonly<
     },
     header: virtioCryptoOpDataReqIpsecOutboundHeader,
     reply: virtioCryptoOpDataReqIpsecOutboundReply,
+    status: ipsecOutboundStatus,
   },
   /**
    * Makes an IP packet of an ESP or AH packet. There is no stateless form. After VIRTIO_CRYPTO_IPSEC_SA_SOFT_EXPIRY the
@@ -1286,6 +1318,7 @@ export const requests: Readonly<
     },
     header: virtioCryptoOpDataReqIpsecInboundHeader,
     reply: virtioCryptoOpDataReqIpsecInboundReply,
+    status: ipsecInboundStatus,
   },
 }
 

@@ -84,7 +84,10 @@ const fuseErrorNames = {
 
 const interruptStatus: StatusInfo = {
   ok: 0,
-  failed: 0xfffffff5,
+  failed: 0xfffffffb,
+  malformed: 0xffffffea,
+  unknown: 0xffffffda,
+  end: 8,
   get: (reply: FsHiprioInterruptReply) => reply.out.error,
   set: (reply: FsHiprioInterruptReply, value: number) => {
     reply.out.error = value
@@ -99,6 +102,7 @@ const virtioFsReqStatus: StatusInfo = {
   failed: 0xfffffffb,
   malformed: 0xffffffea,
   unknown: 0xffffffda,
+  end: 8,
   get: (reply: VirtioFsReqReply) => reply.out.error,
   set: (reply: VirtioFsReqReply, value: number) => {
     reply.out.error = value
@@ -151,7 +155,8 @@ export const requests: Readonly<Record<'fuse' | 'forget' | 'batchForget' | 'inte
     header: fsHiprioBatchForgetHeader,
   },
   /**
-   * The driver does not wait for a request any longer. Only failure has an answer in FUSE, so the reply may be left out.
+   * The driver does not wait for a request any longer. FUSE answers failures only: EAGAIN where it is to be sent again,
+   * ENOSYS where it is not known.
    * VIRTIO 1.4, Device Types / File System Device / Device Operation / Device Operation: High Priority Queue
    */
   interrupt: {
@@ -163,7 +168,14 @@ export const requests: Readonly<Record<'fuse' | 'forget' | 'batchForget' | 'inte
     header: fsHiprioInterruptHeader,
     reply: fsHiprioInterruptReply,
     replyOptional: true,
+    onlyFailures: true,
     status: interruptStatus,
+    setLength: (reply: FsHiprioInterruptReply, length: number) => {
+      reply.out.len = length
+    },
+    echo: (reply: FsHiprioInterruptReply, frame: FsHiprioHeader) => {
+      reply.out.unique = frame.in.unique
+    },
   },
 }
 
@@ -191,6 +203,9 @@ export const virtio_fs_req: MessageInfo = {
   reply: virtioFsReqReply,
   by: [],
   status: virtioFsReqStatus,
+  setLength: (reply: VirtioFsReqReply, length: number) => {
+    reply.out.len = length
+  },
   echo: (reply: VirtioFsReqReply, frame: VirtioFsReqHeader) => {
     reply.out.unique = frame.in.unique
   },

@@ -96,6 +96,7 @@ const gpioRequestStatus: StatusInfo = {
   ok: VIRTIO_GPIO_STATUS_OK,
   failed: VIRTIO_GPIO_STATUS_ERR,
   unknown: VIRTIO_GPIO_STATUS_ERR,
+  end: 1,
   get: (reply: GpioRequestReply) => reply.status,
   set: (reply: GpioRequestReply, value: number) => {
     reply.status = value
@@ -107,7 +108,9 @@ const virtioGpioIrqStatusNames = { 0: 'VIRTIO_GPIO_IRQ_STATUS_INVALID', 1: 'VIRT
 
 const gpioIrqStatus: StatusInfo = {
   ok: VIRTIO_GPIO_IRQ_STATUS_VALID,
+  alsoOk: [VIRTIO_GPIO_IRQ_STATUS_INVALID],
   failed: VIRTIO_GPIO_IRQ_STATUS_INVALID,
+  end: 1,
   get: (reply: GpioIrqUnmaskIrqReply) => reply.status,
   set: (reply: GpioIrqUnmaskIrqReply, value: number) => {
     reply.status = value

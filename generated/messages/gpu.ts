@@ -176,6 +176,7 @@ const getDisplayInfoStatus: StatusInfo = {
   malformed: VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER,
   unknown: VIRTIO_GPU_RESP_ERR_UNSPEC,
   shrinks: true,
+  end: 4,
   get: (reply: GpuControlGetDisplayInfoReply) => reply.hdr.type,
   set: (reply: GpuControlGetDisplayInfoReply, value: number) => {
     reply.hdr.type = value
@@ -226,6 +227,7 @@ const getCapsetInfoStatus: StatusInfo = {
   malformed: VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER,
   unknown: VIRTIO_GPU_RESP_ERR_UNSPEC,
   shrinks: true,
+  end: 4,
   get: (reply: GpuControlGetCapsetInfoReply) => reply.hdr.type,
   set: (reply: GpuControlGetCapsetInfoReply, value: number) => {
     reply.hdr.type = value
@@ -243,6 +245,7 @@ const getCapsetStatus: StatusInfo = {
   malformed: VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER,
   unknown: VIRTIO_GPU_RESP_ERR_UNSPEC,
   shrinks: true,
+  end: 4,
   get: (reply: GpuControlGetCapsetReply) => reply.hdr.type,
   set: (reply: GpuControlGetCapsetReply, value: number) => {
     reply.hdr.type = value
@@ -260,6 +263,7 @@ const getEdidStatus: StatusInfo = {
   malformed: VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER,
   unknown: VIRTIO_GPU_RESP_ERR_UNSPEC,
   shrinks: true,
+  end: 4,
   get: (reply: GpuControlGetEdidReply) => reply.hdr.type,
   set: (reply: GpuControlGetEdidReply, value: number) => {
     reply.hdr.type = value
@@ -277,6 +281,7 @@ const resourceAssignUuidStatus: StatusInfo = {
   malformed: VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER,
   unknown: VIRTIO_GPU_RESP_ERR_UNSPEC,
   shrinks: true,
+  end: 4,
   get: (reply: GpuControlResourceAssignUuidReply) => reply.hdr.type,
   set: (reply: GpuControlResourceAssignUuidReply, value: number) => {
     reply.hdr.type = value
@@ -338,6 +343,7 @@ const resourceMapBlobStatus: StatusInfo = {
   malformed: VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER,
   unknown: VIRTIO_GPU_RESP_ERR_UNSPEC,
   shrinks: true,
+  end: 4,
   get: (reply: GpuControlResourceMapBlobReply) => reply.hdr.type,
   set: (reply: GpuControlResourceMapBlobReply, value: number) => {
     reply.hdr.type = value
@@ -367,6 +373,7 @@ const gpuControlStatus: StatusInfo = {
   malformed: VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER,
   unknown: VIRTIO_GPU_RESP_ERR_UNSPEC,
   shrinks: true,
+  end: 4,
   get: (reply: GpuControlReply) => reply.hdr.type,
   set: (reply: GpuControlReply, value: number) => {
     reply.hdr.type = value
@@ -382,6 +389,7 @@ const gpuCursorStatus: StatusInfo = {
   malformed: VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER,
   unknown: VIRTIO_GPU_RESP_ERR_UNSPEC,
   shrinks: true,
+  end: 4,
   get: (reply: GpuCursorReply) => reply.hdr.type,
   set: (reply: GpuCursorReply, value: number) => {
     reply.hdr.type = value

@@ -209,6 +209,7 @@ const mediaCommandStatus: StatusInfo = {
   malformed: 22,
   unknown: 25,
   shrinks: true,
+  end: 4,
   get: (reply: MediaCommandReply) => reply.hdr.status,
   set: (reply: MediaCommandReply, value: number) => {
     reply.hdr.status = value

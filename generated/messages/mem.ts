@@ -66,6 +66,7 @@ const memRequestStatus: StatusInfo = {
   ok: VIRTIO_MEM_RESP_ACK,
   failed: VIRTIO_MEM_RESP_ERROR,
   unknown: VIRTIO_MEM_RESP_ERROR,
+  end: 2,
   get: (reply: MemRequestReply) => reply.type,
   set: (reply: MemRequestReply, value: number) => {
     reply.type = value

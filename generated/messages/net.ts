@@ -223,6 +223,7 @@ const virtioNetCtrlStatus: StatusInfo = {
   ok: VIRTIO_NET_OK,
   failed: VIRTIO_NET_ERR,
   unknown: VIRTIO_NET_ERR,
+  end: 1,
   get: (reply: VirtioNetCtrlReply) => reply.ack,
   set: (reply: VirtioNetCtrlReply, value: number) => {
     reply.ack = value

@@ -39,6 +39,9 @@ export const p9_request: MessageInfo = {
   kind: 'requests',
   reply: p9RequestReply,
   by: [],
+  setLength: (reply: P9RequestReply, length: number) => {
+    reply.size = length
+  },
   echo: (reply: P9RequestReply, frame: P9RequestHeader) => {
     reply.tag = frame.tag
   },

@@ -24,6 +24,7 @@ const pmemRequestStatus: StatusInfo = {
   ok: 0,
   failed: 0xffffffff,
   unknown: 0xffffffff,
+  end: 4,
   get: (reply: PmemRequestReply) => reply.ret,
   set: (reply: PmemRequestReply, value: number) => {
     reply.ret = value

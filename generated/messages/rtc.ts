@@ -96,6 +96,7 @@ const readAlarmStatus: StatusInfo = {
   malformed: VIRTIO_RTC_S_EINVAL,
   unknown: VIRTIO_RTC_S_ENODEV,
   shrinks: true,
+  end: 1,
   get: (reply: RtcRequestReadAlarmReply) => reply.head.status,
   set: (reply: RtcRequestReadAlarmReply, value: number) => {
     reply.head.status = value
@@ -113,6 +114,7 @@ const setAlarmStatus: StatusInfo = {
   malformed: VIRTIO_RTC_S_EINVAL,
   unknown: VIRTIO_RTC_S_ENODEV,
   shrinks: true,
+  end: 1,
   get: (reply: RtcRequestSetAlarmReply) => reply.head.status,
   set: (reply: RtcRequestSetAlarmReply, value: number) => {
     reply.head.status = value
@@ -130,6 +132,7 @@ const setAlarmEnabledStatus: StatusInfo = {
   malformed: VIRTIO_RTC_S_EINVAL,
   unknown: VIRTIO_RTC_S_ENODEV,
   shrinks: true,
+  end: 1,
   get: (reply: RtcRequestSetAlarmEnabledReply) => reply.head.status,
   set: (reply: RtcRequestSetAlarmEnabledReply, value: number) => {
     reply.head.status = value
@@ -149,6 +152,7 @@ const rtcRequestStatus: StatusInfo = {
   malformed: VIRTIO_RTC_S_EINVAL,
   unknown: VIRTIO_RTC_S_EOPNOTSUPP,
   shrinks: true,
+  end: 1,
   get: (reply: RtcRequestReply) => reply.head.status,
   set: (reply: RtcRequestReply, value: number) => {
     reply.head.status = value

@@ -41,6 +41,7 @@ const scmiCommandStatus: StatusInfo = {
   malformed: 0xfffffff6,
   unknown: 0xffffffff,
   shrinks: true,
+  end: 8,
   get: (reply: ScmiCommandReply) => reply.status,
   set: (reply: ScmiCommandReply, value: number) => {
     reply.status = value

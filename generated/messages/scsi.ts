@@ -31,6 +31,7 @@ import {
   VIRTIO_SCSI_S_FAILURE,
   VIRTIO_SCSI_S_FUNCTION_COMPLETE,
   VIRTIO_SCSI_S_FUNCTION_REJECTED,
+  VIRTIO_SCSI_S_FUNCTION_SUCCEEDED,
   VIRTIO_SCSI_S_OK,
   VIRTIO_SCSI_T_AN_QUERY,
   VIRTIO_SCSI_T_AN_SUBSCRIBE,
@@ -69,6 +70,7 @@ const virtioScsiCtrlResponseNames = {
 
 const taskManagementStatus: StatusInfo = {
   ok: VIRTIO_SCSI_S_FUNCTION_COMPLETE,
+  alsoOk: [VIRTIO_SCSI_S_FUNCTION_SUCCEEDED],
   failed: VIRTIO_SCSI_S_FAILURE,
   unknown: VIRTIO_SCSI_S_FUNCTION_REJECTED,
   get: (reply: VirtioScsiCtrlReply) => reply.response,
@@ -133,6 +135,7 @@ const virtioScsiResponseNames = {
 const virtioScsiReqCmdStatus: StatusInfo = {
   ok: VIRTIO_SCSI_S_OK,
   failed: VIRTIO_SCSI_S_FAILURE,
+  end: 12,
   get: (reply: VirtioScsiReqCmdReply) => reply.response,
   set: (reply: VirtioScsiReqCmdReply, value: number) => {
     reply.response = value

@@ -229,6 +229,7 @@ const sndControlStatus: StatusInfo = {
   malformed: VIRTIO_SND_S_BAD_MSG,
   unknown: VIRTIO_SND_S_NOT_SUPP,
   shrinks: true,
+  end: 4,
   get: (reply: SndControlReply) => reply.hdr.code,
   set: (reply: SndControlReply, value: number) => {
     reply.hdr.code = value
@@ -239,6 +240,7 @@ const sndControlStatus: StatusInfo = {
 const sndTxStatus: StatusInfo = {
   ok: VIRTIO_SND_S_OK,
   failed: VIRTIO_SND_S_IO_ERR,
+  end: 4,
   get: (reply: SndTxPlayReply) => reply.status,
   set: (reply: SndTxPlayReply, value: number) => {
     reply.status = value

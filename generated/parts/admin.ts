@@ -1746,7 +1746,7 @@ export class VirtioAdminCmdDriverCapSetHeader extends Struct {
   }
 
   /**
-   * Only with ((device_id == 20 and id == VIRTIO_CRYPTO_IPSEC_RESOURCE_CAP) or (device_id == 1 and id ==
+   * Only where ((device_id is 20 and id is VIRTIO_CRYPTO_IPSEC_RESOURCE_CAP) or (device_id is 1 and id is
    * VIRTIO_NET_IPSEC_RESOURCE_CAP)).
    */
   get cap_specific_data_virtio_crypto_ipsec_resource_cap(): VirtioCryptoIpsecResourceCap | undefined {
@@ -1755,7 +1755,7 @@ export class VirtioAdminCmdDriverCapSetHeader extends Struct {
   }
 
   /**
-   * Only with ((device_id == 20 and id == VIRTIO_CRYPTO_IPSEC_SA_CAP) or (device_id == 1 and id ==
+   * Only where ((device_id is 20 and id is VIRTIO_CRYPTO_IPSEC_SA_CAP) or (device_id is 1 and id is
    * VIRTIO_NET_IPSEC_SA_CAP)).
    */
   get cap_specific_data_virtio_crypto_ipsec_sa_cap_data(): VirtioCryptoIpsecSaCapData | undefined {
@@ -1763,19 +1763,19 @@ export class VirtioAdminCmdDriverCapSetHeader extends Struct {
     return (this.#cap_specific_data_virtio_crypto_ipsec_sa_cap_data ??= new VirtioCryptoIpsecSaCapData()).$inside(this, this.$offset + 32, this.$offset + this.$length - (this.$offset + 32))
   }
 
-  /** Only with device_id == 1. */
+  /** Only where device_id is 1. */
   get cap_specific_data_virtio_net_ff_cap_data(): VirtioNetFfCapData | undefined {
     if (!((this.$layout.$context.caller.device_id === 1))) return undefined
     return (this.#cap_specific_data_virtio_net_ff_cap_data ??= new VirtioNetFfCapData()).$inside(this, this.$offset + 32, 20)
   }
 
-  /** Only with device_id == 1. */
+  /** Only where device_id is 1. */
   get cap_specific_data_virtio_net_ff_cap_mask_data(): VirtioNetFfCapMaskData | undefined {
     if (!((this.$layout.$context.caller.device_id === 1))) return undefined
     return (this.#cap_specific_data_virtio_net_ff_cap_mask_data ??= new VirtioNetFfCapMaskData()).$inside(this, this.$offset + 32, this.$offset + this.$length - (this.$offset + 32))
   }
 
-  /** Only with device_id == 1. */
+  /** Only where device_id is 1. */
   get cap_specific_data_virtio_net_ff_actions(): VirtioNetFfActions | undefined {
     if (!((this.$layout.$context.caller.device_id === 1))) return undefined
     return (this.#cap_specific_data_virtio_net_ff_actions ??= new VirtioNetFfActions()).$inside(this, this.$offset + 32, this.$offset + this.$length - (this.$offset + 32))
@@ -1980,28 +1980,28 @@ export class VirtioAdminCmdResourceObjCreateHeader extends Struct {
   }
 
   /**
-   * Only with ((device_id == 20 and (hdr.type == VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_OUTBOUND_SA or hdr.type ==
-   * VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_INBOUND_SA)) or (device_id == 1 and (hdr.type ==
-   * VIRTIO_NET_RESOURCE_OBJ_IPSEC_OUTB_SA or hdr.type == VIRTIO_NET_RESOURCE_OBJ_IPSEC_INB_SA))).
+   * Only where ((device_id is 20 and (hdr.type is VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_OUTBOUND_SA or hdr.type is
+   * VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_INBOUND_SA)) or (device_id is 1 and (hdr.type is
+   * VIRTIO_NET_RESOURCE_OBJ_IPSEC_OUTB_SA or hdr.type is VIRTIO_NET_RESOURCE_OBJ_IPSEC_INB_SA))).
    */
   get resource_obj_specific_data_virtio_crypto_resource_obj_ipsec_sa_256b_key(): VirtioCryptoResourceObjIpsecSa256bKey | undefined {
     if (!((((this.$layout.$context.caller.device_id === 20) && ((this.hdr.type === 512) || (this.hdr.type === 513))) || ((this.$layout.$context.caller.device_id === 1) && ((this.hdr.type === 515) || (this.hdr.type === 516)))))) return undefined
     return (this.#resource_obj_specific_data_virtio_crypto_resource_obj_ipsec_sa_256b_key ??= new VirtioCryptoResourceObjIpsecSa256bKey()).$inside(this, this.$offset + 40, 196)
   }
 
-  /** Only with device_id == 1. */
+  /** Only where device_id is 1. */
   get resource_obj_specific_data_virtio_net_resource_obj_ff_group(): VirtioNetResourceObjFfGroup | undefined {
     if (!((this.$layout.$context.caller.device_id === 1))) return undefined
     return (this.#resource_obj_specific_data_virtio_net_resource_obj_ff_group ??= new VirtioNetResourceObjFfGroup()).$inside(this, this.$offset + 40, 2)
   }
 
-  /** Only with device_id == 1. */
+  /** Only where device_id is 1. */
   get resource_obj_specific_data_virtio_net_resource_obj_ff_classifier(): VirtioNetResourceObjFfClassifier | undefined {
     if (!((this.$layout.$context.caller.device_id === 1))) return undefined
     return (this.#resource_obj_specific_data_virtio_net_resource_obj_ff_classifier ??= new VirtioNetResourceObjFfClassifier()).$inside(this, this.$offset + 40, this.$offset + this.$length - (this.$offset + 40))
   }
 
-  /** Only with device_id == 1. */
+  /** Only where device_id is 1. */
   get resource_obj_specific_data_virtio_net_resource_obj_ff_rule(): VirtioNetResourceObjFfRule | undefined {
     if (!((this.$layout.$context.caller.device_id === 1))) return undefined
     return (this.#resource_obj_specific_data_virtio_net_resource_obj_ff_rule ??= new VirtioNetResourceObjFfRule()).$inside(this, this.$offset + 40, this.$offset + this.$length - (this.$offset + 40))
@@ -2203,28 +2203,28 @@ export class VirtioAdminCmdResourceObjModifyHeader extends Struct {
   }
 
   /**
-   * Only with ((device_id == 20 and (hdr.type == VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_OUTBOUND_SA or hdr.type ==
-   * VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_INBOUND_SA)) or (device_id == 1 and (hdr.type ==
-   * VIRTIO_NET_RESOURCE_OBJ_IPSEC_OUTB_SA or hdr.type == VIRTIO_NET_RESOURCE_OBJ_IPSEC_INB_SA))).
+   * Only where ((device_id is 20 and (hdr.type is VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_OUTBOUND_SA or hdr.type is
+   * VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_INBOUND_SA)) or (device_id is 1 and (hdr.type is
+   * VIRTIO_NET_RESOURCE_OBJ_IPSEC_OUTB_SA or hdr.type is VIRTIO_NET_RESOURCE_OBJ_IPSEC_INB_SA))).
    */
   get resource_obj_specific_data_virtio_crypto_resource_obj_ipsec_sa_256b_key(): VirtioCryptoResourceObjIpsecSa256bKey | undefined {
     if (!((((this.$layout.$context.caller.device_id === 20) && ((this.hdr.type === 512) || (this.hdr.type === 513))) || ((this.$layout.$context.caller.device_id === 1) && ((this.hdr.type === 515) || (this.hdr.type === 516)))))) return undefined
     return (this.#resource_obj_specific_data_virtio_crypto_resource_obj_ipsec_sa_256b_key ??= new VirtioCryptoResourceObjIpsecSa256bKey()).$inside(this, this.$offset + 40, 196)
   }
 
-  /** Only with device_id == 1. */
+  /** Only where device_id is 1. */
   get resource_obj_specific_data_virtio_net_resource_obj_ff_group(): VirtioNetResourceObjFfGroup | undefined {
     if (!((this.$layout.$context.caller.device_id === 1))) return undefined
     return (this.#resource_obj_specific_data_virtio_net_resource_obj_ff_group ??= new VirtioNetResourceObjFfGroup()).$inside(this, this.$offset + 40, 2)
   }
 
-  /** Only with device_id == 1. */
+  /** Only where device_id is 1. */
   get resource_obj_specific_data_virtio_net_resource_obj_ff_classifier(): VirtioNetResourceObjFfClassifier | undefined {
     if (!((this.$layout.$context.caller.device_id === 1))) return undefined
     return (this.#resource_obj_specific_data_virtio_net_resource_obj_ff_classifier ??= new VirtioNetResourceObjFfClassifier()).$inside(this, this.$offset + 40, this.$offset + this.$length - (this.$offset + 40))
   }
 
-  /** Only with device_id == 1. */
+  /** Only where device_id is 1. */
   get resource_obj_specific_data_virtio_net_resource_obj_ff_rule(): VirtioNetResourceObjFfRule | undefined {
     if (!((this.$layout.$context.caller.device_id === 1))) return undefined
     return (this.#resource_obj_specific_data_virtio_net_resource_obj_ff_rule ??= new VirtioNetResourceObjFfRule()).$inside(this, this.$offset + 40, this.$offset + this.$length - (this.$offset + 40))

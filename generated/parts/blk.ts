@@ -596,12 +596,12 @@ export interface VirtioBlkReqGetLifetimeReplyValue {
   pre_eol_info: number
   /**
    * Wear of SLC cells in steps of 10%. 0 is not known, 1 up to 10%, 11 beyond the estimated lifetime.
-   * 0 to 11.
+   * At most 11.
    */
   device_lifetime_est_typ_a: number
   /**
    * Wear of MLC cells alike.
-   * 0 to 11.
+   * At most 11.
    */
   device_lifetime_est_typ_b: number
   /** One of {@link virtio_blk_status}. */
@@ -640,7 +640,7 @@ export class VirtioBlkReqGetLifetimeReply extends Struct {
 
   /**
    * Wear of SLC cells in steps of 10%. 0 is not known, 1 up to 10%, 11 beyond the estimated lifetime.
-   * 0 to 11.
+   * At most 11.
    */
   get device_lifetime_est_typ_a(): number {
     return this.$view.getUint16(this.$offset + 2, true)
@@ -652,7 +652,7 @@ export class VirtioBlkReqGetLifetimeReply extends Struct {
 
   /**
    * Wear of MLC cells alike.
-   * 0 to 11.
+   * At most 11.
    */
   get device_lifetime_est_typ_b(): number {
     return this.$view.getUint16(this.$offset + 4, true)

@@ -9,7 +9,7 @@ export interface CanTransmissionReadableValue {
   msg_type: number
   /**
    * Up to 8 in a classic frame, up to 64 in one of CAN FD.
-   * In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD and flags has VIRTIO_CAN_FLAGS_FD else 8).
+   * In bytes. At most (64 if VIRTIO_CAN_F_CAN_FD and flags has VIRTIO_CAN_FLAGS_FD else 8).
    */
   length: number
   /**
@@ -19,7 +19,7 @@ export interface CanTransmissionReadableValue {
   flags: number
   /**
    * The identifier alone; its upper 3 bits are 0.
-   * 0 to (0x1fffffff if flags has VIRTIO_CAN_FLAGS_EXTENDED else 0x7ff).
+   * At most (0x1fffffff if flags has VIRTIO_CAN_FLAGS_EXTENDED else 0x7ff).
    */
   can_id: number
   sdu: Uint8Array
@@ -52,7 +52,7 @@ export class CanTransmissionReadable extends Struct {
 
   /**
    * Up to 8 in a classic frame, up to 64 in one of CAN FD.
-   * In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD and flags has VIRTIO_CAN_FLAGS_FD else 8).
+   * In bytes. At most (64 if VIRTIO_CAN_F_CAN_FD and flags has VIRTIO_CAN_FLAGS_FD else 8).
    */
   get length(): number {
     return this.$view.getUint16(this.$offset + 2, true)
@@ -76,7 +76,7 @@ export class CanTransmissionReadable extends Struct {
 
   /**
    * The identifier alone; its upper 3 bits are 0.
-   * 0 to (0x1fffffff if flags has VIRTIO_CAN_FLAGS_EXTENDED else 0x7ff).
+   * At most (0x1fffffff if flags has VIRTIO_CAN_FLAGS_EXTENDED else 0x7ff).
    */
   get can_id(): number {
     return this.$view.getUint32(this.$offset + 12, true)
@@ -200,14 +200,14 @@ export interface CanReceptionWritableValue {
   msg_type: number
   /**
    * Up to 8 in a classic frame, up to 64 in one of CAN FD.
-   * In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD and flags has VIRTIO_CAN_FLAGS_FD else 8).
+   * In bytes. At most (64 if VIRTIO_CAN_F_CAN_FD and flags has VIRTIO_CAN_FLAGS_FD else 8).
    */
   length: number
   /** Bits of {@link virtio_can_flags}. */
   flags: number
   /**
    * The identifier alone; its upper 3 bits are 0.
-   * 0 to (0x1fffffff if flags has VIRTIO_CAN_FLAGS_EXTENDED else 0x7ff).
+   * At most (0x1fffffff if flags has VIRTIO_CAN_FLAGS_EXTENDED else 0x7ff).
    */
   can_id: number
   sdu: Uint8Array
@@ -240,7 +240,7 @@ export class CanReceptionWritable extends Struct {
 
   /**
    * Up to 8 in a classic frame, up to 64 in one of CAN FD.
-   * In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD and flags has VIRTIO_CAN_FLAGS_FD else 8).
+   * In bytes. At most (64 if VIRTIO_CAN_F_CAN_FD and flags has VIRTIO_CAN_FLAGS_FD else 8).
    */
   get length(): number {
     return this.$view.getUint16(this.$offset + 2, true)
@@ -261,7 +261,7 @@ export class CanReceptionWritable extends Struct {
 
   /**
    * The identifier alone; its upper 3 bits are 0.
-   * 0 to (0x1fffffff if flags has VIRTIO_CAN_FLAGS_EXTENDED else 0x7ff).
+   * At most (0x1fffffff if flags has VIRTIO_CAN_FLAGS_EXTENDED else 0x7ff).
    */
   get can_id(): number {
     return this.$view.getUint32(this.$offset + 12, true)
@@ -445,7 +445,7 @@ export interface CanTransmissionHeaderValue {
   msg_type: number
   /**
    * Up to 8 in a classic frame, up to 64 in one of CAN FD.
-   * In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD and flags has VIRTIO_CAN_FLAGS_FD else 8).
+   * In bytes. At most (64 if VIRTIO_CAN_F_CAN_FD and flags has VIRTIO_CAN_FLAGS_FD else 8).
    */
   length: number
   /**
@@ -455,7 +455,7 @@ export interface CanTransmissionHeaderValue {
   flags: number
   /**
    * The identifier alone; its upper 3 bits are 0.
-   * 0 to (0x1fffffff if flags has VIRTIO_CAN_FLAGS_EXTENDED else 0x7ff).
+   * At most (0x1fffffff if flags has VIRTIO_CAN_FLAGS_EXTENDED else 0x7ff).
    */
   can_id: number
   sdu: Uint8Array
@@ -488,7 +488,7 @@ export class CanTransmissionHeader extends Struct {
 
   /**
    * Up to 8 in a classic frame, up to 64 in one of CAN FD.
-   * In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD and flags has VIRTIO_CAN_FLAGS_FD else 8).
+   * In bytes. At most (64 if VIRTIO_CAN_F_CAN_FD and flags has VIRTIO_CAN_FLAGS_FD else 8).
    */
   get length(): number {
     return this.$view.getUint16(this.$offset + 2, true)
@@ -512,7 +512,7 @@ export class CanTransmissionHeader extends Struct {
 
   /**
    * The identifier alone; its upper 3 bits are 0.
-   * 0 to (0x1fffffff if flags has VIRTIO_CAN_FLAGS_EXTENDED else 0x7ff).
+   * At most (0x1fffffff if flags has VIRTIO_CAN_FLAGS_EXTENDED else 0x7ff).
    */
   get can_id(): number {
     return this.$view.getUint32(this.$offset + 12, true)
@@ -636,14 +636,14 @@ export interface CanReceptionEventValue {
   msg_type: number
   /**
    * Up to 8 in a classic frame, up to 64 in one of CAN FD.
-   * In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD and flags has VIRTIO_CAN_FLAGS_FD else 8).
+   * In bytes. At most (64 if VIRTIO_CAN_F_CAN_FD and flags has VIRTIO_CAN_FLAGS_FD else 8).
    */
   length: number
   /** Bits of {@link virtio_can_flags}. */
   flags: number
   /**
    * The identifier alone; its upper 3 bits are 0.
-   * 0 to (0x1fffffff if flags has VIRTIO_CAN_FLAGS_EXTENDED else 0x7ff).
+   * At most (0x1fffffff if flags has VIRTIO_CAN_FLAGS_EXTENDED else 0x7ff).
    */
   can_id: number
   sdu: Uint8Array
@@ -676,7 +676,7 @@ export class CanReceptionEvent extends Struct {
 
   /**
    * Up to 8 in a classic frame, up to 64 in one of CAN FD.
-   * In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD and flags has VIRTIO_CAN_FLAGS_FD else 8).
+   * In bytes. At most (64 if VIRTIO_CAN_F_CAN_FD and flags has VIRTIO_CAN_FLAGS_FD else 8).
    */
   get length(): number {
     return this.$view.getUint16(this.$offset + 2, true)
@@ -697,7 +697,7 @@ export class CanReceptionEvent extends Struct {
 
   /**
    * The identifier alone; its upper 3 bits are 0.
-   * 0 to (0x1fffffff if flags has VIRTIO_CAN_FLAGS_EXTENDED else 0x7ff).
+   * At most (0x1fffffff if flags has VIRTIO_CAN_FLAGS_EXTENDED else 0x7ff).
    */
   get can_id(): number {
     return this.$view.getUint32(this.$offset + 12, true)

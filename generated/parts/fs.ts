@@ -627,7 +627,8 @@ export interface FsHiprioInterruptHeaderValue {
 }
 
 /**
- * The driver does not wait for a request any longer. Only failure has an answer in FUSE, so the reply may be left out.
+ * The driver does not wait for a request any longer. FUSE answers failures only: EAGAIN where it is to be sent again,
+ * ENOSYS where it is not known.
  * The device-readable part.
  * VIRTIO 1.4, Device Types / File System Device / Device Operation / Device Operation: High Priority Queue
  */
@@ -690,7 +691,8 @@ export interface FsHiprioInterruptReplyValue {
 }
 
 /**
- * The driver does not wait for a request any longer. Only failure has an answer in FUSE, so the reply may be left out.
+ * The driver does not wait for a request any longer. FUSE answers failures only: EAGAIN where it is to be sent again,
+ * ENOSYS where it is not known.
  * The device-writable part.
  * VIRTIO 1.4, Device Types / File System Device / Device Operation / Device Operation: High Priority Queue
  */

@@ -453,7 +453,7 @@ export interface GpioRequestGetDirectionHeaderValue {
   type: number
   /**
    * Number of the line.
-   * 0 to config.ngpio - 1.
+   * At most config.ngpio - 1.
    */
   gpio: number
 }
@@ -491,7 +491,7 @@ export class GpioRequestGetDirectionHeader extends Struct {
 
   /**
    * Number of the line.
-   * 0 to config.ngpio - 1.
+   * At most config.ngpio - 1.
    */
   get gpio(): number {
     return this.$view.getUint16(this.$offset + 2, true)
@@ -619,7 +619,7 @@ export interface GpioRequestSetDirectionHeaderValue {
   type: number
   /**
    * Number of the line.
-   * 0 to config.ngpio - 1.
+   * At most config.ngpio - 1.
    */
   gpio: number
   /** One of {@link virtio_gpio_direction}. */
@@ -659,7 +659,7 @@ export class GpioRequestSetDirectionHeader extends Struct {
 
   /**
    * Number of the line.
-   * 0 to config.ngpio - 1.
+   * At most config.ngpio - 1.
    */
   get gpio(): number {
     return this.$view.getUint16(this.$offset + 2, true)
@@ -785,7 +785,7 @@ export interface GpioRequestGetValueHeaderValue {
   type: number
   /**
    * Number of the line.
-   * 0 to config.ngpio - 1.
+   * At most config.ngpio - 1.
    */
   gpio: number
 }
@@ -823,7 +823,7 @@ export class GpioRequestGetValueHeader extends Struct {
 
   /**
    * Number of the line.
-   * 0 to config.ngpio - 1.
+   * At most config.ngpio - 1.
    */
   get gpio(): number {
     return this.$view.getUint16(this.$offset + 2, true)
@@ -951,7 +951,7 @@ export interface GpioRequestSetValueHeaderValue {
   type: number
   /**
    * Number of the line.
-   * 0 to config.ngpio - 1.
+   * At most config.ngpio - 1.
    */
   gpio: number
   /** One of {@link virtio_gpio_value}. */
@@ -991,7 +991,7 @@ export class GpioRequestSetValueHeader extends Struct {
 
   /**
    * Number of the line.
-   * 0 to config.ngpio - 1.
+   * At most config.ngpio - 1.
    */
   get gpio(): number {
     return this.$view.getUint16(this.$offset + 2, true)
@@ -1117,7 +1117,7 @@ export interface GpioRequestSetIrqTypeHeaderValue {
   type: number
   /**
    * Number of the line.
-   * 0 to config.ngpio - 1.
+   * At most config.ngpio - 1.
    */
   gpio: number
   /** One of {@link virtio_gpio_irq_type}. */
@@ -1158,7 +1158,7 @@ export class GpioRequestSetIrqTypeHeader extends Struct {
 
   /**
    * Number of the line.
-   * 0 to config.ngpio - 1.
+   * At most config.ngpio - 1.
    */
   get gpio(): number {
     return this.$view.getUint16(this.$offset + 2, true)
@@ -1280,7 +1280,7 @@ export class GpioRequestSetIrqTypeReply extends Struct {
 export interface GpioIrqUnmaskIrqHeaderValue {
   /**
    * Number of the line.
-   * 0 to config.ngpio - 1.
+   * At most config.ngpio - 1.
    */
   gpio: number
 }
@@ -1307,7 +1307,7 @@ export class GpioIrqUnmaskIrqHeader extends Struct {
 
   /**
    * Number of the line.
-   * 0 to config.ngpio - 1.
+   * At most config.ngpio - 1.
    */
   get gpio(): number {
     return this.$view.getUint16(this.$offset, true)

@@ -1209,7 +1209,7 @@ export class GpuControlResourceDetachBackingReply extends Struct {
 /** A `gpu_control.get_capset_info` as a plain value. */
 export interface GpuControlGetCapsetInfoHeaderValue {
   hdr: VirtioGpuCtrlHdrValue
-  /** 0 to config.num_capsets - 1. */
+  /** At most config.num_capsets - 1. */
   capset_index: number
 }
 
@@ -1237,7 +1237,7 @@ export class GpuControlGetCapsetInfoHeader extends Struct {
     return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
   }
 
-  /** 0 to config.num_capsets - 1. */
+  /** At most config.num_capsets - 1. */
   get capset_index(): number {
     return this.$view.getUint32(this.$offset + 24, true)
   }
@@ -1810,7 +1810,7 @@ export interface GpuControlResourceCreateBlobHeaderValue {
   resource_id: number
   /**
    * Never 0.
-   * 1 to 0xffffffff. One of {@link virtio_gpu_blob_mem}.
+   * At least 1. One of {@link virtio_gpu_blob_mem}.
    */
   blob_mem: number
   /** Bits of {@link virtio_gpu_blob_flag}. */
@@ -1861,7 +1861,7 @@ export class GpuControlResourceCreateBlobHeader extends Struct {
 
   /**
    * Never 0.
-   * 1 to 0xffffffff. One of {@link virtio_gpu_blob_mem}.
+   * At least 1. One of {@link virtio_gpu_blob_mem}.
    */
   get blob_mem(): number {
     return this.$view.getUint32(this.$offset + 28, true)

@@ -168,7 +168,7 @@ export interface VirtioIommuReqAttachReadableValue {
   head: VirtioIommuReqHeadValue
   /**
    * Number of the domain; the driver chooses it.
-   * first_domain to last_domain.
+   * First_domain to last_domain.
    */
   domain: number
   /** Number of the endpoint; the platform says which one it is. */
@@ -212,7 +212,7 @@ export class VirtioIommuReqAttachReadable extends Struct {
 
   /**
    * Number of the domain; the driver chooses it.
-   * first_domain to last_domain.
+   * First_domain to last_domain.
    */
   get domain(): number {
     return this.$view.getUint32(this.$offset + 4, true)
@@ -352,7 +352,7 @@ export class VirtioIommuReqAttachWritable extends Struct {
 export interface VirtioIommuReqDetachReadableValue {
   /** VIRTIO 1.4, Device Types / IOMMU Device / Device operations */
   head: VirtioIommuReqHeadValue
-  /** first_domain to last_domain. */
+  /** First_domain to last_domain. */
   domain: number
   endpoint: number
 }
@@ -382,7 +382,7 @@ export class VirtioIommuReqDetachReadable extends Struct {
     return (this.#head ??= new VirtioIommuReqHead()).$inside(this, this.$offset, 4)
   }
 
-  /** first_domain to last_domain. */
+  /** First_domain to last_domain. */
   get domain(): number {
     return this.$view.getUint32(this.$offset + 4, true)
   }
@@ -492,7 +492,7 @@ export class VirtioIommuReqDetachWritable extends Struct {
 export interface VirtioIommuReqMapReadableValue {
   /** VIRTIO 1.4, Device Types / IOMMU Device / Device operations */
   head: VirtioIommuReqHeadValue
-  /** first_domain to last_domain. */
+  /** First_domain to last_domain. */
   domain: number
   /** First virtual address; a multiple of the granularity. It is within input_range. */
   virt_start: bigint
@@ -535,7 +535,7 @@ export class VirtioIommuReqMapReadable extends Struct {
     return (this.#head ??= new VirtioIommuReqHead()).$inside(this, this.$offset, 4)
   }
 
-  /** first_domain to last_domain. */
+  /** First_domain to last_domain. */
   get domain(): number {
     return this.$view.getUint32(this.$offset + 4, true)
   }
@@ -685,7 +685,7 @@ export class VirtioIommuReqMapWritable extends Struct {
 export interface VirtioIommuReqUnmapReadableValue {
   /** VIRTIO 1.4, Device Types / IOMMU Device / Device operations */
   head: VirtioIommuReqHeadValue
-  /** first_domain to last_domain. */
+  /** First_domain to last_domain. */
   domain: number
   /** First virtual address. */
   virt_start: bigint
@@ -718,7 +718,7 @@ export class VirtioIommuReqUnmapReadable extends Struct {
     return (this.#head ??= new VirtioIommuReqHead()).$inside(this, this.$offset, 4)
   }
 
-  /** first_domain to last_domain. */
+  /** First_domain to last_domain. */
   get domain(): number {
     return this.$view.getUint32(this.$offset + 4, true)
   }
@@ -1121,7 +1121,7 @@ export interface IommuRequestAttachHeaderValue {
   head: VirtioIommuReqHeadValue
   /**
    * Number of the domain; the driver chooses it.
-   * first_domain to last_domain.
+   * First_domain to last_domain.
    */
   domain: number
   /** Number of the endpoint; the platform says which one it is. */
@@ -1165,7 +1165,7 @@ export class IommuRequestAttachHeader extends Struct {
 
   /**
    * Number of the domain; the driver chooses it.
-   * first_domain to last_domain.
+   * First_domain to last_domain.
    */
   get domain(): number {
     return this.$view.getUint32(this.$offset + 4, true)
@@ -1247,7 +1247,7 @@ export class IommuRequestAttachHeader extends Struct {
 export interface IommuRequestDetachHeaderValue {
   /** VIRTIO 1.4, Device Types / IOMMU Device / Device operations */
   head: VirtioIommuReqHeadValue
-  /** first_domain to last_domain. */
+  /** First_domain to last_domain. */
   domain: number
   endpoint: number
 }
@@ -1277,7 +1277,7 @@ export class IommuRequestDetachHeader extends Struct {
     return (this.#head ??= new VirtioIommuReqHead()).$inside(this, this.$offset, 4)
   }
 
-  /** first_domain to last_domain. */
+  /** First_domain to last_domain. */
   get domain(): number {
     return this.$view.getUint32(this.$offset + 4, true)
   }
@@ -1329,7 +1329,7 @@ export class IommuRequestDetachHeader extends Struct {
 export interface IommuRequestMapHeaderValue {
   /** VIRTIO 1.4, Device Types / IOMMU Device / Device operations */
   head: VirtioIommuReqHeadValue
-  /** first_domain to last_domain. */
+  /** First_domain to last_domain. */
   domain: number
   /** First virtual address; a multiple of the granularity. It is within input_range. */
   virt_start: bigint
@@ -1372,7 +1372,7 @@ export class IommuRequestMapHeader extends Struct {
     return (this.#head ??= new VirtioIommuReqHead()).$inside(this, this.$offset, 4)
   }
 
-  /** first_domain to last_domain. */
+  /** First_domain to last_domain. */
   get domain(): number {
     return this.$view.getUint32(this.$offset + 4, true)
   }
@@ -1464,7 +1464,7 @@ export class IommuRequestMapHeader extends Struct {
 export interface IommuRequestUnmapHeaderValue {
   /** VIRTIO 1.4, Device Types / IOMMU Device / Device operations */
   head: VirtioIommuReqHeadValue
-  /** first_domain to last_domain. */
+  /** First_domain to last_domain. */
   domain: number
   /** First virtual address. */
   virt_start: bigint
@@ -1497,7 +1497,7 @@ export class IommuRequestUnmapHeader extends Struct {
     return (this.#head ??= new VirtioIommuReqHead()).$inside(this, this.$offset, 4)
   }
 
-  /** first_domain to last_domain. */
+  /** First_domain to last_domain. */
   get domain(): number {
     return this.$view.getUint32(this.$offset + 4, true)
   }

@@ -290,7 +290,7 @@ export interface MemRequestPlugHeaderValue {
   addr: number
   /**
    * How many blocks.
-   * In blocks of the device. 1 to 0xffff.
+   * In blocks of the device. At least 1.
    */
   nb_blocks: number
 }
@@ -340,7 +340,7 @@ export class MemRequestPlugHeader extends Struct {
 
   /**
    * How many blocks.
-   * In blocks of the device. 1 to 0xffff.
+   * In blocks of the device. At least 1.
    */
   get nb_blocks(): number {
     return this.$view.getUint16(this.$offset + 16, true)
@@ -462,7 +462,7 @@ export interface MemRequestUnplugHeaderValue {
   addr: number
   /**
    * How many blocks.
-   * In blocks of the device. 1 to 0xffff.
+   * In blocks of the device. At least 1.
    */
   nb_blocks: number
 }
@@ -512,7 +512,7 @@ export class MemRequestUnplugHeader extends Struct {
 
   /**
    * How many blocks.
-   * In blocks of the device. 1 to 0xffff.
+   * In blocks of the device. At least 1.
    */
   get nb_blocks(): number {
     return this.$view.getUint16(this.$offset + 16, true)
@@ -768,7 +768,7 @@ export interface MemRequestStateHeaderValue {
   addr: number
   /**
    * How many blocks.
-   * In blocks of the device. 1 to 0xffff.
+   * In blocks of the device. At least 1.
    */
   nb_blocks: number
 }
@@ -818,7 +818,7 @@ export class MemRequestStateHeader extends Struct {
 
   /**
    * How many blocks.
-   * In blocks of the device. 1 to 0xffff.
+   * In blocks of the device. At least 1.
    */
   get nb_blocks(): number {
     return this.$view.getUint16(this.$offset + 16, true)

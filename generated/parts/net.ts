@@ -1619,7 +1619,7 @@ export interface VirtioNetCtrlSetRssHeaderValue {
   hash_types: number
   /**
    * The bits of the hash that index the table; one more than it is a power of two.
-   * 0 to config.rss_max_indirection_table_length - 1.
+   * At most config.rss_max_indirection_table_length - 1.
    */
   indirection_table_mask: number
   /** Gets packets without a hash. */
@@ -1627,7 +1627,7 @@ export interface VirtioNetCtrlSetRssHeaderValue {
   indirection_table: RssRqIdValue[]
   /** How many transmit queues the driver may use. */
   max_tx_vq: number
-  /** In bytes. 0 to config.rss_max_key_size. */
+  /** In bytes. At most config.rss_max_key_size. */
   hash_key_length: number
   hash_key_data: Uint8Array
 }
@@ -1699,7 +1699,7 @@ export class VirtioNetCtrlSetRssHeader extends Struct {
 
   /**
    * The bits of the hash that index the table; one more than it is a power of two.
-   * 0 to config.rss_max_indirection_table_length - 1.
+   * At most config.rss_max_indirection_table_length - 1.
    */
   get indirection_table_mask(): number {
     return this.$view.getUint16(this.$offset + 6, true)
@@ -1728,7 +1728,7 @@ export class VirtioNetCtrlSetRssHeader extends Struct {
     set16(this, room(this, this.#max_tx_vq_at, 2, 'VirtioNetCtrlSetRssHeader.max_tx_vq'), value, true, 'max_tx_vq')
   }
 
-  /** In bytes. 0 to config.rss_max_key_size. */
+  /** In bytes. At most config.rss_max_key_size. */
   get hash_key_length(): number {
     return get8(this, this.#hash_key_length_at)
   }
@@ -1811,7 +1811,7 @@ export interface VirtioNetCtrlSetHashHeaderValue {
   command: number
   /** Bits of {@link virtio_net_hash_type}. */
   hash_types: number
-  /** In bytes. 0 to config.rss_max_key_size. */
+  /** In bytes. At most config.rss_max_key_size. */
   hash_key_length: number
   hash_key_data: Uint8Array
 }
@@ -1867,7 +1867,7 @@ export class VirtioNetCtrlSetHashHeader extends Struct {
     set32(this, this.$offset + 2, value, true, 'hash_types')
   }
 
-  /** In bytes. 0 to config.rss_max_key_size. */
+  /** In bytes. At most config.rss_max_key_size. */
   get hash_key_length(): number {
     return this.$view.getUint8(this.$offset + 14)
   }
@@ -2939,7 +2939,7 @@ export interface VirtioNetCtrlGetRssContextCapReplyValue {
   ack: number
   /**
    * How many contexts there can be.
-   * 1 to 65535.
+   * At least 1.
    */
   max_rss_contexts: number
 }
@@ -2978,7 +2978,7 @@ export class VirtioNetCtrlGetRssContextCapReply extends Struct {
 
   /**
    * How many contexts there can be.
-   * 1 to 65535.
+   * At least 1.
    */
   get max_rss_contexts(): number {
     return this.$view.getUint16(this.$offset + 1, true)
@@ -3031,7 +3031,7 @@ export interface VirtioNetCtrlAddRssContextHeaderValue {
   command: number
   /**
    * 1 to max_rss_contexts.
-   * 1 to 65535.
+   * At least 1.
    */
   rss_ctx_id: number
   rss: VirtioNetRssConfigValue
@@ -3081,7 +3081,7 @@ export class VirtioNetCtrlAddRssContextHeader extends Struct {
 
   /**
    * 1 to max_rss_contexts.
-   * 1 to 65535.
+   * At least 1.
    */
   get rss_ctx_id(): number {
     return this.$view.getUint16(this.$offset + 2, true)
@@ -3147,7 +3147,7 @@ export interface VirtioNetCtrlModifyRssContextHeaderValue {
   command: number
   /**
    * 1 to max_rss_contexts.
-   * 1 to 65535.
+   * At least 1.
    */
   rss_ctx_id: number
   rss: VirtioNetRssConfigValue
@@ -3197,7 +3197,7 @@ export class VirtioNetCtrlModifyRssContextHeader extends Struct {
 
   /**
    * 1 to max_rss_contexts.
-   * 1 to 65535.
+   * At least 1.
    */
   get rss_ctx_id(): number {
     return this.$view.getUint16(this.$offset + 2, true)
@@ -3263,7 +3263,7 @@ export interface VirtioNetCtrlDeleteRssContextHeaderValue {
   command: number
   /**
    * 1 to max_rss_contexts.
-   * 1 to 65535.
+   * At least 1.
    */
   rss_ctx_id: number
 }
@@ -3313,7 +3313,7 @@ export class VirtioNetCtrlDeleteRssContextHeader extends Struct {
 
   /**
    * 1 to max_rss_contexts.
-   * 1 to 65535.
+   * At least 1.
    */
   get rss_ctx_id(): number {
     return this.$view.getUint16(this.$offset + 2, true)

@@ -66,7 +66,7 @@ export interface RpmbRequestProgramKeyHeaderValue {
    * VIRTIO 1.4, Device Types / RPMB Device / Device Operation / Device Operation: Request Queue
    */
   req_resp: number
-  /** 0 to 1 elements. */
+  /** At most 1 element. */
   result_read: VirtioRpmbFrameValue[]
 }
 
@@ -228,7 +228,7 @@ export class RpmbRequestProgramKeyHeader extends Struct {
     return 512 + (value.result_read?.length ?? 0) * 512
   }
 
-  /** 0 to 1 elements. */
+  /** At most 1 element. */
   result_read(i: number): VirtioRpmbFrame {
     return (this.#result_read ??= new VirtioRpmbFrame()).$inside(this, this.$offset + 512 + checkIndex(i, Math.floor(Math.max(0, this.$length - 512) / 512), 'RpmbRequestProgramKeyHeader.result_read') * 512, 512)
   }
@@ -267,7 +267,7 @@ export class RpmbRequestProgramKeyHeader extends Struct {
 
 /** A `rpmb_request.program_key` as a plain value. */
 export interface RpmbRequestProgramKeyReplyValue {
-  /** 0 to 1 elements. */
+  /** At most 1 element. */
   response: VirtioRpmbFrameValue[]
 }
 
@@ -318,7 +318,7 @@ export class RpmbRequestProgramKeyReply extends Struct {
     return (value.response?.length ?? 0) * 512
   }
 
-  /** 0 to 1 elements. */
+  /** At most 1 element. */
   response(i: number): VirtioRpmbFrame {
     return (this.#response ??= new VirtioRpmbFrame()).$inside(this, this.$offset + checkIndex(i, Math.floor(Math.max(0, this.$length) / 512), 'RpmbRequestProgramKeyReply.response') * 512, 512)
   }
@@ -670,7 +670,7 @@ export interface RpmbRequestDataWriteHeaderValue {
   req_resp: number
   /** The second block and those after it. */
   frames: VirtioRpmbFrameValue[]
-  /** 0 to 1 elements. */
+  /** At most 1 element. */
   result_read: VirtioRpmbFrameValue[]
 }
 
@@ -847,7 +847,7 @@ export class RpmbRequestDataWriteHeader extends Struct {
     return (this.#frames ??= new VirtioRpmbFrame()).$inside(this, this.$offset + 512 + checkIndex(i, (Math.max(0, this.block_count > 0 ? (this.block_count - 1) : 0)), 'RpmbRequestDataWriteHeader.frames') * 512, 512)
   }
 
-  /** 0 to 1 elements. */
+  /** At most 1 element. */
   result_read(i: number): VirtioRpmbFrame {
     return (this.#result_read ??= new VirtioRpmbFrame()).$inside(this, this.#result_read_at + checkIndex(i, Math.floor(Math.max(0, this.$offset + this.$length - this.#result_read_at) / 512), 'RpmbRequestDataWriteHeader.result_read') * 512, 512)
   }
@@ -888,7 +888,7 @@ export class RpmbRequestDataWriteHeader extends Struct {
 
 /** A `rpmb_request.data_write` as a plain value. */
 export interface RpmbRequestDataWriteReplyValue {
-  /** 0 to 1 elements. */
+  /** At most 1 element. */
   response: VirtioRpmbFrameValue[]
 }
 
@@ -939,7 +939,7 @@ export class RpmbRequestDataWriteReply extends Struct {
     return (value.response?.length ?? 0) * 512
   }
 
-  /** 0 to 1 elements. */
+  /** At most 1 element. */
   response(i: number): VirtioRpmbFrame {
     return (this.#response ??= new VirtioRpmbFrame()).$inside(this, this.$offset + checkIndex(i, Math.floor(Math.max(0, this.$length) / 512), 'RpmbRequestDataWriteReply.response') * 512, 512)
   }

@@ -814,7 +814,7 @@ export interface SndControlPcmPrepareHeaderValue {
   hdr: VirtioSndHdrValue
   /**
    * Number of the stream.
-   * 0 to config.streams - 1.
+   * At most config.streams - 1.
    */
   stream_id: number
 }
@@ -845,7 +845,7 @@ export class SndControlPcmPrepareHeader extends Struct {
 
   /**
    * Number of the stream.
-   * 0 to config.streams - 1.
+   * At most config.streams - 1.
    */
   get stream_id(): number {
     return this.$view.getUint32(this.$offset + 4, true)
@@ -890,7 +890,7 @@ export interface SndControlPcmReleaseHeaderValue {
   hdr: VirtioSndHdrValue
   /**
    * Number of the stream.
-   * 0 to config.streams - 1.
+   * At most config.streams - 1.
    * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Control Messages
    */
   stream_id: number
@@ -923,7 +923,7 @@ export class SndControlPcmReleaseHeader extends Struct {
 
   /**
    * Number of the stream.
-   * 0 to config.streams - 1.
+   * At most config.streams - 1.
    * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM Control Messages
    */
   get stream_id(): number {
@@ -968,7 +968,7 @@ export interface SndControlPcmStartHeaderValue {
   hdr: VirtioSndHdrValue
   /**
    * Number of the stream.
-   * 0 to config.streams - 1.
+   * At most config.streams - 1.
    */
   stream_id: number
 }
@@ -999,7 +999,7 @@ export class SndControlPcmStartHeader extends Struct {
 
   /**
    * Number of the stream.
-   * 0 to config.streams - 1.
+   * At most config.streams - 1.
    */
   get stream_id(): number {
     return this.$view.getUint32(this.$offset + 4, true)
@@ -1043,7 +1043,7 @@ export interface SndControlPcmStopHeaderValue {
   hdr: VirtioSndHdrValue
   /**
    * Number of the stream.
-   * 0 to config.streams - 1.
+   * At most config.streams - 1.
    */
   stream_id: number
 }
@@ -1074,7 +1074,7 @@ export class SndControlPcmStopHeader extends Struct {
 
   /**
    * Number of the stream.
-   * 0 to config.streams - 1.
+   * At most config.streams - 1.
    */
   get stream_id(): number {
     return this.$view.getUint32(this.$offset + 4, true)
@@ -1555,7 +1555,7 @@ export interface SndControlCtlEnumItemsHeaderValue {
   hdr: VirtioSndHdrValue
   /**
    * Number of the control element.
-   * 0 to config.controls - 1.
+   * At most config.controls - 1.
    */
   control_id: number
 }
@@ -1586,7 +1586,7 @@ export class SndControlCtlEnumItemsHeader extends Struct {
 
   /**
    * Number of the control element.
-   * 0 to config.controls - 1.
+   * At most config.controls - 1.
    */
   get control_id(): number {
     return this.$view.getUint32(this.$offset + 4, true)
@@ -1709,7 +1709,7 @@ export interface SndControlCtlReadHeaderValue {
   hdr: VirtioSndHdrValue
   /**
    * Number of the control element.
-   * 0 to config.controls - 1.
+   * At most config.controls - 1.
    */
   control_id: number
 }
@@ -1740,7 +1740,7 @@ export class SndControlCtlReadHeader extends Struct {
 
   /**
    * Number of the control element.
-   * 0 to config.controls - 1.
+   * At most config.controls - 1.
    */
   get control_id(): number {
     return this.$view.getUint32(this.$offset + 4, true)
@@ -1853,7 +1853,7 @@ export interface SndControlCtlWriteHeaderValue {
   hdr: VirtioSndHdrValue
   /**
    * Number of the control element.
-   * 0 to config.controls - 1.
+   * At most config.controls - 1.
    */
   control_id: number
   value: Uint8Array
@@ -1885,7 +1885,7 @@ export class SndControlCtlWriteHeader extends Struct {
 
   /**
    * Number of the control element.
-   * 0 to config.controls - 1.
+   * At most config.controls - 1.
    */
   get control_id(): number {
     return this.$view.getUint32(this.$offset + 4, true)
@@ -1939,7 +1939,7 @@ export interface SndControlCtlTlvReadHeaderValue {
   hdr: VirtioSndHdrValue
   /**
    * Number of the control element.
-   * 0 to config.controls - 1.
+   * At most config.controls - 1.
    */
   control_id: number
 }
@@ -1971,7 +1971,7 @@ export class SndControlCtlTlvReadHeader extends Struct {
 
   /**
    * Number of the control element.
-   * 0 to config.controls - 1.
+   * At most config.controls - 1.
    */
   get control_id(): number {
     return this.$view.getUint32(this.$offset + 4, true)
@@ -2085,7 +2085,7 @@ export interface SndControlCtlTlvWriteHeaderValue {
   hdr: VirtioSndHdrValue
   /**
    * Number of the control element.
-   * 0 to config.controls - 1.
+   * At most config.controls - 1.
    */
   control_id: number
   tlv: VirtioSndCtlTlvValue
@@ -2116,7 +2116,7 @@ export class SndControlCtlTlvWriteHeader extends Struct {
 
   /**
    * Number of the control element.
-   * 0 to config.controls - 1.
+   * At most config.controls - 1.
    */
   get control_id(): number {
     return this.$view.getUint32(this.$offset + 4, true)
@@ -2171,7 +2171,7 @@ export interface SndControlCtlTlvCommandHeaderValue {
   hdr: VirtioSndHdrValue
   /**
    * Number of the control element.
-   * 0 to config.controls - 1.
+   * At most config.controls - 1.
    */
   control_id: number
   tlv: VirtioSndCtlTlvValue
@@ -2202,7 +2202,7 @@ export class SndControlCtlTlvCommandHeader extends Struct {
 
   /**
    * Number of the control element.
-   * 0 to config.controls - 1.
+   * At most config.controls - 1.
    */
   get control_id(): number {
     return this.$view.getUint32(this.$offset + 4, true)
@@ -2565,7 +2565,7 @@ export interface SndEventCtlNotifyEventValue {
   hdr: VirtioSndHdrValue
   /**
    * Number of the control element.
-   * 0 to config.controls - 1.
+   * At most config.controls - 1.
    */
   control_id: number
   /**
@@ -2601,7 +2601,7 @@ export class SndEventCtlNotifyEvent extends Struct {
 
   /**
    * Number of the control element.
-   * 0 to config.controls - 1.
+   * At most config.controls - 1.
    */
   get control_id(): number {
     return this.$view.getUint16(this.$offset + 4, true)
@@ -2658,7 +2658,7 @@ export class SndEventCtlNotifyEvent extends Struct {
 export interface SndTxPlayHeaderValue {
   /**
    * Number of the stream.
-   * 0 to config.streams - 1.
+   * At most config.streams - 1.
    * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM IO Messages
    */
   stream_id: number
@@ -2686,7 +2686,7 @@ export class SndTxPlayHeader extends Struct {
 
   /**
    * Number of the stream.
-   * 0 to config.streams - 1.
+   * At most config.streams - 1.
    * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM IO Messages
    */
   get stream_id(): number {
@@ -2819,7 +2819,7 @@ export class SndTxPlayReply extends Struct {
 export interface SndRxRecordHeaderValue {
   /**
    * Number of the stream.
-   * 0 to config.streams - 1.
+   * At most config.streams - 1.
    * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM IO Messages
    */
   stream_id: number
@@ -2847,7 +2847,7 @@ export class SndRxRecordHeader extends Struct {
 
   /**
    * Number of the stream.
-   * 0 to config.streams - 1.
+   * At most config.streams - 1.
    * VIRTIO 1.4, Device Types / Sound Device / Device Operation / PCM IO Messages
    */
   get stream_id(): number {

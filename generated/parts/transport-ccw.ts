@@ -1325,7 +1325,7 @@ export interface VirtioCcwSetIndAdapterHeaderValue {
   bit_nr: bigint
   /**
    * Interruption subclass of the adapter interrupt.
-   * 0 to 7.
+   * At most 7.
    */
   isc: number
 }
@@ -1397,7 +1397,7 @@ export class VirtioCcwSetIndAdapterHeader extends Struct {
 
   /**
    * Interruption subclass of the adapter interrupt.
-   * 0 to 7.
+   * At most 7.
    */
   get isc(): number {
     return this.$view.getUint8(this.$offset + 25)

@@ -738,7 +738,7 @@ export interface VhostUserSetMemTableReplyValue {
   memory?: VhostUserMemoryValue | undefined
   /**
    * 0 for success.
-   * Only with hdr.flags.need_reply and not postcopy.
+   * Only where hdr.flags.need_reply and not postcopy.
    */
   result?: bigint | undefined
 }
@@ -811,7 +811,7 @@ export class VhostUserSetMemTableReply extends Struct {
 
   /**
    * 0 for success.
-   * Only with hdr.flags.need_reply and not postcopy.
+   * Only where hdr.flags.need_reply and not postcopy.
    */
   get result(): bigint | undefined {
     if (!((this.$given.readable.hdr.flags_need_reply !== 0 && !(this.$layout.$context.caller.postcopy !== 0)))) return undefined
@@ -875,9 +875,9 @@ export class VhostUserSetMemTableReply extends Struct {
 /** A `vhost_user.set_log_base` as a plain value. */
 export interface VhostUserSetLogBaseHeaderValue {
   hdr: VhostUserHdrValue
-  /** Only with protocol_features has 1 << VHOST_USER_PROTOCOL_F_LOG_SHMFD. */
+  /** Only where protocol_features has bit VHOST_USER_PROTOCOL_F_LOG_SHMFD. */
   log?: VhostUserLogValue | undefined
-  /** Only with not protocol_features has 1 << VHOST_USER_PROTOCOL_F_LOG_SHMFD. */
+  /** Only where protocol_features lacks bit VHOST_USER_PROTOCOL_F_LOG_SHMFD. */
   u64?: bigint | undefined
 }
 
@@ -922,13 +922,13 @@ export class VhostUserSetLogBaseHeader extends Struct {
     return (this.#hdr ??= new VhostUserHdr()).$inside(this, this.$offset, 12)
   }
 
-  /** Only with protocol_features has 1 << VHOST_USER_PROTOCOL_F_LOG_SHMFD. */
+  /** Only where protocol_features has bit VHOST_USER_PROTOCOL_F_LOG_SHMFD. */
   get log(): VhostUserLog | undefined {
     if (!(this.$layout.log >= 0)) return undefined
     return (this.#log ??= new VhostUserLog()).$inside(this, this.$offset + this.$layout.log, 16)
   }
 
-  /** Only with not protocol_features has 1 << VHOST_USER_PROTOCOL_F_LOG_SHMFD. */
+  /** Only where protocol_features lacks bit VHOST_USER_PROTOCOL_F_LOG_SHMFD. */
   get u64(): bigint | undefined {
     if (!(this.$layout.u64 >= 0)) return undefined
     return this.$view.getBigUint64(this.$offset + this.$layout.u64, true)
@@ -3528,7 +3528,7 @@ export interface VhostUserGetConfigReplyValue {
   reply: VhostUserReplyHeaderValue
   /**
    * Nothing where the back-end has failed.
-   * Only with reply.size > 0.
+   * Only where reply.size > 0.
    */
   config?: VhostUserConfigValue | undefined
 }
@@ -3557,7 +3557,7 @@ export class VhostUserGetConfigReply extends Struct {
 
   /**
    * Nothing where the back-end has failed.
-   * Only with reply.size > 0.
+   * Only where reply.size > 0.
    */
   get config(): VhostUserConfig | undefined {
     if (!((this.reply.size > 0))) return undefined
@@ -4971,7 +4971,7 @@ export interface VhostUserAddMemRegReplyValue {
   mem_reg?: VhostUserSingleMemoryRegionValue | undefined
   /**
    * 0 for success.
-   * Only with hdr.flags.need_reply and not postcopy.
+   * Only where hdr.flags.need_reply and not postcopy.
    */
   result?: bigint | undefined
 }
@@ -5044,7 +5044,7 @@ export class VhostUserAddMemRegReply extends Struct {
 
   /**
    * 0 for success.
-   * Only with hdr.flags.need_reply and not postcopy.
+   * Only where hdr.flags.need_reply and not postcopy.
    */
   get result(): bigint | undefined {
     if (!((this.$given.readable.hdr.flags_need_reply !== 0 && !(this.$layout.$context.caller.postcopy !== 0)))) return undefined

@@ -62,7 +62,7 @@ export interface BalloonFreePageCommandRequest extends DeviceRequest {
  * VIRTIO 1.4, Device Types / Memory Balloon Device / Device Operation / Free Page Hinting
  */
 export interface BalloonFreePageHintRequest extends DeviceRequest {
-  /** The payload `page`. 1 to 0xffffffff bytes. */
+  /** The payload `page`. At least 1 byte. */
   readonly writable: WritableBytes
 }
 
@@ -71,7 +71,7 @@ export interface BalloonFreePageHintRequest extends DeviceRequest {
  * VIRTIO 1.4, Device Types / Memory Balloon Device / Device Operation / Free Page Reporting
  */
 export interface BalloonReportFreePagesRequest extends DeviceRequest {
-  /** The payload `pages`. 1 to 0xffffffff bytes. */
+  /** The payload `pages`. At least 1 byte. */
   readonly writable: WritableBytes
 }
 
@@ -108,14 +108,14 @@ export abstract class BalloonDevice extends RequestDevice<VirtioBalloonConfig> {
   /**
    * Statistics of the guest's memory, in any order. The device keeps the request and completes it when it wants new ones;
    * the driver then sends them. There is one request at a time. On the legacy interface the first one may hold anything.
-   * Its queues exist with VIRTIO_BALLOON_F_STATS_VQ only.
+   * Its queues exist only with VIRTIO_BALLOON_F_STATS_VQ.
    * VIRTIO 1.4, Device Types / Memory Balloon Device / Device Operation / Memory Statistics
    */
   protected stats?(request: BalloonStatsRequest): Outcome
 
   /**
    * Begins a round of hints with the number from free_page_hint_cmd_id, or ends it with VIRTIO_BALLOON_CMD_ID_STOP.
-   * Its queues exist with VIRTIO_BALLOON_F_FREE_PAGE_HINT only.
+   * Its queues exist only with VIRTIO_BALLOON_F_FREE_PAGE_HINT.
    * VIRTIO 1.4, Device Types / Memory Balloon Device / Device Operation / Free Page Hinting
    */
   protected freePageCommand?(request: BalloonFreePageCommandRequest): Outcome
@@ -123,14 +123,14 @@ export abstract class BalloonDevice extends RequestDevice<VirtioBalloonConfig> {
   /**
    * Memory that the guest does not use: the device may discard what it held when the round began. Hints of a round that is
    * over are ignored.
-   * Its queues exist with VIRTIO_BALLOON_F_FREE_PAGE_HINT only.
+   * Its queues exist only with VIRTIO_BALLOON_F_FREE_PAGE_HINT.
    * VIRTIO 1.4, Device Types / Memory Balloon Device / Device Operation / Free Page Hinting
    */
   protected freePageHint?(request: BalloonFreePageHintRequest): Outcome
 
   /**
    * Memory that the guest does not use and does not touch before the request is complete.
-   * Its queues exist with VIRTIO_BALLOON_F_PAGE_REPORTING only.
+   * Its queues exist only with VIRTIO_BALLOON_F_PAGE_REPORTING.
    * VIRTIO 1.4, Device Types / Memory Balloon Device / Device Operation / Free Page Reporting
    */
   protected reportFreePages?(request: BalloonReportFreePagesRequest): Outcome

@@ -73,21 +73,21 @@ export abstract class ConsoleDevice extends RequestDevice<VirtioConsoleConfig> {
 
   /**
    * Control messages may come from now on. id is unused.
-   * Its queues exist with VIRTIO_CONSOLE_F_MULTIPORT only.
+   * Its queues exist only with VIRTIO_CONSOLE_F_MULTIPORT.
    * VIRTIO 1.4, Device Types / Console Device / Device Operation / Multiport Device Operation
    */
   protected deviceReady?(request: ConsoleDeviceReadyRequest): Outcome
 
   /**
    * Answers device_add.
-   * Its queues exist with VIRTIO_CONSOLE_F_MULTIPORT only.
+   * Its queues exist only with VIRTIO_CONSOLE_F_MULTIPORT.
    * VIRTIO 1.4, Device Types / Console Device / Device Operation / Multiport Device Operation
    */
   protected portReady?(request: ConsolePortReadyRequest): Outcome
 
   /**
    * This side has opened or closed the port.
-   * Its queues exist with VIRTIO_CONSOLE_F_MULTIPORT only.
+   * Its queues exist only with VIRTIO_CONSOLE_F_MULTIPORT.
    * VIRTIO 1.4, Device Types / Console Device / Device Operation / Multiport Device Operation
    */
   protected portOpen?(request: ConsolePortOpenRequest): Outcome
@@ -104,7 +104,7 @@ export abstract class ConsoleDevice extends RequestDevice<VirtioConsoleConfig> {
 
   /**
    * There is a new port.
-   * Its queues exist with VIRTIO_CONSOLE_F_MULTIPORT only.
+   * Its queues exist only with VIRTIO_CONSOLE_F_MULTIPORT.
    * VIRTIO 1.4, Device Types / Console Device / Device Operation / Multiport Device Operation
    * @returns false where the driver has given no buffer
    */
@@ -114,7 +114,7 @@ export abstract class ConsoleDevice extends RequestDevice<VirtioConsoleConfig> {
 
   /**
    * A port is gone.
-   * Its queues exist with VIRTIO_CONSOLE_F_MULTIPORT only.
+   * Its queues exist only with VIRTIO_CONSOLE_F_MULTIPORT.
    * VIRTIO 1.4, Device Types / Console Device / Device Operation / Multiport Device Operation
    * @returns false where the driver has given no buffer
    */
@@ -124,7 +124,7 @@ export abstract class ConsoleDevice extends RequestDevice<VirtioConsoleConfig> {
 
   /**
    * The port is a console (value 1); port_open answers it.
-   * Its queues exist with VIRTIO_CONSOLE_F_MULTIPORT only.
+   * Its queues exist only with VIRTIO_CONSOLE_F_MULTIPORT.
    * VIRTIO 1.4, Device Types / Console Device / Device Operation / Multiport Device Operation
    * @returns false where the driver has given no buffer
    */
@@ -134,7 +134,7 @@ export abstract class ConsoleDevice extends RequestDevice<VirtioConsoleConfig> {
 
   /**
    * The new size of a console.
-   * Its queues exist with VIRTIO_CONSOLE_F_MULTIPORT only.
+   * Its queues exist only with VIRTIO_CONSOLE_F_MULTIPORT.
    * VIRTIO 1.4, Device Types / Console Device / Device Operation / Multiport Device Operation
    * @returns false where the driver has given no buffer
    */
@@ -144,7 +144,7 @@ export abstract class ConsoleDevice extends RequestDevice<VirtioConsoleConfig> {
 
   /**
    * The other side has opened or closed the port.
-   * Its queues exist with VIRTIO_CONSOLE_F_MULTIPORT only.
+   * Its queues exist only with VIRTIO_CONSOLE_F_MULTIPORT.
    * VIRTIO 1.4, Device Types / Console Device / Device Operation / Multiport Device Operation
    * @returns false where the driver has given no buffer
    */
@@ -153,7 +153,7 @@ export abstract class ConsoleDevice extends RequestDevice<VirtioConsoleConfig> {
   }
 
   /**
-   * Its queues exist with VIRTIO_CONSOLE_F_MULTIPORT only.
+   * Its queues exist only with VIRTIO_CONSOLE_F_MULTIPORT.
    * The payload `name`. UTF-8 without a NUL.
    * VIRTIO 1.4, Device Types / Console Device / Device Operation / Multiport Device Operation
    * @returns how many bytes of the payload were sent; undefined where the driver has given no buffer

@@ -74,7 +74,7 @@ import { VirtioCryptoConfig, type VirtioCryptoConfigValue } from 'virtgen/wire/c
 
 /**
  * Begins a session of a cipher, or of a cipher chained with a hash or MAC.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER.
+ * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_CIPHER.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
  * operation: Symmetric algorithms session
  */
@@ -87,7 +87,7 @@ export interface CryptoCreateCipherSessionRequest extends DeviceRequest {
 
 /**
  * Ends such a session.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER.
+ * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_CIPHER.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
  */
 export interface CryptoDestroyCipherSessionRequest extends DeviceRequest {
@@ -99,7 +99,7 @@ export interface CryptoDestroyCipherSessionRequest extends DeviceRequest {
 
 /**
  * Begins a session of a hash.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH.
+ * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_HASH.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
  * operation: HASH session
  */
@@ -112,7 +112,7 @@ export interface CryptoCreateHashSessionRequest extends DeviceRequest {
 
 /**
  * Ends such a session.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH.
+ * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_HASH.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
  */
 export interface CryptoDestroyHashSessionRequest extends DeviceRequest {
@@ -124,7 +124,7 @@ export interface CryptoDestroyHashSessionRequest extends DeviceRequest {
 
 /**
  * Begins a session of a MAC with its key.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC.
+ * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_MAC.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
  * operation: MAC session
  */
@@ -137,7 +137,7 @@ export interface CryptoCreateMacSessionRequest extends DeviceRequest {
 
 /**
  * Ends such a session.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC.
+ * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_MAC.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
  */
 export interface CryptoDestroyMacSessionRequest extends DeviceRequest {
@@ -149,7 +149,7 @@ export interface CryptoDestroyMacSessionRequest extends DeviceRequest {
 
 /**
  * Begins a session of an authenticated cipher with its key.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD.
+ * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AEAD.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
  * operation: AEAD session
  */
@@ -162,7 +162,7 @@ export interface CryptoCreateAeadSessionRequest extends DeviceRequest {
 
 /**
  * Ends such a session.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD.
+ * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AEAD.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
  */
 export interface CryptoDestroyAeadSessionRequest extends DeviceRequest {
@@ -174,7 +174,7 @@ export interface CryptoDestroyAeadSessionRequest extends DeviceRequest {
 
 /**
  * Begins a session of a public or private key.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER.
+ * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AKCIPHER.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
  * operation: AKCIPHER session
  */
@@ -187,7 +187,7 @@ export interface CryptoCreateAkcipherSessionRequest extends DeviceRequest {
 
 /**
  * Ends such a session.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER.
+ * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AKCIPHER.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
  */
 export interface CryptoDestroyAkcipherSessionRequest extends DeviceRequest {
@@ -199,7 +199,7 @@ export interface CryptoDestroyAkcipherSessionRequest extends DeviceRequest {
 
 /**
  * Encrypts, or chains with a hash or MAC.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and (header.flag has
+ * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_CIPHER and (header.flag has
  * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
  */
@@ -212,7 +212,7 @@ export interface CryptoCipherEncryptRequest extends DeviceRequest {
 
 /**
  * Decrypts, or chains with a hash or MAC.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and (header.flag has
+ * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_CIPHER and (header.flag has
  * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
  */
@@ -225,8 +225,8 @@ export interface CryptoCipherDecryptRequest extends DeviceRequest {
 
 /**
  * Encrypts, or chains with a hash or MAC. Without a session.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
- * VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_CIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
+ * VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE and header.flag lacks VIRTIO_CRYPTO_FLAG_SESSION_MODE.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
  */
 export interface CryptoCipherEncryptStatelessRequest extends DeviceRequest {
@@ -238,8 +238,8 @@ export interface CryptoCipherEncryptStatelessRequest extends DeviceRequest {
 
 /**
  * Decrypts, or chains with a hash or MAC. Without a session.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
- * VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_CIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
+ * VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE and header.flag lacks VIRTIO_CRYPTO_FLAG_SESSION_MODE.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
  */
 export interface CryptoCipherDecryptStatelessRequest extends DeviceRequest {
@@ -251,7 +251,7 @@ export interface CryptoCipherDecryptStatelessRequest extends DeviceRequest {
 
 /**
  * Digests src_data.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH and (header.flag has
+ * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_HASH and (header.flag has
  * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / HASH Service Operation
  */
@@ -264,8 +264,8 @@ export interface CryptoHashRequest extends DeviceRequest {
 
 /**
  * Digests src_data. Without a session.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH and VIRTIO_CRYPTO_F_REVISION_1 and
- * VIRTIO_CRYPTO_F_HASH_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_HASH and VIRTIO_CRYPTO_F_REVISION_1 and
+ * VIRTIO_CRYPTO_F_HASH_STATELESS_MODE and header.flag lacks VIRTIO_CRYPTO_FLAG_SESSION_MODE.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / HASH Service Operation
  */
 export interface CryptoHashStatelessRequest extends DeviceRequest {
@@ -277,7 +277,7 @@ export interface CryptoHashStatelessRequest extends DeviceRequest {
 
 /**
  * Authenticates src_data.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC and (header.flag has
+ * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_MAC and (header.flag has
  * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / MAC Service Operation
  */
@@ -290,8 +290,8 @@ export interface CryptoMacRequest extends DeviceRequest {
 
 /**
  * Authenticates src_data. Without a session.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC and VIRTIO_CRYPTO_F_REVISION_1 and
- * VIRTIO_CRYPTO_F_MAC_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_MAC and VIRTIO_CRYPTO_F_REVISION_1 and
+ * VIRTIO_CRYPTO_F_MAC_STATELESS_MODE and header.flag lacks VIRTIO_CRYPTO_FLAG_SESSION_MODE.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / MAC Service Operation
  */
 export interface CryptoMacStatelessRequest extends DeviceRequest {
@@ -303,7 +303,7 @@ export interface CryptoMacStatelessRequest extends DeviceRequest {
 
 /**
  * Encrypts and adds the tag.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and (header.flag has
+ * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AEAD and (header.flag has
  * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
  */
@@ -316,7 +316,7 @@ export interface CryptoAeadEncryptRequest extends DeviceRequest {
 
 /**
  * Decrypts what is authentic; VIRTIO_CRYPTO_BADMSG where it is not.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and (header.flag has
+ * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AEAD and (header.flag has
  * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
  */
@@ -329,8 +329,8 @@ export interface CryptoAeadDecryptRequest extends DeviceRequest {
 
 /**
  * Encrypts and adds the tag. Without a session.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and VIRTIO_CRYPTO_F_REVISION_1 and
- * VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AEAD and VIRTIO_CRYPTO_F_REVISION_1 and
+ * VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE and header.flag lacks VIRTIO_CRYPTO_FLAG_SESSION_MODE.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
  */
 export interface CryptoAeadEncryptStatelessRequest extends DeviceRequest {
@@ -342,8 +342,8 @@ export interface CryptoAeadEncryptStatelessRequest extends DeviceRequest {
 
 /**
  * Decrypts what is authentic; VIRTIO_CRYPTO_BADMSG where it is not. Without a session.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and VIRTIO_CRYPTO_F_REVISION_1 and
- * VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AEAD and VIRTIO_CRYPTO_F_REVISION_1 and
+ * VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE and header.flag lacks VIRTIO_CRYPTO_FLAG_SESSION_MODE.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
  */
 export interface CryptoAeadDecryptStatelessRequest extends DeviceRequest {
@@ -355,7 +355,7 @@ export interface CryptoAeadDecryptStatelessRequest extends DeviceRequest {
 
 /**
  * Encrypts src_data.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
+ * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
  * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
  */
@@ -370,7 +370,7 @@ export interface CryptoAkcipherEncryptRequest extends DeviceRequest {
 
 /**
  * Decrypts src_data.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
+ * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
  * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
  */
@@ -385,7 +385,7 @@ export interface CryptoAkcipherDecryptRequest extends DeviceRequest {
 
 /**
  * Signs src_data, as a rule a digest.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
+ * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
  * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
  */
@@ -400,7 +400,7 @@ export interface CryptoAkcipherSignRequest extends DeviceRequest {
 
 /**
  * Checks a signature; VIRTIO_CRYPTO_KEY_REJECTED where it is wrong.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
+ * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
  * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
  */
@@ -413,8 +413,8 @@ export interface CryptoAkcipherVerifyRequest extends DeviceRequest {
 
 /**
  * Encrypts src_data. Without a session.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
- * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
+ * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and header.flag lacks VIRTIO_CRYPTO_FLAG_SESSION_MODE.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
  */
 export interface CryptoAkcipherEncryptStatelessRequest extends DeviceRequest {
@@ -428,8 +428,8 @@ export interface CryptoAkcipherEncryptStatelessRequest extends DeviceRequest {
 
 /**
  * Decrypts src_data. Without a session.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
- * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
+ * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and header.flag lacks VIRTIO_CRYPTO_FLAG_SESSION_MODE.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
  */
 export interface CryptoAkcipherDecryptStatelessRequest extends DeviceRequest {
@@ -443,8 +443,8 @@ export interface CryptoAkcipherDecryptStatelessRequest extends DeviceRequest {
 
 /**
  * Signs src_data, as a rule a digest. Without a session.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
- * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
+ * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and header.flag lacks VIRTIO_CRYPTO_FLAG_SESSION_MODE.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
  */
 export interface CryptoAkcipherSignStatelessRequest extends DeviceRequest {
@@ -458,8 +458,8 @@ export interface CryptoAkcipherSignStatelessRequest extends DeviceRequest {
 
 /**
  * Checks a signature; VIRTIO_CRYPTO_KEY_REJECTED where it is wrong. Without a session.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
- * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+ * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
+ * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and header.flag lacks VIRTIO_CRYPTO_FLAG_SESSION_MODE.
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
  */
 export interface CryptoAkcipherVerifyStatelessRequest extends DeviceRequest {
@@ -472,7 +472,7 @@ export interface CryptoAkcipherVerifyStatelessRequest extends DeviceRequest {
 /**
  * Makes an ESP or AH packet of an IP packet. There is no stateless form. After VIRTIO_CRYPTO_IPSEC_SA_SOFT_EXPIRY the
  * result is valid too.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_IPSEC and (header.flag has
+ * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_IPSEC and (header.flag has
  * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Data processing
  */
@@ -486,7 +486,7 @@ export interface CryptoIpsecOutboundRequest extends DeviceRequest {
 /**
  * Makes an IP packet of an ESP or AH packet. There is no stateless form. After VIRTIO_CRYPTO_IPSEC_SA_SOFT_EXPIRY the
  * result is valid too.
- * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_IPSEC and (header.flag has
+ * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_IPSEC and (header.flag has
  * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
  * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Data processing
  */
@@ -516,7 +516,7 @@ export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
 
   /**
    * Begins a session of a cipher, or of a cipher chained with a hash or MAC.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_CIPHER.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
    * operation: Symmetric algorithms session
    */
@@ -524,14 +524,14 @@ export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
 
   /**
    * Ends such a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_CIPHER.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
    */
   protected destroyCipherSession?(request: CryptoDestroyCipherSessionRequest): Outcome
 
   /**
    * Begins a session of a hash.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_HASH.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
    * operation: HASH session
    */
@@ -539,14 +539,14 @@ export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
 
   /**
    * Ends such a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_HASH.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
    */
   protected destroyHashSession?(request: CryptoDestroyHashSessionRequest): Outcome
 
   /**
    * Begins a session of a MAC with its key.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_MAC.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
    * operation: MAC session
    */
@@ -554,14 +554,14 @@ export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
 
   /**
    * Ends such a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_MAC.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
    */
   protected destroyMacSession?(request: CryptoDestroyMacSessionRequest): Outcome
 
   /**
    * Begins a session of an authenticated cipher with its key.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AEAD.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
    * operation: AEAD session
    */
@@ -569,14 +569,14 @@ export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
 
   /**
    * Ends such a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AEAD.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
    */
   protected destroyAeadSession?(request: CryptoDestroyAeadSessionRequest): Outcome
 
   /**
    * Begins a session of a public or private key.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AKCIPHER.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation / Session
    * operation: AKCIPHER session
    */
@@ -584,14 +584,14 @@ export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
 
   /**
    * Ends such a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AKCIPHER.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Control Virtqueue / Session operation
    */
   protected destroyAkcipherSession?(request: CryptoDestroyAkcipherSessionRequest): Outcome
 
   /**
    * Encrypts, or chains with a hash or MAC.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and (header.flag has
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_CIPHER and (header.flag has
    * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
    */
@@ -599,7 +599,7 @@ export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
 
   /**
    * Decrypts, or chains with a hash or MAC.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and (header.flag has
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_CIPHER and (header.flag has
    * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
    */
@@ -607,23 +607,23 @@ export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
 
   /**
    * Encrypts, or chains with a hash or MAC. Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
-   * VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_CIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE and header.flag lacks VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
    */
   protected cipherEncryptStateless?(request: CryptoCipherEncryptStatelessRequest): Outcome
 
   /**
    * Decrypts, or chains with a hash or MAC. Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_CIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
-   * VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_CIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_CIPHER_STATELESS_MODE and header.flag lacks VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / Symmetric algorithms Operation
    */
   protected cipherDecryptStateless?(request: CryptoCipherDecryptStatelessRequest): Outcome
 
   /**
    * Digests src_data.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH and (header.flag has
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_HASH and (header.flag has
    * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / HASH Service Operation
    */
@@ -631,15 +631,15 @@ export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
 
   /**
    * Digests src_data. Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_HASH and VIRTIO_CRYPTO_F_REVISION_1 and
-   * VIRTIO_CRYPTO_F_HASH_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_HASH and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_HASH_STATELESS_MODE and header.flag lacks VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / HASH Service Operation
    */
   protected hashStateless?(request: CryptoHashStatelessRequest): Outcome
 
   /**
    * Authenticates src_data.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC and (header.flag has
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_MAC and (header.flag has
    * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / MAC Service Operation
    */
@@ -647,15 +647,15 @@ export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
 
   /**
    * Authenticates src_data. Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_MAC and VIRTIO_CRYPTO_F_REVISION_1 and
-   * VIRTIO_CRYPTO_F_MAC_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_MAC and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_MAC_STATELESS_MODE and header.flag lacks VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / MAC Service Operation
    */
   protected macStateless?(request: CryptoMacStatelessRequest): Outcome
 
   /**
    * Encrypts and adds the tag.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and (header.flag has
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AEAD and (header.flag has
    * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
    */
@@ -663,7 +663,7 @@ export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
 
   /**
    * Decrypts what is authentic; VIRTIO_CRYPTO_BADMSG where it is not.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and (header.flag has
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AEAD and (header.flag has
    * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
    */
@@ -671,23 +671,23 @@ export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
 
   /**
    * Encrypts and adds the tag. Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and VIRTIO_CRYPTO_F_REVISION_1 and
-   * VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AEAD and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE and header.flag lacks VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
    */
   protected aeadEncryptStateless?(request: CryptoAeadEncryptStatelessRequest): Outcome
 
   /**
    * Decrypts what is authentic; VIRTIO_CRYPTO_BADMSG where it is not. Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AEAD and VIRTIO_CRYPTO_F_REVISION_1 and
-   * VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AEAD and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_AEAD_STATELESS_MODE and header.flag lacks VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AEAD Service Operation
    */
   protected aeadDecryptStateless?(request: CryptoAeadDecryptStatelessRequest): Outcome
 
   /**
    * Encrypts src_data.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
    * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    */
@@ -695,7 +695,7 @@ export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
 
   /**
    * Decrypts src_data.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
    * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    */
@@ -703,7 +703,7 @@ export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
 
   /**
    * Signs src_data, as a rule a digest.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
    * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    */
@@ -711,7 +711,7 @@ export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
 
   /**
    * Checks a signature; VIRTIO_CRYPTO_KEY_REJECTED where it is wrong.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AKCIPHER and (header.flag has
    * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    */
@@ -719,32 +719,32 @@ export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
 
   /**
    * Encrypts src_data. Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
-   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and header.flag lacks VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    */
   protected akcipherEncryptStateless?(request: CryptoAkcipherEncryptStatelessRequest): Outcome
 
   /**
    * Decrypts src_data. Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
-   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and header.flag lacks VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    */
   protected akcipherDecryptStateless?(request: CryptoAkcipherDecryptStatelessRequest): Outcome
 
   /**
    * Signs src_data, as a rule a digest. Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
-   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and header.flag lacks VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    */
   protected akcipherSignStateless?(request: CryptoAkcipherSignStatelessRequest): Outcome
 
   /**
    * Checks a signature; VIRTIO_CRYPTO_KEY_REJECTED where it is wrong. Without a session.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
-   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and not header.flag has VIRTIO_CRYPTO_FLAG_SESSION_MODE.
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_AKCIPHER and VIRTIO_CRYPTO_F_REVISION_1 and
+   * VIRTIO_CRYPTO_F_AKCIPHER_STATELESS_MODE and header.flag lacks VIRTIO_CRYPTO_FLAG_SESSION_MODE.
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / AKCIPHER Service Operation
    */
   protected akcipherVerifyStateless?(request: CryptoAkcipherVerifyStatelessRequest): Outcome
@@ -752,7 +752,7 @@ export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
   /**
    * Makes an ESP or AH packet of an IP packet. There is no stateless form. After VIRTIO_CRYPTO_IPSEC_SA_SOFT_EXPIRY the
    * result is valid too.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_IPSEC and (header.flag has
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_IPSEC and (header.flag has
    * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Data processing
    */
@@ -761,7 +761,7 @@ export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
   /**
    * Makes an IP packet of an ESP or AH packet. There is no stateless form. After VIRTIO_CRYPTO_IPSEC_SA_SOFT_EXPIRY the
    * result is valid too.
-   * Only with config.crypto_services has 1 << VIRTIO_CRYPTO_SERVICE_IPSEC and (header.flag has
+   * Only where config.crypto_services has bit VIRTIO_CRYPTO_SERVICE_IPSEC and (header.flag has
    * VIRTIO_CRYPTO_FLAG_SESSION_MODE or not VIRTIO_CRYPTO_F_REVISION_1).
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Data processing
    */

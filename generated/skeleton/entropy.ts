@@ -17,7 +17,7 @@ import { device } from 'virtgen/messages/entropy'
  * VIRTIO 1.4, Device Types / Entropy Device / Device Operation
  */
 export interface EntropyReadRequest extends DeviceRequest {
-  /** The payload `data`. 1 to 0xffffffff bytes. */
+  /** The payload `data`. At least 1 byte. */
   readonly writable: WritableBytes
 }
 

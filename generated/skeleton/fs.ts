@@ -58,7 +58,8 @@ export interface FsBatchForgetRequest extends DeviceRequest {
 }
 
 /**
- * The driver does not wait for a request any longer. Only failure has an answer in FUSE, so the reply may be left out.
+ * The driver does not wait for a request any longer. FUSE answers failures only: EAGAIN where it is to be sent again,
+ * ENOSYS where it is not known.
  * VIRTIO 1.4, Device Types / File System Device / Device Operation / Device Operation: High Priority Queue
  */
 export interface FsInterruptRequest extends DeviceRequest {
@@ -105,14 +106,15 @@ export abstract class FsDevice extends RequestDevice<VirtioFsConfig> {
   protected abstract batchForget(request: FsBatchForgetRequest): Outcome
 
   /**
-   * The driver does not wait for a request any longer. Only failure has an answer in FUSE, so the reply may be left out.
+   * The driver does not wait for a request any longer. FUSE answers failures only: EAGAIN where it is to be sent again,
+   * ENOSYS where it is not known.
    * VIRTIO 1.4, Device Types / File System Device / Device Operation / Device Operation: High Priority Queue
    */
   protected abstract interrupt(request: FsInterruptRequest): Outcome
 
   /**
    * A notification of FUSE; out_hdr.error says which one.
-   * Its queues exist with VIRTIO_FS_F_NOTIFICATION only.
+   * Its queues exist only with VIRTIO_FS_F_NOTIFICATION.
    * The payload `outarg`. What follows the header; as long as out_hdr.len says.
    * VIRTIO 1.4, Device Types / File System Device / Device Operation / Device Operation: Notification Queue
    * @returns how many bytes of the payload were sent; undefined where the driver has given no buffer

@@ -30,7 +30,7 @@ import { VirtioGpioConfig, type VirtioGpioConfigValue } from 'virtgen/wire/gpio'
 
 /**
  * Asks for the names of all lines.
- * Only with config.gpio_names_size != 0.
+ * Only where config.gpio_names_size is not 0.
  * VIRTIO 1.4, Device Types / GPIO Device / requestq Operation / Get Line Names
  */
 export interface GpioGetLineNamesRequest extends DeviceRequest {
@@ -128,7 +128,7 @@ export abstract class GpioDevice extends RequestDevice<VirtioGpioConfig> {
 
   /**
    * Asks for the names of all lines.
-   * Only with config.gpio_names_size != 0.
+   * Only where config.gpio_names_size is not 0.
    * VIRTIO 1.4, Device Types / GPIO Device / requestq Operation / Get Line Names
    */
   protected getLineNames?(request: GpioGetLineNamesRequest): Outcome
@@ -168,7 +168,7 @@ export abstract class GpioDevice extends RequestDevice<VirtioGpioConfig> {
   /**
    * Unmasks the interrupt of a line. The device keeps the request until there is one, which masks it again. Where it is
    * disabled, the status is VIRTIO_GPIO_IRQ_STATUS_INVALID. There is one request for a line at a time.
-   * Its queues exist with VIRTIO_GPIO_F_IRQ only.
+   * Its queues exist only with VIRTIO_GPIO_F_IRQ.
    * VIRTIO 1.4, Device Types / GPIO Device / eventq Operation
    */
   protected unmaskIrq?(request: GpioUnmaskIrqRequest): Outcome

@@ -321,7 +321,7 @@ export interface GpuSubmit3dRequest extends DeviceRequest {
   readonly header: GpuControlSubmit3dHeader
   /** The device-writable members; the status is written when the request is complete. */
   readonly reply: GpuControlSubmit3dReply
-  /** The payload `commands`. The first size bytes count. size to 0xffffffff bytes. */
+  /** The payload `commands`. The first size bytes count. At least size bytes. */
   readonly readable: ReadableBytes
 }
 

@@ -16,7 +16,7 @@ import type { VirtioI2cReqHeader, VirtioI2cReqReply } from 'virtgen/parts/i2c'
 
 /**
  * Reads a segment; the driver says how long it is. It may be empty.
- * Only with out_hdr.flags has VIRTIO_I2C_FLAGS_M_RD.
+ * Only where out_hdr.flags has VIRTIO_I2C_FLAGS_M_RD.
  * VIRTIO 1.4, Device Types / I2C Adapter Device / Device Operation: Request Queue
  */
 export interface I2cReadRequest extends DeviceRequest {
@@ -30,7 +30,7 @@ export interface I2cReadRequest extends DeviceRequest {
 
 /**
  * Writes a segment. It may be empty.
- * Only with not out_hdr.flags has VIRTIO_I2C_FLAGS_M_RD.
+ * Only where out_hdr.flags lacks VIRTIO_I2C_FLAGS_M_RD.
  * VIRTIO 1.4, Device Types / I2C Adapter Device / Device Operation: Request Queue
  */
 export interface I2cWriteRequest extends DeviceRequest {
@@ -58,14 +58,14 @@ export abstract class I2cDevice extends RequestDevice {
 
   /**
    * Reads a segment; the driver says how long it is. It may be empty.
-   * Only with out_hdr.flags has VIRTIO_I2C_FLAGS_M_RD.
+   * Only where out_hdr.flags has VIRTIO_I2C_FLAGS_M_RD.
    * VIRTIO 1.4, Device Types / I2C Adapter Device / Device Operation: Request Queue
    */
   protected abstract read(request: I2cReadRequest): Outcome
 
   /**
    * Writes a segment. It may be empty.
-   * Only with not out_hdr.flags has VIRTIO_I2C_FLAGS_M_RD.
+   * Only where out_hdr.flags lacks VIRTIO_I2C_FLAGS_M_RD.
    * VIRTIO 1.4, Device Types / I2C Adapter Device / Device Operation: Request Queue
    */
   protected abstract write(request: I2cWriteRequest): Outcome

@@ -406,7 +406,7 @@ export abstract class NetDevice extends RequestDevice<VirtioNetConfig> {
   /**
    * Receives everything, or not any more.
    * Only with VIRTIO_NET_F_CTRL_RX.
-   * Its queues exist with VIRTIO_NET_F_CTRL_VQ only.
+   * Its queues exist only with VIRTIO_NET_F_CTRL_VQ.
    * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Packet Receive Filtering
    */
   protected setPromisc?(request: NetSetPromiscRequest): Outcome
@@ -414,7 +414,7 @@ export abstract class NetDevice extends RequestDevice<VirtioNetConfig> {
   /**
    * Receives all multicast packets, or not any more.
    * Only with VIRTIO_NET_F_CTRL_RX.
-   * Its queues exist with VIRTIO_NET_F_CTRL_VQ only.
+   * Its queues exist only with VIRTIO_NET_F_CTRL_VQ.
    * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Packet Receive Filtering
    */
   protected setAllmulti?(request: NetSetAllmultiRequest): Outcome
@@ -422,7 +422,7 @@ export abstract class NetDevice extends RequestDevice<VirtioNetConfig> {
   /**
    * Receives all unicast packets, or not any more.
    * Only with VIRTIO_NET_F_CTRL_RX_EXTRA.
-   * Its queues exist with VIRTIO_NET_F_CTRL_VQ only.
+   * Its queues exist only with VIRTIO_NET_F_CTRL_VQ.
    * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Packet Receive Filtering
    */
   protected setAlluni?(request: NetSetAlluniRequest): Outcome
@@ -430,7 +430,7 @@ export abstract class NetDevice extends RequestDevice<VirtioNetConfig> {
   /**
    * Receives no multicast packets, or does so again. Stronger than set_allmulti.
    * Only with VIRTIO_NET_F_CTRL_RX_EXTRA.
-   * Its queues exist with VIRTIO_NET_F_CTRL_VQ only.
+   * Its queues exist only with VIRTIO_NET_F_CTRL_VQ.
    * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Packet Receive Filtering
    */
   protected setNomulti?(request: NetSetNomultiRequest): Outcome
@@ -438,7 +438,7 @@ export abstract class NetDevice extends RequestDevice<VirtioNetConfig> {
   /**
    * Receives no unicast packets, or does so again. Stronger than set_alluni.
    * Only with VIRTIO_NET_F_CTRL_RX_EXTRA.
-   * Its queues exist with VIRTIO_NET_F_CTRL_VQ only.
+   * Its queues exist only with VIRTIO_NET_F_CTRL_VQ.
    * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Packet Receive Filtering
    */
   protected setNouni?(request: NetSetNouniRequest): Outcome
@@ -446,7 +446,7 @@ export abstract class NetDevice extends RequestDevice<VirtioNetConfig> {
   /**
    * Receives no broadcast packets, or does so again. Stronger than set_allmulti.
    * Only with VIRTIO_NET_F_CTRL_RX_EXTRA.
-   * Its queues exist with VIRTIO_NET_F_CTRL_VQ only.
+   * Its queues exist only with VIRTIO_NET_F_CTRL_VQ.
    * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Packet Receive Filtering
    */
   protected setNobcast?(request: NetSetNobcastRequest): Outcome
@@ -454,7 +454,7 @@ export abstract class NetDevice extends RequestDevice<VirtioNetConfig> {
   /**
    * Receives packets for these addresses too. For legacy framing each table has a descriptor.
    * Only with VIRTIO_NET_F_CTRL_RX.
-   * Its queues exist with VIRTIO_NET_F_CTRL_VQ only.
+   * Its queues exist only with VIRTIO_NET_F_CTRL_VQ.
    * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Setting MAC Address Filtering
    */
   protected setMacTable?(request: NetSetMacTableRequest): Outcome
@@ -462,7 +462,7 @@ export abstract class NetDevice extends RequestDevice<VirtioNetConfig> {
   /**
    * Sets the address of the device. With VIRTIO_NET_F_MAC it is in mac from then on.
    * Only with VIRTIO_NET_F_CTRL_MAC_ADDR.
-   * Its queues exist with VIRTIO_NET_F_CTRL_VQ only.
+   * Its queues exist only with VIRTIO_NET_F_CTRL_VQ.
    * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Setting MAC Address Filtering
    */
   protected setMacAddr?(request: NetSetMacAddrRequest): Outcome
@@ -470,7 +470,7 @@ export abstract class NetDevice extends RequestDevice<VirtioNetConfig> {
   /**
    * Receives packets of a VLAN.
    * Only with VIRTIO_NET_F_CTRL_VLAN.
-   * Its queues exist with VIRTIO_NET_F_CTRL_VQ only.
+   * Its queues exist only with VIRTIO_NET_F_CTRL_VQ.
    * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / VLAN Filtering
    */
   protected addVlan?(request: NetAddVlanRequest): Outcome
@@ -478,7 +478,7 @@ export abstract class NetDevice extends RequestDevice<VirtioNetConfig> {
   /**
    * Receives packets of a VLAN no more.
    * Only with VIRTIO_NET_F_CTRL_VLAN.
-   * Its queues exist with VIRTIO_NET_F_CTRL_VQ only.
+   * Its queues exist only with VIRTIO_NET_F_CTRL_VQ.
    * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / VLAN Filtering
    */
   protected deleteVlan?(request: NetDeleteVlanRequest): Outcome
@@ -486,7 +486,7 @@ export abstract class NetDevice extends RequestDevice<VirtioNetConfig> {
   /**
    * The driver has seen VIRTIO_NET_S_ANNOUNCE; the device clears it.
    * Only with VIRTIO_NET_F_GUEST_ANNOUNCE.
-   * Its queues exist with VIRTIO_NET_F_CTRL_VQ only.
+   * Its queues exist only with VIRTIO_NET_F_CTRL_VQ.
    * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Gratuitous Packet Sending
    */
   protected ackAnnounce?(request: NetAckAnnounceRequest): Outcome
@@ -494,7 +494,7 @@ export abstract class NetDevice extends RequestDevice<VirtioNetConfig> {
   /**
    * Says how many queues to use; the device picks among them.
    * Only with VIRTIO_NET_F_MQ.
-   * Its queues exist with VIRTIO_NET_F_CTRL_VQ only.
+   * Its queues exist only with VIRTIO_NET_F_CTRL_VQ.
    * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Automatic receive steering in
    * multiqueue mode
    */
@@ -503,7 +503,7 @@ export abstract class NetDevice extends RequestDevice<VirtioNetConfig> {
   /**
    * Says how to hash and which queues to use.
    * Only with VIRTIO_NET_F_RSS.
-   * Its queues exist with VIRTIO_NET_F_CTRL_VQ only.
+   * Its queues exist only with VIRTIO_NET_F_CTRL_VQ.
    * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Receive-side scaling (RSS) /
    * Setting RSS parameters
    */
@@ -512,7 +512,7 @@ export abstract class NetDevice extends RequestDevice<VirtioNetConfig> {
   /**
    * Says how to hash; the hash is only reported.
    * Only with VIRTIO_NET_F_HASH_REPORT.
-   * Its queues exist with VIRTIO_NET_F_CTRL_VQ only.
+   * Its queues exist only with VIRTIO_NET_F_CTRL_VQ.
    * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Automatic receive steering in
    * multiqueue mode / Hash calculation
    */
@@ -521,7 +521,7 @@ export abstract class NetDevice extends RequestDevice<VirtioNetConfig> {
   /**
    * Switches the offloads of the receiving side on and off.
    * Only with VIRTIO_NET_F_CTRL_GUEST_OFFLOADS.
-   * Its queues exist with VIRTIO_NET_F_CTRL_VQ only.
+   * Its queues exist only with VIRTIO_NET_F_CTRL_VQ.
    * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Offloads State Configuration /
    * Setting Offloads State
    */
@@ -530,7 +530,7 @@ export abstract class NetDevice extends RequestDevice<VirtioNetConfig> {
   /**
    * For all transmit queues.
    * Only with VIRTIO_NET_F_NOTF_COAL.
-   * Its queues exist with VIRTIO_NET_F_CTRL_VQ only.
+   * Its queues exist only with VIRTIO_NET_F_CTRL_VQ.
    * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Notifications Coalescing
    */
   protected setTxCoalescing?(request: NetSetTxCoalescingRequest): Outcome
@@ -538,7 +538,7 @@ export abstract class NetDevice extends RequestDevice<VirtioNetConfig> {
   /**
    * For all receive queues.
    * Only with VIRTIO_NET_F_NOTF_COAL.
-   * Its queues exist with VIRTIO_NET_F_CTRL_VQ only.
+   * Its queues exist only with VIRTIO_NET_F_CTRL_VQ.
    * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Notifications Coalescing
    */
   protected setRxCoalescing?(request: NetSetRxCoalescingRequest): Outcome
@@ -546,7 +546,7 @@ export abstract class NetDevice extends RequestDevice<VirtioNetConfig> {
   /**
    * For one queue.
    * Only with VIRTIO_NET_F_VQ_NOTF_COAL.
-   * Its queues exist with VIRTIO_NET_F_CTRL_VQ only.
+   * Its queues exist only with VIRTIO_NET_F_CTRL_VQ.
    * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Notifications Coalescing
    */
   protected setVqCoalescing?(request: NetSetVqCoalescingRequest): Outcome
@@ -554,7 +554,7 @@ export abstract class NetDevice extends RequestDevice<VirtioNetConfig> {
   /**
    * Of one queue. The two parts together are a virtio_net_ctrl_coal_vq.
    * Only with VIRTIO_NET_F_VQ_NOTF_COAL.
-   * Its queues exist with VIRTIO_NET_F_CTRL_VQ only.
+   * Its queues exist only with VIRTIO_NET_F_CTRL_VQ.
    * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Notifications Coalescing
    */
   protected getVqCoalescing?(request: NetGetVqCoalescingRequest): Outcome
@@ -562,7 +562,7 @@ export abstract class NetDevice extends RequestDevice<VirtioNetConfig> {
   /**
    * Says which encapsulated packets have a hash of their inner headers.
    * Only with VIRTIO_NET_F_HASH_TUNNEL.
-   * Its queues exist with VIRTIO_NET_F_CTRL_VQ only.
+   * Its queues exist only with VIRTIO_NET_F_CTRL_VQ.
    * VIRTIO 1.4, Device Types / Network Device / Device Operation / Processing of Incoming Packets / Inner Header Hash
    */
   protected setHashTunnel?(request: NetSetHashTunnelRequest): Outcome
@@ -570,7 +570,7 @@ export abstract class NetDevice extends RequestDevice<VirtioNetConfig> {
   /**
    * Asks which statistics there are.
    * Only with VIRTIO_NET_F_DEVICE_STATS.
-   * Its queues exist with VIRTIO_NET_F_CTRL_VQ only.
+   * Its queues exist only with VIRTIO_NET_F_CTRL_VQ.
    * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Device Statistics / Query Statistic
    * Capabilities
    */
@@ -579,7 +579,7 @@ export abstract class NetDevice extends RequestDevice<VirtioNetConfig> {
   /**
    * Asks for statistics of some queues. The driver gives room for the replies; there may be fewer or longer ones.
    * Only with VIRTIO_NET_F_DEVICE_STATS.
-   * Its queues exist with VIRTIO_NET_F_CTRL_VQ only.
+   * Its queues exist only with VIRTIO_NET_F_CTRL_VQ.
    * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / Device Statistics / Get Statistics
    */
   protected getStats?(request: NetGetStatsRequest): Outcome
@@ -587,7 +587,7 @@ export abstract class NetDevice extends RequestDevice<VirtioNetConfig> {
   /**
    * Asks how many contexts there can be.
    * Only with VIRTIO_NET_F_RSS_CONTEXT.
-   * Its queues exist with VIRTIO_NET_F_CTRL_VQ only.
+   * Its queues exist only with VIRTIO_NET_F_CTRL_VQ.
    * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / RSS Context / Querying RSS Context
    * Capability
    */
@@ -595,7 +595,7 @@ export abstract class NetDevice extends RequestDevice<VirtioNetConfig> {
 
   /**
    * Only with VIRTIO_NET_F_RSS_CONTEXT.
-   * Its queues exist with VIRTIO_NET_F_CTRL_VQ only.
+   * Its queues exist only with VIRTIO_NET_F_CTRL_VQ.
    * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / RSS Context / Setting RSS Context
    * Parameters
    */
@@ -603,7 +603,7 @@ export abstract class NetDevice extends RequestDevice<VirtioNetConfig> {
 
   /**
    * Only with VIRTIO_NET_F_RSS_CONTEXT.
-   * Its queues exist with VIRTIO_NET_F_CTRL_VQ only.
+   * Its queues exist only with VIRTIO_NET_F_CTRL_VQ.
    * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / RSS Context / Setting RSS Context
    * Parameters
    */
@@ -611,7 +611,7 @@ export abstract class NetDevice extends RequestDevice<VirtioNetConfig> {
 
   /**
    * Only with VIRTIO_NET_F_RSS_CONTEXT.
-   * Its queues exist with VIRTIO_NET_F_CTRL_VQ only.
+   * Its queues exist only with VIRTIO_NET_F_CTRL_VQ.
    * VIRTIO 1.4, Device Types / Network Device / Device Operation / Control Virtqueue / RSS Context / Setting RSS Context
    * Parameters
    */

@@ -188,7 +188,7 @@ export abstract class RtcDevice extends RequestDevice {
 
   /**
    * The alarm of a clock has expired. The clock may have stepped since, so the driver reads it.
-   * Its queues exist with VIRTIO_RTC_F_ALARM only.
+   * Its queues exist only with VIRTIO_RTC_F_ALARM.
    * VIRTIO 1.4, Device Types / RTC Device / Device Operation / Alarm Operation
    * @returns false where the driver has given no buffer
    */

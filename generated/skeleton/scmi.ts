@@ -51,7 +51,7 @@ export abstract class ScmiDevice extends RequestDevice {
 
   /**
    * The late response to a command; its payload begins with a status, and ends there unless that is success.
-   * Its queues exist with VIRTIO_SCMI_F_P2A_CHANNELS only.
+   * Its queues exist only with VIRTIO_SCMI_F_P2A_CHANNELS.
    * The payload `payload`.
    * VIRTIO 1.4, Device Types / SCMI Device / Device Operation
    * @returns how many bytes of the payload were sent; undefined where the driver has given no buffer
@@ -62,7 +62,7 @@ export abstract class ScmiDevice extends RequestDevice {
 
   /**
    * Something that the driver has asked to be told.
-   * Its queues exist with VIRTIO_SCMI_F_P2A_CHANNELS only.
+   * Its queues exist only with VIRTIO_SCMI_F_P2A_CHANNELS.
    * The payload `payload`.
    * VIRTIO 1.4, Device Types / SCMI Device / Device Operation
    * @returns how many bytes of the payload were sent; undefined where the driver has given no buffer

@@ -57,7 +57,7 @@ export interface VsockShutdownRequest extends DeviceRequest {
 export interface VsockRwRequest extends DeviceRequest {
   /** The device-readable members, copied from the driver once. */
   readonly header: VsockTxHeader
-  /** The payload `data`. The first hdr.len bytes count. hdr.len to 0xffffffff bytes. */
+  /** The payload `data`. The first hdr.len bytes count. At least hdr.len bytes. */
   readonly readable: ReadableBytes
 }
 
@@ -74,7 +74,7 @@ export interface VsockCreditUpdateRequest extends DeviceRequest {
  * credit_update answers it.
  * VIRTIO 1.4, Device Types / Socket Device / Device Operation / Buffer Space Management
  */
-export interface VsockCreditRequestRequest extends DeviceRequest {
+export interface VsockCreditRequest extends DeviceRequest {
   /** The device-readable members, copied from the driver once. */
   readonly header: VsockTxHeader
 }
@@ -136,7 +136,7 @@ export abstract class VsockDevice extends RequestDevice<VirtioVsockConfig> {
    * credit_update answers it.
    * VIRTIO 1.4, Device Types / Socket Device / Device Operation / Buffer Space Management
    */
-  protected abstract creditRequest(request: VsockCreditRequestRequest): Outcome
+  protected abstract creditRequest(request: VsockCreditRequest): Outcome
 
   /**
    * Asks for a connection: accept or rst answers it.
@@ -176,7 +176,7 @@ export abstract class VsockDevice extends RequestDevice<VirtioVsockConfig> {
 
   /**
    * Data of a connection. The receiver must have room for it.
-   * The payload `data`. The first hdr.len bytes count. hdr.len to 0xffffffff bytes.
+   * The payload `data`. The first hdr.len bytes count. At least hdr.len bytes.
    * VIRTIO 1.4, Device Types / Socket Device / Device Operation / Buffer Space Management
    * @returns how many bytes of the payload were sent; undefined where the driver has given no buffer
    */
@@ -226,7 +226,7 @@ export abstract class VsockDevice extends RequestDevice<VirtioVsockConfig> {
       case 12:
         return this.creditUpdate(request as VsockCreditUpdateRequest)
       case 13:
-        return this.creditRequest(request as VsockCreditRequestRequest)
+        return this.creditRequest(request as VsockCreditRequest)
       default:
         return UNKNOWN
     }

@@ -245,7 +245,7 @@ export class VirtioAdminCmdCapGetResult extends Struct {
   }
 
   /**
-   * Only with ((device_id == 20 and data.id == VIRTIO_CRYPTO_IPSEC_RESOURCE_CAP) or (device_id == 1 and data.id ==
+   * Only where ((device_id is 20 and data.id is VIRTIO_CRYPTO_IPSEC_RESOURCE_CAP) or (device_id is 1 and data.id is
    * VIRTIO_NET_IPSEC_RESOURCE_CAP)).
    */
   get cap_specific_data_virtio_crypto_ipsec_resource_cap(): VirtioCryptoIpsecResourceCap | undefined {
@@ -254,7 +254,7 @@ export class VirtioAdminCmdCapGetResult extends Struct {
   }
 
   /**
-   * Only with ((device_id == 20 and data.id == VIRTIO_CRYPTO_IPSEC_SA_CAP) or (device_id == 1 and data.id ==
+   * Only where ((device_id is 20 and data.id is VIRTIO_CRYPTO_IPSEC_SA_CAP) or (device_id is 1 and data.id is
    * VIRTIO_NET_IPSEC_SA_CAP)).
    */
   get cap_specific_data_virtio_crypto_ipsec_sa_cap_data(): VirtioCryptoIpsecSaCapData | undefined {
@@ -262,19 +262,19 @@ export class VirtioAdminCmdCapGetResult extends Struct {
     return (this.#cap_specific_data_virtio_crypto_ipsec_sa_cap_data ??= new VirtioCryptoIpsecSaCapData()).$inside(this, this.$offset, this.$length)
   }
 
-  /** Only with device_id == 1. */
+  /** Only where device_id is 1. */
   get cap_specific_data_virtio_net_ff_cap_data(): VirtioNetFfCapData | undefined {
     if (!((this.$layout.$context.caller.device_id === 1))) return undefined
     return (this.#cap_specific_data_virtio_net_ff_cap_data ??= new VirtioNetFfCapData()).$inside(this, this.$offset, 20)
   }
 
-  /** Only with device_id == 1. */
+  /** Only where device_id is 1. */
   get cap_specific_data_virtio_net_ff_cap_mask_data(): VirtioNetFfCapMaskData | undefined {
     if (!((this.$layout.$context.caller.device_id === 1))) return undefined
     return (this.#cap_specific_data_virtio_net_ff_cap_mask_data ??= new VirtioNetFfCapMaskData()).$inside(this, this.$offset, this.$length)
   }
 
-  /** Only with device_id == 1. */
+  /** Only where device_id is 1. */
   get cap_specific_data_virtio_net_ff_actions(): VirtioNetFfActions | undefined {
     if (!((this.$layout.$context.caller.device_id === 1))) return undefined
     return (this.#cap_specific_data_virtio_net_ff_actions ??= new VirtioNetFfActions()).$inside(this, this.$offset, this.$length)
@@ -413,7 +413,7 @@ export class VirtioAdminCmdCapSetData extends Struct {
   }
 
   /**
-   * Only with ((device_id == 20 and id == VIRTIO_CRYPTO_IPSEC_RESOURCE_CAP) or (device_id == 1 and id ==
+   * Only where ((device_id is 20 and id is VIRTIO_CRYPTO_IPSEC_RESOURCE_CAP) or (device_id is 1 and id is
    * VIRTIO_NET_IPSEC_RESOURCE_CAP)).
    */
   get cap_specific_data_virtio_crypto_ipsec_resource_cap(): VirtioCryptoIpsecResourceCap | undefined {
@@ -422,7 +422,7 @@ export class VirtioAdminCmdCapSetData extends Struct {
   }
 
   /**
-   * Only with ((device_id == 20 and id == VIRTIO_CRYPTO_IPSEC_SA_CAP) or (device_id == 1 and id ==
+   * Only where ((device_id is 20 and id is VIRTIO_CRYPTO_IPSEC_SA_CAP) or (device_id is 1 and id is
    * VIRTIO_NET_IPSEC_SA_CAP)).
    */
   get cap_specific_data_virtio_crypto_ipsec_sa_cap_data(): VirtioCryptoIpsecSaCapData | undefined {
@@ -430,19 +430,19 @@ export class VirtioAdminCmdCapSetData extends Struct {
     return (this.#cap_specific_data_virtio_crypto_ipsec_sa_cap_data ??= new VirtioCryptoIpsecSaCapData()).$inside(this, this.$offset + 8, this.$offset + this.$length - (this.$offset + 8))
   }
 
-  /** Only with device_id == 1. */
+  /** Only where device_id is 1. */
   get cap_specific_data_virtio_net_ff_cap_data(): VirtioNetFfCapData | undefined {
     if (!((this.$layout.$context.caller.device_id === 1))) return undefined
     return (this.#cap_specific_data_virtio_net_ff_cap_data ??= new VirtioNetFfCapData()).$inside(this, this.$offset + 8, 20)
   }
 
-  /** Only with device_id == 1. */
+  /** Only where device_id is 1. */
   get cap_specific_data_virtio_net_ff_cap_mask_data(): VirtioNetFfCapMaskData | undefined {
     if (!((this.$layout.$context.caller.device_id === 1))) return undefined
     return (this.#cap_specific_data_virtio_net_ff_cap_mask_data ??= new VirtioNetFfCapMaskData()).$inside(this, this.$offset + 8, this.$offset + this.$length - (this.$offset + 8))
   }
 
-  /** Only with device_id == 1. */
+  /** Only where device_id is 1. */
   get cap_specific_data_virtio_net_ff_actions(): VirtioNetFfActions | undefined {
     if (!((this.$layout.$context.caller.device_id === 1))) return undefined
     return (this.#cap_specific_data_virtio_net_ff_actions ??= new VirtioNetFfActions()).$inside(this, this.$offset + 8, this.$offset + this.$length - (this.$offset + 8))

@@ -179,28 +179,28 @@ export class VirtioAdminCmdResourceObjCreateData extends Struct {
   }
 
   /**
-   * Only with ((device_id == 20 and (hdr.type == VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_OUTBOUND_SA or hdr.type ==
-   * VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_INBOUND_SA)) or (device_id == 1 and (hdr.type ==
-   * VIRTIO_NET_RESOURCE_OBJ_IPSEC_OUTB_SA or hdr.type == VIRTIO_NET_RESOURCE_OBJ_IPSEC_INB_SA))).
+   * Only where ((device_id is 20 and (hdr.type is VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_OUTBOUND_SA or hdr.type is
+   * VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_INBOUND_SA)) or (device_id is 1 and (hdr.type is
+   * VIRTIO_NET_RESOURCE_OBJ_IPSEC_OUTB_SA or hdr.type is VIRTIO_NET_RESOURCE_OBJ_IPSEC_INB_SA))).
    */
   get resource_obj_specific_data_virtio_crypto_resource_obj_ipsec_sa_256b_key(): VirtioCryptoResourceObjIpsecSa256bKey | undefined {
     if (!((((this.$layout.$context.caller.device_id === 20) && ((this.hdr.type === 512) || (this.hdr.type === 513))) || ((this.$layout.$context.caller.device_id === 1) && ((this.hdr.type === 515) || (this.hdr.type === 516)))))) return undefined
     return (this.#resource_obj_specific_data_virtio_crypto_resource_obj_ipsec_sa_256b_key ??= new VirtioCryptoResourceObjIpsecSa256bKey()).$inside(this, this.$offset + 16, 196)
   }
 
-  /** Only with device_id == 1. */
+  /** Only where device_id is 1. */
   get resource_obj_specific_data_virtio_net_resource_obj_ff_group(): VirtioNetResourceObjFfGroup | undefined {
     if (!((this.$layout.$context.caller.device_id === 1))) return undefined
     return (this.#resource_obj_specific_data_virtio_net_resource_obj_ff_group ??= new VirtioNetResourceObjFfGroup()).$inside(this, this.$offset + 16, 2)
   }
 
-  /** Only with device_id == 1. */
+  /** Only where device_id is 1. */
   get resource_obj_specific_data_virtio_net_resource_obj_ff_classifier(): VirtioNetResourceObjFfClassifier | undefined {
     if (!((this.$layout.$context.caller.device_id === 1))) return undefined
     return (this.#resource_obj_specific_data_virtio_net_resource_obj_ff_classifier ??= new VirtioNetResourceObjFfClassifier()).$inside(this, this.$offset + 16, this.$offset + this.$length - (this.$offset + 16))
   }
 
-  /** Only with device_id == 1. */
+  /** Only where device_id is 1. */
   get resource_obj_specific_data_virtio_net_resource_obj_ff_rule(): VirtioNetResourceObjFfRule | undefined {
     if (!((this.$layout.$context.caller.device_id === 1))) return undefined
     return (this.#resource_obj_specific_data_virtio_net_resource_obj_ff_rule ??= new VirtioNetResourceObjFfRule()).$inside(this, this.$offset + 16, this.$offset + this.$length - (this.$offset + 16))
@@ -343,28 +343,28 @@ export class VirtioAdminCmdResourceModifyData extends Struct {
   }
 
   /**
-   * Only with ((device_id == 20 and (hdr.type == VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_OUTBOUND_SA or hdr.type ==
-   * VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_INBOUND_SA)) or (device_id == 1 and (hdr.type ==
-   * VIRTIO_NET_RESOURCE_OBJ_IPSEC_OUTB_SA or hdr.type == VIRTIO_NET_RESOURCE_OBJ_IPSEC_INB_SA))).
+   * Only where ((device_id is 20 and (hdr.type is VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_OUTBOUND_SA or hdr.type is
+   * VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_INBOUND_SA)) or (device_id is 1 and (hdr.type is
+   * VIRTIO_NET_RESOURCE_OBJ_IPSEC_OUTB_SA or hdr.type is VIRTIO_NET_RESOURCE_OBJ_IPSEC_INB_SA))).
    */
   get resource_obj_specific_data_virtio_crypto_resource_obj_ipsec_sa_256b_key(): VirtioCryptoResourceObjIpsecSa256bKey | undefined {
     if (!((((this.$layout.$context.caller.device_id === 20) && ((this.hdr.type === 512) || (this.hdr.type === 513))) || ((this.$layout.$context.caller.device_id === 1) && ((this.hdr.type === 515) || (this.hdr.type === 516)))))) return undefined
     return (this.#resource_obj_specific_data_virtio_crypto_resource_obj_ipsec_sa_256b_key ??= new VirtioCryptoResourceObjIpsecSa256bKey()).$inside(this, this.$offset + 16, 196)
   }
 
-  /** Only with device_id == 1. */
+  /** Only where device_id is 1. */
   get resource_obj_specific_data_virtio_net_resource_obj_ff_group(): VirtioNetResourceObjFfGroup | undefined {
     if (!((this.$layout.$context.caller.device_id === 1))) return undefined
     return (this.#resource_obj_specific_data_virtio_net_resource_obj_ff_group ??= new VirtioNetResourceObjFfGroup()).$inside(this, this.$offset + 16, 2)
   }
 
-  /** Only with device_id == 1. */
+  /** Only where device_id is 1. */
   get resource_obj_specific_data_virtio_net_resource_obj_ff_classifier(): VirtioNetResourceObjFfClassifier | undefined {
     if (!((this.$layout.$context.caller.device_id === 1))) return undefined
     return (this.#resource_obj_specific_data_virtio_net_resource_obj_ff_classifier ??= new VirtioNetResourceObjFfClassifier()).$inside(this, this.$offset + 16, this.$offset + this.$length - (this.$offset + 16))
   }
 
-  /** Only with device_id == 1. */
+  /** Only where device_id is 1. */
   get resource_obj_specific_data_virtio_net_resource_obj_ff_rule(): VirtioNetResourceObjFfRule | undefined {
     if (!((this.$layout.$context.caller.device_id === 1))) return undefined
     return (this.#resource_obj_specific_data_virtio_net_resource_obj_ff_rule ??= new VirtioNetResourceObjFfRule()).$inside(this, this.$offset + 16, this.$offset + this.$length - (this.$offset + 16))
@@ -566,28 +566,28 @@ export class VirtioAdminCmdResourceObjQueryResult extends Struct {
   }
 
   /**
-   * Only with ((device_id == 20 and (data.hdr.type == VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_OUTBOUND_SA or data.hdr.type ==
-   * VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_INBOUND_SA)) or (device_id == 1 and (data.hdr.type ==
-   * VIRTIO_NET_RESOURCE_OBJ_IPSEC_OUTB_SA or data.hdr.type == VIRTIO_NET_RESOURCE_OBJ_IPSEC_INB_SA))).
+   * Only where ((device_id is 20 and (data.hdr.type is VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_OUTBOUND_SA or data.hdr.type is
+   * VIRTIO_CRYPTO_RESOURCE_OBJ_IPSEC_INBOUND_SA)) or (device_id is 1 and (data.hdr.type is
+   * VIRTIO_NET_RESOURCE_OBJ_IPSEC_OUTB_SA or data.hdr.type is VIRTIO_NET_RESOURCE_OBJ_IPSEC_INB_SA))).
    */
   get resource_obj_specific_result_virtio_crypto_resource_obj_ipsec_sa_256b_key(): VirtioCryptoResourceObjIpsecSa256bKey | undefined {
     if (!((((this.$layout.$context.caller.device_id === 20) && ((this.$given.data.hdr.type === 512) || (this.$given.data.hdr.type === 513))) || ((this.$layout.$context.caller.device_id === 1) && ((this.$given.data.hdr.type === 515) || (this.$given.data.hdr.type === 516)))))) return undefined
     return (this.#resource_obj_specific_result_virtio_crypto_resource_obj_ipsec_sa_256b_key ??= new VirtioCryptoResourceObjIpsecSa256bKey()).$inside(this, this.$offset, 196)
   }
 
-  /** Only with device_id == 1. */
+  /** Only where device_id is 1. */
   get resource_obj_specific_result_virtio_net_resource_obj_ff_group(): VirtioNetResourceObjFfGroup | undefined {
     if (!((this.$layout.$context.caller.device_id === 1))) return undefined
     return (this.#resource_obj_specific_result_virtio_net_resource_obj_ff_group ??= new VirtioNetResourceObjFfGroup()).$inside(this, this.$offset, 2)
   }
 
-  /** Only with device_id == 1. */
+  /** Only where device_id is 1. */
   get resource_obj_specific_result_virtio_net_resource_obj_ff_classifier(): VirtioNetResourceObjFfClassifier | undefined {
     if (!((this.$layout.$context.caller.device_id === 1))) return undefined
     return (this.#resource_obj_specific_result_virtio_net_resource_obj_ff_classifier ??= new VirtioNetResourceObjFfClassifier()).$inside(this, this.$offset, this.$length)
   }
 
-  /** Only with device_id == 1. */
+  /** Only where device_id is 1. */
   get resource_obj_specific_result_virtio_net_resource_obj_ff_rule(): VirtioNetResourceObjFfRule | undefined {
     if (!((this.$layout.$context.caller.device_id === 1))) return undefined
     return (this.#resource_obj_specific_result_virtio_net_resource_obj_ff_rule ??= new VirtioNetResourceObjFfRule()).$inside(this, this.$offset, this.$length)

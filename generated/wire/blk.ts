@@ -827,12 +827,12 @@ export interface VirtioBlkLifetimeValue {
   pre_eol_info: number
   /**
    * Wear of SLC cells in steps of 10%. 0 is not known, 1 up to 10%, 11 beyond the estimated lifetime.
-   * 0 to 11.
+   * At most 11.
    */
   device_lifetime_est_typ_a: number
   /**
    * Wear of MLC cells alike.
-   * 0 to 11.
+   * At most 11.
    */
   device_lifetime_est_typ_b: number
 }
@@ -869,7 +869,7 @@ export class VirtioBlkLifetime extends Struct {
 
   /**
    * Wear of SLC cells in steps of 10%. 0 is not known, 1 up to 10%, 11 beyond the estimated lifetime.
-   * 0 to 11.
+   * At most 11.
    */
   get device_lifetime_est_typ_a(): number {
     return this.$view.getUint16(this.$offset + 2, true)
@@ -881,7 +881,7 @@ export class VirtioBlkLifetime extends Struct {
 
   /**
    * Wear of MLC cells alike.
-   * 0 to 11.
+   * At most 11.
    */
   get device_lifetime_est_typ_b(): number {
     return this.$view.getUint16(this.$offset + 4, true)

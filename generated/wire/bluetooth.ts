@@ -255,7 +255,7 @@ export class VirtioBtConfigV2 extends Struct {
 
 /** A `bt_config` as a plain value. */
 export interface BtConfigValue {
-  /** Valid only with not VIRTIO_BT_F_CONFIG_V2. */
+  /** Valid only without VIRTIO_BT_F_CONFIG_V2. */
   v1?: VirtioBtConfigValue | undefined
   /** Valid only with VIRTIO_BT_F_CONFIG_V2. */
   v2?: VirtioBtConfigV2Value | undefined
@@ -275,7 +275,7 @@ export class BtConfig extends Struct {
     return 6
   }
 
-  /** Valid only with not VIRTIO_BT_F_CONFIG_V2. */
+  /** Valid only without VIRTIO_BT_F_CONFIG_V2. */
   get v1(): VirtioBtConfig {
     return (this.#v1 ??= new VirtioBtConfig()).$inside(this, this.$offset, 5)
   }

@@ -249,7 +249,7 @@ export interface VirtioCanTxOutValue {
   msg_type: number
   /**
    * Up to 8 in a classic frame, up to 64 in one of CAN FD.
-   * In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD and flags has VIRTIO_CAN_FLAGS_FD else 8).
+   * In bytes. At most (64 if VIRTIO_CAN_F_CAN_FD and flags has VIRTIO_CAN_FLAGS_FD else 8).
    */
   length: number
   /**
@@ -259,7 +259,7 @@ export interface VirtioCanTxOutValue {
   flags: number
   /**
    * The identifier alone; its upper 3 bits are 0.
-   * 0 to (0x1fffffff if flags has VIRTIO_CAN_FLAGS_EXTENDED else 0x7ff).
+   * At most (0x1fffffff if flags has VIRTIO_CAN_FLAGS_EXTENDED else 0x7ff).
    */
   can_id: number
   sdu: Uint8Array
@@ -289,7 +289,7 @@ export class VirtioCanTxOut extends Struct {
 
   /**
    * Up to 8 in a classic frame, up to 64 in one of CAN FD.
-   * In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD and flags has VIRTIO_CAN_FLAGS_FD else 8).
+   * In bytes. At most (64 if VIRTIO_CAN_F_CAN_FD and flags has VIRTIO_CAN_FLAGS_FD else 8).
    */
   get length(): number {
     return this.$view.getUint16(this.$offset + 2, true)
@@ -313,7 +313,7 @@ export class VirtioCanTxOut extends Struct {
 
   /**
    * The identifier alone; its upper 3 bits are 0.
-   * 0 to (0x1fffffff if flags has VIRTIO_CAN_FLAGS_EXTENDED else 0x7ff).
+   * At most (0x1fffffff if flags has VIRTIO_CAN_FLAGS_EXTENDED else 0x7ff).
    */
   get can_id(): number {
     return this.$view.getUint32(this.$offset + 12, true)
@@ -434,14 +434,14 @@ export interface VirtioCanRxValue {
   msg_type: number
   /**
    * Up to 8 in a classic frame, up to 64 in one of CAN FD.
-   * In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD and flags has VIRTIO_CAN_FLAGS_FD else 8).
+   * In bytes. At most (64 if VIRTIO_CAN_F_CAN_FD and flags has VIRTIO_CAN_FLAGS_FD else 8).
    */
   length: number
   /** Bits of {@link virtio_can_flags}. */
   flags: number
   /**
    * The identifier alone; its upper 3 bits are 0.
-   * 0 to (0x1fffffff if flags has VIRTIO_CAN_FLAGS_EXTENDED else 0x7ff).
+   * At most (0x1fffffff if flags has VIRTIO_CAN_FLAGS_EXTENDED else 0x7ff).
    */
   can_id: number
   sdu: Uint8Array
@@ -471,7 +471,7 @@ export class VirtioCanRx extends Struct {
 
   /**
    * Up to 8 in a classic frame, up to 64 in one of CAN FD.
-   * In bytes. 0 to (64 if VIRTIO_CAN_F_CAN_FD and flags has VIRTIO_CAN_FLAGS_FD else 8).
+   * In bytes. At most (64 if VIRTIO_CAN_F_CAN_FD and flags has VIRTIO_CAN_FLAGS_FD else 8).
    */
   get length(): number {
     return this.$view.getUint16(this.$offset + 2, true)
@@ -492,7 +492,7 @@ export class VirtioCanRx extends Struct {
 
   /**
    * The identifier alone; its upper 3 bits are 0.
-   * 0 to (0x1fffffff if flags has VIRTIO_CAN_FLAGS_EXTENDED else 0x7ff).
+   * At most (0x1fffffff if flags has VIRTIO_CAN_FLAGS_EXTENDED else 0x7ff).
    */
   get can_id(): number {
     return this.$view.getUint32(this.$offset + 12, true)

@@ -466,7 +466,7 @@ export class NotificationBe extends Struct {
 export interface NotificationDataLeValue {
   /**
    * Index of the virtqueue.
-   * Only with not VIRTIO_F_NOTIF_CONFIG_DATA.
+   * Only without VIRTIO_F_NOTIF_CONFIG_DATA.
    */
   vq_index?: number | undefined
   /**
@@ -513,7 +513,7 @@ export class NotificationDataLe extends Struct {
 
   /**
    * Index of the virtqueue.
-   * Only with not VIRTIO_F_NOTIF_CONFIG_DATA.
+   * Only without VIRTIO_F_NOTIF_CONFIG_DATA.
    */
   get vq_index(): number | undefined {
     if (!(!this.$layout.$context.features.has(VIRTIO_F_NOTIF_CONFIG_DATA))) return undefined

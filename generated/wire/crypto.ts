@@ -1353,7 +1353,7 @@ export class VirtioCryptoIpsecTunnelParam extends Struct {
 
 /** A `virtio_crypto_resource_obj_ipsec_sa_256b_key_cipher_key` as a plain value. */
 export interface VirtioCryptoResourceObjIpsecSa256bKeyCipherKeyValue {
-  /** In bytes. 0 to 32. */
+  /** In bytes. At most 32. */
   length: number
   data: Uint8Array
 }
@@ -1377,7 +1377,7 @@ export class VirtioCryptoResourceObjIpsecSa256bKeyCipherKey extends Struct {
     return 36
   }
 
-  /** In bytes. 0 to 32. */
+  /** In bytes. At most 32. */
   get length(): number {
     return this.$view.getUint16(this.$offset, true)
   }
@@ -1425,7 +1425,7 @@ export class VirtioCryptoResourceObjIpsecSa256bKeyCipherKey extends Struct {
 
 /** A `virtio_crypto_resource_obj_ipsec_sa_256b_key_auth_key` as a plain value. */
 export interface VirtioCryptoResourceObjIpsecSa256bKeyAuthKeyValue {
-  /** In bytes. 0 to 32. */
+  /** In bytes. At most 32. */
   length: number
   data: Uint8Array
 }
@@ -1449,7 +1449,7 @@ export class VirtioCryptoResourceObjIpsecSa256bKeyAuthKey extends Struct {
     return 36
   }
 
-  /** In bytes. 0 to 32. */
+  /** In bytes. At most 32. */
   get length(): number {
     return this.$view.getUint16(this.$offset, true)
   }
@@ -2168,7 +2168,7 @@ export interface VirtioCryptoMacCreateSessionFlfValue {
    * In bytes.
    */
   hash_result_len: number
-  /** In bytes. 0 to config.max_auth_key_len. */
+  /** In bytes. At most config.max_auth_key_len. */
   auth_key_len: number
 }
 
@@ -2211,7 +2211,7 @@ export class VirtioCryptoMacCreateSessionFlf extends Struct {
     set32(this, this.$offset + 4, value, true, 'hash_result_len')
   }
 
-  /** In bytes. 0 to config.max_auth_key_len. */
+  /** In bytes. At most config.max_auth_key_len. */
   get auth_key_len(): number {
     return this.$view.getUint32(this.$offset + 8, true)
   }
@@ -2328,7 +2328,7 @@ export class VirtioCryptoMacCreateSessionVlf extends Struct {
 export interface VirtioCryptoCipherSessionFlfValue {
   /** One of {@link virtio_crypto_cipher}. */
   algo: number
-  /** In bytes. 0 to config.max_cipher_key_len. */
+  /** In bytes. At most config.max_cipher_key_len. */
   key_len: number
   /** One of {@link virtio_crypto_op}. */
   op: number
@@ -2361,7 +2361,7 @@ export class VirtioCryptoCipherSessionFlf extends Struct {
     set32(this, this.$offset, value, true, 'algo')
   }
 
-  /** In bytes. 0 to config.max_cipher_key_len. */
+  /** In bytes. At most config.max_cipher_key_len. */
   get key_len(): number {
     return this.$view.getUint32(this.$offset + 4, true)
   }
@@ -2878,7 +2878,7 @@ export class VirtioCryptoSymCreateSessionVlf extends Struct {
 export interface VirtioCryptoAeadCreateSessionFlfValue {
   /** One of {@link virtio_crypto_aead}. */
   algo: number
-  /** In bytes. 0 to config.max_cipher_key_len. */
+  /** In bytes. At most config.max_cipher_key_len. */
   key_len: number
   /**
    * Length of the authentication tag.
@@ -2921,7 +2921,7 @@ export class VirtioCryptoAeadCreateSessionFlf extends Struct {
     set32(this, this.$offset, value, true, 'algo')
   }
 
-  /** In bytes. 0 to config.max_cipher_key_len. */
+  /** In bytes. At most config.max_cipher_key_len. */
   get key_len(): number {
     return this.$view.getUint32(this.$offset + 4, true)
   }
@@ -4259,7 +4259,7 @@ export class VirtioCryptoMacDataVlfWritable extends Struct {
 export interface VirtioCryptoMacDataFlfStatelessSessParaValue {
   /** One of {@link virtio_crypto_mac}. */
   algo: number
-  /** In bytes. 0 to config.max_auth_key_len. */
+  /** In bytes. At most config.max_auth_key_len. */
   auth_key_len: number
 }
 
@@ -4290,7 +4290,7 @@ export class VirtioCryptoMacDataFlfStatelessSessPara extends Struct {
     set32(this, this.$offset, value, true, 'algo')
   }
 
-  /** In bytes. 0 to config.max_auth_key_len. */
+  /** In bytes. At most config.max_auth_key_len. */
   get auth_key_len(): number {
     return this.$view.getUint32(this.$offset + 4, true)
   }
@@ -5453,7 +5453,7 @@ export class VirtioCryptoSymDataVlfWritable extends Struct {
 export interface VirtioCryptoCipherDataFlfStatelessSessParaValue {
   /** One of {@link virtio_crypto_cipher}. */
   algo: number
-  /** In bytes. 0 to config.max_cipher_key_len. */
+  /** In bytes. At most config.max_cipher_key_len. */
   key_len: number
   /** One of {@link virtio_crypto_op}. */
   op: number
@@ -5486,7 +5486,7 @@ export class VirtioCryptoCipherDataFlfStatelessSessPara extends Struct {
     set32(this, this.$offset, value, true, 'algo')
   }
 
-  /** In bytes. 0 to config.max_cipher_key_len. */
+  /** In bytes. At most config.max_cipher_key_len. */
   get key_len(): number {
     return this.$view.getUint32(this.$offset + 4, true)
   }
@@ -5808,7 +5808,7 @@ export class VirtioCryptoCipherDataVlfStatelessWritable extends Struct {
 export interface VirtioCryptoAlgChainDataFlfStatelessSessParaCipherValue {
   /** One of {@link virtio_crypto_cipher}. */
   algo: number
-  /** In bytes. 0 to config.max_cipher_key_len. */
+  /** In bytes. At most config.max_cipher_key_len. */
   key_len: number
   /** One of {@link virtio_crypto_op}. */
   op: number
@@ -5841,7 +5841,7 @@ export class VirtioCryptoAlgChainDataFlfStatelessSessParaCipher extends Struct {
     set32(this, this.$offset, value, true, 'algo')
   }
 
-  /** In bytes. 0 to config.max_cipher_key_len. */
+  /** In bytes. At most config.max_cipher_key_len. */
   get key_len(): number {
     return this.$view.getUint32(this.$offset + 4, true)
   }
@@ -5894,7 +5894,7 @@ export class VirtioCryptoAlgChainDataFlfStatelessSessParaCipher extends Struct {
 export interface VirtioCryptoAlgChainDataFlfStatelessSessParaHashValue {
   /** Of virtio_crypto_hash, or of virtio_crypto_mac where hash_mode is AUTH. */
   algo: number
-  /** In bytes. 0 to config.max_auth_key_len. */
+  /** In bytes. At most config.max_auth_key_len. */
   auth_key_len: number
   /** One of {@link virtio_crypto_sym_hash_mode}. */
   hash_mode: number
@@ -5927,7 +5927,7 @@ export class VirtioCryptoAlgChainDataFlfStatelessSessParaHash extends Struct {
     set32(this, this.$offset, value, true, 'algo')
   }
 
-  /** In bytes. 0 to config.max_auth_key_len. */
+  /** In bytes. At most config.max_auth_key_len. */
   get auth_key_len(): number {
     return this.$view.getUint32(this.$offset + 4, true)
   }
@@ -7042,7 +7042,7 @@ export class VirtioCryptoAeadDataVlfWritable extends Struct {
 export interface VirtioCryptoAeadDataFlfStatelessSessParaValue {
   /** One of {@link virtio_crypto_aead}. */
   algo: number
-  /** In bytes. 0 to config.max_cipher_key_len. */
+  /** In bytes. At most config.max_cipher_key_len. */
   key_len: number
   /** One of {@link virtio_crypto_op}. */
   op: number
@@ -7075,7 +7075,7 @@ export class VirtioCryptoAeadDataFlfStatelessSessPara extends Struct {
     set32(this, this.$offset, value, true, 'algo')
   }
 
-  /** In bytes. 0 to config.max_cipher_key_len. */
+  /** In bytes. At most config.max_cipher_key_len. */
   get key_len(): number {
     return this.$view.getUint32(this.$offset + 4, true)
   }

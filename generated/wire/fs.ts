@@ -205,7 +205,7 @@ export interface VirtioFsConfigValue {
   num_request_queues: number
   /**
    * A buffer of the notification queue has at least this length.
-   * In bytes. sizeof(fuse_out_header) to 0xffffffff. Valid only with VIRTIO_FS_F_NOTIFICATION.
+   * In bytes. At least sizeof(fuse_out_header). Valid only with VIRTIO_FS_F_NOTIFICATION.
    */
   notify_buf_size: number
 }
@@ -248,7 +248,7 @@ export class VirtioFsConfig extends Struct {
 
   /**
    * A buffer of the notification queue has at least this length.
-   * In bytes. sizeof(fuse_out_header) to 0xffffffff. Valid only with VIRTIO_FS_F_NOTIFICATION.
+   * In bytes. At least sizeof(fuse_out_header). Valid only with VIRTIO_FS_F_NOTIFICATION.
    */
   get notify_buf_size(): number {
     return get32(this, this.$offset + 40, true)

@@ -369,7 +369,7 @@ export class VirtioGpioResponseN extends Struct {
 export interface VirtioGpioIrqRequestValue {
   /**
    * Number of the line.
-   * 0 to config.ngpio - 1.
+   * At most config.ngpio - 1.
    */
   gpio: number
 }
@@ -391,7 +391,7 @@ export class VirtioGpioIrqRequest extends Struct {
 
   /**
    * Number of the line.
-   * 0 to config.ngpio - 1.
+   * At most config.ngpio - 1.
    */
   get gpio(): number {
     return this.$view.getUint16(this.$offset, true)

@@ -431,7 +431,7 @@ export interface VirtioGpuCtrlHdrValue {
   ctx_id: number
   /**
    * Ring within the context; it means something only if VIRTIO_GPU_FLAG_INFO_RING_IDX is set.
-   * 0 to max_ring_idx if flags has VIRTIO_GPU_FLAG_INFO_RING_IDX else 0xff.
+   * At most max_ring_idx if flags has VIRTIO_GPU_FLAG_INFO_RING_IDX else 0xff.
    */
   ring_idx: number
 }
@@ -492,7 +492,7 @@ export class VirtioGpuCtrlHdr extends Struct {
 
   /**
    * Ring within the context; it means something only if VIRTIO_GPU_FLAG_INFO_RING_IDX is set.
-   * 0 to max_ring_idx if flags has VIRTIO_GPU_FLAG_INFO_RING_IDX else 0xff.
+   * At most max_ring_idx if flags has VIRTIO_GPU_FLAG_INFO_RING_IDX else 0xff.
    */
   get ring_idx(): number {
     return this.$view.getUint8(this.$offset + 20)
@@ -1563,7 +1563,7 @@ export class VirtioGpuResourceDetachBacking extends Struct {
 /** A `virtio_gpu_get_capset_info` as a plain value. */
 export interface VirtioGpuGetCapsetInfoValue {
   hdr: VirtioGpuCtrlHdrValue
-  /** 0 to config.num_capsets - 1. */
+  /** At most config.num_capsets - 1. */
   capset_index: number
 }
 
@@ -1587,7 +1587,7 @@ export class VirtioGpuGetCapsetInfo extends Struct {
     return (this.#hdr ??= new VirtioGpuCtrlHdr()).$inside(this, this.$offset, 24)
   }
 
-  /** 0 to config.num_capsets - 1. */
+  /** At most config.num_capsets - 1. */
   get capset_index(): number {
     return this.$view.getUint32(this.$offset + 24, true)
   }
@@ -1999,7 +1999,7 @@ export interface VirtioGpuResourceCreateBlobValue {
   resource_id: number
   /**
    * Never 0.
-   * 1 to 0xffffffff. One of {@link virtio_gpu_blob_mem}.
+   * At least 1. One of {@link virtio_gpu_blob_mem}.
    */
   blob_mem: number
   /** Bits of {@link virtio_gpu_blob_flag}. */
@@ -2046,7 +2046,7 @@ export class VirtioGpuResourceCreateBlob extends Struct {
 
   /**
    * Never 0.
-   * 1 to 0xffffffff. One of {@link virtio_gpu_blob_mem}.
+   * At least 1. One of {@link virtio_gpu_blob_mem}.
    */
   get blob_mem(): number {
     return this.$view.getUint32(this.$offset + 28, true)

@@ -359,7 +359,7 @@ export interface VirtioInputConfigValue {
   subsel: number
   /**
    * How much of u there is; 0 if there is nothing for this select and subsel.
-   * In bytes. 0 to 128.
+   * In bytes. At most 128.
    */
   size: number
   u: { arm: 'string'; string: Uint8Array } | { arm: 'bitmap'; bitmap: Uint8Array } | { arm: 'abs'; abs: VirtioInputAbsinfoValue } | { arm: 'ids'; ids: VirtioInputDevidsValue } | { arm: undefined; bytes: Uint8Array }
@@ -408,7 +408,7 @@ export class VirtioInputConfig extends Struct {
 
   /**
    * How much of u there is; 0 if there is nothing for this select and subsel.
-   * In bytes. 0 to 128.
+   * In bytes. At most 128.
    */
   get size(): number {
     return get8(this, this.$offset + 2)

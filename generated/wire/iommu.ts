@@ -835,7 +835,7 @@ export interface VirtioIommuConfigValue {
   /**
    * 1 if endpoints without a domain are in bypass mode. A reset of the device should not change it, a reset of the system
    * should.
-   * 0 to 1. Valid only with VIRTIO_IOMMU_F_BYPASS_CONFIG. The driver may write it if VIRTIO_IOMMU_F_BYPASS_CONFIG.
+   * At most 1. Valid only with VIRTIO_IOMMU_F_BYPASS_CONFIG. The driver may write it if VIRTIO_IOMMU_F_BYPASS_CONFIG.
    */
   bypass: number
 }
@@ -897,7 +897,7 @@ export class VirtioIommuConfig extends Struct {
   /**
    * 1 if endpoints without a domain are in bypass mode. A reset of the device should not change it, a reset of the system
    * should.
-   * 0 to 1. Valid only with VIRTIO_IOMMU_F_BYPASS_CONFIG. The driver may write it if VIRTIO_IOMMU_F_BYPASS_CONFIG.
+   * At most 1. Valid only with VIRTIO_IOMMU_F_BYPASS_CONFIG. The driver may write it if VIRTIO_IOMMU_F_BYPASS_CONFIG.
    */
   get bypass(): number {
     return get8(this, this.$offset + 36)

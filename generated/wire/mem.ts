@@ -113,7 +113,7 @@ export interface VirtioMemReqPlugValue {
   addr: number
   /**
    * How many blocks.
-   * In blocks of the device. 1 to 0xffff.
+   * In blocks of the device. At least 1.
    */
   nb_blocks: number
 }
@@ -147,7 +147,7 @@ export class VirtioMemReqPlug extends Struct {
 
   /**
    * How many blocks.
-   * In blocks of the device. 1 to 0xffff.
+   * In blocks of the device. At least 1.
    */
   get nb_blocks(): number {
     return this.$view.getUint16(this.$offset + 8, true)
@@ -195,7 +195,7 @@ export interface VirtioMemReqUnplugValue {
   addr: number
   /**
    * How many blocks.
-   * In blocks of the device. 1 to 0xffff.
+   * In blocks of the device. At least 1.
    */
   nb_blocks: number
 }
@@ -229,7 +229,7 @@ export class VirtioMemReqUnplug extends Struct {
 
   /**
    * How many blocks.
-   * In blocks of the device. 1 to 0xffff.
+   * In blocks of the device. At least 1.
    */
   get nb_blocks(): number {
     return this.$view.getUint16(this.$offset + 8, true)
@@ -277,7 +277,7 @@ export interface VirtioMemReqStateValue {
   addr: number
   /**
    * How many blocks.
-   * In blocks of the device. 1 to 0xffff.
+   * In blocks of the device. At least 1.
    */
   nb_blocks: number
 }
@@ -311,7 +311,7 @@ export class VirtioMemReqState extends Struct {
 
   /**
    * How many blocks.
-   * In blocks of the device. 1 to 0xffff.
+   * In blocks of the device. At least 1.
    */
   get nb_blocks(): number {
     return this.$view.getUint16(this.$offset + 8, true)

@@ -2359,7 +2359,7 @@ export class VirtioNetCtrlMqPairsSet extends Struct {
 export interface VirtioNetHashConfigValue {
   /** Bits of {@link virtio_net_hash_type}. */
   hash_types: number
-  /** In bytes. 0 to config.rss_max_key_size. */
+  /** In bytes. At most config.rss_max_key_size. */
   hash_key_length: number
   hash_key_data: Uint8Array
 }
@@ -2390,7 +2390,7 @@ export class VirtioNetHashConfig extends Struct {
     set32(this, this.$offset, value, true, 'hash_types')
   }
 
-  /** In bytes. 0 to config.rss_max_key_size. */
+  /** In bytes. At most config.rss_max_key_size. */
   get hash_key_length(): number {
     return this.$view.getUint8(this.$offset + 12)
   }
@@ -2509,7 +2509,7 @@ export interface VirtioNetRssConfigValue {
   hash_types: number
   /**
    * The bits of the hash that index the table; one more than it is a power of two.
-   * 0 to config.rss_max_indirection_table_length - 1.
+   * At most config.rss_max_indirection_table_length - 1.
    */
   indirection_table_mask: number
   /** Gets packets without a hash. */
@@ -2517,7 +2517,7 @@ export interface VirtioNetRssConfigValue {
   indirection_table: RssRqIdValue[]
   /** How many transmit queues the driver may use. */
   max_tx_vq: number
-  /** In bytes. 0 to config.rss_max_key_size. */
+  /** In bytes. At most config.rss_max_key_size. */
   hash_key_length: number
   hash_key_data: Uint8Array
 }
@@ -2564,7 +2564,7 @@ export class VirtioNetRssConfig extends Struct {
 
   /**
    * The bits of the hash that index the table; one more than it is a power of two.
-   * 0 to config.rss_max_indirection_table_length - 1.
+   * At most config.rss_max_indirection_table_length - 1.
    */
   get indirection_table_mask(): number {
     return this.$view.getUint16(this.$offset + 4, true)
@@ -2593,7 +2593,7 @@ export class VirtioNetRssConfig extends Struct {
     set16(this, room(this, this.#max_tx_vq_at, 2, 'VirtioNetRssConfig.max_tx_vq'), value, true, 'max_tx_vq')
   }
 
-  /** In bytes. 0 to config.rss_max_key_size. */
+  /** In bytes. At most config.rss_max_key_size. */
   get hash_key_length(): number {
     return get8(this, this.#hash_key_length_at)
   }
@@ -2662,7 +2662,7 @@ export class VirtioNetRssConfig extends Struct {
 export interface VirtnetRssCtxCapValue {
   /**
    * How many contexts there can be.
-   * 1 to 65535.
+   * At least 1.
    */
   max_rss_contexts: number
 }
@@ -2687,7 +2687,7 @@ export class VirtnetRssCtxCap extends Struct {
 
   /**
    * How many contexts there can be.
-   * 1 to 65535.
+   * At least 1.
    */
   get max_rss_contexts(): number {
     return this.$view.getUint16(this.$offset, true)
@@ -2728,7 +2728,7 @@ export class VirtnetRssCtxCap extends Struct {
 export interface VirtnetRssCtxAddModifyValue {
   /**
    * 1 to max_rss_contexts.
-   * 1 to 65535.
+   * At least 1.
    */
   rss_ctx_id: number
   rss: VirtioNetRssConfigValue
@@ -2753,7 +2753,7 @@ export class VirtnetRssCtxAddModify extends Struct {
 
   /**
    * 1 to max_rss_contexts.
-   * 1 to 65535.
+   * At least 1.
    */
   get rss_ctx_id(): number {
     return this.$view.getUint16(this.$offset, true)
@@ -2805,7 +2805,7 @@ export class VirtnetRssCtxAddModify extends Struct {
 export interface VirtnetRssCtxDelValue {
   /**
    * 1 to max_rss_contexts.
-   * 1 to 65535.
+   * At least 1.
    */
   rss_ctx_id: number
 }
@@ -2830,7 +2830,7 @@ export class VirtnetRssCtxDel extends Struct {
 
   /**
    * 1 to max_rss_contexts.
-   * 1 to 65535.
+   * At least 1.
    */
   get rss_ctx_id(): number {
     return this.$view.getUint16(this.$offset, true)
@@ -4402,7 +4402,7 @@ export interface VirtioNetConfigValue {
   max_virtqueue_pairs: number
   /**
    * Largest MTU for the driver to use; it never changes.
-   * In bytes. 68 to 65535. Valid only with VIRTIO_NET_F_MTU.
+   * In bytes. At least 68. Valid only with VIRTIO_NET_F_MTU.
    */
   mtu: number
   /**
@@ -4414,12 +4414,12 @@ export interface VirtioNetConfigValue {
   duplex: number
   /**
    * Longest key of a hash.
-   * In bytes. 40 to 255. Valid only with VIRTIO_NET_F_RSS or VIRTIO_NET_F_HASH_REPORT.
+   * In bytes. At least 40. Valid only with VIRTIO_NET_F_RSS or VIRTIO_NET_F_HASH_REPORT.
    */
   rss_max_key_size: number
   /**
    * Most entries of an indirection table.
-   * 128 to 65535. Valid only with VIRTIO_NET_F_RSS.
+   * At least 128. Valid only with VIRTIO_NET_F_RSS.
    */
   rss_max_indirection_table_length: number
   /** Bits of {@link virtio_net_hash_type}. Valid only with VIRTIO_NET_F_RSS or VIRTIO_NET_F_HASH_REPORT. */
@@ -4482,7 +4482,7 @@ export class VirtioNetConfig extends Struct {
 
   /**
    * Largest MTU for the driver to use; it never changes.
-   * In bytes. 68 to 65535. Valid only with VIRTIO_NET_F_MTU.
+   * In bytes. At least 68. Valid only with VIRTIO_NET_F_MTU.
    */
   get mtu(): number {
     return get16(this, this.$offset + 10, true)
@@ -4515,7 +4515,7 @@ export class VirtioNetConfig extends Struct {
 
   /**
    * Longest key of a hash.
-   * In bytes. 40 to 255. Valid only with VIRTIO_NET_F_RSS or VIRTIO_NET_F_HASH_REPORT.
+   * In bytes. At least 40. Valid only with VIRTIO_NET_F_RSS or VIRTIO_NET_F_HASH_REPORT.
    */
   get rss_max_key_size(): number {
     return get8(this, this.$offset + 17)
@@ -4527,7 +4527,7 @@ export class VirtioNetConfig extends Struct {
 
   /**
    * Most entries of an indirection table.
-   * 128 to 65535. Valid only with VIRTIO_NET_F_RSS.
+   * At least 128. Valid only with VIRTIO_NET_F_RSS.
    */
   get rss_max_indirection_table_length(): number {
     return get16(this, this.$offset + 18, true)

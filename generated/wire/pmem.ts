@@ -170,12 +170,12 @@ export class VirtioPmemResp extends Struct {
 export interface VirtioPmemConfigValue {
   /**
    * Where the memory begins.
-   * An address. Valid only with not VIRTIO_PMEM_F_SHMEM_REGION.
+   * An address. Valid only without VIRTIO_PMEM_F_SHMEM_REGION.
    */
   start: number
   /**
    * Its length.
-   * In bytes. Valid only with not VIRTIO_PMEM_F_SHMEM_REGION.
+   * In bytes. Valid only without VIRTIO_PMEM_F_SHMEM_REGION.
    */
   size: number
 }
@@ -197,7 +197,7 @@ export class VirtioPmemConfig extends Struct {
 
   /**
    * Where the memory begins.
-   * An address. Valid only with not VIRTIO_PMEM_F_SHMEM_REGION.
+   * An address. Valid only without VIRTIO_PMEM_F_SHMEM_REGION.
    */
   get start(): number {
     return get64(this, this.$offset, true)
@@ -209,7 +209,7 @@ export class VirtioPmemConfig extends Struct {
 
   /**
    * Its length.
-   * In bytes. Valid only with not VIRTIO_PMEM_F_SHMEM_REGION.
+   * In bytes. Valid only without VIRTIO_PMEM_F_SHMEM_REGION.
    */
   get size(): number {
     return get64(this, this.$offset + 8, true)

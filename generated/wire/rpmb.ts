@@ -276,7 +276,7 @@ export class VirtioRpmbFrame extends Struct {
 export interface VirtioRpmbConfigValue {
   /**
    * In units of 128 KiB; at most 16 MiB.
-   * 0 to 0x80.
+   * At most 0x80.
    */
   capacity: number
   /**
@@ -308,7 +308,7 @@ export class VirtioRpmbConfig extends Struct {
 
   /**
    * In units of 128 KiB; at most 16 MiB.
-   * 0 to 0x80.
+   * At most 0x80.
    */
   get capacity(): number {
     return get8(this, this.$offset)

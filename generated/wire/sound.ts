@@ -859,7 +859,7 @@ export interface VirtioSndJackHdrValue {
   hdr: VirtioSndHdrValue
   /**
    * Number of the jack.
-   * 0 to config.jacks - 1.
+   * At most config.jacks - 1.
    */
   jack_id: number
 }
@@ -886,7 +886,7 @@ export class VirtioSndJackHdr extends Struct {
 
   /**
    * Number of the jack.
-   * 0 to config.jacks - 1.
+   * At most config.jacks - 1.
    */
   get jack_id(): number {
     return this.$view.getUint32(this.$offset + 4, true)
@@ -1112,7 +1112,7 @@ export interface VirtioSndPcmHdrValue {
   hdr: VirtioSndHdrValue
   /**
    * Number of the stream.
-   * 0 to config.streams - 1.
+   * At most config.streams - 1.
    */
   stream_id: number
 }
@@ -1139,7 +1139,7 @@ export class VirtioSndPcmHdr extends Struct {
 
   /**
    * Number of the stream.
-   * 0 to config.streams - 1.
+   * At most config.streams - 1.
    */
   get stream_id(): number {
     return this.$view.getUint32(this.$offset + 4, true)
@@ -1460,7 +1460,7 @@ export class VirtioSndPcmSetParams extends Struct {
 export interface VirtioSndPcmXferValue {
   /**
    * Number of the stream.
-   * 0 to config.streams - 1.
+   * At most config.streams - 1.
    */
   stream_id: number
 }
@@ -1482,7 +1482,7 @@ export class VirtioSndPcmXfer extends Struct {
 
   /**
    * Number of the stream.
-   * 0 to config.streams - 1.
+   * At most config.streams - 1.
    */
   get stream_id(): number {
     return this.$view.getUint32(this.$offset, true)
@@ -1608,7 +1608,7 @@ export interface VirtioSndChmapInfoValue {
   direction: number
   /**
    * How many positions count.
-   * 0 to VIRTIO_SND_CHMAP_MAX_SIZE.
+   * At most VIRTIO_SND_CHMAP_MAX_SIZE.
    */
   channels: number
   /** One of {@link virtio_snd_chmap}. */
@@ -1649,7 +1649,7 @@ export class VirtioSndChmapInfo extends Struct {
 
   /**
    * How many positions count.
-   * 0 to VIRTIO_SND_CHMAP_MAX_SIZE.
+   * At most VIRTIO_SND_CHMAP_MAX_SIZE.
    */
   get channels(): number {
     return this.$view.getUint8(this.$offset + 5)
@@ -1706,7 +1706,7 @@ export interface VirtioSndCtlHdrValue {
   hdr: VirtioSndHdrValue
   /**
    * Number of the control element.
-   * 0 to config.controls - 1.
+   * At most config.controls - 1.
    */
   control_id: number
 }
@@ -1733,7 +1733,7 @@ export class VirtioSndCtlHdr extends Struct {
 
   /**
    * Number of the control element.
-   * 0 to config.controls - 1.
+   * At most config.controls - 1.
    */
   get control_id(): number {
     return this.$view.getUint32(this.$offset + 4, true)
@@ -2502,7 +2502,7 @@ export interface VirtioSndCtlTlvValue {
   length: number
   /**
    * At most 65536 bytes.
-   * 0 to 16384 elements.
+   * At most 16384 elements.
    */
   value: number[]
 }
@@ -2574,7 +2574,7 @@ export class VirtioSndCtlTlv extends Struct {
 
   /**
    * At most 65536 bytes.
-   * 0 to 16384 elements.
+   * At most 16384 elements.
    */
   value(i: number): number {
     return get32(this, this.$offset + 8 + checkIndex(i, Math.floor(Math.max(0, this.$length - 8) / 4), 'VirtioSndCtlTlv.value') * 4, true)
@@ -2607,7 +2607,7 @@ export interface VirtioSndCtlEventValue {
   hdr: VirtioSndHdrValue
   /**
    * Number of the control element.
-   * 0 to config.controls - 1.
+   * At most config.controls - 1.
    */
   control_id: number
   /**
@@ -2639,7 +2639,7 @@ export class VirtioSndCtlEvent extends Struct {
 
   /**
    * Number of the control element.
-   * 0 to config.controls - 1.
+   * At most config.controls - 1.
    */
   get control_id(): number {
     return this.$view.getUint16(this.$offset + 4, true)

@@ -86,7 +86,7 @@ export interface VirtioSpiTransferHeadValue {
   bits_per_word: number
   /**
    * 1: the chip select is deasserted before the next transfer. 0: it stays asserted.
-   * 0 to 1.
+   * At most 1.
    */
   cs_change: number
   /**
@@ -161,7 +161,7 @@ export class VirtioSpiTransferHead extends Struct {
 
   /**
    * 1: the chip select is deasserted before the next transfer. 0: it stays asserted.
-   * 0 to 1.
+   * At most 1.
    */
   get cs_change(): number {
     return this.$view.getUint8(this.$offset + 2)

@@ -685,7 +685,7 @@ export interface VirtioThinintAreaValue {
   bit_nr: bigint
   /**
    * Interruption subclass of the adapter interrupt.
-   * 0 to 7.
+   * At most 7.
    */
   isc: number
 }
@@ -743,7 +743,7 @@ export class VirtioThinintArea extends Struct {
 
   /**
    * Interruption subclass of the adapter interrupt.
-   * 0 to 7.
+   * At most 7.
    */
   get isc(): number {
     return this.$view.getUint8(this.$offset + 24)

@@ -61,9 +61,9 @@ export const virtio_mmio = {
   QueueSel: { offset: 0x030, width: 4, access: 'w' },
   /** Largest queue size; 0 if there is no such queue. Was QueueNumMax. */
   QueueSizeMax: { offset: 0x034, width: 4, access: 'r', bank: ['QueueSel'] },
-  /** 0 to QueueSizeMax. Write-only for the driver. Was QueueNum. */
+  /** At most QueueSizeMax. Write-only for the driver. Was QueueNum. */
   QueueSize: { offset: 0x038, width: 4, access: 'w', bank: ['QueueSel'] },
-  /** 1 lets the device use the queue, 0 stops it; reads the last value written. 0 to 1. The driver may write it. 0 after reset. */
+  /** 1 lets the device use the queue, 0 stops it; reads the last value written. At most 1. The driver may write it. 0 after reset. */
   QueueReady: { offset: 0x044, width: 4, access: 'rw', bank: ['QueueSel'], reset: 0 },
   /** Index of the queue with new buffers; notification_le where VIRTIO_F_NOTIFICATION_DATA is negotiated. Write-only for the driver. */
   QueueNotify: { offset: 0x050, width: 4, access: 'w' },
@@ -93,7 +93,7 @@ export const virtio_mmio = {
   SHMBaseLow: { offset: 0x0b8, width: 4, access: 'r', bank: ['SHMSel'] },
   /** Physical address of the region; mmio_missing_region_base if there is no such region. */
   SHMBaseHigh: { offset: 0x0bc, width: 4, access: 'r', bank: ['SHMSel'], pair: { name: 'SHMBase', low: 'SHMBaseLow' } },
-  /** Writing 1 resets the queue; reads 1 until that is done. 0 to 1. Valid only with VIRTIO_F_RING_RESET. The driver may write it. 0 after reset. */
+  /** Writing 1 resets the queue; reads 1 until that is done. At most 1. Valid only with VIRTIO_F_RING_RESET. The driver may write it. 0 after reset. */
   QueueReset: { offset: 0x0c0, width: 4, access: 'rw', bank: ['QueueSel'], reset: 0 },
   /** Changes whenever two reads of Config may see different versions of it. */
   ConfigGeneration: { offset: 0x0fc, width: 4, access: 'r' },

@@ -174,7 +174,7 @@ export const virtio_pci_common_cfg = {
   queue_size: { offset: 0x018, width: 2, access: 'rw', bank: ['queue_select'] },
   /** MSI-X vector of the queue; reads VIRTIO_MSI_NO_VECTOR where mapping has failed. The driver may write it. 65535 after reset. */
   queue_msix_vector: { offset: 0x01a, width: 2, access: 'rw', bank: ['queue_select'], reset: 65535 },
-  /** 1 lets the device use the queue; a driver never writes 0. 0 to 1. The driver may write it. 0 after reset. */
+  /** 1 lets the device use the queue; a driver never writes 0. At most 1. The driver may write it. 0 after reset. */
   queue_enable: { offset: 0x01c, width: 2, access: 'rw', bank: ['queue_select'], reset: 0 },
   /** Where the queue is notified, in units of notify_off_multiplier. */
   queue_notify_off: { offset: 0x01e, width: 2, access: 'r', bank: ['queue_select'] },
@@ -186,11 +186,11 @@ export const virtio_pci_common_cfg = {
   queue_device: { offset: 0x030, width: 8, access: 'rw', bank: ['queue_select'] },
   /** What the driver writes to notify the queue instead of its index. Valid only with VIRTIO_F_NOTIF_CONFIG_DATA. Was queue_notify_data. */
   queue_notif_config_data: { offset: 0x038, width: 2, access: 'r', bank: ['queue_select'] },
-  /** Writing 1 resets the queue; reads 1 until that is done. 0 to 1. Valid only with VIRTIO_F_RING_RESET. The driver may write it. 0 after reset. */
+  /** Writing 1 resets the queue; reads 1 until that is done. At most 1. Valid only with VIRTIO_F_RING_RESET. The driver may write it. 0 after reset. */
   queue_reset: { offset: 0x03a, width: 2, access: 'rw', bank: ['queue_select'], reset: 0 },
-  /** Index of the first administration virtqueue. num_queues to 0xffff. Valid only with VIRTIO_F_ADMIN_VQ. */
+  /** Index of the first administration virtqueue. At least num_queues. Valid only with VIRTIO_F_ADMIN_VQ. */
   admin_queue_index: { offset: 0x03c, width: 2, access: 'r' },
-  /** How many administration virtqueues there are. 0 to 0x10000 - admin_queue_index. Valid only with VIRTIO_F_ADMIN_VQ. */
+  /** How many administration virtqueues there are. At most 0x10000 - admin_queue_index. Valid only with VIRTIO_F_ADMIN_VQ. */
   admin_queue_num: { offset: 0x03e, width: 2, access: 'r' },
 } as const satisfies RegisterMap
 
@@ -247,7 +247,7 @@ export interface VirtioPciCapValue {
   cfg_type: number
   /**
    * The Base Address Register that the structure is in. A driver ignores a capability with any other.
-   * 0 to 5.
+   * At most 5.
    */
   bar: number
   /** Tells several capabilities of a type apart where the device type says so; the id of a shared memory region. */
@@ -327,7 +327,7 @@ export class VirtioPciCap extends Struct {
 
   /**
    * The Base Address Register that the structure is in. A driver ignores a capability with any other.
-   * 0 to 5.
+   * At most 5.
    */
   get bar(): number {
     return this.$view.getUint8(this.$offset + 4)

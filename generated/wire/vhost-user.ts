@@ -716,7 +716,7 @@ export class VhostUserVringBase extends Struct {
 
   /**
    * Next entry of the available ring; not wrapped by the queue size.
-   * Only with not VIRTIO_F_RING_PACKED.
+   * Only without VIRTIO_F_RING_PACKED.
    */
   get avail_idx(): number | undefined {
     if (!(this.$layout.$0 >= 0)) return undefined
@@ -1224,7 +1224,7 @@ export class VhostUserSingleMemoryRegion extends Struct {
 
 /** A `VhostUserMemory` as a plain value. */
 export interface VhostUserMemoryValue {
-  /** 0 to vhost_user_max_regions. */
+  /** At most vhost_user_max_regions. */
   num_regions: number
   regions: VhostUserMemoryRegionValue[]
 }
@@ -1260,7 +1260,7 @@ export class VhostUserMemory extends Struct {
     return 8 + this.num_regions * this.$layout.$layout_regions.$size
   }
 
-  /** 0 to vhost_user_max_regions. */
+  /** At most vhost_user_max_regions. */
   get num_regions(): number {
     return this.$view.getUint32(this.$offset, true)
   }

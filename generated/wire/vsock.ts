@@ -146,12 +146,12 @@ export type virtio_vsock_event_id = (typeof virtio_vsock_event_id)[keyof typeof 
 export interface VirtioVsockHdrValue {
   /**
    * Context id of the sender.
-   * 0 to 0xffffffff.
+   * At most 0xffffffff.
    */
   src_cid: number
   /**
    * Context id of the receiver.
-   * 0 to 0xffffffff.
+   * At most 0xffffffff.
    */
   dst_cid: number
   src_port: number
@@ -195,7 +195,7 @@ export class VirtioVsockHdr extends Struct {
 
   /**
    * Context id of the sender.
-   * 0 to 0xffffffff.
+   * At most 0xffffffff.
    */
   get src_cid(): number {
     return getNumber64(this.$view, this.$offset, true)
@@ -207,7 +207,7 @@ export class VirtioVsockHdr extends Struct {
 
   /**
    * Context id of the receiver.
-   * 0 to 0xffffffff.
+   * At most 0xffffffff.
    */
   get dst_cid(): number {
     return getNumber64(this.$view, this.$offset + 8, true)
