@@ -29,6 +29,11 @@ export interface Facts {
   errata: Erratum[]
 }
 
+/** Facts to begin with. */
+export function emptyFacts(source: string, version: string): Facts {
+  return { source, version, devices: [], features: [], constants: [], structs: [], registers: [], queues: [], requests: [], errata: [] }
+}
+
 export interface RegisterFact {
   scope: string
   name: string

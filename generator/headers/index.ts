@@ -1,7 +1,7 @@
 /** What Linux's headers about virtio, vhost and VDUSE declare, through the C compiler: every constant and struct, with its file and line. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import type { Facts, FieldFact } from '../facts.ts'
+import { emptyFacts, type Facts, type FieldFact } from '../facts.ts'
 import { Compiler } from '../linux/compiler.ts'
 import { type CField, type CStruct, parseDwarf } from './dwarf.ts'
 
@@ -33,18 +33,7 @@ export async function factsOfHeaders({ headers, cc, onProgress }: HeaderOptions)
     const names = readdirSync(join(path, 'linux'))
       .filter((name) => wanted.test(name))
       .sort()
-    const facts: Facts = {
-      source: 'linux',
-      version: version ?? '',
-      devices: [],
-      features: [],
-      constants: [],
-      structs: [],
-      registers: [],
-      queues: [],
-      requests: [],
-      errata: [],
-    }
+    const facts = emptyFacts('linux', version ?? '')
     const result: HeaderFacts = { facts, path, headers: names.map((name) => `linux/${name}`), unread: [] }
     for (const name of names) {
       onProgress?.(`linux/${name}`)

@@ -2,7 +2,7 @@
  * Reads the specification's LaTeX, independently of the YAML: names, numbers, layouts, queues and registers, each with its file and line. What it does
  * not understand it lists and passes over.
  */
-import type { Facts, FieldFact } from '../facts.ts'
+import { emptyFacts, type Facts, type FieldFact } from '../facts.ts'
 import { type Declarations, type DeclaredStruct, declarationsOf } from './declarations.ts'
 import { type Laid, layOut } from './layout.ts'
 import { type Outline, outlineOf } from './outline.ts'
@@ -53,18 +53,7 @@ export function factsOfTex(folder: string): TexFacts {
     }
     return { scope: file.scope, file, outline, declarations }
   })
-  const facts: Facts = {
-    source: 'tex',
-    version: versionOf(folder),
-    devices: [],
-    features: [],
-    constants: [],
-    structs: [],
-    registers: [],
-    queues: [],
-    requests: [],
-    errata: [],
-  }
+  const facts = emptyFacts('tex', versionOf(folder))
   const everything = chapters.flatMap(({ declarations }) => declarations.constants)
   const sizes = structSizes(chapters, new Values(everything))
   for (const chapter of chapters) {
