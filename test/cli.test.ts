@@ -478,7 +478,8 @@ describe('model and facts', () => {
   it('read only what a chapter depends on, and get the same', () => {
     const call = (spec: string[]) => ({ host: { folder: root }, options: new Options(new Map([['spec', spec]])), paint: plain }) as never
     const whole = describeAll(call([])).model
-    for (const chapter of whole.chapters) {
+    const names = ['content', 'split-ring', 'transport-pci', 'admin', 'blk', 'net', 'fs', 'fuse', 'media', 'vhost-user']
+    for (const chapter of whole.chapters.filter(({ name }) => names.includes(name))) {
       const { model } = describePart(call([]), { chapters: [chapter.name] })
       expect(model.chapters.find(({ name }) => name === chapter.name)).toEqual(chapter)
       expect(model.devices).toEqual(whole.devices)
