@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { main } from '../cli/main.ts'
+import { runCommand } from './support/command.ts'
 
 let folder: string
 beforeAll(() => {
@@ -12,17 +12,7 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-async function run(...words: string[]) {
-  const written = { out: '', error: '' }
-  const output = (name: 'out' | 'error') => ({
-    write: (text: string) => {
-      written[name] += text
-    },
-    isTTY: false,
-  })
-  const code = await main(words, { stdout: output('out'), stderr: output('error'), readInput: () => new Uint8Array(), environment: {}, folder })
-  return { code, ...written }
-}
+const run = (...words: string[]) => runCommand(folder, words)
 
 const common = `kind: common
 name: content

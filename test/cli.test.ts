@@ -10,9 +10,9 @@ import { Options } from '../cli/command.ts'
 import { describe as describeAll, describePart } from '../cli/description.ts'
 import { editorSchema } from '../cli/editor-schema.ts'
 import { parseBits } from '../cli/feature-bits.ts'
-import { main } from '../cli/main.ts'
 import { withUnit } from '../cli/units.ts'
 import { plain } from '../generator/index.ts'
+import { runCommand, type World } from './support/command.ts'
 
 const root = resolve(import.meta.dirname, '..')
 let folder: string
@@ -21,30 +21,8 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-interface World {
-  input?: string | Uint8Array
-  environment?: Record<string, string>
-  terminal?: boolean
-}
-
 /** Runs the command in this process. */
-async function run(words: string[], { input = '', environment = {}, terminal = false }: World = {}) {
-  const written = { out: '', error: '' }
-  const output = (name: 'out' | 'error') => ({
-    write: (text: string) => {
-      written[name] += text
-    },
-    isTTY: terminal,
-  })
-  const code = await main(words, {
-    stdout: output('out'),
-    stderr: output('error'),
-    readInput: () => (typeof input === 'string' ? new TextEncoder().encode(input) : input),
-    environment,
-    folder,
-  })
-  return { code, ...written }
-}
+const run = (words: string[], world?: World) => runCommand(folder, words, world)
 
 /** The JSON of a call that succeeds. */
 async function json(...words: string[]) {

@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os'
 import { join, resolve as resolvePath } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { main } from '../cli/main.ts'
 import { differencesOf } from '../generator/drift/compare.ts'
 import type { Difference } from '../generator/drift/findings.ts'
 import { countsOf } from '../generator/drift/report.ts'
@@ -12,6 +11,7 @@ import { chapterSnippet } from '../generator/drift/snippet.ts'
 import { readStored, storedText } from '../generator/drift/stored.ts'
 import { checkShapes, factsOf, loadFolders, resolve, SourceFile } from '../generator/index.ts'
 import { factsOfTex } from '../generator/tex/index.ts'
+import { runCommand } from './support/command.ts'
 import { type Doctor, driftFrom, inFolder, replaced, said, smallTex } from './support/small-tex.ts'
 
 const root = resolvePath(import.meta.dirname, '..')
@@ -346,28 +346,7 @@ describe('a text that was doctored', () => {
 })
 
 describe('the command', () => {
-  async function run(...words: string[]) {
-    let out = ''
-    let error = ''
-    const code = await main(words, {
-      stdout: {
-        write: (text: string) => {
-          out += text
-        },
-        isTTY: false,
-      },
-      stderr: {
-        write: (text: string) => {
-          error += text
-        },
-        isTTY: false,
-      },
-      readInput: () => new Uint8Array(),
-      environment: {},
-      folder: root,
-    })
-    return { code, out, error }
-  }
+  const run = (...words: string[]) => runCommand(root, words)
 
   test('compares with the facts that it carries', async () => {
     const { out } = await run('drift', '--against', '1.3')
