@@ -4,7 +4,7 @@
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join, relative, resolve as resolvePath, sep } from 'node:path'
-import { checkShapes, type Loaded, loadFolders, type Model, resolve, SourceFile } from '../generator/index.ts'
+import { checkShapes, joinLoaded, type Loaded, loadFolders, type Model, resolve, SourceFile } from '../generator/index.ts'
 import { type Call, DescriptionError } from './command.ts'
 import { packageRoot } from './package-root.ts'
 
@@ -73,11 +73,7 @@ function extensions(call: Call): Loaded {
 }
 
 function resolved(own: Loaded, extension: Loaded): Description {
-  const loaded: Loaded = {
-    files: [...own.files, ...extension.files],
-    sources: [...own.sources, ...extension.sources],
-    problems: [...own.problems, ...extension.problems],
-  }
+  const loaded = joinLoaded(own, extension)
   const { model, problems } = resolve(loaded)
   if (problems.length > 0) throw new DescriptionError(problems)
   return { model, files: loaded.sources.length }

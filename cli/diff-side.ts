@@ -4,7 +4,7 @@ import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join, resolve as resolvePath } from 'node:path'
 import { docsOf, type Item, surfaceOf } from '../generator/changes/index.ts'
 import { type Facts, factsOf } from '../generator/facts.ts'
-import { checkShapes, type Loaded, loadFolders, resolve, SourceFile } from '../generator/index.ts'
+import { checkShapes, joinLoaded, type Loaded, loadFolders, resolve, SourceFile } from '../generator/index.ts'
 import { type Call, DescriptionError, Failure, UsageError } from './command.ts'
 import { packageRoot } from './package-root.ts'
 
@@ -22,19 +22,11 @@ export function readSide(call: Call, word: string | undefined): Item[] {
 function itemsOf(load: (builtin: boolean) => Loaded): Item[] {
   const alone = load(true)
   const isWhole = alone.files.some(({ ast }) => ast.devices !== undefined)
-  const { model, problems } = resolve(isWhole ? alone : joined(loadFolders([{ folder: ownSpec, builtin: true }]), load(false)))
+  const { model, problems } = resolve(isWhole ? alone : joinLoaded(loadFolders([{ folder: ownSpec, builtin: true }]), load(false)))
   if (problems.length > 0) throw new DescriptionError(problems)
   const items = surfaceOf(factsOf(model), docsOf(model))
   const chapters = new Set(alone.files.map(({ ast }) => ast.name))
   return isWhole ? items : items.filter(({ scope }) => chapters.has(scope))
-}
-
-function joined(own: Loaded, extension: Loaded): Loaded {
-  return {
-    files: [...own.files, ...extension.files],
-    sources: [...own.sources, ...extension.sources],
-    problems: [...own.problems, ...extension.problems],
-  }
 }
 
 function readFacts(path: string, word: string): Facts {

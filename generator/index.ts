@@ -3,7 +3,7 @@ export { type CodecContext, type DecodedField, type DecodedStruct, decodeStruct,
 export { type Diagnostic, type DiagnosticCode, diagnosticCodes, formatDiagnostic, type Paint, plain } from './diagnostic.ts'
 export { type Facts, factsOf } from './facts.ts'
 export { compareWithLinux, formatLinuxReport, type LinuxItem, type LinuxOptions, type LinuxReport, type WireModules } from './linux/index.ts'
-export { checkShapes, type Loaded, loadFolders, type SpecFolder } from './load.ts'
+export { checkShapes, joinLoaded, type Loaded, loadFolders, type SpecFolder } from './load.ts'
 export type * from './model.ts'
 export { type Resolved, resolve } from './resolve/index.ts'
 export { jsonSchema } from './schema.ts'

@@ -47,6 +47,15 @@ export function loadFolders(folders: readonly SpecFolder[], workingFolder: strin
   return { ...checkShapes(sources), problems }
 }
 
+/** Two descriptions as one: virtgen's own and what extends it. */
+export function joinLoaded(own: Loaded, extension: Loaded): Loaded {
+  return {
+    files: [...own.files, ...extension.files],
+    sources: [...own.sources, ...extension.sources],
+    problems: [...own.problems, ...extension.problems],
+  }
+}
+
 /** Checks the shape of files that are already in memory. */
 export function checkShapes(sources: SourceFile[]): Loaded {
   const files: LoadedFile[] = []
