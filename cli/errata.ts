@@ -1,5 +1,6 @@
 /** `virtgen errata`: where the text of the specification is wrong, or Linux differs, and what is followed. */
 import { type Erratum, errataOf } from '../generator/errata.ts'
+import { oneLine } from '../generator/one-line.ts'
 import { describeChapters } from './chapters.ts'
 import { type Call, type Command, jsonOption, specOption } from './command.ts'
 import { counted } from './table.ts'
@@ -42,8 +43,4 @@ function printOne({ paint, print }: Call, { name, section, kind, quote, truth, w
   print(`    ${kind === 'text' ? 'says' : 'has '}  ${kind === 'text' ? `"${oneLine(quote)}"` : oneLine(quote)}`)
   print(`    true  ${oneLine(truth)}`)
   if (why !== '') print(`    why   ${oneLine(why)}`)
-}
-
-function oneLine(text: string): string {
-  return text.replaceAll(/\s+/g, ' ')
 }

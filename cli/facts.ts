@@ -1,5 +1,6 @@
 /** `virtgen facts`: the description as a flat list, to search in and to compare with. */
 import { type Facts, type FieldFact, factsOf } from '../generator/facts.ts'
+import { oneLine } from '../generator/one-line.ts'
 import { describeChapters } from './chapters.ts'
 import { type Call, type Command, jsonOption, specOption, UsageError } from './command.ts'
 import { readHeaders, readTex } from './drift.ts'
@@ -99,8 +100,4 @@ function fieldColumns({ offset, size, type, count, bit, bits, part, when }: Fiel
   const place = bit === undefined ? `size ${size ?? '-'}` : `bits ${bit}${bits === 1 ? '' : `–${bit + (bits as number) - 1}`}`
   const rest = [part, when === undefined ? undefined : `when ${when}`].filter((text) => text !== undefined)
   return [`offset ${offset ?? '-'}`, [`${place}, ${type}${dims}`, ...rest].join(', ')]
-}
-
-function oneLine(text: string): string {
-  return text.replaceAll(/\s+/g, ' ')
 }

@@ -1,5 +1,6 @@
 /** Changes as text for a terminal and as Markdown for a pull request. */
 import type { Paint } from '../diagnostic.ts'
+import { oneLine } from '../one-line.ts'
 import { type Change, type Effect, effects } from './index.ts'
 
 const titles: Readonly<Record<Effect, string>> = {
@@ -49,7 +50,7 @@ function line({ change, kind, name, was, properties, holds, why }: Change, quote
 }
 
 function propertyText(name: string, before: string | undefined, after: string | undefined, code: (text: string) => string): string {
-  const shown = (text: string): string => code(text.replaceAll(/\s+/g, ' '))
+  const shown = (text: string): string => code(oneLine(text))
   if (before === undefined) return `now ${name} ${shown(after as string)}`
   if (after === undefined) return `no longer ${name} ${shown(before)}`
   return `${name} ${shown(before)} → ${shown(after)}`

@@ -4,6 +4,7 @@ import { type DiagnosticCode, didYouMean } from '../diagnostic.ts'
 import { evaluate } from '../evaluate.ts'
 import { ExpressionError, parseExpression, parseRange, type Syntax, toNumber } from '../expression.ts'
 import type { BinaryOperator, ConstantValue, Expression, FieldPath, Tree } from '../model.ts'
+import { oneLine } from '../one-line.ts'
 import type { Path } from '../source.ts'
 import { alwaysOrNever } from './conditions.ts'
 import type { FoundField, Given, NameScope, Names } from './names.ts'
@@ -395,11 +396,6 @@ function isBitNumber(tree: Tree, field: FieldInfo | undefined): boolean {
 
 function bitMask(bit: Tree): Tree {
   return { op: 'binary', operator: '<<', left: { op: 'number', value: 1 }, right: bit }
-}
-
-/** The text of an expression may stand in several lines. */
-function oneLine(text: string): string {
-  return text.replaceAll(/\s+/g, ' ').trim()
 }
 
 function literal(value: Value | boolean): Expression {

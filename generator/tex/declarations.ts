@@ -1,4 +1,5 @@
 /** Structs, enumerations and definitions of a listing. */
+import { oneLine } from '../one-line.ts'
 import type { Listing } from './outline.ts'
 import type { Unread } from './text.ts'
 import { type Token, tokensOf } from './tokens.ts'
@@ -246,7 +247,7 @@ class Reader {
     const texts: string[] = []
     for (; this.#peek()?.kind === 'comment'; this.#at++) {
       const text = (this.#peek() as Token).text.replaceAll(/^\/[*/]+|\*\/$|\n\s*\*?/g, ' ')
-      texts.push(text.replaceAll(/\s+/g, ' ').trim())
+      texts.push(oneLine(text))
     }
     return texts
   }
