@@ -111,6 +111,18 @@ describe('floors', () => {
     expect(others.map(describeImport)).toEqual([])
   })
 
+  test('the modules of one device import those of no other', () => {
+    const chapterOf = (path: string): string => /([\w-]+?)(?:\.ts)?$/.exec(path)?.[1] ?? ''
+    const devices = new Set(filesOf('generated/skeleton').map(chapterOf))
+    expect(devices.size).toBeGreaterThan(20)
+    const others = imports.filter(({ file, specifier }) => {
+      const own = file.startsWith('generated/') ? chapterOf(file) : ''
+      const other = /^virtgen\/(?:wire|parts|messages|skeleton|driver)\//.test(specifier) ? chapterOf(specifier) : ''
+      return devices.has(own) && devices.has(other) && own !== other
+    })
+    expect(others.map(describeImport)).toEqual([])
+  })
+
   test('no file imports itself in a circle, types aside', () => {
     const edges = new Map<string, string[]>()
     for (const { file, target, typeOnly } of imports) if (target !== undefined && !typeOnly) edges.set(file, [...(edges.get(file) ?? []), target])
