@@ -6,6 +6,7 @@ import { isBigint } from '../../values.ts'
 import { docs, numberCode, quote } from '../code.ts'
 import { Arrays } from './arrays.ts'
 import { all, condition, parenthesise, unparenthesise } from './expression.ts'
+import { dependence } from './needs.ts'
 import { type ArmCode, guarded, type ValueCode } from './output.ts'
 import type { Slot } from './slots.ts'
 
@@ -110,7 +111,9 @@ export class Unions extends Arrays {
 
   /** Where the content decides how much room there is: an arm that does not fit is not what stands there. */
   protected room(slot: Slot, arm: Member, at: string): string | undefined {
-    const least = this.needs.least(arm)
+    // A condition that the negotiation or the program decides is asked beside; one over the content leaves open how much there is.
+    const { when, ...there } = arm
+    const least = this.needs.least(when !== undefined && dependence([when]) === 'context' ? there : arm)
     if (least === 0 || (!this.isChecked(slot) && slot.length !== 'content' && slot.length !== 'open') || this.struct.role === 'config')
       return undefined
     const size = this.memberHasRoom(slot) ? this.size(slot) : String(least)
