@@ -16,14 +16,64 @@ export interface QueueSetup {
   readonly deviceArea: number
 }
 
+/** What the driver and the device agreed on about a ring (VIRTIO 1.4, Reserved Feature Bits). Absent: not negotiated. */
+export interface RingFeatures {
+  /** VIRTIO_F_RING_PACKED. */
+  readonly packed?: boolean
+  /** VIRTIO_F_EVENT_IDX. */
+  readonly eventIndex?: boolean
+  /** VIRTIO_F_INDIRECT_DESC. */
+  readonly indirect?: boolean
+  /** VIRTIO_F_IN_ORDER. */
+  readonly inOrder?: boolean
+}
+
+/** A buffer of a saved chain: guest address, bytes, and 1 where the device writes. */
+export type SavedBuffer = readonly [address: number, length: number, writable: 0 | 1]
+
+/** A chain that was out when its queue was saved, where its head alone does not tell all. */
+export interface SavedChain {
+  /** Index of its first descriptor; packed: its buffer id. */
+  readonly head: number
+  /** Bytes written, where the chain is complete already and only waits for those before it (VIRTIO_F_IN_ORDER). */
+  readonly written?: number
+  /** Packed: the entries of the ring that it takes. */
+  readonly slots?: number
+  /** Packed: its buffers, since used descriptors may have been written over those that told of them. */
+  readonly buffers?: readonly SavedBuffer[]
+}
+
 /** Position of a queue between two requests, for snapshots and migration: JSON-safe. */
 export interface QueueState {
   /** Where the next available buffer is looked for (packed: with the wrap counter in bit 15). */
   readonly available: number
   /** Where the next used buffer goes (packed: with the wrap counter in bit 15). */
   readonly used: number
-  /** Chains that were taken and not completed, by their heads, in the order in which they were taken; delivered again after a restore. */
+  /** Chains that were taken and are not used, in the order in which they were taken; delivered again after a restore. A number: the head of a chain. */
+  readonly inFlight: readonly (number | SavedChain)[]
+}
+
+/** What a queue shows of itself, for debugging. */
+export interface QueueInspection {
+  readonly role: 'device' | 'driver'
+  readonly format: 'split' | 'packed'
+  readonly index: number
+  readonly size: number
+  readonly broken: Violation | undefined
+  /** Device: where the next available buffer is looked for; driver: where the next one is put. Split: a free-running index; packed: a position with the wrap counter in bit 15. */
+  readonly available: number
+  /** Device: up to where buffers were seen; driver: up to where they are visible to the device. */
+  readonly availableSeen: number
+  /** Device: where the next used buffer goes; driver: where the next one is looked for. */
+  readonly used: number
+  /** Device: up to where used buffers are visible to the driver; driver: up to where they were seen. */
+  readonly usedPublished: number
+  /** Heads (packed: buffer ids) that the device has, in the order in which they were taken or added. */
   readonly inFlight: readonly number[]
+  /** Whether this side wants notifications, as it has told the other one. */
+  readonly wantsNotifications: boolean
+  /** Objects and typed arrays made so far; the number stands still in the steady state. */
+  readonly allocations: number
 }
 
 /**
@@ -36,9 +86,18 @@ export interface DeviceQueue {
   readonly size: number
   /** What broke the queue. */
   readonly broken: Violation | undefined
+  /** `next` last gave nothing because the chains that are out take all the room there is; see `resume` of the options. */
+  readonly starved: boolean
 
   /** Takes the next available chain, or undefined where there is none (or the queue is broken). Its descriptors are read here and never again. */
   next(): Chain | undefined
+
+  /**
+   * Gives the chain that was taken last back to the queue, untouched: `next` delivers it again. For a device that finds out only then that it has no resources.
+   *
+   * @throws Error where another chain was taken later, or this one is complete
+   */
+  putBack(chain: Chain): void
 
   /**
    * Holds back used buffers and their notification until `uncork`; calls nest. Completions in between become visible together and the driver is notified at
@@ -58,7 +117,9 @@ export interface DeviceQueue {
    */
   reset(): Promise<void> | undefined
 
+  /** Publishes what was held back by `cork`, so that the state is that of the ring in memory. */
   save(): QueueState
+  inspect(): QueueInspection
 }
 
 /** A piece of memory that the device can reach. */
@@ -67,6 +128,26 @@ export interface DeviceAddress {
   readonly address: number
   /** Bytes. */
   readonly length: number
+}
+
+/** A buffer that was out when the queue of a driver was saved. */
+export interface SavedDriverBuffer {
+  /** Index of its first descriptor; packed: its buffer id. */
+  readonly head: number
+  /** Descriptors of the ring that it takes, by their indices in the order of the chain; packed: as many as there are, their places follow from the position. */
+  readonly descriptors: readonly number[]
+  /** Device-writable bytes. */
+  readonly writable: number
+}
+
+/** Position of a driver's queue: JSON-safe. Tokens are not in it; who restores gives them anew. */
+export interface DriverQueueState {
+  /** Where the next buffer goes (packed: with the wrap counter in bit 15). */
+  readonly available: number
+  /** Where the next used buffer is looked for (packed: with the wrap counter in bit 15). */
+  readonly used: number
+  /** In the order in which they were added. */
+  readonly out: readonly SavedDriverBuffer[]
 }
 
 /**
@@ -79,16 +160,40 @@ export interface DriverQueue<T = unknown> {
   readonly size: number
   /** Descriptors that are free. */
   readonly free: number
+  /** Buffers that the device has, or will have with the next `publish`. */
+  readonly out: number
   /** What broke the queue: the device used what it does not have. */
   readonly broken: Violation | undefined
+  /**
+   * Up to where buffers are visible to the device: the available index (packed: position with the wrap counter in bit 15). What a notification with
+   * VIRTIO_F_NOTIFICATION_DATA tells.
+   */
+  readonly published: number
 
   /**
-   * Puts a buffer into the ring, not yet visible to the device.
+   * Puts a buffer into the ring, not yet visible to the device. The same as `append` for each piece and `commit`.
    *
-   * @returns false where there is no room
+   * @returns false where there is no room; nothing has changed then
    * @throws RangeError for a buffer without any piece, or with more than the ring can hold at all
    */
   add(readable: readonly DeviceAddress[], writable: readonly DeviceAddress[], token: T): boolean
+
+  /**
+   * Puts one piece of a buffer into the ring, behind those appended since the last `commit`. Allocates nothing. All device-readable pieces come first.
+   *
+   * @returns false where there is no room; what was appended stays until `rewind`
+   * @throws RangeError for an empty piece, a readable one behind a writable one, more pieces than the ring can hold, or more than 2^32 bytes
+   */
+  append(address: number, length: number, writable: boolean): boolean
+  /**
+   * Ends the buffer whose pieces were appended; not yet visible to the device.
+   *
+   * @throws Error where nothing was appended
+   */
+  commit(token: T): void
+  /** Takes the pieces back that were appended since the last `commit`. */
+  rewind(): void
+
   /** Makes the added buffers visible and notifies the device if it wants that. */
   publish(): void
 
@@ -102,6 +207,11 @@ export interface DriverQueue<T = unknown> {
   /** Asks it to notify again. True when buffers have been used in the meantime. */
   enableNotifications(): boolean
 
-  /** Takes back all buffers the device has not used, in any order; only when the device is reset. */
+  /** Takes back all buffers the device has not used, in any order; only when the device, or the queue, is reset. */
   detach(): T | undefined
+  /** Ends the queue and gives the memory of its indirect tables back; only when the device, or the queue, is reset. `detach` works still. */
+  close(): void
+
+  save(): DriverQueueState
+  inspect(): QueueInspection
 }

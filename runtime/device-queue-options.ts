@@ -1,0 +1,22 @@
+/** What the device side of a virtqueue needs besides its place, whatever its format. */
+import type { QueueState, RingFeatures } from './queue.ts'
+import type { Violation } from './violation.ts'
+
+export interface DeviceQueueOptions extends RingFeatures {
+  /**
+   * Descriptors of a chain at most, from 1 to 65536; `strict`: the queue size, as the text says. Default 1024, which is what QEMU takes: Linux exceeds the queue size
+   * with indirect tables. What lies in the ring itself is always limited to the queue size; the descriptor that refers to an indirect table does not count.
+   */
+  readonly maxChainLength?: number | 'strict'
+  /** A used buffer notification is due: the driver has not suppressed it. Called last, after all state is consistent. */
+  readonly notify: () => void
+  /** The driver broke the rules. Called once. */
+  readonly fail: (violation: Violation) => void
+  /**
+   * Buffers are available that `next` could not take while so many others were out: the queue is to be served again. Called when a chain was completed, and only after
+   * `next` gave nothing for want of room (see `DeviceQueue.starved`).
+   */
+  readonly resume?: () => void
+  /** Position to go on from; its heads in flight are delivered first. */
+  readonly state?: QueueState
+}
