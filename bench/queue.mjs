@@ -7,11 +7,11 @@ import { spawnSync } from 'node:child_process'
 import { parseArgs } from 'node:util'
 import { aimOf, packedAimOf } from './queue/aims.mjs'
 import { bytesPerCall } from './queue/allocation.mjs'
-import { deviceRow } from './queue/device-rows.mjs'
 import { batch, GuestBytes } from './queue/guest.mjs'
 import { findPeers } from './queue/peers.mjs'
 import { labelOf, sections } from './queue/rows.mjs'
 import { summary } from './queue/statistics.mjs'
+import { warmUp } from './queue/warm-up.mjs'
 
 const usage = `npm run bench:queue -- [options]
 
@@ -39,14 +39,15 @@ const { values: options } = parseArgs({
 /** Rounds before the first sample: enough for the optimizing compiler to have settled. */
 const warmRounds = 60
 
-function main() {
+async function main() {
   const rounds = count('rounds')
   const samples = count('samples')
   const guest = new GuestBytes()
   const peers = options.peers === undefined ? undefined : findPeers(options.peers, rounds)
+  await warmUp()
   const all = sections().map(({ heading, rows }) => ({
     heading,
-    rows: rows.filter(isWanted).map((row) => ({ ...row, ...deviceRow(guest, row), times: [] })),
+    rows: rows.filter(isWanted).map((row) => ({ ...row, ...row.make(guest, row), times: [] })),
   }))
   const rows = all.flatMap((section) => section.rows)
   for (let i = 0; i < 3; i++) for (const row of rows) row.sample(warmRounds)
@@ -151,4 +152,4 @@ if (options.help) console.log(usage)
 else if (options.node !== undefined) {
   const passed = process.argv.slice(2).filter((word, i, words) => word !== '--node' && words[i - 1] !== '--node' && !word.startsWith('--node='))
   process.exitCode = spawnSync(options.node, [import.meta.filename, ...passed], { stdio: 'inherit' }).status ?? 1
-} else main()
+} else await main()

@@ -1,33 +1,53 @@
 // The rows of the benchmark: what is measured, under which heading.
-import { formats } from './library.mjs'
+import { deviceRow } from './device-rows.mjs'
+import { driverRow, roundTripRow } from './driver-rows.mjs'
+import { driverFormats, formats } from './library.mjs'
 
 const counts = [1, 2, 4, 16]
 const payloads = [0, 64, 4096]
 
-function everyShape(of) {
-  return formats.flatMap((format) => counts.flatMap((n) => payloads.map((payload) => ({ format, n, payload, ...of }))))
+/** A row for each format, number of descriptors and payload. */
+function grid(of, { only = formats, ns = counts, sizes = payloads } = {}) {
+  return only.flatMap((format) => ns.flatMap((n) => sizes.map((payload) => ({ format, n, payload, ...of }))))
 }
 
-function shapes(variant, of, { only = formats, ns = [1, 4], sizes = [64] } = {}) {
-  return only.flatMap((format) => ns.flatMap((n) => sizes.map((payload) => ({ format, n, payload, variant, role: 'device', corked: true, ...of }))))
-}
+const few = { ns: [1, 4], sizes: [0, 64] }
+const further = { make: deviceRow, corked: true }
+const driver = { make: driverRow, corked: true }
+const roundTrip = { make: roundTripRow, corked: true }
 
-/** @returns {{heading: string, rows: object[]}[]} */
+/** @returns {{heading: string, rows: object[]}[]} rows with what is special about them in `variant` */
 export function sections() {
   return [
-    { heading: 'device, one publish per batch', rows: everyShape({ role: 'device', corked: true }) },
-    { heading: 'device, each chain published', rows: everyShape({ role: 'device', corked: false, note: 'each' }) },
+    { heading: 'device, one publish per batch', rows: grid({ make: deviceRow, corked: true }) },
+    { heading: 'device, each chain published', rows: grid({ make: deviceRow, corked: false, note: 'each' }) },
     {
-      heading: 'device, one publish per batch, further',
+      heading: 'device, one publish per batch, other conditions',
       rows: [
-        ...shapes('two regions', { twoRegions: true }, { sizes: [0, 64] }),
-        ...shapes('indirect', { indirect: true }, { ns: [1, 4, 16], sizes: [0, 64] }),
-        ...shapes('shuffled', { shuffled: true }, { ns: [1, 4, 16], sizes: [0, 64] }),
-        ...shapes('event index', { eventIndex: true }, { sizes: [0, 64] }),
-        ...shapes('event index, each', { eventIndex: true, corked: false }, { sizes: [0, 64] }),
-        ...shapes('write hook', { hook: true }, { sizes: [0, 64] }),
-        ...shapes('in order', { inOrder: true }, { sizes: [0, 64] }),
-        ...shapes('written by device', { writable: true }, { sizes: [64, 4096] }),
+        ...grid({ ...further, variant: 'two regions', twoRegions: true }, few),
+        ...grid({ ...further, variant: 'indirect', indirect: true }, { ns: [1, 4, 16], sizes: [0, 64] }),
+        ...grid({ ...further, variant: 'shuffled', shuffled: true }, { ns: [1, 4, 16], sizes: [0, 64] }),
+        ...grid({ ...further, variant: 'event index', eventIndex: true }, few),
+        ...grid({ ...further, variant: 'event index, each', eventIndex: true, corked: false }, few),
+        ...grid({ ...further, variant: 'write hook', hook: true }, few),
+        ...grid({ ...further, variant: 'in order', inOrder: true }, few),
+        ...grid({ ...further, variant: 'device writes', writable: true }, { ns: [1, 4], sizes: [64, 4096] }),
+      ],
+    },
+    {
+      heading: 'driver: add, publish once, take back',
+      rows: [
+        ...grid({ ...driver, variant: 'driver' }, { only: driverFormats, sizes: [0] }),
+        ...grid({ ...driver, variant: 'driver, event index', eventIndex: true }, { only: driverFormats, ns: [1, 4], sizes: [0] }),
+        ...grid({ ...driver, variant: 'driver, indirect', indirect: true }, { only: driverFormats, ns: [4, 16], sizes: [0] }),
+        ...grid({ ...driver, variant: 'driver, in order', inOrder: true }, { only: driverFormats, ns: [1, 4], sizes: [0] }),
+      ],
+    },
+    {
+      heading: 'round trip: driver adds, device copies and completes, driver takes back',
+      rows: [
+        ...grid({ ...roundTrip, variant: 'round trip' }, { only: driverFormats }),
+        ...grid({ ...roundTrip, variant: 'round trip, event index', eventIndex: true }, { ...few, only: driverFormats }),
       ],
     },
   ]
