@@ -5,19 +5,20 @@ import {
   DRIVER_OK,
   FAILED,
   FEATURES_OK,
-  VIRTIO_F_EVENT_IDX,
-  VIRTIO_F_INDIRECT_DESC,
+  VIRTIO_F_NOTIF_CONFIG_DATA,
+  VIRTIO_F_RING_RESET,
   VIRTIO_F_VERSION_1,
 } from 'virtgen/wire/content'
-import { checkChainLength, type DeviceControlOptions } from './control-options.ts'
+import { checkChainLength, checkNotifConfigData, type DeviceControlOptions } from './control-options.ts'
 import type { DeviceHost, VirtioDevice } from './device.ts'
+import { createDeviceQueue } from './device-queue.ts'
 import { type ControlState, checkControlState } from './device-state.ts'
 import type { GuestMemory } from './memory.ts'
-import type { DeviceQueue, QueueState } from './queue.ts'
+import { NotificationWord } from './notification.ts'
+import type { DeviceQueue, QueueInspection, QueueState } from './queue.ts'
 import { type QueueArea, type QueueRegisters, queueRegistersOf } from './queue-registers.ts'
 import { QueueService } from './queue-service.ts'
-import { checkNegotiated, checkOffered, defaultRingFeatures } from './ring-features.ts'
-import { SplitDeviceQueue } from './split/device-queue.ts'
+import { checkNegotiated, checkOffered, defaultRingFeatures, ringFeaturesOf } from './ring-features.ts'
 import { addedSteps } from './status.ts'
 import type { Violation } from './violation.ts'
 
@@ -38,6 +39,8 @@ export class DeviceControl {
   readonly #queues: readonly (QueueRegisters | undefined)[]
   #status = 0
   #driverFeatures = FeatureSet.empty
+  /** From FEATURES_OK on. */
+  #notification: NotificationWord | undefined
   /** Between `activate` and `reset`. */
   #host: DeviceHost | undefined
   /** Number of resets: what fails after the reset that ended it is reported and no more. */
@@ -47,7 +50,8 @@ export class DeviceControl {
 
   /**
    * @param device - in no other control
-   * @throws RangeError for features that cannot be offered, without VERSION_1, for queue sizes that no queue can have, and for a wrong `maxChainLength`
+   * @throws RangeError for features that cannot be offered, without VERSION_1, for queue sizes that no queue can have, and for a wrong `maxChainLength` or
+   * `notifConfigData`
    */
   constructor(device: VirtioDevice, options: DeviceControlOptions) {
     this.device = device
@@ -56,8 +60,9 @@ export class DeviceControl {
     this.#ringFeatures = options.ringFeatures ?? defaultRingFeatures
     this.#queues = queueRegistersOf(device.queueSizes)
     this.#service = new QueueService(this.#queues, (queue) => this.#serve(queue), options.defer)
-    checkOffered(this.offered)
+    checkOffered(this.offered, options.notifConfigData !== undefined)
     checkChainLength(options.maxChainLength)
+    checkNotifConfigData(options.notifConfigData, this.#queues.length)
     device.config.onChange = () => this.#configChanged()
   }
 
@@ -83,6 +88,7 @@ export class DeviceControl {
     for (const step of steps) {
       if (step === FEATURES_OK && !this.#acceptsFeatures()) return
       this.#status |= step
+      if (step === FEATURES_OK) this.#notification = new NotificationWord(this.#driverFeatures)
       if (step === DRIVER_OK) this.#start()
     }
   }
@@ -122,6 +128,7 @@ export class DeviceControl {
   #clear(): void {
     this.#status = 0
     this.#driverFeatures = FeatureSet.empty
+    this.#notification = undefined
     this.device.config.reset()
     for (const queue of this.#queues) queue?.clear()
     this.#resetting = undefined
@@ -200,8 +207,8 @@ export class DeviceControl {
   }
 
   /**
-   * Whether the device may use a queue. A queue that the driver stops stays ready while asynchronous work may still write into its buffers: the device MUST
-   * NOT access a queue's contents when this reads 0.
+   * Whether the device may use a queue. A queue that the driver stops or resets stays ready while asynchronous work may still write into its buffers: the device
+   * MUST NOT access a queue's contents when this reads 0.
    */
   queueReady(index: number): boolean {
     return this.#queues[index]?.ready ?? false
@@ -235,9 +242,8 @@ export class DeviceControl {
     // What the constructor finds is in `broken`; what a queue says after its end concerns nobody.
     let ring: DeviceQueue | undefined
     const current = (): boolean => ring !== undefined && registers.queue === ring
-    ring = new SplitDeviceQueue(this.memory, registers.setup(), {
-      eventIndex: this.#driverFeatures.has(VIRTIO_F_EVENT_IDX),
-      indirect: this.#driverFeatures.has(VIRTIO_F_INDIRECT_DESC),
+    ring = createDeviceQueue(this.memory, registers.setup(), {
+      ...ringFeaturesOf(this.#driverFeatures),
       ...(maxChainLength !== undefined && { maxChainLength }),
       notify: () => {
         // The device MUST NOT send used buffer notifications before DRIVER_OK.
@@ -254,22 +260,78 @@ export class DeviceControl {
     return ring
   }
 
+  /**
+   * The driver resets a queue: it is no longer executed nor notified of, and all of its registers get their first values. Needs VIRTIO_F_RING_RESET. The driver may set
+   * the queue up again, otherwise than before.
+   */
+  resetQueue(index: number): void {
+    const queue = this.#queues[index]
+    if (this.#busy || queue === undefined || !this.features.has(VIRTIO_F_RING_RESET)) return
+    queue.resetting = true
+    this.#close(queue)
+  }
+
+  /** The driver has reset the queue, and that is not over: asynchronous work may still write into its buffers. */
+  queueResetting(index: number): boolean {
+    return this.#queues[index]?.resetting ?? false
+  }
+
+  /** The state of a queue, for debugging; undefined where none is at work. */
+  inspectQueue(index: number): QueueInspection | undefined {
+    return this.#queues[index]?.queue?.inspect()
+  }
+
   #close(registers: QueueRegisters): void {
+    // A reset of a queue that is being stopped joins that.
     if (registers.stopping) return
-    const atRest = registers.stop()
-    if (atRest === undefined) registers.ready = false
-    else
-      registers.stopping = atRest.then(() => {
-        registers.stopping = undefined
-        registers.ready = false
-      })
+    const isAtWork = registers.queue !== undefined
+    const waits = [registers.stop(), isAtWork ? this.#tellReset(registers.index) : undefined].filter((wait) => wait !== undefined)
+    if (waits.length === 0) registers.stopped()
+    else registers.stopping = Promise.all(waits).then(() => registers.stopped())
+  }
+
+  /** Never rejects; see `#resetDevice`. */
+  #tellReset(index: number): Promise<void> | undefined {
+    if (this.#host === undefined) return undefined
+    const life = this.#life
+    try {
+      return this.device.queueReset(index)?.then(undefined, (error) => this.#failed(error, life))
+    } catch (error) {
+      this.#failed(error, life)
+      return undefined
+    }
   }
 
   // ---- Service
 
-  /** An available buffer notification. Before DRIVER_OK, or for a queue that is not ready, it is made up for when that changes. */
+  /**
+   * An available buffer notification as the driver wrote it: names a queue, which may not exist, and with VIRTIO_F_NOTIFICATION_DATA a position. Before DRIVER_OK, or for
+   * a queue that is not ready, it is made up for when that changes.
+   */
+  notified(value: number): void {
+    const word = this.#notification?.decode(value)
+    if (word === undefined) return
+    const index = this.#isNamedByData ? (this.#options.notifConfigData?.indexOf(word.queue) ?? -1) : word.queue
+    const queue = this.#queues[index]
+    if (queue?.queue) queue.announced = word.position
+    this.#service.now(index)
+  }
+
+  get #isNamedByData(): boolean {
+    return this.#driverFeatures.has(VIRTIO_F_NOTIF_CONFIG_DATA)
+  }
+
+  /** An available buffer notification of a queue. */
   notifyAvailable(index: number): void {
     this.#service.now(index)
+  }
+
+  /**
+   * Where the driver puts its next buffer, as its last notification said (VIRTIO_F_NOTIFICATION_DATA): an available index; packed: a position with the wrap counter in
+   * bit 15. A debugging aid, to be held against `inspectQueue`: the device believes the ring alone.
+   */
+  announcedAvailable(index: number): number | undefined {
+    return this.#queues[index]?.announced
   }
 
   #serve({ index, queue }: QueueRegisters): void {
@@ -429,6 +491,7 @@ export class DeviceControl {
 
   #resume(state: ControlState, features: FeatureSet): void {
     this.#driverFeatures = features
+    if ((state.status & FEATURES_OK) !== 0) this.#notification = new NotificationWord(features)
     // DRIVER_OK last: before it nothing is sent and no queue is served.
     this.#status = state.status & ~DRIVER_OK
     const broken = (state.status & DEVICE_NEEDS_RESET) !== 0

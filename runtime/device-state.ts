@@ -1,9 +1,12 @@
 /** The saved state of a device behind a transport: versioned plain data that JSON carries unchanged, and the check of what comes back. */
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
-import { FEATURES_OK } from 'virtgen/wire/content'
+import { DEVICE_NEEDS_RESET, FEATURES_OK } from 'virtgen/wire/content'
 import type { DeviceState } from './device.ts'
-import type { QueueState } from './queue.ts'
+import type { RingFeatures } from './queue.ts'
 import type { AddressHalves, QueueRegistersState } from './queue-registers.ts'
+import { checkPositions, checkQueueState } from './queue-state.ts'
+import { ringFeaturesOf } from './ring-features.ts'
+import { flag, list, object, savedInteger, text, wrong } from './saved-value.ts'
 import { isStatus } from './status.ts'
 
 /** What a transport-independent control remembers. */
@@ -21,30 +24,10 @@ export interface ControlState {
   readonly device: DeviceState
 }
 
-function wrong(name: string, value: unknown, expected: string): never {
-  const text = JSON.stringify(value) ?? String(value)
-  throw new RangeError(`saved state: ${name} must be ${expected}, not ${text.length > 60 ? `${text.slice(0, 60)}…` : text}`)
-}
-
-type Members<T> = { readonly [K in keyof T]?: unknown }
-
-function object<T>(value: unknown, name: string): Members<T> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Members<T>) : wrong(name, value, 'an object')
-}
-
-function list(value: unknown, name: string): readonly unknown[] {
-  return Array.isArray(value) ? value : wrong(name, value, 'an array')
-}
-
-/** Throws RangeError unless a saved value is an integer from 0 to a maximum. */
-export function savedInteger(value: unknown, maximum: number, name: string): number {
-  return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= maximum
-    ? value
-    : wrong(name, value, `an integer from 0 to ${maximum}`)
-}
-
-function flag(value: unknown, name: string): boolean {
-  return typeof value === 'boolean' ? value : wrong(name, value, 'true or false')
+/** What decides how a queue is saved. */
+interface Negotiated {
+  readonly status: number
+  readonly rings: RingFeatures
 }
 
 function halves(value: unknown, name: string): AddressHalves {
@@ -53,18 +36,7 @@ function halves(value: unknown, name: string): AddressHalves {
   return [savedInteger(words[0], 0xffff_ffff, name), savedInteger(words[1], 0xffff_ffff, name)]
 }
 
-function queueState(value: unknown, size: number, name: string): QueueState {
-  const state = object<QueueState>(value, name)
-  const heads = list(state.inFlight, `${name}.inFlight`).map((head) => savedInteger(head, size - 1, `${name}.inFlight`))
-  if (new Set(heads).size !== heads.length) wrong(`${name}.inFlight`, heads, 'heads that differ')
-  return {
-    available: savedInteger(state.available, 0xffff, `${name}.available`),
-    used: savedInteger(state.used, 0xffff, `${name}.used`),
-    inFlight: heads,
-  }
-}
-
-function queueRegisters(value: unknown, maximum: number, negotiated: boolean, name: string): QueueRegistersState | null {
+function queueRegisters(value: unknown, maximum: number, negotiated: Negotiated, name: string): QueueRegistersState | null {
   if (maximum === 0) return value === null ? null : wrong(name, value, 'null, as the device has no such queue')
   const state = object<QueueRegistersState>(value, name)
   const registers = {
@@ -74,10 +46,14 @@ function queueRegisters(value: unknown, maximum: number, negotiated: boolean, na
     deviceArea: halves(state.deviceArea, `${name}.deviceArea`),
     ready: flag(state.ready, `${name}.ready`),
   }
-  if (state.queue === undefined) return registers
-  if (!registers.ready || registers.size > maximum || !negotiated)
-    wrong(name, registers, `ready, of at most ${maximum} entries and behind FEATURES_OK, as it is at work`)
-  return { ...registers, queue: queueState(state.queue, registers.size, `${name}.queue`) }
+  const needsReset = (negotiated.status & DEVICE_NEEDS_RESET) !== 0
+  if (state.queue === undefined) return registers.ready && !needsReset ? wrong(`${name}.queue`, undefined, 'there, as the queue is ready') : registers
+  if (!registers.ready || registers.size === 0 || registers.size > maximum || (negotiated.status & FEATURES_OK) === 0)
+    wrong(name, registers, `ready, of 1 to ${maximum} entries and behind FEATURES_OK, as it is at work`)
+  const queue = checkQueueState(state.queue, registers.size, negotiated.rings, `${name}.queue`)
+  // A device that needs a reset may have lost the ring before it could tell of all that it has used.
+  if (!needsReset) checkPositions(queue, registers.size, negotiated.rings, `${name}.queue`)
+  return { ...registers, queue }
 }
 
 /**
@@ -92,16 +68,17 @@ export function checkControlState(value: unknown, queueSizes: readonly number[])
   if (state.version !== 1) wrong('version', state.version, '1')
   const status = savedInteger(state.status, 0xff, 'status')
   if (!isStatus(status)) wrong('status', status, 'bits in the order of the initialization')
+  const features = FeatureSet.fromHex(text(state.features, 'features'))
+  const negotiated = { status, rings: ringFeaturesOf(features) }
   const queues = list(state.queues, 'queues')
   if (queues.length !== queueSizes.length) wrong('queues', queues, `those of a device with ${queueSizes.length} queues`)
-  if (typeof state.features !== 'string') wrong('features', state.features, 'hexadecimal digits')
   return {
     version: 1,
     status,
-    features: FeatureSet.fromHex(state.features as string).toString(),
-    config: typeof state.config === 'string' ? state.config : wrong('config', state.config, 'hexadecimal digits'),
+    features: features.toString(),
+    config: text(state.config, 'config'),
     configGeneration: savedInteger(state.configGeneration, 0xffff_ffff, 'configGeneration'),
-    queues: queues.map((queue, index) => queueRegisters(queue, queueSizes[index] as number, (status & FEATURES_OK) !== 0, `queues[${index}]`)),
+    queues: queues.map((queue, index) => queueRegisters(queue, queueSizes[index] as number, negotiated, `queues[${index}]`)),
     device: object<DeviceState>(state.device, 'device') as DeviceState,
   }
 }

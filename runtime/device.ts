@@ -22,7 +22,7 @@ export interface DeviceHost {
   readonly memory: GuestMemory
   /** The negotiated features. */
   readonly features: FeatureSet
-  /** The queue of that index; undefined where the driver has not set it up. Not to be kept: a queue may be reset and set up again. */
+  /** The queue of that index; undefined where the driver has not set it up. Not to be kept: it may be reset and set up again, and is another one then. */
   queue(index: number): DeviceQueue | undefined
   /** Tells the driver that the configuration has changed. `ConfigSpace.update` does so by itself. */
   configChanged(): void
@@ -53,6 +53,12 @@ export abstract class VirtioDevice {
   abstract activate(host: DeviceHost): void
   /** The driver has made buffers available. Called between `activate` and `reset` only. */
   abstract queueNotified(index: number): void
+  /**
+   * The driver has stopped one queue, or reset it (VIRTIO_F_RING_RESET). Called between `activate` and `reset`: `host.queue(index)` gives nothing any more, the chains of
+   * the queue are already cancelled. The queue is not at rest, and the driver sees so, before the promise resolves. The driver may set the queue up again, with another
+   * size at another place; `queueNotified` tells of that.
+   */
+  queueReset(_index: number): void | Promise<void> {}
   /** The driver wrote a field of the configuration space; the bytes are already there. At any time, also before `activate`. */
   configWritten(_field: string): void {}
   /**

@@ -36,8 +36,12 @@ export class QueueRegisters {
   ready = false
   /** The queue at work: while `ready`, and nothing is wrong with it. */
   queue: DeviceQueue | undefined
-  /** Resolves when a queue that the driver has stopped is at rest. */
+  /** Resolves when a queue that the driver has stopped or reset is at rest. */
   stopping: Promise<void> | undefined
+  /** The driver has reset the queue, and it is not yet at rest. */
+  resetting = false
+  /** Where the driver puts its next buffer, as it said when it notified last; undefined where it did not. */
+  announced: number | undefined
   /** The device is serving this queue right now. */
   serving = false
   /** A notification came meanwhile. */
@@ -86,13 +90,22 @@ export class QueueRegisters {
     const queue = this.queue
     this.queue = undefined
     this.again = false
+    this.announced = undefined
     return queue?.reset() ?? this.stopping
+  }
+
+  /** The queue is at rest. */
+  stopped(): void {
+    this.stopping = undefined
+    this.ready = false
+    if (this.resetting) this.clear()
   }
 
   /** Initial values. `serving` and `deferred` describe calls that go on, and stay. */
   clear(): void {
     this.size = this.maximum
     this.ready = false
+    this.resetting = false
     this.again = false
     this.#halves.fill(0)
   }

@@ -1,6 +1,9 @@
 /** Whose turn it is: available buffer notifications become calls of the device, one at a time for each queue. */
 import type { QueueRegisters } from './queue-registers.ts'
 
+/** Rounds in one go. More can only come of a driver that runs inside its interrupts; who else works in this thread must get a turn. */
+const mostRounds = 16
+
 const asMicrotask = (callback: () => void): void => {
   Promise.resolve().then(callback)
 }
@@ -23,7 +26,7 @@ export class QueueService {
 
   /**
    * Serves a queue; nothing where there is none. A notification during that (an interrupt may re-enter the driver) means one more round, never recursion: the stack
-   * must not grow with what the driver does.
+   * must not grow with what the driver does. Nor must the time: after some rounds the rest is put off.
    */
   now(index: number): void {
     const queue = this.#queues[index]
@@ -34,13 +37,15 @@ export class QueueService {
     }
     queue.serving = true
     try {
-      do {
+      queue.again = true
+      for (let round = 0; queue.again && round < mostRounds; round++) {
         queue.again = false
         this.#serve(queue)
-      } while (queue.again)
+      }
     } finally {
       queue.serving = false
     }
+    if (queue.again) this.later(index)
   }
 
   /** Serves a queue outside of what is going on; once, however often it is asked for until then. */

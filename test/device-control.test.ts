@@ -10,16 +10,22 @@ import {
   FEATURES_OK,
   SUSPEND,
   VIRTIO_F_ACCESS_PLATFORM,
+  VIRTIO_F_ADMIN_VQ,
   VIRTIO_F_IN_ORDER,
   VIRTIO_F_INDIRECT_DESC,
+  VIRTIO_F_NOTIF_CONFIG_DATA,
+  VIRTIO_F_NOTIFICATION_DATA,
+  VIRTIO_F_ORDER_PLATFORM,
   VIRTIO_F_RING_PACKED,
   VIRTIO_F_RING_RESET,
+  VIRTIO_F_SR_IOV,
+  VIRTIO_F_SUSPEND,
   VIRTIO_F_VERSION_1,
 } from 'virtgen/wire/content'
 import { beforeEach, describe, expect, it } from 'vitest'
 import type { Chain } from '../runtime/chain.ts'
 import type { DeviceHost } from '../runtime/device.ts'
-import { DeviceControl, type DeviceControlSettings } from '../runtime/device-control.ts'
+import { DeviceControl, type DeviceControlOptions } from '../runtime/device-control.ts'
 import type { ControlState } from '../runtime/device-state.ts'
 import { GuestMemory } from '../runtime/memory.ts'
 import type { Violation } from '../runtime/violation.ts'
@@ -42,7 +48,7 @@ class Bench {
   onNotify: (queue: number) => void = () => {}
   onConfigChanged: () => void = () => {}
 
-  constructor(device = new DummyDevice(), bytes: Uint8Array = new Uint8Array(0x4000), settings: Partial<DeviceControlSettings> = {}) {
+  constructor(device = new DummyDevice(), bytes: Uint8Array = new Uint8Array(0x4000), settings: Partial<DeviceControlOptions> = {}) {
     this.device = device
     this.bytes = bytes
     this.control = new DeviceControl(device, {
@@ -174,10 +180,16 @@ describe('the status', () => {
 
 describe('negotiation', () => {
   it('offers the features of the device and of the rings, 128 bits', () => {
-    expect(bench.control.offered.bits).toEqual([VIRTIO_BLK_F_CONFIG_WCE, VIRTIO_BLK_F_MQ, 28, 29, 32, 70])
-    expect(new Bench(undefined, undefined, { ringFeatures: version1.with(VIRTIO_F_ACCESS_PLATFORM) }).control.offered.bits).toEqual([
-      11, 12, 32, 33, 70,
-    ])
+    expect(bench.control.offered.bits).toEqual([VIRTIO_BLK_F_CONFIG_WCE, VIRTIO_BLK_F_MQ, 28, 29, 32, 40, 70])
+    const all = version1.with(
+      VIRTIO_F_ACCESS_PLATFORM,
+      VIRTIO_F_RING_PACKED,
+      VIRTIO_F_IN_ORDER,
+      VIRTIO_F_ORDER_PLATFORM,
+      VIRTIO_F_NOTIFICATION_DATA,
+      VIRTIO_F_RING_RESET,
+    )
+    expect(new Bench(undefined, undefined, { ringFeatures: all }).control.offered.bits).toEqual([11, 12, 32, 33, 34, 35, 36, 38, 40, 70])
   })
 
   it.each([
@@ -215,8 +227,10 @@ describe('negotiation', () => {
   })
 
   it.each([
-    ['packed rings', FeatureSet.of(VIRTIO_F_VERSION_1, VIRTIO_F_RING_PACKED), 'VIRTIO_F_RING_PACKED'],
-    ['queue reset', FeatureSet.of(VIRTIO_F_VERSION_1, VIRTIO_F_RING_RESET), 'VIRTIO_F_RING_RESET'],
+    ['virtual functions', version1.with(VIRTIO_F_SR_IOV), 'VIRTIO_F_SR_IOV'],
+    ['an administration queue', version1.with(VIRTIO_F_ADMIN_VQ), 'VIRTIO_F_ADMIN_VQ'],
+    ['SUSPEND', version1.with(VIRTIO_F_SUSPEND), 'VIRTIO_F_SUSPEND'],
+    ['names of queues that no transport gives', version1.with(VIRTIO_F_NOTIF_CONFIG_DATA), 'VIRTIO_F_NOTIF_CONFIG_DATA'],
     ['no VERSION_1', FeatureSet.of(VIRTIO_F_INDIRECT_DESC), 'a device must offer VIRTIO_F_VERSION_1'],
   ])('cannot be set up with %s', (_, ringFeatures, message) => {
     expect(() => new Bench(undefined, undefined, { ringFeatures })).toThrow(message)
@@ -224,8 +238,8 @@ describe('negotiation', () => {
 
   it('cannot be set up with a device that offers what its transport cannot, or has impossible queues', () => {
     const device = new DummyDevice()
-    device.offered = FeatureSet.of(VIRTIO_F_IN_ORDER)
-    expect(() => new Bench(device)).toThrow('VIRTIO_F_IN_ORDER')
+    device.offered = FeatureSet.of(VIRTIO_F_SUSPEND)
+    expect(() => new Bench(device)).toThrow('VIRTIO_F_SUSPEND')
     for (const maxChainLength of [0, 1.5, 65_537]) expect(() => new Bench(undefined, undefined, { maxChainLength })).toThrow(`not ${maxChainLength}`)
     for (const size of [-1, 1.5, 32769, Number.NaN]) expect(() => new Bench(new DummyDevice([size]))).toThrow(`not ${size}`)
   })
@@ -763,16 +777,10 @@ describe('a saved state', () => {
     ['a missing queue', { ...good(), queues: [null, null, good().queues[2]] }, 'queues[0] must be an object, not null'],
     ['an address of one word', { ...good(), ...queue({ driverArea: [1] }) }, 'queues[0].driverArea must be two 32-bit words, not [1]'],
     ['an address of large words', { ...good(), ...queue({ driverArea: [1, 2 ** 32] }) }, 'queues[0].driverArea must be an integer from 0'],
-    ['a size that is too large', { ...good(), ...queue({ size: 16 }) }, 'queues[0] must be ready, of at most 8 entries'],
+    ['a size that is too large', { ...good(), ...queue({ size: 16 }) }, 'queues[0] must be ready, of 1 to 8 entries'],
     ['a queue that is at work and not ready', { ...good(), ...queue({ ready: false }) }, 'queues[0] must be ready'],
-    ['a queue before FEATURES_OK', { ...good(), status: 3 }, 'queues[0] must be ready, of at most 8 entries and behind FEATURES_OK'],
-    [
-      'a head that does not exist',
-      { ...good(), ...queue({ queue: { available: 0, used: 0, inFlight: [4] } }) },
-      'inFlight must be an integer from 0 to 3',
-    ],
-    ['a head twice', { ...good(), ...queue({ queue: { available: 2, used: 0, inFlight: [1, 1] } }) }, 'inFlight must be heads that differ'],
-    ['a position that is none', { ...good(), ...queue({ queue: { available: -1, used: 0, inFlight: [] } }) }, 'queue.available must be an integer'],
+    ['a queue before FEATURES_OK', { ...good(), status: 3 }, 'queues[0] must be ready, of 1 to 8 entries and behind FEATURES_OK'],
+    ['a queue that is ready and not at work', { ...good(), ...queue({ queue: undefined }) }, 'queues[0].queue must be there'],
     [
       'another device',
       { ...good(), config: '00'.repeat(16), configGeneration: 9, device: { version: 1, id: 7, state: null } },
@@ -784,5 +792,81 @@ describe('a saved state', () => {
     expect(() => bench.control.restore(state as ControlState)).toThrow(message)
     expect(bench.control.save()).toEqual(new Bench().control.save())
     expect(bench.device.log).toEqual([])
+  })
+
+  /** The queue of such a state, behind a good rest. */
+  const withQueue = (features: FeatureSet, position: unknown): unknown => ({
+    ...good(),
+    features: features.toString(),
+    ...queue({ queue: position }),
+  })
+  const packed = version1.with(VIRTIO_F_RING_PACKED)
+  const inOrder = packed.with(VIRTIO_F_IN_ORDER)
+  const chain = { head: 9, slots: 1, buffers: [[0x2000, 4, 1]] }
+  const one = (change: object, ...more: object[]): object => ({ available: 0x8001, used: 0x8000, inFlight: [{ ...chain, ...change }, ...more] })
+  const buffer = (...parts: unknown[]): object => one({ buffers: [parts] })
+
+  it.each<[string, FeatureSet, unknown, string]>([
+    ['no object', version1, 7, 'queue must be an object, not 7'],
+    ['no chains', version1, { available: 0, used: 0 }, 'inFlight must be an array'],
+    ['more chains than entries', version1, { available: 5, used: 0, inFlight: [0, 1, 2, 3, 0] }, 'inFlight must be at most 4 chains'],
+    ['a head that does not exist', version1, { available: 1, used: 0, inFlight: [4] }, 'inFlight[0] must be an integer from 0 to 3'],
+    ['a head twice', version1, { available: 2, used: 0, inFlight: [1, 1] }, 'inFlight must be chains that begin at different heads'],
+    ['a position that is none', version1, { available: -1, used: 0, inFlight: [] }, 'queue.available must be an integer'],
+    ['a used position that is none', version1, { available: 0, used: 0x1_0000, inFlight: [] }, 'queue.used must be an integer'],
+    ['fewer chains than its positions say', version1, { available: 3, used: 1, inFlight: [0] }, 'available must be 1 entries beyond 1'],
+    ['more chains than its positions say', version1, { available: 3, used: 3, inFlight: [0] }, 'available must be 1 entries beyond 3'],
+    [
+      'a written length without IN_ORDER',
+      version1,
+      { available: 1, used: 0, inFlight: [{ head: 1, written: 2 }] },
+      'inFlight[0].written must be absent',
+    ],
+    ['entries in a split ring', version1, { available: 1, used: 0, inFlight: [{ head: 1, slots: 1 }] }, 'inFlight[0].slots must be absent'],
+    ['buffers in a split ring', version1, { available: 1, used: 0, inFlight: [{ head: 1, buffers: [] }] }, 'inFlight[0].buffers must be absent'],
+    ['a packed position outside of the ring', packed, { available: 0x8004, used: 0x8000, inFlight: [] }, 'available must be a place in a ring of 4'],
+    ['a packed used position outside', packed, { available: 0x8000, used: 4, inFlight: [] }, 'used must be a place in a ring of 4'],
+    ['a packed chain that is only a number', packed, { available: 0x8001, used: 0x8000, inFlight: [1] }, 'inFlight[0] must be an object, not 1'],
+    ['a buffer id that does not exist', packed, one({ head: 0x1_0000 }), 'inFlight[0].head must be an integer from 0 to 65535'],
+    ['a packed chain of no entry', packed, one({ slots: 0 }), 'inFlight[0].slots must be at least 1'],
+    ['a packed chain of more entries than there are', packed, one({ slots: 5 }), 'inFlight[0].slots must be an integer from 0 to 4'],
+    ['chains of more entries than there are', packed, { ...one({ slots: 3 }, { ...chain, head: 1, slots: 2 }), available: 1 }, 'available must be 5'],
+    ['other entries than the positions say', packed, one({ slots: 2 }), 'available must be 2 entries beyond 32768'],
+    ['positions a round apart', packed, { available: 0, used: 0x8000, inFlight: [] }, 'available must be 0 entries beyond 32768'],
+    ['no buffers', packed, one({ buffers: undefined }), 'inFlight[0].buffers must be an array'],
+    ['a buffer that is none', packed, buffer(0x2000, 4), 'buffers[0] must be an address, a length'],
+    ['an address that is none', packed, buffer(-1, 4, 1), 'buffers[0][0] must be an integer'],
+    ['a buffer beyond 2^53', packed, buffer(2 ** 53 - 4, 4, 1), 'buffers[0][0] must be an integer from 0 to 9007199254740987'],
+    ['a length that is none', packed, buffer(0, 2 ** 32, 1), 'buffers[0][1] must be an integer'],
+    ['a direction that is none', packed, buffer(0, 4, 2), 'buffers[0][2] must be an integer from 0 to 1'],
+    [
+      'the wrong order',
+      packed,
+      one({
+        buffers: [
+          [0, 4, 1],
+          [8, 4, 0],
+        ],
+      }),
+      'buffers[1][2] must be 1 behind',
+    ],
+    [
+      'too many bytes',
+      packed,
+      one({
+        buffers: [
+          [0, 2 ** 32 - 1, 0],
+          [0, 2, 0],
+        ],
+      }),
+      'buffers[1][1] must be at most 1',
+    ],
+    ['a written length that is none', inOrder, one({ written: -1 }), 'inFlight[0].written must be an integer'],
+  ])('is refused when its queue has %s', (_, features, position, message) => {
+    const other = new Bench(undefined, undefined, { ringFeatures: inOrder })
+    const restore = (): void => other.control.restore(withQueue(features, position) as ControlState)
+    expect(restore).toThrow(RangeError)
+    expect(restore).toThrow(message)
+    expect(other.device.log).toEqual([])
   })
 })

@@ -2,8 +2,9 @@
 import { mmio_identity, mmio_interrupt, mmio_shared_memory, virtio_mmio } from 'virtgen/wire/transport-mmio'
 import type { VirtioDevice } from '../device.ts'
 import { DeviceControl, type DeviceControlSettings } from '../device-control.ts'
-import { type ControlState, savedInteger } from '../device-state.ts'
+import type { ControlState } from '../device-state.ts'
 import type { QueueArea } from '../queue-registers.ts'
+import { savedInteger } from '../saved-value.ts'
 
 /** How a VMM places a device behind registers. */
 export interface MmioDeviceOptions extends DeviceControlSettings {
@@ -116,6 +117,8 @@ export class MmioDevice {
         return control.queueMaximum(this.#queueSel)
       case registers.QueueReady.offset:
         return control.queueReady(this.#queueSel) ? 1 : 0
+      case registers.QueueReset.offset:
+        return control.queueResetting(this.#queueSel) ? 1 : 0
       case registers.InterruptStatus.offset:
         return this.#interruptStatus
       case registers.Status.offset:
@@ -138,7 +141,7 @@ export class MmioDevice {
     const { control } = this
     switch (offset) {
       case registers.QueueNotify.offset:
-        control.notifyAvailable(value)
+        control.notified(value)
         return
       case registers.InterruptACK.offset:
         this.#acknowledge(value)
@@ -161,6 +164,9 @@ export class MmioDevice {
       case registers.QueueReady.offset:
         // Other values than 0 and 1 have no meaning.
         if (value <= 1) control.setQueueReady(this.#queueSel, value === 1)
+        return
+      case registers.QueueReset.offset:
+        if (value === 1) control.resetQueue(this.#queueSel)
         return
       case registers.Status.offset:
         control.writeStatus(value)

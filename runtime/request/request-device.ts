@@ -27,9 +27,10 @@ export interface RequestDeviceOptions {
   readonly onError?: (error: unknown, request: DeviceRequest | undefined) => void
 }
 
-/** What is known of one queue between `activate` and `reset`. */
+/** A queue that the driver has set up. */
 interface ActiveQueue {
   readonly info: QueueInfo
+  readonly queue: DeviceQueue
   readonly context: RequestContext
 }
 
@@ -52,6 +53,8 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
     failed: (slot, error) => this.#failed(slot, error),
   }
   #host: DeviceHost | undefined
+  /** The queues that there can be with what is negotiated, by index. */
+  #infos: (QueueInfo | undefined)[] = []
   #queues: (ActiveQueue | undefined)[] = []
 
   /** @throws TypeError when a feature is offered without what it requires, or whose requests have no method, RangeError for a queue size or limit that cannot be */
@@ -95,14 +98,17 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
   /** The device is reset: stop what is going on. Requests that are out are cancelled; each that has taken views of guest memory must still be completed. */
   protected resetting(): void | Promise<void> {}
 
+  /** The driver has stopped or reset a queue and may set it up again: stop what is going on there. For requests that are out, see `resetting`. */
+  protected queueResetting(_queue: QueueInfo): void | Promise<void> {}
+
   /** What is negotiated; undefined before `activate` and after `reset`. */
   protected get host(): DeviceHost | undefined {
     return this.#host
   }
 
-  /** The queues that exist between `activate` and `reset`. */
+  /** The queues that the driver has set up; none before `activate` and after `reset`. */
   protected get queues(): QueueInfo[] {
-    return this.#queues.flatMap((queue) => (queue ? [queue.info] : []))
+    return this.#infos.filter((info) => info !== undefined && this.#host?.queue(info.index) !== undefined) as QueueInfo[]
   }
 
   override accepts(features: FeatureSet): boolean {
@@ -111,16 +117,21 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
 
   override activate(host: DeviceHost): void {
     this.#host = host
+    this.#infos = []
     this.#queues = []
-    for (const info of this.#info.queues(host.features, this.config.bytes)) {
-      const queue = host.queue(info.index)
-      if (queue) this.#queues[info.index] = { info, context: this.#context(host.features, queue.size) }
-    }
+    for (const info of this.#info.queues(host.features, this.config.bytes)) this.#infos[info.index] = info
     this.activated()
+  }
+
+  override queueReset(index: number): void | Promise<void> {
+    const info = this.#infos[index]
+    this.#queues[index] = undefined
+    return info && this.queueResetting(info)
   }
 
   override reset(): void | Promise<void> {
     this.#host = undefined
+    this.#infos = []
     this.#queues = []
     return this.resetting()
   }
@@ -135,16 +146,27 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
   }
 
   override queueNotified(index: number): void {
-    const active = this.#queues[index]
+    const active = this.#active(index)
+    if (active?.info.message?.kind === 'events') this.eventBuffersAvailable(active.info)
+    else if (active !== undefined) this.#serve(active)
+  }
+
+  /** The driver may set queues up at any time, also again after it has reset them: another object, perhaps with another size. */
+  #active(index: number): ActiveQueue | undefined {
     const queue = this.#host?.queue(index)
-    if (active === undefined || queue === undefined) return
-    if (active.info.message?.kind === 'events') this.eventBuffersAvailable(active.info)
-    else this.#serve(active, queue)
+    const info = this.#infos[index]
+    if (this.#host === undefined || queue === undefined || info === undefined) return undefined
+    const known = this.#queues[index]
+    if (known?.queue === queue) return known
+    const active = { info, queue, context: this.#context(this.#host.features, queue.size) }
+    this.#queues[index] = active
+    return active
   }
 
   /** Takes what is available, at most one round of the ring: a driver that never stops must not keep the VMM here. */
-  #serve(active: ActiveQueue, queue: DeviceQueue): void {
-    const { index } = active.info
+  #serve(active: ActiveQueue): void {
+    const { queue } = active
+    const { index } = queue
     queue.cork()
     queue.disableNotifications()
     let budget = queue.size
@@ -314,11 +336,10 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
    * @throws RangeError for a value that does not fit
    */
   protected sendEvent(event: RequestInfo, queueIndex: number, value: object | undefined, payload: Uint8Array | undefined): number | undefined {
-    const active = this.#queues[queueIndex]
-    const queue = this.#host?.queue(queueIndex)
+    const active = this.#active(queueIndex)
     const message = active?.info.message
-    if (active === undefined || message === undefined || queue === undefined || event.when?.(active.context) === false) return undefined
-    const result = this.#events.send(message, event, active.context, queue, value, payload)
+    if (active === undefined || message === undefined || event.when?.(active.context) === false) return undefined
+    const result = this.#events.send(message, event, active.context, active.queue, value, payload)
     if (typeof result !== 'object') return result
     this.#host?.fail(result)
     return undefined
@@ -326,7 +347,7 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
 
   /** The first queue that carries a message; undefined where there is none. */
   protected queueOf(message: MessageInfo): number | undefined {
-    return this.#queues.find((queue) => queue?.info.message === message)?.info.index
+    return this.#infos.find((info) => info?.message === message && this.#host?.queue(info.index) !== undefined)?.index
   }
 
   #context(features: FeatureSet, queueSize: number): RequestContext {

@@ -1,0 +1,31 @@
+/** Checks of what claims to be a saved value: a RangeError names the member, what is expected and what is there. */
+
+export function wrong(name: string, value: unknown, expected: string): never {
+  const shown = JSON.stringify(value) ?? String(value)
+  throw new RangeError(`saved state: ${name} must be ${expected}, not ${shown.length > 60 ? `${shown.slice(0, 60)}…` : shown}`)
+}
+
+export type Members<T> = { readonly [K in keyof T]?: unknown }
+
+export function object<T>(value: unknown, name: string): Members<T> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Members<T>) : wrong(name, value, 'an object')
+}
+
+export function list(value: unknown, name: string): readonly unknown[] {
+  return Array.isArray(value) ? value : wrong(name, value, 'an array')
+}
+
+/** Throws RangeError unless a saved value is an integer from 0 to a maximum. */
+export function savedInteger(value: unknown, maximum: number, name: string): number {
+  return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= maximum
+    ? value
+    : wrong(name, value, `an integer from 0 to ${maximum}`)
+}
+
+export function flag(value: unknown, name: string): boolean {
+  return typeof value === 'boolean' ? value : wrong(name, value, 'true or false')
+}
+
+export function text(value: unknown, name: string): string {
+  return typeof value === 'string' ? value : wrong(name, value, 'hexadecimal digits')
+}
