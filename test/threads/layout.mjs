@@ -1,0 +1,28 @@
+/** Where everything lies in the memory that the two threads share. Guest addresses are offsets. */
+import { GuestMemory } from 'virtgen/runtime'
+import { mostWords } from './message.mjs'
+
+/** Bytes that a buffer takes: the request, then the room for the answer. */
+export const slotBytes = 2 * mostWords * 4
+
+const areas = 0x1000
+const slots = 0x1_0000
+const tables = 0x4_0000
+export const memoryBytes = 0x8_0000
+
+/** The place of a queue. Its areas are far from each other, and room is left in front and behind. */
+export function setupOf(size) {
+  return { index: 0, size, descriptorArea: areas, driverArea: 0x8000, deviceArea: 0xa000 }
+}
+
+/** Where the indirect tables are allocated. */
+export const tableRange = { address: tables, length: memoryBytes - tables }
+
+/** Guest address of a buffer. */
+export function slotAddress(slot) {
+  return slots + slot * slotBytes
+}
+
+export function memoryOver(shared) {
+  return GuestMemory.of(new Uint8Array(shared))
+}
