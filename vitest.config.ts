@@ -10,6 +10,7 @@ export default defineConfig({
       { find: /^virtgen\/codegen\/v1\/wire$/, replacement: here('./wire/index.ts') },
       { find: /^virtgen\/codegen\/v1\/device$/, replacement: here('./runtime/codegen.ts') },
       { find: /^virtgen\/runtime$/, replacement: here('./runtime/index.ts') },
+      { find: /^virtgen\/testing$/, replacement: here('./runtime/testing/index.ts') },
       { find: /^virtgen\/mmio$/, replacement: here('./runtime/mmio/index.ts') },
       { find: /^virtgen\/(wire|parts|messages|skeleton|driver)\/(.+)$/, replacement: here('./generated/$1/$2.ts') },
     ],

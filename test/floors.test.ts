@@ -25,7 +25,7 @@ const floors: Readonly<Record<string, number>> = {
 const entries: readonly [RegExp, string][] = [
   [/^virtgen\/codegen\/v1\/wire$/, 'wire'],
   [/^virtgen\/codegen\/v1\/device$/, 'runtime'],
-  [/^virtgen\/(?:runtime|mmio)$/, 'runtime'],
+  [/^virtgen\/(?:runtime|testing|mmio)$/, 'runtime'],
   [/^virtgen\/(wire|parts|messages|skeleton|driver)\//, 'generated/$1'],
 ]
 
