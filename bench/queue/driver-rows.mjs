@@ -7,7 +7,7 @@ import { createDriverQueue, DriverMemory } from './library.mjs'
 const tablesAt = 48 << 20
 const tablesLength = 1 << 20
 
-function driverQueue(memory, setup, row) {
+export function driverQueue(memory, setup, row) {
   const { format, eventIndex = false, indirect = false, inOrder = false } = row
   return createDriverQueue(memory, setup, {
     packed: format === 'packed',
@@ -23,14 +23,14 @@ function driverQueue(memory, setup, row) {
 }
 
 /** The pieces of the chains of a batch, in columns: the driver's own buffers. */
-function piecesOf(row) {
+export function piecesOf(row) {
   const addresses = new Float64Array(batch * row.n)
   for (let i = 0; i < addresses.length; i++) addresses[i] = pieceAddress(row, Math.floor(i / row.n), i % row.n)
   return addresses
 }
 
 /** Adds a batch and makes it visible. The tokens are small integers. */
-function offer(queue, addresses, n, length, writable) {
+export function offer(queue, addresses, n, length, writable) {
   for (let i = 0; i < batch; i++) {
     for (let j = 0; j < n; j++) if (!queue.append(addresses[i * n + j], length, writable)) throw new Error('the ring has no room for a batch')
     queue.commit(i)
@@ -38,7 +38,7 @@ function offer(queue, addresses, n, length, writable) {
   queue.publish()
 }
 
-function collect(queue) {
+export function collect(queue) {
   let chains = 0
   for (let token = queue.completed(); token !== undefined; token = queue.completed()) chains++
   if (chains !== batch) throw new Error(`${chains} chains came back`)

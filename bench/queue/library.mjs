@@ -1,18 +1,11 @@
-// What is measured. Until the factories are there: the split ring alone.
-import { SplitDeviceQueue } from '../../dist/runtime/split/device-queue.js'
-import { SplitDriverQueue } from '../../dist/runtime/split/driver-queue.js'
+// What is measured. Until the packed ring is there: the split one alone.
+import { existsSync } from 'node:fs'
+import { createDeviceQueue } from '../../dist/runtime/device-queue.js'
 
 export { DriverMemory, GuestMemory } from 'virtgen/runtime'
+export { createDeviceQueue }
 
-const device = await import('../../dist/runtime/device-queue.js').catch(() => undefined)
-const driver = await import('../../dist/runtime/driver-queue.js').catch(() => undefined)
-export const formats = device ? ['split', 'packed'] : ['split']
-export const driverFormats = driver ? ['split', 'packed'] : 'append' in SplitDriverQueue.prototype ? ['split'] : []
-
-export function createDeviceQueue(memory, setup, options) {
-  return device ? device.createDeviceQueue(memory, setup, options) : new SplitDeviceQueue(memory, setup, options)
-}
-
-export function createDriverQueue(memory, setup, options) {
-  return driver ? driver.createDriverQueue(memory, setup, options) : new SplitDriverQueue(memory, setup, options)
-}
+const isThere = (name) => existsSync(new URL(`../../dist/runtime/${name}.js`, import.meta.url))
+export const formats = isThere('packed/device-queue') ? ['split', 'packed'] : ['split']
+export const driverFormats = isThere('packed/driver-queue') ? formats : isThere('driver-queue') ? ['split'] : []
+export const { createDriverQueue } = isThere('driver-queue') ? await import('../../dist/runtime/driver-queue.js') : {}
