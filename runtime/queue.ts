@@ -134,8 +134,8 @@ export interface DeviceAddress {
 export interface SavedDriverBuffer {
   /** Index of its first descriptor; packed: its buffer id. */
   readonly head: number
-  /** Descriptors of the ring that it takes, by their indices in the order of the chain; packed: as many as there are, their places follow from the position. */
-  readonly descriptors: readonly number[]
+  /** Descriptors of the ring that it takes: their indices in the order of the chain; packed: how many, their places follow from the position. */
+  readonly descriptors: number | readonly number[]
   /** Device-writable bytes. */
   readonly writable: number
 }
@@ -148,6 +148,10 @@ export interface DriverQueueState {
   readonly used: number
   /** In the order in which they were added. */
   readonly out: readonly SavedDriverBuffer[]
+  /** Split with VIRTIO_F_IN_ORDER: the descriptor with which the next buffer begins. */
+  readonly descriptor?: number
+  /** VIRTIO_F_IN_ORDER: the rest of a batch of which `completed` has given a part. The bytes written belong to its last buffer. */
+  readonly batch?: { readonly buffers: number; readonly written: number }
 }
 
 /**

@@ -1,31 +1,24 @@
 /** Driver side of a split virtqueue. VIRTIO 1.4, Basic Facilities of a Virtio Device / Split Virtqueues. */
-import { split_ring_limits, VIRTQ_AVAIL_F_NO_INTERRUPT, VIRTQ_USED_F_NO_NOTIFY, VirtqAvail, VirtqUsed, VirtqUsedElem } from 'virtgen/wire/split-ring'
-import type { DriverMemory } from '../driver/memory.ts'
-import type { GuestMemory, MemoryRegion } from '../memory.ts'
-import type { DeviceAddress, DriverQueue, QueueSetup } from '../queue.ts'
+import { split_ring_limits, VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_NEXT, VIRTQ_DESC_F_WRITE, VirtqDesc } from 'virtgen/wire/split-ring'
+import { BuffersOut } from '../buffers-out.ts'
+import type { DriverQueueOptions } from '../driver-queue-options.ts'
+import { checkSplitDriverState } from '../driver-state.ts'
+import { IndirectTables } from '../indirect-tables.ts'
+import type { GuestMemory } from '../memory.ts'
+import { Pieces } from '../pieces.ts'
+import type { DeviceAddress, DriverQueue, DriverQueueState, QueueInspection, QueueSetup } from '../queue.ts'
 import type { Violation, ViolationKind } from '../violation.ts'
-import { type AreaSizes, areaAlignment, areaSizes, isQueueSize } from './areas.ts'
-import { DescriptorWriter } from './descriptor-writer.ts'
+import { type AreaSizes, areaSizes, isQueueSize } from './areas.ts'
+import { putDescriptor, SplitDriverRing } from './driver-ring.ts'
 import { isEventDue } from './event-index.ts'
-import { IndirectTables } from './indirect-tables.ts'
-
-/** What `SplitDriverQueue` needs besides its place. */
-export interface SplitDriverQueueOptions {
-  /** VIRTIO_F_EVENT_IDX is negotiated. */
-  readonly eventIndex: boolean
-  /** VIRTIO_F_INDIRECT_DESC is negotiated. */
-  readonly indirect: boolean
-  /** Sends an available buffer notification; called only where the device wants one, and last. */
-  readonly notify: () => void
-  /** The device broke the rules; called once, and last. */
-  readonly fail: (violation: Violation) => void
-  /** Where indirect tables are allocated. Absent: all chains are direct. */
-  readonly indirectTables?: DriverMemory
-}
 
 const indexMask = split_ring_limits.split_ring_index_wrap - 1
 /** Half of the way round an index: farther than any queue is long. */
 const halfWay = split_ring_limits.split_ring_index_wrap / 2
+/** Of a queue itself: its shadow, what it puts together, and itself. */
+const fixedAllocations = 10
+/** Views of the rings. */
+const viewsOfRing = 4
 
 /**
  * Driver side of a split virtqueue.
@@ -38,33 +31,24 @@ const halfWay = split_ring_limits.split_ring_index_wrap / 2
 export class SplitDriverQueue<T = unknown> implements DriverQueue<T> {
   readonly index: number
   readonly size: number
-  readonly #memory: GuestMemory
-  readonly #setup: QueueSetup
-  readonly #options: SplitDriverQueueOptions
-  readonly #sizes: AreaSizes
-  readonly #descriptors: DescriptorWriter
+  readonly #fail: (violation: Violation) => void
+  readonly #notify: () => void
+  readonly #eventIndex: boolean
+  readonly #inOrder: boolean
+  readonly #ring: SplitDriverRing
   readonly #tables: IndirectTables | undefined
+  readonly #pieces: Pieces
+  readonly #out: BuffersOut<T>
 
-  // The shadow. Of each descriptor: the one behind it, in its chain or in the list of free ones.
+  /**
+   * Of each descriptor: the one behind it, in its chain or in the list of free ones. With VIRTIO_F_IN_ORDER that is always the next one of the table, and since buffers come
+   * back as they went, the free ones are those from `#firstFree` on.
+   */
   readonly #next: Uint16Array
-  // Of each head: the last descriptor of its chain, descriptors in the chain (0: not in the ring), device-writable bytes, and whether the device was told.
+  /** Of each head: the last descriptor of its chain. */
   readonly #last: Uint16Array
-  readonly #count: Uint16Array
-  readonly #writable: Float64Array
-  readonly #isVisible: Uint8Array
-  readonly #tokens: (T | undefined)[]
-  /** Of each place in the available ring: its head. */
-  readonly #ring: Uint16Array
   #firstFree = 0
   #free: number
-
-  // The rings. Views are made anew when the memory's version changes.
-  #version = -1
-  #avail: Uint16Array = new Uint16Array(0)
-  #availAt = 0
-  #used16: Uint16Array = new Uint16Array(0)
-  #used32: Uint32Array = new Uint32Array(0)
-  #usedAt = 0
 
   /** Where the next buffer goes, and up to where the device has been told. */
   #availIndex = 0
@@ -72,42 +56,43 @@ export class SplitDriverQueue<T = unknown> implements DriverQueue<T> {
   /** The next used element, and up to where the device has used when it was looked at last. */
   #usedIndex = 0
   #usedSeen = 0
+  /** VIRTIO_F_IN_ORDER: buffers of a used batch that are not given yet, and the bytes written into the last of them. */
+  #batch = 0
+  #batchWritten = 0
   /** What `used_event` holds. */
   #usedEvent = 0
   #wantsNotifications = true
   #written = 0
-  #ended = false
-  #detachFrom = 0
+  /** Detached, closed or broken: takes no buffer and gives none. */
+  #stopped = false
   #broken: Violation | undefined
 
   /**
-   * Clears the three areas: the queue begins anew. The transport tells the device afterwards.
+   * Without `state` the areas are cleared: the queue begins anew. The transport tells the device afterwards.
    *
-   * @throws RangeError for a wrong size, or an area that is misaligned or not in one region of the memory
+   * @throws RangeError for a wrong size, an area that is misaligned or not in one region of the memory, or a state that cannot be
    */
-  constructor(memory: GuestMemory, setup: QueueSetup, options: SplitDriverQueueOptions) {
-    if (!isQueueSize(setup.size))
-      throw new RangeError(`a queue size must be a power of 2 from 1 to ${split_ring_limits.split_ring_max_queue_size}, not ${setup.size}`)
+  constructor(memory: GuestMemory, setup: QueueSetup, options: DriverQueueOptions<T>) {
     const { size } = setup
+    if (!isQueueSize(size))
+      throw new RangeError(`a queue size must be a power of 2 from 1 to ${split_ring_limits.split_ring_max_queue_size}, not ${size}`)
     this.index = setup.index
     this.size = size
-    this.#memory = memory
-    this.#setup = setup
-    this.#options = options
-    this.#sizes = areaSizes(size)
+    this.#fail = options.fail
+    this.#notify = options.notify
+    this.#eventIndex = options.eventIndex === true
+    this.#inOrder = options.inOrder === true
+    this.#ring = new SplitDriverRing(memory, setup)
+    this.#tables = options.indirect && options.indirectTables !== undefined ? new IndirectTables(options.indirectTables, size) : undefined
+    this.#pieces = new Pieces(size)
+    this.#out = new BuffersOut(size, this.#inOrder)
     this.#next = new Uint16Array(size)
     this.#last = new Uint16Array(size)
-    this.#count = new Uint16Array(size)
-    this.#writable = new Float64Array(size)
-    this.#isVisible = new Uint8Array(size)
-    this.#ring = new Uint16Array(size)
-    this.#tokens = new Array<T | undefined>(size).fill(undefined)
-    for (let i = 0; i < size; i++) this.#next[i] = i + 1
     this.#free = size
-    this.#descriptors = new DescriptorWriter(memory)
-    this.#tables = options.indirect && options.indirectTables !== undefined ? new IndirectTables(options.indirectTables, size) : undefined
-    for (const area of ['descriptorArea', 'driverArea', 'deviceArea'] as const) this.#clear(area)
-    this.#bind()
+    for (let i = 0; i < size; i++) this.#next[i] = (i + 1) & (size - 1)
+    this.#ring.bind()
+    if (options.state === undefined) this.#ring.clear()
+    else this.#restore(options.state, options.tokens)
   }
 
   /** Bytes of the three parts of a queue of `size` entries. */
@@ -119,6 +104,10 @@ export class SplitDriverQueue<T = unknown> implements DriverQueue<T> {
     return this.#free
   }
 
+  get out(): number {
+    return this.#out.count
+  }
+
   get broken(): Violation | undefined {
     return this.#broken
   }
@@ -127,230 +116,286 @@ export class SplitDriverQueue<T = unknown> implements DriverQueue<T> {
     return this.#written
   }
 
-  /** The available index up to which buffers are visible to the device, 16 bits: what a notification with VIRTIO_F_NOTIFICATION_DATA tells. */
   get published(): number {
     return this.#published
   }
 
-  /**
-   * @throws RangeError for a buffer without pieces, with more than the queue has entries (The driver MUST NOT create a descriptor chain longer than the Queue
-   * Size), an empty piece, or more than 2^32 bytes
-   */
   add(readable: readonly DeviceAddress[], writable: readonly DeviceAddress[], token: T): boolean {
-    const writableBytes = checkPieces(readable, writable, this.size)
-    if (this.#ended || this.#broken !== undefined || this.#free === 0) return false
-    this.#bind()
-    const head = this.#firstFree
-    const count = readable.length + writable.length
-    if (count > 1 && this.#tables?.reserve(head, count)) this.#addIndirect(head, readable, writable)
-    else if (count <= this.#free) this.#addDirect(head, readable, writable)
-    else return false
-    this.#writable[head] = writableBytes
-    this.#tokens[head] = token
-    const place = this.#availIndex & (this.size - 1)
-    this.#ring[place] = head
-    this.#avail[this.#availAt + VirtqAvail.offsetOf.ring / 2 + place] = head
-    this.#availIndex = (this.#availIndex + 1) & indexMask
+    this.#pieces.begin(readable, writable)
+    try {
+      for (let i = 0; i < readable.length; i++) if (!this.append(readable[i]!.address, readable[i]!.length, false)) return false
+      for (let i = 0; i < writable.length; i++) if (!this.append(writable[i]!.address, writable[i]!.length, true)) return false
+      this.commit(token)
+      return true
+    } finally {
+      this.#pieces.clear()
+    }
+  }
+
+  append(address: number, length: number, writable: boolean): boolean {
+    const pieces = this.#pieces
+    pieces.check(address, length, writable)
+    if (!this.#hasRoom(pieces.count + 1)) return false
+    pieces.put(address, length, writable)
     return true
   }
 
+  commit(token: T): void {
+    const pieces = this.#pieces
+    const { count } = pieces
+    if (count === 0) throw new Error(`queue ${this.index}: nothing was appended that could be committed`)
+    this.#ring.bind()
+    const head = this.#firstFree
+    if (count > 1 && this.#tables?.has(count)) this.#putIndirect(this.#tables, head)
+    else this.#putDirect(head)
+    this.#ring.offer(this.#availIndex, head)
+    this.#availIndex = (this.#availIndex + 1) & indexMask
+    this.#out.setToken(head, token)
+    pieces.clear()
+  }
+
+  rewind(): void {
+    this.#pieces.clear()
+  }
+
   publish(): void {
-    if (this.#ended || this.#broken !== undefined || this.#published === this.#availIndex) return
-    this.#bind()
     const old = this.#published
-    for (let i = old; i !== this.#availIndex; i = (i + 1) & indexMask) this.#isVisible[this.#ring[i & (this.size - 1)] as number] = 1
-    this.#published = this.#availIndex
-    // Orders the stores to the descriptors and to the ring before the store of idx, whose load by the device precedes its loads of them.
-    Atomics.store(this.#avail, this.#availAt + VirtqAvail.offsetOf.idx / 2, this.#availIndex)
-    if (this.#deviceWantsNotification(old)) this.#options.notify()
+    const now = this.#availIndex
+    if (this.#stopped || old === now) return
+    this.#ring.bind()
+    this.#out.publish()
+    this.#published = now
+    this.#ring.publish(now)
+    if (this.#eventIndex ? isEventDue(this.#ring.availEvent(), now, old) : !this.#ring.notifyOff()) this.#notify()
   }
 
   completed(): T | undefined {
-    if (this.#ended || this.#broken !== undefined) return undefined
-    this.#bind()
-    if (this.#usedIndex === this.#usedSeen && !this.#look()) return undefined
-    const at = (this.#usedAt + VirtqUsed.offsetOf.ring + VirtqUsedElem.size * (this.#usedIndex & (this.size - 1))) / 4
-    const id = this.#used32[at + VirtqUsedElem.offsetOf.id / 4] as number
-    const length = this.#used32[at + VirtqUsedElem.offsetOf.len / 4] as number
-    // An id that no descriptor has finds nothing here.
-    if (this.#isVisible[id] !== 1) return this.#fail('used-id', `the used ring holds id ${id}, which is not the head of a buffer that is out`)
-    const writable = this.#writable[id] as number
-    if (length > writable) return this.#fail('used-length', `${length} bytes are used of a buffer with ${writable} device-writable ones`, id)
-    this.#usedIndex = (this.#usedIndex + 1) & indexMask
+    if (this.#stopped) return undefined
+    if (this.#batch > 0) return this.#nextOfBatch()
+    this.#ring.bind()
+    const at = this.#usedIndex
+    if (at === this.#usedSeen && !this.#look()) return undefined
+    const id = this.#ring.usedId(at)
+    const length = this.#ring.usedLength(at)
+    if (!this.#out.isVisible(id)) return this.#violate('used-id', `the used ring holds id ${id}, which is not the head of a buffer that is out`)
+    const writable = this.#out.writable(id)
+    if (length > writable) return this.#violate('used-length', `${length} bytes are used of a buffer with ${writable} device-writable ones`, id)
+    if (this.#inOrder) return this.#openBatch(id, length)
+    this.#usedIndex = (at + 1) & indexMask
     this.#written = length
     return this.#release(id)
   }
 
   disableNotifications(): void {
     this.#wantsNotifications = false
-    if (this.#ended) return
-    this.#bind()
-    if (this.#options.eventIndex) this.#setUsedEvent((this.#usedIndex + halfWay) & indexMask)
-    // Advisory: nothing depends on when the device sees it.
-    else this.#avail[this.#availAt + VirtqAvail.offsetOf.flags / 2] = VIRTQ_AVAIL_F_NO_INTERRUPT
+    if (this.#stopped) return
+    this.#ring.bind()
+    if (this.#eventIndex) this.#setUsedEvent((this.#usedIndex + halfWay) & indexMask)
+    else this.#ring.setInterruptsOff(true)
   }
 
   enableNotifications(): boolean {
     this.#wantsNotifications = true
-    if (this.#ended || this.#broken !== undefined) return false
-    this.#bind()
-    if (this.#options.eventIndex) this.#setUsedEvent(this.#usedIndex)
-    // Orders the store of flags before the load of used.idx below: either the device sees the flag after its store of idx, or we see that idx.
-    else Atomics.store(this.#avail, this.#availAt + VirtqAvail.offsetOf.flags / 2, 0)
-    return this.#usedIndex !== this.#usedSeen || Atomics.load(this.#used16, this.#usedWord(VirtqUsed.offsetOf.idx)) !== this.#usedIndex
+    if (this.#stopped) return false
+    this.#ring.bind()
+    if (this.#eventIndex) this.#setUsedEvent(this.#usedIndex)
+    else this.#ring.setInterruptsOff(false)
+    return this.#usedIndex !== this.#usedSeen || this.#ring.usedIndex() !== this.#usedIndex
   }
 
   /** From the first call on the queue is over: it takes no buffer and gives none. */
   detach(): T | undefined {
-    this.#ended = true
-    for (; this.#detachFrom < this.size; this.#detachFrom++) if (this.#count[this.#detachFrom] !== 0) return this.#release(this.#detachFrom++)
-    return undefined
+    this.#stop()
+    const head = this.#out.any()
+    return head < 0 ? undefined : this.#release(head)
   }
 
-  /** Ends the queue and gives the memory of its indirect tables back; only when the device is reset. `detach` works still. */
   close(): void {
-    this.#ended = true
+    this.#stop()
     this.#tables?.free()
+  }
+
+  /** Publishes what was added, so that the state is that of the ring in memory. Pieces without a `commit` are not in it. */
+  save(): DriverQueueState {
+    this.publish()
+    return {
+      available: this.#availIndex,
+      used: this.#usedIndex,
+      out: this.#out.list().map((head) => ({ head, descriptors: this.#chain(head), writable: this.#out.writable(head) })),
+      ...(this.#inOrder ? { descriptor: this.#firstFree } : {}),
+      ...(this.#batch > 0 ? { batch: { buffers: this.#batch, written: this.#batchWritten } } : {}),
+    }
+  }
+
+  inspect(): QueueInspection {
+    return {
+      role: 'driver',
+      format: 'split',
+      index: this.index,
+      size: this.size,
+      broken: this.#broken,
+      available: this.#availIndex,
+      availableSeen: this.#published,
+      used: this.#usedIndex,
+      usedPublished: this.#usedSeen,
+      inFlight: this.#out.list(),
+      wantsNotifications: this.#wantsNotifications,
+      allocations: fixedAllocations + this.#ring.bindings * viewsOfRing + (this.#tables?.allocations ?? 0),
+    }
+  }
+
+  /** Says whether a buffer of so many pieces finds room: in a table behind one descriptor where there can be one, else in so many descriptors. */
+  #hasRoom(count: number): boolean {
+    if (this.#stopped) return false
+    if (count > 1 && this.#tables !== undefined && this.#free > 0 && this.#tables.reserve(count)) return true
+    return count <= this.#free
+  }
+
+  #putDirect(head: number): void {
+    const { addresses, lengths, count, readable, writableBytes } = this.#pieces
+    const words = this.#ring.descriptors
+    const nexts = this.#next
+    let at = head
+    let last = head
+    for (let i = 0; i < count; i++) {
+      const next = nexts[at]!
+      const write = i < readable ? 0 : VIRTQ_DESC_F_WRITE
+      if (i + 1 < count) putDescriptor(words, 0, at, addresses[i]!, lengths[i]!, write | VIRTQ_DESC_F_NEXT, next)
+      else putDescriptor(words, 0, at, addresses[i]!, lengths[i]!, write, 0)
+      last = at
+      at = next
+    }
+    this.#keep(head, last, at, count, writableBytes)
+  }
+
+  #putIndirect(tables: IndirectTables, head: number): void {
+    const { addresses, lengths, count, readable, writableBytes } = this.#pieces
+    const address = tables.take(head)
+    const start = tables.open(address, count)
+    const { words } = tables
+    for (let i = 0; i < count; i++) {
+      const write = i < readable ? 0 : VIRTQ_DESC_F_WRITE
+      if (i + 1 < count) putDescriptor(words, start, i, addresses[i]!, lengths[i]!, write | VIRTQ_DESC_F_NEXT, i + 1)
+      else putDescriptor(words, start, i, addresses[i]!, lengths[i]!, write, 0)
+    }
+    putDescriptor(this.#ring.descriptors, 0, head, address, count * VirtqDesc.size, VIRTQ_DESC_F_INDIRECT, 0)
+    this.#keep(head, head, this.#next[head]!, 1, writableBytes)
+  }
+
+  /** Takes a chain's descriptors out of the list of free ones. */
+  #keep(head: number, last: number, firstFree: number, count: number, writable: number): void {
+    this.#out.add(head, count, writable)
+    this.#last[head] = last
+    this.#firstFree = firstFree
+    this.#free -= count
+  }
+
+  #release(head: number): T | undefined {
+    this.#free += this.#out.descriptors(head)
+    if (!this.#inOrder) {
+      this.#next[this.#last[head]!] = this.#firstFree
+      this.#firstFree = head
+    }
+    this.#tables?.give(head)
+    return this.#out.release(head)
+  }
+
+  /** Indices of the descriptors of a chain. */
+  #chain(head: number): number[] {
+    const chain = [head]
+    for (let at = head; at !== this.#last[head]; chain.push(at)) at = this.#next[at]!
+    return chain
   }
 
   /** Reads used.idx, once. False when nothing new is there; the device then knows from where on to notify. */
   #look(): boolean {
     if (this.#loadUsedIndex()) return true
-    if (this.#broken !== undefined || !this.#options.eventIndex || !this.#wantsNotifications || this.#usedEvent === this.#usedIndex) return false
+    if (this.#broken !== undefined || !this.#eventIndex || !this.#wantsNotifications || this.#usedEvent === this.#usedIndex) return false
+    // What the device used before it could see the wish comes without a notification: the index is loaded again after asking.
     this.#setUsedEvent(this.#usedIndex)
     return this.#loadUsedIndex()
   }
 
   #loadUsedIndex(): boolean {
-    // Orders the device's stores of used elements and of data before our loads of them: it stores idx after those.
-    const index = Atomics.load(this.#used16, this.#usedWord(VirtqUsed.offsetOf.idx))
+    const index = this.#ring.usedIndex()
     const used = (index - this.#usedIndex) & indexMask
     const out = (this.#published - this.#usedIndex) & indexMask
     if (used > out) {
-      this.#fail('used-index', `the used index goes from ${this.#usedIndex} to ${index}, but only ${out} buffers are out`)
+      this.#violate('used-index', `the used index goes from ${this.#usedIndex} to ${index}, but only ${out} buffers are out`)
       return false
     }
     this.#usedSeen = index
     return used !== 0
   }
 
-  #release(head: number): T | undefined {
-    const token = this.#tokens[head]
-    this.#tokens[head] = undefined
-    this.#next[this.#last[head] as number] = this.#firstFree
-    this.#firstFree = head
-    this.#free += this.#count[head] as number
-    this.#count[head] = 0
-    this.#isVisible[head] = 0
-    return token
+  /** VIRTIO_F_IN_ORDER: one element stands for all buffers up to the one that it names, and the next element lies as many places further. */
+  #openBatch(id: number, length: number): T | undefined {
+    const count = this.#out.batchTo(id)
+    const used = (this.#usedSeen - this.#usedIndex) & indexMask
+    if (count > used)
+      return this.#violate('used-id', `the used index is ${used} further, but id ${id} is that of buffer ${count} of those that are out`, id)
+    this.#batch = count
+    this.#batchWritten = length
+    return this.#nextOfBatch()
   }
 
-  #addDirect(head: number, readable: readonly DeviceAddress[], writable: readonly DeviceAddress[]): void {
-    const count = readable.length + writable.length
-    let at = head
-    let last = head
-    for (let i = 0; i < count; i++) {
-      const piece = (i < readable.length ? readable[i] : writable[i - readable.length]) as DeviceAddress
-      const next = this.#next[at] as number
-      this.#descriptors.put(this.#setup.descriptorArea, at, piece, i >= readable.length, i + 1 < count ? next : undefined)
-      last = at
-      at = next
+  /** The buffers without an element are assumed to have been used completely. */
+  #nextOfBatch(): T | undefined {
+    const head = this.#out.oldest()
+    this.#batch--
+    this.#written = this.#batch === 0 ? this.#batchWritten : this.#out.writable(head)
+    this.#usedIndex = (this.#usedIndex + 1) & indexMask
+    return this.#release(head)
+  }
+
+  #setUsedEvent(index: number): void {
+    this.#usedEvent = index
+    this.#ring.setUsedEvent(index)
+  }
+
+  #restore(state: DriverQueueState, tokens: readonly T[] | undefined): void {
+    checkSplitDriverState(state, tokens, this.size, this.#inOrder)
+    const { available, used, out, batch } = state
+    const taken = new Set<number>()
+    out.forEach(({ head, descriptors, writable }, i) => {
+      const chain = descriptors as readonly number[]
+      chain.forEach((at, place) => {
+        taken.add(at)
+        if (place + 1 < chain.length) this.#next[at] = chain[place + 1]!
+      })
+      this.#keep(head, chain.at(-1)!, 0, chain.length, writable)
+      this.#out.setToken(head, tokens![i]!)
+    })
+    this.#out.publish()
+    this.#firstFree = this.#inOrder ? (state.descriptor ?? 0) : this.#linkFree(taken)
+    this.#availIndex = available
+    this.#published = available
+    this.#usedIndex = used
+    this.#usedSeen = (used + (batch?.buffers ?? 0)) & indexMask
+    this.#batch = batch?.buffers ?? 0
+    this.#batchWritten = batch?.written ?? 0
+    this.enableNotifications()
+  }
+
+  /** Makes a list of all descriptors that no chain has; returns the first one. */
+  #linkFree(taken: ReadonlySet<number>): number {
+    let first = 0
+    for (let i = this.size - 1; i >= 0; i--) {
+      if (taken.has(i)) continue
+      this.#next[i] = first
+      first = i
     }
-    this.#keep(head, last, at, count)
+    return first
   }
 
-  #addIndirect(head: number, readable: readonly DeviceAddress[], writable: readonly DeviceAddress[]): void {
-    const table = (this.#tables as IndirectTables).at(head)
-    const count = readable.length + writable.length
-    for (let i = 0; i < count; i++) {
-      const piece = (i < readable.length ? readable[i] : writable[i - readable.length]) as DeviceAddress
-      this.#descriptors.put(table.address, i, piece, i >= readable.length, i + 1 < count ? i + 1 : undefined)
-    }
-    this.#descriptors.putIndirect(this.#setup.descriptorArea, head, table.address, count)
-    this.#keep(head, head, this.#next[head] as number, 1)
+  #stop(): void {
+    this.#stopped = true
+    this.#pieces.clear()
   }
 
-  /** Takes a chain's descriptors out of the list of free ones. */
-  #keep(head: number, last: number, firstFree: number, count: number): void {
-    this.#last[head] = last
-    this.#count[head] = count
-    this.#firstFree = firstFree
-    this.#free -= count
-  }
-
-  #deviceWantsNotification(old: number): boolean {
-    // Atomic like the store of avail.idx before it, so that the two keep their order: had the load gone first, the device could set its event and miss our idx.
-    if (!this.#options.eventIndex) return (Atomics.load(this.#used16, this.#usedWord(VirtqUsed.offsetOf.flags)) & VIRTQ_USED_F_NO_NOTIFY) === 0
-    const event = Atomics.load(this.#used16, this.#usedWord(VirtqUsed.offsetOf.ring + VirtqUsedElem.size * this.size))
-    return isEventDue(event, this.#published, old)
-  }
-
-  #setUsedEvent(event: number): void {
-    this.#usedEvent = event
-    // Orders this store before our next load of used.idx: either the device sees the event after its store of idx, or we see that idx.
-    Atomics.store(this.#avail, this.#availAt + VirtqAvail.offsetOf.ring / 2 + this.size, event)
-  }
-
-  #usedWord(offset: number): number {
-    return (this.#usedAt + offset) / 2
-  }
-
-  #fail(kind: ViolationKind, detail: string, head?: number): undefined {
+  #violate(kind: ViolationKind, detail: string, head?: number): undefined {
+    this.#stopped = true
     this.#broken = head === undefined ? { kind, queue: this.index, detail } : { kind, queue: this.index, head, detail }
-    this.#options.fail(this.#broken)
-    return undefined
+    this.#fail(this.#broken)
   }
-
-  #bind(): void {
-    this.#memory.refresh()
-    if (this.#version === this.#memory.version) return
-    this.#version = this.#memory.version
-    const driver = this.#region('driverArea')
-    this.#avail = driver.u16
-    this.#availAt = (this.#setup.driverArea - driver.guestAddress) / 2
-    const device = this.#region('deviceArea')
-    this.#used16 = device.u16
-    this.#used32 = device.u32
-    this.#usedAt = this.#setup.deviceArea - device.guestAddress
-  }
-
-  #region(area: keyof AreaSizes): MemoryRegion {
-    const address = this.#setup[area]
-    const region = this.#memory.regions[this.#memory.indexOf(address, this.#sizes[area])]
-    if (region === undefined)
-      throw new RangeError(`${area} of queue ${this.index} must lie in one region, ${this.#sizes[area]} bytes at ${address} do not`)
-    if (address % areaAlignment[area] !== 0 || (address - region.guestAddress) % areaAlignment[area] !== 0)
-      throw new RangeError(`${area} of queue ${this.index} must be at a multiple of ${areaAlignment[area]}, not at ${address}`)
-    return region
-  }
-
-  #clear(area: keyof AreaSizes): void {
-    const region = this.#region(area)
-    const start = this.#setup[area] - region.guestAddress
-    region.u8.fill(0, start, start + this.#sizes[area])
-  }
-}
-
-/** Checks what the caller puts into a ring; returns the bytes that the device may write. */
-function checkPieces(readable: readonly DeviceAddress[], writable: readonly DeviceAddress[], size: number): number {
-  const count = readable.length + writable.length
-  if (count === 0 || count > size) throw new RangeError(`a buffer in a queue of size ${size} must have 1 to ${size} pieces, not ${count}`)
-  const readableBytes = bytesOf(readable)
-  const writableBytes = bytesOf(writable)
-  if (readableBytes + writableBytes > split_ring_limits.split_ring_max_chain_length)
-    throw new RangeError(`a buffer must have at most ${split_ring_limits.split_ring_max_chain_length} bytes, not ${readableBytes + writableBytes}`)
-  return writableBytes
-}
-
-function bytesOf(pieces: readonly DeviceAddress[]): number {
-  let bytes = 0
-  for (let i = 0; i < pieces.length; i++) {
-    const { address, length } = pieces[i] as DeviceAddress
-    if (!(Number.isInteger(length) && length > 0 && length <= 0xffff_ffff))
-      throw new RangeError(`the length of a piece must be an integer from 1 to 4294967295, not ${length}`)
-    if (!(Number.isInteger(address) && address >= 0 && address + length <= Number.MAX_SAFE_INTEGER))
-      throw new RangeError(`the address of a piece must be an integer from 0, ending below 2^53, not ${address}`)
-    bytes += length
-  }
-  return bytes
 }

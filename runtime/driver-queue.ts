@@ -1,0 +1,19 @@
+/** The driver side of a virtqueue, whatever its format. */
+import type { DriverQueueOptions } from './driver-queue-options.ts'
+import type { GuestMemory } from './memory.ts'
+import type { DriverQueue, QueueSetup } from './queue.ts'
+import { SplitDriverQueue } from './split/driver-queue.ts'
+
+export type { DriverQueueOptions } from './driver-queue-options.ts'
+export { negotiateQueueSize, placeQueue, type QueueLayout, type QueueLayoutOptions, queueLayout } from './queue-layout.ts'
+
+/**
+ * Makes the driver side of a queue, with what was negotiated. Without a saved state its areas are cleared: it begins anew, and the transport tells the device afterwards.
+ *
+ * @param memory - what the device sees; the areas lie in it as `setup` says (see {@link queueLayout})
+ * @throws RangeError for a size that the format does not have, an area that is misaligned or not in one region of the memory, or a saved state that cannot be
+ */
+export function createDriverQueue<T = unknown>(memory: GuestMemory, setup: QueueSetup, options: DriverQueueOptions<T>): DriverQueue<T> {
+  if (options.packed) throw new RangeError('packed: soon')
+  return new SplitDriverQueue(memory, setup, options)
+}

@@ -1,0 +1,149 @@
+/** What a driver reads and writes in a split ring. VIRTIO 1.4, Basic Facilities of a Virtio Device / Split Virtqueues. */
+import { VIRTQ_AVAIL_F_NO_INTERRUPT, VIRTQ_USED_F_NO_NOTIFY, VirtqAvail, VirtqDesc, VirtqUsed, VirtqUsedElem } from 'virtgen/wire/split-ring'
+import { areaBytes } from '../area-bytes.ts'
+import type { GuestMemory } from '../memory.ts'
+import type { QueueSetup } from '../queue.ts'
+import { type AreaSizes, areaAlignment, areaSizes } from './areas.ts'
+
+const availFlags16 = VirtqAvail.offsetOf.flags / 2
+const availIdx16 = VirtqAvail.offsetOf.idx / 2
+const availRing16 = VirtqAvail.offsetOf.ring / 2
+const usedFlags16 = VirtqUsed.offsetOf.flags / 2
+const usedIdx16 = VirtqUsed.offsetOf.idx / 2
+const usedRing32 = VirtqUsed.offsetOf.ring / 4
+const usedEntry32 = VirtqUsedElem.size / 4
+const usedId32 = VirtqUsedElem.offsetOf.id / 4
+const usedLen32 = VirtqUsedElem.offsetOf.len / 4
+
+/** A descriptor in 32-bit words: address (low, high), length, and flags with `next` above them. */
+const descriptor32 = VirtqDesc.size / 4
+const addressLow32 = VirtqDesc.offsetOf.addr / 4
+const addressHigh32 = addressLow32 + 1
+const len32 = VirtqDesc.offsetOf.len / 4
+const flagsAndNext32 = VirtqDesc.offsetOf.flags / 4
+
+/**
+ * Writes a descriptor, into the descriptor table or an indirect one. Plain stores: the device looks at descriptors only after it has seen the available index, which is
+ * stored behind them. Typed arrays keep the lower 32 bits of what is stored.
+ *
+ * @param start - word at which the table begins
+ */
+export function putDescriptor(words: Uint32Array, start: number, index: number, address: number, length: number, flags: number, next: number): void {
+  const at = start + index * descriptor32
+  words[at + addressLow32] = address
+  words[at + addressHigh32] = address / 0x1_0000_0000
+  words[at + len32] = length
+  words[at + flagsAndNext32] = flags | (next << 16)
+}
+
+/** The areas of a split queue whose place we have chosen. `bind` comes before anything else. */
+export class SplitDriverRing {
+  /** Times at which the views were made. */
+  bindings = 0
+  /** The descriptor table. */
+  descriptors: Uint32Array = new Uint32Array(0)
+  readonly #memory: GuestMemory
+  readonly #setup: QueueSetup
+  readonly #sizes: AreaSizes
+  readonly #mask: number
+  #version = -1
+  #avail: Uint16Array = new Uint16Array(0)
+  #used16: Uint16Array = new Uint16Array(0)
+  #used32: Uint32Array = new Uint32Array(0)
+
+  constructor(memory: GuestMemory, setup: QueueSetup) {
+    this.#memory = memory
+    this.#setup = setup
+    this.#sizes = areaSizes(setup.size)
+    this.#mask = setup.size - 1
+  }
+
+  /**
+   * Makes the views anew where those of the memory are new.
+   *
+   * @throws RangeError where an area is misaligned, or not in one region (any more)
+   */
+  bind(): void {
+    this.#memory.refresh()
+    if (this.#version !== this.#memory.version) this.#view()
+  }
+
+  /** Fills the areas with zeros: The driver MUST initialize flags in the used ring to 0, and the device must not find what lay there. */
+  clear(): void {
+    this.descriptors.fill(0)
+    this.#avail.fill(0)
+    this.#used16.fill(0)
+  }
+
+  /** Puts a head at an index of the available ring; visible to the device only after {@link publish}. */
+  offer(index: number, head: number): void {
+    this.#avail[availRing16 + (index & this.#mask)] = head
+  }
+
+  /**
+   * Stores the available index.
+   *
+   * Release: orders the plain stores to buffers, descriptors and ring entries before this store. The device loads the index first.
+   */
+  publish(index: number): void {
+    Atomics.store(this.#avail, availIdx16, index)
+  }
+
+  /**
+   * The used index.
+   *
+   * Acquire: orders this load before the plain loads of used elements and buffers that follow. The device stores the index after those.
+   */
+  usedIndex(): number {
+    return Atomics.load(this.#used16, usedIdx16)
+  }
+
+  usedId(index: number): number {
+    return this.#used32[usedRing32 + (index & this.#mask) * usedEntry32 + usedId32]!
+  }
+
+  usedLength(index: number): number {
+    return this.#used32[usedRing32 + (index & this.#mask) * usedEntry32 + usedLen32]!
+  }
+
+  /**
+   * The flag by which the device asks for no available buffer notifications.
+   *
+   * Sequentially consistent, as the store of the available index before: the load cannot go before that store. The device clears the flag and then loads the available
+   * index, so that at least one of the two sides sees the other's store.
+   */
+  notifyOff(): boolean {
+    return (Atomics.load(this.#used16, usedFlags16) & VIRTQ_USED_F_NO_NOTIFY) !== 0
+  }
+
+  /** `avail_event`. Orders as {@link notifyOff}: the store of the available index before this load. */
+  availEvent(): number {
+    return Atomics.load(this.#used16, usedRing32 * 2 + (this.#mask + 1) * usedEntry32 * 2)
+  }
+
+  /**
+   * Sets or clears the flag that asks the device for no used buffer notifications.
+   *
+   * Sequentially consistent: orders this store before the load of the used index that has to follow where the flag is cleared. The device stores that index and then loads
+   * the flag.
+   */
+  setInterruptsOff(off: boolean): void {
+    Atomics.store(this.#avail, availFlags16, off ? VIRTQ_AVAIL_F_NO_INTERRUPT : 0)
+  }
+
+  /** Stores `used_event`. Orders as {@link setInterruptsOff}: this store before the load of the used index that has to follow. */
+  setUsedEvent(index: number): void {
+    Atomics.store(this.#avail, availRing16 + this.#mask + 1, index)
+  }
+
+  #view(): void {
+    const bytes = (area: keyof AreaSizes) => areaBytes(this.#memory, this.#setup, area, this.#sizes, areaAlignment)
+    const [table, driver, device] = [bytes('descriptorArea'), bytes('driverArea'), bytes('deviceArea')]
+    this.descriptors = new Uint32Array(table.buffer, table.byteOffset, table.length / 4)
+    this.#avail = new Uint16Array(driver.buffer, driver.byteOffset, driver.length / 2)
+    this.#used16 = new Uint16Array(device.buffer, device.byteOffset, device.length / 2)
+    this.#used32 = new Uint32Array(device.buffer, device.byteOffset, Math.floor(device.length / 4))
+    this.#version = this.#memory.version
+    this.bindings++
+  }
+}
