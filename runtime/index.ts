@@ -7,8 +7,27 @@ export type { ControlState } from './device-state.ts'
 export { DeviceDriver, type ReadablePayload, type WritablePayload } from './driver/device-driver.ts'
 export { type DriverConfig, DriverError, type DriverErrorKind, type DriverHost, type DriverType, RequestError } from './driver/host.ts'
 export { type DmaBuffer, DriverMemory } from './driver/memory.ts'
+export {
+  createDriverQueue,
+  type DriverQueueOptions,
+  negotiateQueueSize,
+  placeQueue,
+  type QueueLayout,
+  type QueueLayoutOptions,
+  queueLayout,
+} from './driver-queue.ts'
 export { GuestMemory, type MemoryRegion, type RegionOptions, type RegionSource } from './memory.ts'
-export type { DeviceAddress, DeviceQueue, DriverQueue, QueueSetup, QueueState } from './queue.ts'
+export type {
+  DeviceAddress,
+  DeviceQueue,
+  DriverQueue,
+  DriverQueueState,
+  QueueInspection,
+  QueueSetup,
+  QueueState,
+  RingFeatures,
+  SavedDriverBuffer,
+} from './queue.ts'
 export type { DeviceRequest } from './request/device-request.ts'
 export { type Outcome, PARKED, UNKNOWN } from './request/outcome.ts'
 export { RequestDevice, type RequestDeviceOptions } from './request/request-device.ts'
