@@ -52,7 +52,7 @@ function buildRust(folder) {
 export class Peers {
   #programs
   #environment
-  /** By label, n and payload. @type {Map<string, {label: string, n: number, payload: number, samples: number[]}>} */
+  /** By label, n and payload. @type {Map<string, {label: string, n: number, payload: number, times: number[]}>} */
   #rows = new Map()
 
   constructor(programs, rounds) {
@@ -71,8 +71,8 @@ export class Peers {
 
   #add(label, n, payload, time) {
     const key = `${label} ${n} ${payload}`
-    if (!this.#rows.has(key)) this.#rows.set(key, { label, n, payload, samples: [] })
-    this.#rows.get(key).samples.push(time)
+    if (!this.#rows.has(key)) this.#rows.set(key, { label, n, payload, times: [] })
+    this.#rows.get(key).times.push(time)
   }
 
   get rows() {
@@ -82,6 +82,6 @@ export class Peers {
   /** Median or least time of the yardstick. */
   time(n, payload, by) {
     const row = this.#rows.get(`${yardstick} ${n} ${payload}`)
-    return row && summary(row.samples)[by]
+    return row && summary(row.times)[by]
   }
 }
