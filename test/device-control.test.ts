@@ -358,6 +358,28 @@ describe('service', () => {
     expect(bench.events.filter((event) => event === 'used 0')).toHaveLength(6)
   })
 
+  it('gives others a turn when a driver inside its interrupts never stops', () => {
+    bench.negotiate()
+    const ring = bench.ring(0)
+    bench.device.onQueue = (index, host) => host.queue(index)?.next()?.complete(0)
+    bench.onNotify = () => {
+      ring.used()
+      ring.add([0x2000, 4, true])
+      bench.control.notifyAvailable(0)
+    }
+    bench.start()
+    ring.add([0x2000, 4, true])
+    bench.control.notifyAvailable(0)
+    const rounds = bench.device.log.length
+    expect(rounds).toBeLessThan(20)
+    expect(bench.deferred).toHaveLength(1)
+    // What was put off goes on from there, and is bounded itself.
+    bench.deferred.shift()?.()
+    expect(bench.device.log.length).toBeGreaterThan(rounds)
+    expect(bench.device.log.length).toBeLessThan(2 * 20)
+    expect(bench.deferred).toHaveLength(1)
+  })
+
   it('can be put off, outside of what goes on', () => {
     bench.negotiate()
     bench.ring(0)
@@ -413,6 +435,238 @@ describe('service', () => {
     anew.add([0x2000, 4, true])
     bench.control.notifyAvailable(0)
     expect(anew.used()).toEqual([[0, 4]])
+  })
+})
+
+describe('a notification as the driver wrote it', () => {
+  const withData = version1.with(VIRTIO_F_NOTIFICATION_DATA)
+  const offering = (features: FeatureSet, settings: Partial<DeviceControlOptions> = {}): Bench => {
+    const other = new Bench(undefined, undefined, { ringFeatures: features, ...settings })
+    other.negotiate(features)
+    other.ring(0)
+    other.ring(2)
+    other.start()
+    other.device.log.length = 0
+    return other
+  }
+
+  it('is the index of a queue; what is no queue is nothing', () => {
+    const other = offering(version1)
+    for (const value of [2, 0x1_0000, 0x1_0002, 1, 3, 0xffff_ffff]) other.control.notified(value)
+    expect([other.device.log, other.control.announcedAvailable(2)]).toEqual([['queue 2'], undefined])
+  })
+
+  it('has the position besides with VIRTIO_F_NOTIFICATION_DATA, in which nobody believes', () => {
+    const other = offering(withData)
+    for (const value of [0x1234_0002, 0x8001_0000, 0x0001_0001, 0xffff_ffff]) other.control.notified(value)
+    expect(other.device.log).toEqual(['queue 2', 'queue 0'])
+    expect([0, 1, 2, 3].map((index) => other.control.announcedAvailable(index))).toEqual([0x8001, undefined, 0x1234, undefined])
+    expect([other.violations, other.control.inspectQueue(2)?.available]).toEqual([[], 0])
+    other.control.writeStatus(0)
+    expect(other.control.announcedAvailable(0)).toBeUndefined()
+  })
+
+  it('names the queue by what the device has given, with VIRTIO_F_NOTIF_CONFIG_DATA', () => {
+    for (const features of [version1, withData]) {
+      const other = offering(features.with(VIRTIO_F_NOTIF_CONFIG_DATA), { notifConfigData: [0xffff, 0, 7] })
+      for (const value of [7, 0xffff, 2, 0]) other.control.notified(value)
+      expect(other.device.log).toEqual(['queue 2', 'queue 0'])
+      const without = new Bench(undefined, undefined, { ringFeatures: features.with(VIRTIO_F_NOTIF_CONFIG_DATA), notifConfigData: [0xffff, 0, 7] })
+      without.negotiate(features)
+      without.ring(2)
+      without.start().control.notified(2)
+      expect(without.device.log).toEqual(['activate', 'queue 2', 'queue 2'])
+    }
+    for (const notifConfigData of [
+      [1, 2],
+      [1, 2, 2],
+      [1, 2, 0x1_0000],
+      [1, 2, 0.5],
+    ])
+      expect(() => new Bench(undefined, undefined, { notifConfigData })).toThrow('notifConfigData')
+  })
+
+  it('does nothing before FEATURES_OK', () => {
+    bench.control.notified(0)
+    expect(bench.device.log).toEqual([])
+  })
+})
+
+describe('the reset of one queue', () => {
+  const withReset = version1.with(VIRTIO_F_RING_RESET)
+  const registers = ({ control }: Bench, index = 0): unknown[] => [
+    control.queueReady(index),
+    control.queueResetting(index),
+    control.queueSize(index),
+    control.queueAddress(index, 'descriptorArea', 0),
+    control.queueAddress(index, 'driverArea', 0),
+    control.queueAddress(index, 'deviceArea', 0),
+  ]
+  const initial = [false, false, 8, 0, 0, 0]
+
+  it('brings the queue back to what it was at first, tells the device, and leaves the other queues alone', () => {
+    bench.device.onQueue = (index, host) => useAll(index, host)
+    bench.negotiate(withReset)
+    const ring = bench.ring(0)
+    const other = bench.ring(2)
+    bench.start()
+    ring.add([0x2000, 4, true])
+    bench.control.notifyAvailable(0)
+    bench.device.log.length = 0
+    bench.events.length = 0
+    bench.control.resetQueue(0)
+    expect(registers(bench)).toEqual(initial)
+    // Neither executed nor notified of any more.
+    ring.add([0x2000, 4, true])
+    bench.control.notifyAvailable(0)
+    expect([bench.device.log, bench.events, ring.used()]).toEqual([['queue 0 reset'], [], [[0, 4]]])
+    expect(bench.device.host?.queue(0)).toBeUndefined()
+    other.add([0x2000, 4, true])
+    bench.control.notifyAvailable(2)
+    expect([bench.control.status, other.used()]).toEqual([live, [[0, 4]]])
+  })
+
+  it('lets the driver set it up again, smaller and elsewhere, from position 0', () => {
+    bench.device.onQueue = (index, host) => useAll(index, host)
+    bench.negotiate(withReset)
+    const ring = bench.ring(0)
+    bench.start()
+    for (let i = 0; i < 3; i++) ring.add([0x2000, 4, true])
+    bench.control.notifyAvailable(0)
+    bench.control.resetQueue(0)
+    const anew = new ByteRing(bench.bytes, 0x3000, 2)
+    anew.add([0x2000, 8, true])
+    bench.place(0, anew)
+    bench.device.log.length = 0
+    bench.control.setQueueReady(0, true)
+    expect([bench.device.log, anew.used(), bench.control.inspectQueue(0)?.size]).toEqual([['queue 0'], [[0, 8]], 2])
+  })
+
+  it('needs the feature, and a queue', () => {
+    bench.negotiate()
+    bench.ring(0)
+    bench.start()
+    bench.control.resetQueue(0)
+    expect(registers(bench).slice(0, 2)).toEqual([true, false])
+    const other = new Bench()
+    other.control.resetQueue(0)
+    other.negotiate(withReset).start()
+    for (const index of [1, 3, -1, 0xffff_ffff]) {
+      other.control.resetQueue(index)
+      expect(other.control.queueResetting(index)).toBe(false)
+    }
+    expect(other.device.log).toEqual(['activate'])
+  })
+
+  it('of a queue that is not ready brings its registers back', () => {
+    bench.negotiate(withReset).start()
+    bench.place(0, new ByteRing(bench.bytes, 0x1000, 4))
+    bench.control.resetQueue(0)
+    expect([registers(bench), bench.device.log]).toEqual([initial, ['activate']])
+  })
+
+  it('goes on until the device is at rest; the queue stays ready until then, and nothing about it can be changed', async () => {
+    let parked: Chain | undefined
+    let settle = (): void => {}
+    bench.device.onQueue = (index, host) => {
+      parked = host.queue(index)?.next() ?? parked
+    }
+    bench.device.onQueueReset = () =>
+      new Promise<void>((resolve) => {
+        settle = resolve
+      })
+    bench.negotiate(withReset)
+    const ring = bench.ring(0)
+    ring.add([0x2000, 4, true])
+    bench.start()
+    parked?.writable.bytes(0)
+    bench.control.resetQueue(0)
+    bench.control.resetQueue(0)
+    bench.control.setQueueSize(0, 2)
+    bench.control.setQueueReady(0, false)
+    bench.control.setQueueReady(0, true)
+    expect([registers(bench).slice(0, 3), parked?.cancelled]).toEqual([[true, true, 4], true])
+    expect(() => bench.control.save()).toThrow('while a reset goes on')
+    settle()
+    for (let i = 0; i < 10; i++) await Promise.resolve()
+    expect(bench.control.queueResetting(0)).toBe(true)
+    parked?.complete(4)
+    for (let i = 0; i < 10; i++) await Promise.resolve()
+    expect([registers(bench), ring.used(), bench.events]).toEqual([initial, [], []])
+    expect(bench.device.log.filter((line) => line === 'queue 0 reset')).toHaveLength(1)
+  })
+
+  it('joins the stop of the queue', async () => {
+    let parked: Chain | undefined
+    bench.device.onQueue = (index, host) => {
+      parked = host.queue(index)?.next() ?? parked
+    }
+    bench.negotiate(withReset)
+    bench.ring(0).add([0x2000, 4, true])
+    bench.start()
+    parked?.writable.bytes(0)
+    bench.control.setQueueReady(0, false)
+    bench.control.resetQueue(0)
+    expect(registers(bench).slice(0, 2)).toEqual([true, true])
+    parked?.complete()
+    for (let i = 0; i < 10; i++) await Promise.resolve()
+    expect(registers(bench)).toEqual(initial)
+  })
+
+  it('ends with a reset of the device', async () => {
+    let settle = (): void => {}
+    bench.device.onQueueReset = () =>
+      new Promise<void>((resolve) => {
+        settle = resolve
+      })
+    bench.negotiate(withReset)
+    bench.ring(0)
+    bench.start()
+    bench.control.resetQueue(0)
+    const done = bench.control.reset()
+    expect([bench.control.status, bench.control.queueResetting(0)]).toEqual([live, true])
+    settle()
+    await done
+    expect([bench.control.status, registers(bench)]).toEqual([0, initial])
+  })
+
+  it('inside a service ends it; the queue that is set up right there is served', () => {
+    let anew: ByteRing | undefined
+    bench.device.onQueue = (index, host) => {
+      if (anew !== undefined) useAll(index, host)
+      else {
+        bench.control.resetQueue(0)
+        anew = bench.ring(0, 2)
+        anew.add([0x2000, 4, true])
+        bench.control.notifyAvailable(0)
+        expect(host.queue(0)?.size).toBe(2)
+      }
+    }
+    bench.negotiate(withReset)
+    bench.ring(0)
+    bench.start()
+    expect([bench.device.log, anew?.used()]).toEqual([['activate', 'queue 0', 'queue 0 reset', 'queue 0'], [[0, 4]]])
+  })
+
+  it.each<[string, () => void | Promise<void>]>([
+    [
+      'throws',
+      () => {
+        throw new Error('no rest')
+      },
+    ],
+    ['rejects', () => Promise.reject(new Error('no rest'))],
+  ])('ends also when the device %s, which then needs a reset', async (_, onQueueReset) => {
+    bench.device.onQueueReset = onQueueReset
+    bench.negotiate(withReset)
+    bench.ring(0)
+    bench.start()
+    bench.control.resetQueue(0)
+    for (let i = 0; i < 10; i++) await Promise.resolve()
+    expect([registers(bench), bench.errors, bench.control.status]).toEqual([initial, [new Error('no rest')], live | DEVICE_NEEDS_RESET])
+    // And is no way out of that.
+    bench.ring(0)
+    expect(bench.control.queueReady(0)).toBe(false)
   })
 })
 

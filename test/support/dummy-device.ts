@@ -27,6 +27,7 @@ export class DummyDevice extends VirtioDevice {
   onAccepts: (features: FeatureSet) => boolean = () => true
   onActivate: (host: DeviceHost) => void = () => {}
   onQueue: (index: number, host: DeviceHost) => void = () => {}
+  onQueueReset: (index: number) => void | Promise<void> = () => {}
   onConfig: (field: string) => void = () => {}
   onReset: () => void | Promise<void> = () => {}
 
@@ -46,6 +47,10 @@ export class DummyDevice extends VirtioDevice {
   override queueNotified(index: number): void {
     this.log.push(`queue ${index}`)
     if (this.host) this.onQueue(index, this.host)
+  }
+  override queueReset(index: number): void | Promise<void> {
+    this.log.push(`queue ${index} reset`)
+    return this.onQueueReset(index)
   }
   override configWritten(field: string): void {
     this.log.push(`config ${field}`)
