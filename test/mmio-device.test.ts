@@ -2,7 +2,20 @@
 import fc from 'fast-check'
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { VIRTIO_BLK_F_CONFIG_WCE } from 'virtgen/wire/blk'
-import { ACKNOWLEDGE, DEVICE_NEEDS_RESET, DRIVER, DRIVER_OK, FEATURES_OK, VIRTIO_F_VERSION_1 } from 'virtgen/wire/content'
+import {
+  ACKNOWLEDGE,
+  DEVICE_NEEDS_RESET,
+  DRIVER,
+  DRIVER_OK,
+  FEATURES_OK,
+  NotificationLe,
+  VIRTIO_F_IN_ORDER,
+  VIRTIO_F_NOTIF_CONFIG_DATA,
+  VIRTIO_F_NOTIFICATION_DATA,
+  VIRTIO_F_RING_PACKED,
+  VIRTIO_F_RING_RESET,
+  VIRTIO_F_VERSION_1,
+} from 'virtgen/wire/content'
 import { mmio_interrupt, virtio_mmio } from 'virtgen/wire/transport-mmio'
 import { beforeEach, describe, expect, it } from 'vitest'
 import type { Chain } from '../runtime/chain.ts'
@@ -144,7 +157,7 @@ describe('the registers', () => {
     }
   })
 
-  it('read 0 where they are write-only, and where VIRTIO_F_RING_RESET would be needed', () => {
+  it('read 0 where they are write-only, and where VIRTIO_F_RING_RESET is needed', () => {
     const names = Object.keys(virtio_mmio) as Register[]
     for (const name of names) if (virtio_mmio[name].access === 'w') board.set(name, 1)
     for (const name of [...names.filter((each) => virtio_mmio[each].access === 'w'), 'QueueReset'] as Register[])
@@ -181,6 +194,70 @@ describe('the registers', () => {
     expect(board.mmio.control.queueSize(0)).toBe(3)
     board.set('QueueSize', -1)
     expect(board.mmio.control.queueSize(0)).toBe(0xffff_ffff)
+  })
+
+  it('take QueueReset 1 and no other value, of the queue that is selected, and where VIRTIO_F_RING_RESET is negotiated', () => {
+    board.negotiate(FeatureSet.of(VIRTIO_F_VERSION_1, VIRTIO_F_RING_RESET))
+    board.ring(0)
+    board.ring(2)
+    board.set('Status', live)
+    for (const value of [0, 2, 3, 0xffff_ffff]) board.set('QueueReset', value)
+    board.set('QueueSel', 7)
+    board.set('QueueReset', 1)
+    expect(board.get('QueueReset')).toBe(0)
+    const ready = [0, 2].map((index) => {
+      board.set('QueueSel', index)
+      return board.get('QueueReady')
+    })
+    board.set('QueueReset', 1)
+    expect([ready, board.get('QueueReady'), board.get('QueueReset'), board.device.log.at(-1)]).toEqual([[1, 1], 0, 0, 'queue 2 reset'])
+    board.set('QueueSel', 0)
+    expect(board.get('QueueReady')).toBe(1)
+  })
+
+  it('show QueueReset 1 and QueueReady 1 as long as a queue reset goes on, then 0 in both', async () => {
+    let settle = (): void => {}
+    board.device.onQueueReset = () =>
+      new Promise((resolve) => {
+        settle = resolve
+      })
+    const both = (): number[] => [board.get('QueueReset'), board.get('QueueReady')]
+    const settled = async (): Promise<number[]> => {
+      settle()
+      for (let i = 0; i < 10; i++) await Promise.resolve()
+      return both()
+    }
+    board.negotiate(FeatureSet.of(VIRTIO_F_VERSION_1, VIRTIO_F_RING_RESET))
+    board.ring(0)
+    board.set('Status', live)
+    board.set('QueueReset', 1)
+    expect(both()).toEqual([1, 1])
+    expect(await settled()).toEqual([0, 0])
+    board.ring(0, 2)
+    expect(both()).toEqual([0, 1])
+    board.set('QueueReset', 1)
+    board.set('Status', 0)
+    expect(both()).toEqual([1, 1])
+    expect(await settled()).toEqual([0, 0])
+  })
+
+  it('take notification data where that is negotiated', () => {
+    const offering = new Board(undefined, undefined, { ringFeatures: FeatureSet.of(VIRTIO_F_VERSION_1, VIRTIO_F_NOTIFICATION_DATA) })
+    const notify = (vq_index: number): void => {
+      const bytes = NotificationLe.encode({ vq_index, next_off: 0x7ffe, next_wrap: 1 })
+      offering.set('QueueNotify', new DataView(bytes.buffer).getUint32(0, true))
+    }
+    offering.negotiate(FeatureSet.of(VIRTIO_F_VERSION_1, VIRTIO_F_NOTIFICATION_DATA))
+    offering.ring(2)
+    offering.set('Status', live)
+    offering.device.log.length = 0
+    for (const index of [2, 0, 1, 3, 0xffff]) notify(index)
+    expect([offering.device.log, offering.mmio.control.announcedAvailable(2)]).toEqual([['queue 2'], 0xfffe])
+  })
+
+  it('have no place for values that name the queues: VIRTIO_F_NOTIF_CONFIG_DATA cannot be offered', () => {
+    const ringFeatures = FeatureSet.of(VIRTIO_F_VERSION_1, VIRTIO_F_NOTIF_CONFIG_DATA)
+    expect(() => new Board(undefined, undefined, { ringFeatures })).toThrow('cannot be offered here: VIRTIO_F_NOTIF_CONFIG_DATA')
   })
 
   it('take QueueReady 0 and 1 and no other value', () => {
@@ -375,6 +452,9 @@ describe('a hostile driver', () => {
     [4, 0xffff_ffff],
   ])
 
+  const rings = FeatureSet.of(28, 29, VIRTIO_F_RING_PACKED, VIRTIO_F_IN_ORDER, VIRTIO_F_NOTIFICATION_DATA, VIRTIO_F_RING_RESET)
+  const ringFeatures = fc.subarray(rings.bits as number[]).map((bits) => FeatureSet.of(VIRTIO_F_VERSION_1, ...bits))
+
   /** Does what is asked and checks what must hold after each access. */
   function attack(target: Board, list: readonly { write: boolean; offset: number; width: number; value: number }[]): void {
     for (const { write, offset: at, width: bytes, value: written } of list) {
@@ -390,9 +470,9 @@ describe('a hostile driver', () => {
 
   it('gets no exception out of registers, whatever it reads and writes', () => {
     fc.assert(
-      fc.property(accesses, fc.boolean(), (list, restless) => {
-        const target = new Board()
-        if (restless) target.device.onReset = () => new Promise(() => {})
+      fc.property(accesses, ringFeatures, fc.boolean(), (list, features, restless) => {
+        const target = new Board(undefined, undefined, { ringFeatures: features })
+        if (restless) target.device.onReset = target.device.onQueueReset = () => new Promise(() => {})
         target.device.onQueue = (index, host) => useAll(index, host)
         attack(target, list)
       }),
@@ -404,11 +484,12 @@ describe('a hostile driver', () => {
     fc.assert(
       fc.property(
         accesses,
+        ringFeatures,
         fc.array(fc.tuple(fc.integer({ min: 0x1000, max: 0x17ff }), fc.integer({ min: 0, max: 255 })), { maxLength: 40 }),
-        (list, pokes) => {
-          const target = new Board()
+        (list, features, pokes) => {
+          const target = new Board(undefined, undefined, { ringFeatures: features })
           target.device.onQueue = (index, host) => useAll(index, host)
-          target.negotiate(FeatureSet.of(VIRTIO_F_VERSION_1, VIRTIO_BLK_F_CONFIG_WCE, 28, 29))
+          target.negotiate(features.with(VIRTIO_BLK_F_CONFIG_WCE))
           const rings = [target.ring(0), target.ring(2)]
           target.set('Status', live)
           for (const ring of rings) ring.add([0x2000, 16, true])
