@@ -29,6 +29,11 @@ export class BuffersOut<T> {
     return this.#count
   }
 
+  /** Of those that are out, the ones that the device was told of. */
+  get visible(): number {
+    return this.#count - (this.#added - this.#visible)
+  }
+
   /** Descriptors of the ring that a buffer takes. */
   descriptors(id: number): number {
     return this.#descriptors[id]!

@@ -1,6 +1,7 @@
 /** The driver side of a virtqueue, whatever its format. */
 import type { DriverQueueOptions } from './driver-queue-options.ts'
 import type { GuestMemory } from './memory.ts'
+import { PackedDriverQueue } from './packed/driver-queue.ts'
 import type { DriverQueue, QueueSetup } from './queue.ts'
 import { SplitDriverQueue } from './split/driver-queue.ts'
 
@@ -14,6 +15,5 @@ export { negotiateQueueSize, placeQueue, type QueueLayout, type QueueLayoutOptio
  * @throws RangeError for a size that the format does not have, an area that is misaligned or not in one region of the memory, or a saved state that cannot be
  */
 export function createDriverQueue<T = unknown>(memory: GuestMemory, setup: QueueSetup, options: DriverQueueOptions<T>): DriverQueue<T> {
-  if (options.packed) throw new RangeError('packed: soon')
-  return new SplitDriverQueue(memory, setup, options)
+  return options.packed ? new PackedDriverQueue(memory, setup, options) : new SplitDriverQueue(memory, setup, options)
 }

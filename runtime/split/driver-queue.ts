@@ -177,7 +177,7 @@ export class SplitDriverQueue<T = unknown> implements DriverQueue<T> {
     if (at === this.#usedSeen && !this.#look()) return undefined
     const id = this.#ring.usedId(at)
     const length = this.#ring.usedLength(at)
-    if (!this.#out.isVisible(id)) return this.#violate('used-id', `the used ring holds id ${id}, which is not the head of a buffer that is out`)
+    if (!this.#out.isVisible(id)) return this.#violate('used-id', `the used ring holds id ${id}, which is not the head of a buffer that is out`, id)
     const writable = this.#out.writable(id)
     if (length > writable) return this.#violate('used-length', `${length} bytes are used of a buffer with ${writable} device-writable ones`, id)
     if (this.#inOrder) return this.#openBatch(id, length)
@@ -200,6 +200,7 @@ export class SplitDriverQueue<T = unknown> implements DriverQueue<T> {
     this.#ring.bind()
     if (this.#eventIndex) this.#setUsedEvent(this.#usedIndex)
     else this.#ring.setInterruptsOff(false)
+    // In a batch under way too, what is seen lies beyond what is given.
     return this.#usedIndex !== this.#usedSeen || this.#ring.usedIndex() !== this.#usedIndex
   }
 
