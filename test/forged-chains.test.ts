@@ -1,12 +1,13 @@
-/** The catalogue of forged chains and rings: each is a violation of its kind, once; no exception, no loop, no touch outside of the queue's own words. */
-import { forgedChains, testQueue } from 'virtgen/testing'
+/** The catalogues of chains: what a hostile driver makes is a violation of its kind, once; what only looks odd is taken. */
+import { forgedChains, testQueue, unusualChains } from 'virtgen/testing'
 import { describe, expect, it } from 'vitest'
 
 describe.each(['split'] as const)('a %s device queue', (format) => {
-  const applying = forgedChains.filter(({ violation }) => violation[format] !== undefined)
+  const packed = (format as string) === 'packed'
+  const forged = forgedChains.filter(({ violation }) => violation[format] !== undefined)
 
-  it.each(applying)('finds $title', ({ forge, needs, before = 0, violation }) => {
-    const { queue, driver, memory, recorder } = testQueue({ ...needs })
+  it.each(forged)('finds $title', ({ forge, needs, before = 0, violation }) => {
+    const { queue, driver, memory, recorder } = testQueue({ packed, ...needs })
     forge(driver)
     for (let i = 0; i < before; i++) expect(queue.next()).toBeDefined()
     expect(queue.next()).toBeUndefined()
@@ -15,10 +16,25 @@ describe.each(['split'] as const)('a %s device queue', (format) => {
     expect(queue.next()).toBeUndefined()
     expect(queue.enableNotifications()).toBe(false)
     expect([recorder.violations.length, recorder.notifications]).toEqual([1, 0])
-    // Nothing but the words by which the device asks for notifications.
-    const { deviceArea } = driver.setup
-    const others = memory.changes().filter(({ address, length }) => address < deviceArea || address + length > deviceArea + 4 + 8 * driver.size + 2)
-    expect(others).toEqual([])
+    // Nothing is written but the words by which the device asks for notifications: the flags, or what is behind the used ring.
+    const words = { split: [0, 4 + 8 * driver.size], packed: [0] }[format].map((offset) => driver.setup.deviceArea + offset)
+    for (const { address, length } of memory.changes())
+      expect([words.some((word) => word <= address && address < word + 4), length <= 4]).toEqual([true, true])
+    memory.checkGuards()
+    recorder.expectWritesCoverChanges(memory)
+  })
+
+  it.each(unusualChains.filter(({ formats }) => formats.includes(format)))('takes $title', ({ forge, needs, readable, writable }) => {
+    const { queue, driver, memory, recorder } = testQueue({ packed, ...needs })
+    forge(driver)
+    const chain = queue.next()
+    expect(recorder.violations).toEqual([])
+    expect([chain?.readable.length, chain?.writable.length]).toEqual([readable, writable])
+    if (writable < 2 ** 20) chain!.writable.fill(0x55)
+    chain!.complete()
+    const [used] = driver.drain()
+    expect(used?.bytes.every((byte) => byte === 0x55)).toBe(true)
+    expect(used?.written).toBe(writable)
     memory.checkGuards()
     recorder.expectWritesCoverChanges(memory)
   })

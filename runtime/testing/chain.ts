@@ -71,7 +71,7 @@ export class ChainDescription implements ChainSpec {
 
   /** Adds a buffer that the device reads. */
   readable(content: Content, options: ElementOptions = {}): this {
-    const bytes = bytesOf(content)
+    const bytes = contentOf(content)
     return this.#add({ writable: false, length: bytes.length, bytes, ...options })
   }
 
@@ -98,7 +98,8 @@ export class ChainDescription implements ChainSpec {
   }
 }
 
-function bytesOf(content: Content): Uint8Array {
+/** The bytes that are meant. */
+export function contentOf(content: Content): Uint8Array {
   if (content instanceof Uint8Array) return content
   return typeof content === 'number' ? new Uint8Array(checkLength(content)) : Uint8Array.from(content)
 }

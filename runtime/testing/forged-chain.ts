@@ -1,12 +1,14 @@
 /** What the entries of the catalogues of chains have in common. */
 import type { ViolationKind } from '../violation.ts'
-import type { FakeDriver, RingFormat } from './fake-driver.ts'
+import type { FakeDriver, RingFormat, RingPosition } from './fake-driver.ts'
 
 /** What a catalogue entry wants of queue and driver; what is not given is as by default. */
 export interface QueueNeeds {
   /** Entries of the ring. */
   readonly size?: number
   readonly indirect?: boolean
+  /** Where both sides begin. */
+  readonly position?: RingPosition
   /** Of the device queue. */
   readonly maxChainLength?: number | 'strict'
 }

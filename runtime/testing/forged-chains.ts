@@ -6,6 +6,7 @@ import type { FakeDriver, RingFormat } from './fake-driver.ts'
 import type { ForgedChain, QueueNeeds } from './forged-chain.ts'
 import { forgedPackedRings, forgedSplitRings } from './forged-rings.ts'
 import type { TestMemory } from './memory.ts'
+import { beyond32Bits, endOfMemory, firstHole, longestRange } from './memory-shape.ts'
 import { descriptorSize } from './placed-chain.ts'
 
 const NEXT = VIRTQ_DESC_F_NEXT
@@ -71,35 +72,12 @@ const lengths: readonly ForgedChain[] = [
   entry('more than 2^32 bytes', both, 'chain-bytes', ({ memory }) => tooManyBytes(memory), { maxChainLength: mostInTable }),
 ]
 
-/** The same bytes again and again, in a table: as many as there are without a hole between them, so that the table need not be long. */
+/** The same bytes again and again, in a table. */
 function tooManyBytes(memory: TestMemory): ChainSpec {
-  let longest = { at: 0, length: 0 }
-  let begin = 0
-  let end = 0
-  for (const { guestAddress, size } of memory.regions) {
-    if (guestAddress !== end) begin = guestAddress
-    end = guestAddress + size
-    if (end - begin > longest.length) longest = { at: begin, length: end - begin }
-  }
+  const { address, length } = longestRange(memory)
   const description = chain().indirect()
-  for (let bytes = 0; bytes <= mostBytes; bytes += longest.length) description.element({ writable: true, ...longest })
+  for (let bytes = 0; bytes <= mostBytes; bytes += length) description.element({ writable: true, at: address, length })
   return description
-}
-
-/** Ends of memory: the first address behind a region where no other one begins, and that region. */
-function holes(memory: TestMemory): { end: number; size: number }[] {
-  const { regions } = memory
-  const ends = regions.map(({ guestAddress, size }) => ({ end: guestAddress + size, size }))
-  return ends.filter(({ end }) => !regions.some(({ guestAddress }) => guestAddress === end))
-}
-
-const firstHole = (memory: TestMemory): number => holes(memory)[0]!.end
-const endOfMemory = (memory: TestMemory): number => holes(memory).at(-1)!.end
-
-/** Nothing lies there, whatever the memory is: behind 2^33, with the lower half inside a region. */
-function beyond32Bits(memory: TestMemory): bigint {
-  const { guestAddress } = memory.regions[0]!
-  return 2n ** 62n + BigInt(guestAddress % 2 ** 32) + 64n
 }
 
 const places: readonly (readonly [string, (memory: TestMemory) => Pick<ChainElement, 'length'> & { address: number | bigint }])[] = [

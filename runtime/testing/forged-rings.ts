@@ -1,4 +1,6 @@
 /** What a hostile driver does to the ring itself. */
+
+import { VIRTQ_DESC_F_AVAIL, VIRTQ_DESC_F_NEXT, VIRTQ_DESC_F_USED } from 'virtgen/wire/packed-ring'
 import { chain } from './chain.ts'
 import type { FakeDriver } from './fake-driver.ts'
 import type { ForgedChain } from './forged-chain.ts'
@@ -44,4 +46,94 @@ export const forgedSplitRings: readonly ForgedChain[] = [
   },
 ]
 
-export const forgedPackedRings: readonly ForgedChain[] = []
+const NEXT = VIRTQ_DESC_F_NEXT
+const USED_AND_AVAIL = VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED
+
+/** The flags by which a descriptor would be available in the other round of the ring. */
+function otherRound(driver: FakeDriver): { set: number; clear: number } {
+  const wrap = driver.position.available >> 15
+  return wrap === 1 ? { set: VIRTQ_DESC_F_USED, clear: VIRTQ_DESC_F_AVAIL } : { set: VIRTQ_DESC_F_AVAIL, clear: VIRTQ_DESC_F_USED }
+}
+
+export const forgedPackedRings: readonly ForgedChain[] = [
+  {
+    title: 'a list that goes on in a descriptor that was never written',
+    violation: { packed: 'descriptor-index' },
+    forge: (driver) => driver.offer(chain().readable(1, { amend: { set: NEXT } })),
+  },
+  {
+    title: 'a list whose second descriptor has the wrap counter of the other round',
+    violation: { packed: 'descriptor-index' },
+    forge: (driver) =>
+      driver.offer(
+        chain()
+          .readable(1)
+          .readable(1, { amend: otherRound(driver) })
+          .writable(1),
+      ),
+  },
+  {
+    title: 'a list whose last descriptor is marked as used',
+    violation: { packed: 'descriptor-index' },
+    forge: (driver) =>
+      driver.offer(
+        chain()
+          .readable(1)
+          .writable(1, { amend: { set: USED_AND_AVAIL } }),
+      ),
+  },
+  {
+    title: 'a list whose last descriptor is marked as neither available nor used',
+    violation: { packed: 'descriptor-index' },
+    forge: (driver) =>
+      driver.offer(
+        chain()
+          .readable(1)
+          .writable(1, { amend: { clear: USED_AND_AVAIL } }),
+      ),
+  },
+  {
+    title: 'a list that goes on in the descriptors of a chain that the device has',
+    violation: { packed: 'descriptor-index' },
+    before: 1,
+    forge: (driver) => {
+      const first = chain()
+      for (let i = 1; i < driver.size; i++) first.readable(1)
+      driver.offer(first)
+      driver.offer(chain().readable(1, { amend: { set: NEXT } }))
+    },
+  },
+  {
+    title: 'a list that goes round the ring and on',
+    violation: { packed: 'chain-length' },
+    forge: (driver) => {
+      const description = chain()
+      for (let i = 1; i < driver.size; i++) description.readable(1)
+      driver.offer(description.readable(1, { amend: { set: NEXT } }))
+    },
+  },
+  {
+    title: 'a buffer id that the ring does not have',
+    violation: { packed: 'descriptor-index' },
+    forge: (driver) => driver.offer(chain().readable(1, { amend: { id: driver.size } })),
+  },
+  {
+    title: 'the last buffer id that there is',
+    violation: { packed: 'descriptor-index' },
+    forge: (driver) =>
+      driver.offer(
+        chain()
+          .readable(1)
+          .writable(1, { amend: { id: 0xffff } }),
+      ),
+  },
+  {
+    title: 'a buffer id that the device has already',
+    violation: { packed: 'available-index' },
+    before: 1,
+    forge: (driver) => {
+      const { id } = driver.offer(chain().readable(1))
+      driver.offer(chain().readable(1, { amend: { id } }))
+    },
+  },
+]

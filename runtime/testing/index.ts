@@ -1,5 +1,7 @@
 /** `virtgen/testing`: both sides of a virtqueue by hand, right or wrong, for unit tests of devices, drivers and queues. */
 export { type Amendment, type ChainDescription, type ChainElement, type ChainSpec, type ChainTable, type Content, chain } from './chain.ts'
+export type { EventSuppression } from './event-suppression.ts'
+export { FakeDevice, type FakeDeviceOptions, type TakenBuffer, type TakenChain, type UsedAmendment } from './fake-device.ts'
 export {
   FakeDriver,
   type FakeDriverOptions,
@@ -11,9 +13,14 @@ export {
   type UsedChain,
   type Wish,
 } from './fake-driver.ts'
+export { fakeDevice, fakeDriver } from './fakes.ts'
 export type { ForgedChain, QueueNeeds, UnusualChain } from './forged-chain.ts'
 export { forgedChains } from './forged-chains.ts'
 export { defaultRegions, differences, type Range, TestMemory, type TestMemoryOptions, type TestRegion } from './memory.ts'
+export { PackedFakeDevice } from './packed-fake-device.ts'
+export { PackedFakeDriver } from './packed-fake-driver.ts'
 export { type RecordedEvent, Recorder } from './recorder.ts'
+export { SplitFakeDevice } from './split-fake-device.ts'
 export { SplitFakeDriver } from './split-fake-driver.ts'
 export { type TestQueue, type TestQueueOptions, testQueue } from './test-queue.ts'
+export { unusualChains } from './unusual-chains.ts'

@@ -1,14 +1,16 @@
 /** A device queue with all that a test of it needs. */
+import { createDeviceQueue } from '../device-queue.ts'
 import type { DeviceQueueOptions } from '../device-queue-options.ts'
 import type { DeviceQueue, QueueSetup } from '../queue.ts'
-import { SplitDeviceQueue } from '../split/device-queue.ts'
 import type { FakeDriver, FakeDriverOptions } from './fake-driver.ts'
+import { fakeDriver } from './fakes.ts'
 import { TestMemory } from './memory.ts'
+import type { PackedFakeDriver } from './packed-fake-driver.ts'
 import { Recorder } from './recorder.ts'
-import { SplitFakeDriver } from './split-fake-driver.ts'
+import type { SplitFakeDriver } from './split-fake-driver.ts'
 
 export interface TestQueueOptions extends FakeDriverOptions, Pick<DeviceQueueOptions, 'maxChainLength' | 'state' | 'resume'> {
-  /** VIRTIO_F_RING_PACKED. */
+  /** VIRTIO_F_RING_PACKED. By default the ring is split. */
   readonly packed?: boolean
   readonly memory?: TestMemory
   /** What the device queue is told instead of what the driver has: for wrong sizes and places. */
@@ -29,32 +31,32 @@ export interface TestQueue<Driver extends FakeDriver = FakeDriver> {
  * A device queue and a fake driver over the same memory.
  *
  * @example
- * const { driver, queue, recorder } = testQueue({ size: 16, eventIndex: true })
+ * const { driver, queue, recorder } = testQueue({ packed: true, eventIndex: true })
  * driver.offer(chain().readable([1, 2, 3]).writable(8))
  * const taken = queue.next()!
  * taken.writable.fill(7)
  * taken.complete()
  * driver.used() // { written: 8, bytes: … }
  */
-export function testQueue(options: TestQueueOptions = {}): TestQueue<SplitFakeDriver> {
-  const { memory = new TestMemory(), setup, maxChainLength, state, resume } = options
-  const driver = new SplitFakeDriver(memory, options)
+export function testQueue(options?: TestQueueOptions & { readonly packed?: false }): TestQueue<SplitFakeDriver>
+export function testQueue(options: TestQueueOptions & { readonly packed: true }): TestQueue<PackedFakeDriver>
+export function testQueue(options?: TestQueueOptions): TestQueue
+export function testQueue(options: TestQueueOptions = {}): TestQueue {
+  const { memory = new TestMemory(), setup, maxChainLength, state = options.position && { ...options.position, inFlight: [] }, resume } = options
+  const driver = fakeDriver(memory, options)
   const recorder = new Recorder()
   recorder.watch(memory)
-  const { notify, fail } = recorder
-  const queue = new SplitDeviceQueue(
+  const queue = createDeviceQueue(
     memory,
     { ...driver.setup, ...setup },
     {
       ...driver.features,
-      eventIndex: driver.features.eventIndex ?? false,
-      indirect: driver.features.indirect ?? false,
-      notify: () => notify(driver.setup.index),
-      fail,
+      notify: () => recorder.notify(driver.setup.index),
+      fail: recorder.fail,
       ...(maxChainLength !== undefined && { maxChainLength }),
       ...(state !== undefined && { state }),
       ...(resume !== undefined && { resume }),
     },
-  ) as unknown as DeviceQueue
+  )
   return { memory, driver, queue, recorder }
 }
