@@ -3,7 +3,9 @@ export { Chain, ChainBytes, ReadableBytes, WritableBytes } from './chain.ts'
 export { type ConfigField, ConfigSpace } from './config-space.ts'
 export { type DeviceHost, type DeviceState, type Plain, VirtioDevice } from './device.ts'
 export { DeviceControl, type DeviceControlOptions, type DeviceControlSettings } from './device-control.ts'
+export { createDeviceQueue } from './device-queue.ts'
 export type { ControlState } from './device-state.ts'
+export { dispose } from './dispose.ts'
 export { DeviceDriver, type ReadablePayload, type WritablePayload } from './driver/device-driver.ts'
 export { type DriverConfig, DriverError, type DriverErrorKind, type DriverHost, type DriverType, RequestError } from './driver/host.ts'
 export { type DmaBuffer, DriverMemory } from './driver/memory.ts'
@@ -16,7 +18,13 @@ export {
   type QueueLayoutOptions,
   queueLayout,
 } from './driver-queue.ts'
+export { GuestRange } from './guest-range.ts'
 export { GuestMemory, type MemoryRegion, type RegionOptions, type RegionSource } from './memory.ts'
+export { BufferedNotifier } from './notify/buffered-notifier.ts'
+export { type BadDoorbell, DoorbellRange, type DoorbellRangeOptions } from './notify/doorbell-range.ts'
+export type { DriverNotify } from './notify/driver-notify.ts'
+export { NotificationCounter } from './notify/notification-counter.ts'
+export { NotifyEvent, type NotifySignals } from './notify/notify-event.ts'
 export type {
   DeviceAddress,
   DeviceQueue,
@@ -26,6 +34,8 @@ export type {
   QueueSetup,
   QueueState,
   RingFeatures,
+  SavedBuffer,
+  SavedChain,
   SavedDriverBuffer,
 } from './queue.ts'
 export type { DeviceRequest } from './request/device-request.ts'
@@ -33,4 +43,10 @@ export { type Outcome, PARKED, UNKNOWN } from './request/outcome.ts'
 export { RequestDevice, type RequestDeviceOptions } from './request/request-device.ts'
 export { type DeviceQueueOptions, SplitDeviceQueue } from './split/device-queue.ts'
 export { SplitDriverQueue } from './split/driver-queue.ts'
+export { ChainStream, type ChainStreamOptions } from './stream/chain-stream.ts'
+export { type ConfigureQueueMessage, checkQueue, configureFromStream, type QueueCheck, type ReadyMessage } from './stream/configure-from-stream.ts'
+export { type BadNotification, Device } from './stream/device.ts'
+export { DeviceBuilder, type DeviceBuilderOptions, type QueueConfig } from './stream/device-builder.ts'
+export { DeviceError, type DeviceErrorKind } from './stream/device-error.ts'
+export type { DriverNotification, RunNotifyOptions, StopSignal } from './stream/run-notify.ts'
 export type { Violation, ViolationKind } from './violation.ts'
