@@ -26,7 +26,7 @@ function* rows() {
   const shapes = (of) => of.flatMap((format) => counts.map((n) => ({ format, n })))
   for (const { format, n } of shapes(formats)) yield* named(`device ${format} n=${n}`, deviceSteps(guest, { format, n }))
   for (const { format, n } of shapes(driverFormats)) yield* named(`driver ${format} n=${n}`, driverSteps(guest, { format, n }))
-  for (const { format, n } of shapes(driverFormats)) yield* named(`round trip ${format} n=${n}`, roundTripSteps(guest, { format, n }))
+  for (const { format, n } of shapes(formats)) yield* named(`round trip ${format} n=${n}`, roundTripSteps(guest, { format, n }))
   for (const [name, walk] of Object.entries(walks)) yield { name: `struct of 4 fields, ${name}`, step: timed(walk), of: structs }
 }
 

@@ -1,5 +1,5 @@
-// How large the runtime is for a browser: the core with one device, a block device behind MMIO, bundled, minified, compressed.
-// node bench/size.mjs [--modules] [--json]    after a build; --modules: what each module weighs
+// How large the package is for a browser: programs that import parts of it, bundled, minified, compressed. After a build.
+// node bench/size.mjs [--modules NAME] [--json]    --modules: by how much a program shrinks without each of its modules
 import { existsSync } from 'node:fs'
 import { relative, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -8,32 +8,42 @@ import { rolldown } from 'rolldown'
 import { minifySync } from 'rolldown/experimental'
 
 const dist = resolve(import.meta.dirname, '../dist')
+const kilobyte = 1024
 
-/** What a page that serves a disk imports. */
-export const program = `
-import { MmioDevice } from 'virtgen/mmio'
-import { GuestMemory } from 'virtgen/runtime'
-import { BlkDevice } from 'virtgen/skeleton/blk'
-export { BlkDevice, GuestMemory, MmioDevice }
-`
-/** Bytes, compressed, that this may take at most. */
-export const limit = 12 * 1024
+/** What a page may import, with the bytes, compressed, that it may take at most. */
+export const programs = {
+  'accessors of the block device': { limit: 6 * kilobyte, source: `export * from 'virtgen/wire/blk'` },
+  'block device over MMIO': {
+    limit: 12 * kilobyte,
+    source: `
+      export { MmioDevice } from 'virtgen/mmio'
+      export { GuestMemory } from 'virtgen/runtime'
+      export { BlkDevice } from 'virtgen/skeleton/blk'`,
+  },
+  'driver of it': {
+    source: `
+      export { BlkDriver } from 'virtgen/driver/blk'
+      export { connectMmio } from 'virtgen/mmio'
+      export { DriverMemory, GuestMemory } from 'virtgen/runtime'`,
+  },
+}
 
 /**
- * Bundles a program that imports the package.
+ * Bundles one of the programs.
  *
+ * @param {keyof programs} name
  * @returns {Promise<{bytes: number, minified: number, modules: {name: string, minified: number, bytes: number}[]}>} `bytes` compressed; of a module: by how much the
- * whole shrinks without it
+ * whole shrinks without it. Modules have their paths in dist/.
  */
-export async function bundleSize(source) {
+export async function sizeOf(name) {
   if (!existsSync(resolve(dist, 'runtime/index.js'))) throw new RangeError(`${dist} holds no runtime: build first`)
   const entry = resolve(import.meta.dirname, 'program.js')
-  const bundle = await rolldown({
-    input: entry,
-    platform: 'neutral',
-    logLevel: 'silent',
-    plugins: [{ name: 'program', resolveId: (id) => (id === entry ? id : undefined), load: (id) => (id === entry ? source : undefined) }],
-  })
+  const program = {
+    name: 'program',
+    resolveId: (id) => (id === entry ? id : undefined),
+    load: (id) => (id === entry ? programs[name].source : undefined),
+  }
+  const bundle = await rolldown({ input: entry, platform: 'neutral', logLevel: 'silent', plugins: [program] })
   const { output } = await bundle.generate({ format: 'esm', minify: true })
   await bundle.close()
   const { code, modules } = output[0]
@@ -55,15 +65,23 @@ function compressed(code) {
   return gzipSync(code, { level: 9 }).length
 }
 
-if (process.argv[1] === import.meta.filename) {
-  const { values } = parseArgs({ options: { modules: { type: 'boolean' }, json: { type: 'boolean' } } })
-  const { bytes, minified, modules } = await bundleSize(program)
-  if (values.json) console.log(JSON.stringify({ bytes, minified, limit, modules }, undefined, 2))
-  else {
-    console.log(`block device over MMIO: ${minified} bytes minified, ${bytes} gzip, of ${limit} that it may take`)
-    if (values.modules)
-      for (const { name, minified: of, bytes: alone } of modules)
-        console.log(`${name.padEnd(40)} ${String(of).padStart(7)} minified ${String(alone).padStart(7)} gzip`)
-  }
-  if (bytes > limit) process.exitCode = 1
+async function main() {
+  const { values: options } = parseArgs({ options: { modules: { type: 'string' }, json: { type: 'boolean' } } })
+  const found = []
+  for (const [name, { limit }] of Object.entries(programs)) found.push({ name, limit, ...(await sizeOf(name)) })
+  if (options.json) console.log(JSON.stringify(found, undefined, 2))
+  else
+    for (const { name, limit, bytes, minified, modules } of found) {
+      const atMost = limit === undefined ? '' : `  at most ${limit}${bytes > limit ? ': TOO LARGE' : ''}`
+      console.log(`${name.padEnd(32)} ${column(minified)} minified ${column(bytes)} gzip${atMost}`)
+      if (options.modules !== undefined && name.includes(options.modules))
+        for (const module of modules) console.log(`  ${module.name.padEnd(38)} ${column(module.minified)} minified ${column(module.bytes)} gzip`)
+    }
+  if (found.some(({ bytes, limit = bytes }) => bytes > limit)) process.exitCode = 1
 }
+
+function column(bytes) {
+  return String(bytes).padStart(7)
+}
+
+if (process.argv[1] === import.meta.filename) await main()

@@ -45,10 +45,7 @@ export function sections() {
     },
     {
       heading: 'round trip: driver adds, device copies and completes, driver takes back',
-      rows: [
-        ...grid({ ...roundTrip, variant: 'round trip' }, { only: driverFormats }),
-        ...grid({ ...roundTrip, variant: 'round trip, event index', eventIndex: true }, { ...few, only: driverFormats }),
-      ],
+      rows: [...grid({ ...roundTrip, variant: 'round trip' }), ...grid({ ...roundTrip, variant: 'round trip, event index', eventIndex: true }, few)],
     },
   ]
 }
