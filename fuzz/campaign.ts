@@ -1,0 +1,55 @@
+/** Many executions, one seed after the other. */
+import type { ViolationKind } from '../runtime/violation.ts'
+import { Executions, type Format, formatOf, type Subjects } from './executions.ts'
+import { Watchdog } from './watchdog.ts'
+
+export interface CampaignOptions {
+  readonly seconds: number
+  /** The seed to begin with, 32 bits; the others follow it. */
+  readonly seed: number
+  /** Only this ring format. */
+  readonly format?: Format
+}
+
+export interface Summary {
+  /** First and last seed. */
+  readonly from: number
+  readonly to: number
+  readonly seconds: number
+  readonly executions: number
+  /** How many executions ended with a violation of that kind; `none`: with none. */
+  readonly violations: Readonly<Partial<Record<ViolationKind | 'none', number>>>
+  /** The execution that took longest, in milliseconds. */
+  readonly slowest: { readonly seed: number; readonly milliseconds: number }
+}
+
+/**
+ * Runs executions until the time is over.
+ *
+ * @throws FailedExecution for the first one that fails
+ */
+export function runCampaign(subjects: Subjects, { seconds, seed, format }: CampaignOptions): Summary {
+  const executions = new Executions(subjects)
+  const violations: Partial<Record<ViolationKind | 'none', number>> = {}
+  const watchdog = new Watchdog()
+  const began = performance.now()
+  let slowest = { seed, milliseconds: 0 }
+  let count = 0
+  let to = seed
+  try {
+    for (let now = began, next = seed; now - began < seconds * 1000; next = (next + 1) >>> 0) {
+      if (format !== undefined && formatOf(next) !== format) continue
+      watchdog.watch(next)
+      const kind = executions.run(next).violation?.kind ?? 'none'
+      violations[kind] = (violations[kind] ?? 0) + 1
+      count++
+      to = next
+      const then = now
+      now = performance.now()
+      if (now - then > slowest.milliseconds) slowest = { seed: next, milliseconds: now - then }
+    }
+  } finally {
+    watchdog.stop()
+  }
+  return { from: seed, to, seconds: (performance.now() - began) / 1000, executions: count, violations, slowest }
+}

@@ -1,0 +1,69 @@
+/** Values that are likely to be taken wrongly. */
+import type { Arena } from './arena.ts'
+import { isHeld } from './chain-reading.ts'
+import type { Random } from './random.ts'
+
+const lengths = [
+  0, 1, 2, 4, 8, 15, 16, 17, 32, 64, 0x100, 0x1000, 0x7fff_ffff, 0x8000_0000, 0xffff_0000, 0xffff_fff0, 0xffff_ffff, 0x10_0000, 0x10_0010,
+]
+const halves = [0, 0, 0, 0, 0, 1, 0x1f_ffff, 0x20_0000, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff]
+
+/** Ends of regions, and the places beside them. */
+function edges(arena: Arena): number[] {
+  return arena.regions.flatMap(({ guestAddress, size }) => {
+    const end = guestAddress + size
+    return [guestAddress, guestAddress + 1, guestAddress - 1, guestAddress - 16, end, end - 1, end - 4, end - 16, end - 17, end + 1].filter(
+      (x) => x >= 0,
+    )
+  })
+}
+
+export class Chances {
+  readonly arena: Arena
+  readonly #edges: readonly number[]
+
+  constructor(arena: Arena) {
+    this.arena = arena
+    this.#edges = edges(arena)
+  }
+
+  /** A 64-bit address in halves, mostly inside memory. */
+  address(random: Random): readonly [low: number, high: number] {
+    if (random.oneIn(8)) return [random.word(), random.pick(halves)]
+    const address = random.oneIn(4) ? random.pick(this.#edges) : this.inside(random)
+    return this.halves(address)
+  }
+
+  halves(address: number): readonly [low: number, high: number] {
+    return [address % 0x1_0000_0000, Math.floor(address / 0x1_0000_0000)]
+  }
+
+  /** A buffer that is in memory, and nowhere in the rings, which lie before `room`; one in `badness` is anything. */
+  buffer(random: Random, badness: number, room: number): readonly [address: readonly [low: number, high: number], length: number] {
+    if (badness < Number.POSITIVE_INFINITY && random.oneIn(badness)) return [this.address(random), this.length(random)]
+    const { guestAddress, size } = random.pick(this.arena.regions)
+    const isHome = room > guestAddress && room < guestAddress + size
+    const start = isHome ? room + random.below(size - (room - guestAddress)) : guestAddress + random.below(size)
+    const end = guestAddress + size
+    const length = random.below(random.pick([2, 16, 64, 300]))
+    // What goes on where another region touches is as good, unless that is where the rings are.
+    return [this.halves(start), isHome && isHeld(this.arena, start, length) ? length : Math.min(length, end - start)]
+  }
+
+  /** An address in a region. */
+  inside(random: Random): number {
+    const { guestAddress, size } = random.pick(this.arena.regions)
+    return guestAddress + random.below(size)
+  }
+
+  length(random: Random): number {
+    if (random.oneIn(3)) return random.pick(lengths)
+    return random.oneIn(16) ? random.word() : random.below(random.pick([4, 64, 1024]))
+  }
+
+  /** A 16-bit number near this one, or anywhere. */
+  index(random: Random, near: number, size: number): number {
+    const step = random.pick([0, 0, 1, 1, 1, 2, size - 1, size, size + 1, -1, 0x7fff, 0x8000])
+    return (random.oneIn(12) ? random.word() : near + step) & 0xffff
+  }
+}

@@ -1,0 +1,73 @@
+/** From a seed to an execution. */
+import type { Violation } from '../runtime/violation.ts'
+import { makeArenas } from './arenas.ts'
+import { DeviceExecution, type MakeDeviceQueue } from './device-execution.ts'
+import { Failure } from './failure.ts'
+import { Random } from './random.ts'
+
+export type Format = 'split' | 'packed'
+
+/** The queues under test. */
+export interface Subjects {
+  readonly device: MakeDeviceQueue
+}
+
+/** What an execution showed. */
+export interface Result {
+  /** A number over everything that could be seen. */
+  readonly trace: number
+  readonly violation: Violation | undefined
+}
+
+/** An execution that failed, with what is needed to see it again. */
+export class FailedExecution extends Error {
+  readonly seed: number
+
+  constructor(seed: number, cause: unknown) {
+    super(`the execution with seed ${seed} failed: ${cause instanceof Error ? cause.message : cause}`, { cause })
+    this.seed = seed
+  }
+}
+
+/** The lowest bit of a seed says which ring format is under test. */
+export const formatOf = (seed: number): Format => ((seed & 1) === 0 ? 'split' : 'packed')
+
+/** Two guards; what can be seen must not depend on which one it is. */
+const poisons = [0xa5, 0x5a] as const
+/** Every so many executions run twice, over different guards. */
+const twice = 16
+
+/** Runs executions, in memories that are made once. */
+export class Executions {
+  readonly #subjects: Subjects
+  readonly #arenas = makeArenas()
+  readonly #random = new Random(0)
+
+  constructor(subjects: Subjects) {
+    this.#subjects = subjects
+  }
+
+  /**
+   * The same for the same seed.
+   *
+   * @param seed - 32 bits
+   * @throws FailedExecution
+   */
+  run(seed: number): Result {
+    try {
+      const result = this.#once(seed, poisons[0])
+      if ((seed >>> 1) % twice === 0 && this.#once(seed, poisons[1]).trace !== result.trace)
+        throw new Failure('what was seen depends on bytes outside of the regions')
+      return result
+    } catch (error) {
+      throw new FailedExecution(seed, error)
+    }
+  }
+
+  #once(seed: number, poison: number): Result {
+    this.#random.restart(seed)
+    const execution = new DeviceExecution(this.#subjects.device, this.#random, this.#arenas, formatOf(seed) === 'packed', poison)
+    execution.run()
+    return { trace: execution.trace.value, violation: execution.violation }
+  }
+}
