@@ -1,6 +1,6 @@
 /** The device: takes chains, checks requests, answers them, and sleeps when there are none. */
 import * as runtime from 'virtgen/runtime'
-import { Bell, Sleeper, words } from './doorbell.mjs'
+import { Bell, passGate, Sleeper, words } from './doorbell.mjs'
 import { memoryOver, setupOf } from './layout.mjs'
 import { answerLength, checkRequest, mix, mostWords, writeAnswer } from './message.mjs'
 import { Random } from './random.mjs'
@@ -26,8 +26,10 @@ export class DeviceSide {
     this.#bell = new Bell(control, words.driverBell)
     this.#sleeper = new Sleeper(control, words.deviceBell, run.patience)
     this.#random = new Random(run.seed + 1)
+    passGate(control)
     this.#queue = createQueue(memoryOver(memory), setupOf(run.size), {
       ...run.features,
+      ...(run.start === 0 ? {} : { state: { available: run.start, used: run.start, inFlight: [] } }),
       notify: () => this.#bell.ring(),
       fail: (violation) => {
         this.#failure = violation
@@ -43,7 +45,7 @@ export class DeviceSide {
       notifications: this.#bell.rung,
       slept: this.#sleeper.slept,
       rungBefore: this.#sleeper.rungBefore,
-      queue: this.#queue.inspect?.(),
+      queue: this.#queue.inspect(),
     }
   }
 

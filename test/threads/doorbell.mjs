@@ -6,7 +6,7 @@ export class LostWakeUp extends Error {}
 export class Stopped extends Error {}
 
 /** Words of the control block, 32 bits each. */
-export const words = { deviceBell: 0, driverBell: 1, stop: 2, nothing: 3, count: 4 }
+export const words = { deviceBell: 0, driverBell: 1, stop: 2, nothing: 3, gate: 4, count: 5 }
 
 /** The sender's end. */
 export class Bell {
@@ -72,8 +72,19 @@ export class Sleeper {
 /** Wakes both sides for the last time. */
 export function stop(control) {
   Atomics.store(control, words.stop, 1)
-  for (const word of [words.deviceBell, words.driverBell]) {
+  for (const word of [words.deviceBell, words.driverBell, words.gate]) {
     Atomics.add(control, word, 1)
     Atomics.notify(control, word)
   }
+}
+
+/** The driver has initialised the ring, as a transport would tell the device. */
+export function openGate(control) {
+  Atomics.store(control, words.gate, 1)
+  Atomics.notify(control, words.gate)
+}
+
+/** Waits for {@link openGate}. */
+export function passGate(control) {
+  Atomics.wait(control, words.gate, 0)
 }

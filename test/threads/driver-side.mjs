@@ -1,11 +1,9 @@
 /** The driver: adds requests in batches, checks the answers, and sleeps when it cannot go on without one. */
-import * as runtime from 'virtgen/runtime'
-import { Bell, Sleeper, words } from './doorbell.mjs'
+import { createDriverQueue, DriverMemory } from 'virtgen/runtime'
+import { Bell, openGate, Sleeper, words } from './doorbell.mjs'
 import { memoryOver, setupOf, slotAddress, slotBytes, tableRange } from './layout.mjs'
 import { answerLength, checkAnswer, mix, mostWords, untouched, writeRequest } from './message.mjs'
 import { Random } from './random.mjs'
-
-const { DriverMemory } = runtime
 
 /** A request that is out; one for each buffer of memory. */
 class Slot {
@@ -21,8 +19,6 @@ class Slot {
 export class DriverSide {
   added = 0
   completed = 0
-  /** Of those, used with less told than was written: a device that uses several buffers at once may not tell of each (VIRTIO_F_IN_ORDER). */
-  untold = 0
   #run
   #words
   #queue
@@ -33,6 +29,8 @@ export class DriverSide {
   #free = []
   /** Buffers that are out at most, for now. */
   #window = 1
+  /** The last request found no room in the ring. */
+  #isFull = false
 
   constructor(run, shared, control) {
     this.#run = run
@@ -41,8 +39,9 @@ export class DriverSide {
     this.#sleeper = new Sleeper(control, words.driverBell, run.patience)
     this.#random = new Random(run.seed + 2)
     const memory = memoryOver(shared)
-    this.#queue = createQueue(memory, setupOf(run.size), {
+    this.#queue = createDriverQueue(memory, setupOf(run.size), {
       ...run.features,
+      ...(run.start === 0 ? {} : { state: { available: run.start, used: run.start, out: [] }, tokens: [] }),
       ...(run.features.indirect ? { indirectTables: new DriverMemory(memory, tableRange.address, tableRange.length) } : {}),
       notify: () => this.#bell.ring(),
       fail: (violation) => {
@@ -50,6 +49,8 @@ export class DriverSide {
       },
     })
     for (let i = 0; i < run.size; i++) this.#free.push(new Slot(i))
+    // The areas are what they must be at first: the device may come.
+    openGate(control)
   }
 
   get report() {
@@ -59,7 +60,7 @@ export class DriverSide {
       notifications: this.#bell.rung,
       slept: this.#sleeper.slept,
       rungBefore: this.#sleeper.rungBefore,
-      queue: this.#queue.inspect?.(),
+      queue: this.#queue.inspect(),
     }
   }
 
@@ -70,10 +71,13 @@ export class DriverSide {
     let polling = false
     while (this.completed < chains) {
       if (random.oneIn(64)) this.#window = random.oneIn(3) ? 1 + random.below(2) : 1 + random.below(size)
-      const progress = this.#add(1 + random.below(size)) + this.#reap()
+      this.#add(1 + random.below(size))
+      this.#reap()
       if (random.oneIn(pauseEvery)) this.#sleeper.pause(random.below(100) / 100)
-      if (progress > 0 || this.completed === chains) continue
-      // Without polling, `completed` has asked for a notification itself, and has looked again.
+      const out = this.added - this.completed
+      // Sleeps where it cannot go on, and now and then where it could.
+      if (out === 0 || (out < this.#window && this.added < chains && !this.#isFull && !random.oneIn(16))) continue
+      // Without polling, `completed` has asked for a notification itself, and has looked again; it gave nothing the last time it was called.
       if (polling && this.#queue.enableNotifications()) continue
       this.#sleeper.sleep()
       polling = random.oneIn(2)
@@ -81,24 +85,25 @@ export class DriverSide {
     }
   }
 
-  /** Adds up to `most` requests and publishes them together or one by one; gives how many. */
+  /** Adds up to `most` requests and publishes them together or one by one. */
   #add(most) {
     const { chains } = this.#run
     const oneByOne = this.#random.oneIn(2)
-    let count = 0
-    while (count < most && this.added < chains && this.added - this.completed < this.#window && this.#put(this.#free.at(-1))) {
+    this.#isFull = false
+    for (let count = 0; count < most && this.added < chains && this.added - this.completed < this.#window; count++) {
+      if (!this.#put(this.#free.at(-1))) {
+        this.#isFull = true
+        break
+      }
       this.#free.pop()
       this.added++
-      count++
       if (oneByOne) this.#queue.publish()
     }
     this.#queue.publish()
-    return count
   }
 
   /** Puts the next request into the ring, in one piece or in several. False where there is no room for it. */
   #put(slot) {
-    const random = this.#random
     const sequence = this.added
     const pattern = mix(sequence, this.#run.seed)
     const length = 1 + (pattern % mostWords)
@@ -108,19 +113,26 @@ export class DriverSide {
     writeRequest(this.#words, slot.at, length, sequence, pattern)
     this.#words.fill(untouched, slot.at + mostWords, slot.at + mostWords + room)
     const answer = slot.address + slotBytes / 2
-    return (
-      this.#append(slot.address, length * 4, false, 1 + random.below(2)) &&
-      this.#append(answer, room * 4, true, 1 + random.below(2)) &&
-      this.#commit(slot)
-    )
+    const fits = this.#append(slot.address, length * 4, false) && this.#append(answer, room * 4, true)
+    if (fits) this.#queue.commit(slot)
+    else this.#queue.rewind()
+    return fits
+  }
+
+  /** Appends bytes as one piece or as two. */
+  #append(address, length, writable) {
+    const random = this.#random
+    if (length === 0) return true
+    if (length < 2 || random.oneIn(2)) return this.#queue.append(address, length, writable)
+    const first = 1 + random.below(length - 1)
+    return this.#queue.append(address, first, writable) && this.#queue.append(address + first, length - first, writable)
   }
 
   #reap() {
-    let count = 0
     for (;;) {
       const slot = this.#queue.completed()
       if (this.#failure !== undefined) throw new Error(`the driver sees a violation: ${JSON.stringify(this.#failure)}`)
-      if (slot === undefined) return count
+      if (slot === undefined) return
       const { sequence, room, at } = slot
       const pattern = mix(sequence, this.#run.seed)
       const length = answerLength(room, pattern)
@@ -130,30 +142,6 @@ export class DriverSide {
       // Whoever takes the slot now writes into it: the answer was read before.
       this.#free.push(slot)
       this.completed++
-      count++
     }
   }
-
-  #readable = []
-  #writable = []
-
-  #append(address, length, writable, pieces) {
-    if (length === 0) return true
-    const first = pieces === 2 && length > 4 ? 1 + this.#random.below(length - 1) : length
-    const list = writable ? this.#writable : this.#readable
-    list.push({ address, length: first })
-    if (first < length) list.push({ address: address + first, length: length - first })
-    return true
-  }
-
-  #commit(slot) {
-    const added = this.#queue.add(this.#readable, this.#writable, slot)
-    this.#readable.length = 0
-    this.#writable.length = 0
-    return added
-  }
-}
-
-function createQueue(memory, setup, options) {
-  return runtime.createDriverQueue?.(memory, setup, options) ?? new runtime.SplitDriverQueue(memory, setup, options)
 }

@@ -1,5 +1,6 @@
 /** Where everything lies in the memory that the two threads share. Guest addresses are offsets. */
 import { GuestMemory } from 'virtgen/runtime'
+import { VirtqAvail, VirtqUsed } from 'virtgen/wire/split-ring'
 import { mostWords } from './message.mjs'
 
 /** Bytes that a buffer takes: the request, then the room for the answer. */
@@ -25,4 +26,12 @@ export function slotAddress(slot) {
 
 export function memoryOver(shared) {
   return GuestMemory.of(new Uint8Array(shared))
+}
+
+/** Writes what lies in the ring of a queue that goes on from a saved position; a packed ring of zeros is at its beginning. */
+export function prepareRing(shared, { size, start }) {
+  const { driverArea, deviceArea } = setupOf(size)
+  const words = new Uint16Array(shared)
+  words[(driverArea + VirtqAvail.offsetOf.idx) / 2] = start
+  words[(deviceArea + VirtqUsed.offsetOf.idx) / 2] = start
 }

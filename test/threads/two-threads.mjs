@@ -13,7 +13,7 @@ import { combinations } from './combinations.mjs'
 import { DeviceSide } from './device-side.mjs'
 import { Stopped, stop, words } from './doorbell.mjs'
 import { DriverSide } from './driver-side.mjs'
-import { memoryBytes } from './layout.mjs'
+import { memoryBytes, prepareRing } from './layout.mjs'
 import { describeRing } from './ring-words.mjs'
 
 /** Runs one side to its end. What it throws is told to the other side and is part of the outcome. */
@@ -31,6 +31,7 @@ function runSide(role, { run, memory, control }) {
 
 async function runCombination(run) {
   const memory = new SharedArrayBuffer(memoryBytes)
+  if (run.start !== 0) prepareRing(memory, run)
   const control = new Int32Array(new SharedArrayBuffer(words.count * 4))
   const shared = { run, memory, control }
   const worker = new Worker(new URL(import.meta.url), { workerData: { role: run.worker, shared } })
