@@ -1,5 +1,6 @@
 /** The base of driver clients, with messages written by hand, against a device that is driven by hand. */
 import { FeatureSet, Struct } from 'virtgen/codegen/v1/wire'
+import { VIRTIO_F_RING_RESET } from 'virtgen/wire/content'
 import { VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_NEXT, VIRTQ_DESC_F_WRITE, VirtqDesc } from 'virtgen/wire/split-ring'
 import { describe, expect, it } from 'vitest'
 import { DeviceDriver, type DeviceDriverOptions, type ReadablePayload, type WritablePayload } from '../runtime/driver/device-driver.ts'
@@ -218,19 +219,46 @@ class FakeHost implements DriverHost {
   configBytes = Uint8Array.of(1, 2)
   resets = 0
   resetFails = false
+  /** Ends the reset of a queue, or fails it. */
+  queueIsReset: (error?: DriverError) => void = () => {}
+  enableFails: DriverError | undefined
+  readonly #guest: GuestMemory
+  readonly #size: number
   readonly #used = new Map<number, () => void>()
   readonly #failures: ((error: DriverError) => void)[] = []
   configChanged = () => {}
 
   constructor(size: number, memorySize: number, features: FeatureSet) {
     const guest = GuestMemory.of(new Uint8Array(0x10_0000))
+    this.#guest = guest
+    this.#size = size
     this.features = features
     this.memory = new DriverMemory(guest, 0x1_0000, memorySize)
-    this.fakes = queues.map(({ index }) => new FakeQueue(guest, index, size, (violation) => this.fail(violation)))
+    this.fakes = queues.map(({ index }) => this.#makeQueue(index, size))
+  }
+  #makeQueue(index: number, size: number) {
+    return new FakeQueue(this.#guest, index, size, (violation) => this.fail(violation))
   }
   readonly config = { read: () => this.configBytes, write() {} }
   queue(index: number): DriverQueue {
     return this.fakes[index]!.queue
+  }
+  resetQueue(index: number) {
+    expect(this.fakes[index]).toBeDefined()
+    return new Promise<void>((resolve, reject) => {
+      this.queueIsReset = (error) => {
+        if (error === undefined) resolve()
+        else {
+          this.failed(error)
+          reject(error)
+        }
+      }
+    })
+  }
+  enableQueue(index: number, size = this.#size) {
+    if (this.enableFails) throw this.enableFails
+    this.fakes[index] = this.#makeQueue(index, size)
+    return this.queue(index)
   }
   onUsed(index: number, handler: () => void) {
     expect(this.#used.has(index)).toBe(false)
@@ -647,6 +675,100 @@ describe('a device that breaks the rules', () => {
     host.failed(error)
     await expect(result).rejects.toBe(error)
     expect(client.failure).toBe(error)
+  })
+})
+
+describe('the reset of one queue', () => {
+  const withReset = FeatureSet.of(VIRTIO_F_RING_RESET)
+
+  it('rejects what is out or waits there, gives its memory back, and goes on with the queue as it is set up then', async () => {
+    const { client, host, take, use } = make({ size: 4, features: withReset })
+    const before = host.memory.available
+    const other = client.send(getId, {}, undefined, undefined, 1)
+    const results = Promise.allSettled(Array.from({ length: 10 }, () => client.send(read, {}, undefined, 5000, 0)))
+    await tick()
+    const reset = client.resetQueue(0, 8)
+    for (const result of await results) expect(result).toMatchObject({ status: 'rejected', reason: { kind: 'queue-reset' } })
+    // While the reset goes on the device may still write there, and nothing is sent.
+    expect(host.memory.available).toBeLessThan(before - 5000)
+    await expect(client.send(read, {}, undefined, 4, 0)).rejects.toMatchObject({ kind: 'queue-reset' })
+    host.queueIsReset()
+    await reset
+    expect(host.memory.available).toBeGreaterThan(before - 5000)
+    expect(host.fakes[0]!.queue.size).toBe(8)
+    const again = client.send(read, {}, undefined, 4, 0)
+    const taken = await take()
+    taken.put(0, 1, 2, 3, 4, 0)
+    use(taken, 5)
+    expect(await again).toEqual({ data: Uint8Array.of(1, 2, 3, 4) })
+    const kept = await take(1)
+    kept.put(0, 7, 8, 0)
+    use(kept, 3, 1)
+    expect(await other).toEqual({ first: 7, second: 8 })
+    await client.close()
+    expect(host.memory.available).toBe(0x8000)
+  })
+
+  it('provides buffers for events anew', async () => {
+    const { client, host, take, use } = make({ size: 4, features: withReset })
+    const rows: number[] = []
+    client.on(resize, (event) => rows.push((event as { rows: number }).rows))
+    await tick()
+    const free = host.memory.available
+    for (const size of [4, 2]) {
+      const reset = client.resetQueue(2, size)
+      host.queueIsReset()
+      await reset
+      await tick()
+      expect(host.fakes[2]!.available).toBe(size)
+    }
+    const taken = await take(2)
+    taken.put(0, 5, 1, 33)
+    use(taken, 3, 2)
+    expect([rows, host.memory.available]).toEqual([[33], free])
+  })
+
+  it('takes queues that nothing was sent on yet', async () => {
+    const { client, host } = make({ size: 4, features: withReset })
+    const reset = client.resetQueue(3, 2)
+    host.queueIsReset()
+    await reset
+    expect(host.fakes[3]!.queue.size).toBe(2)
+  })
+
+  it('does nothing without the feature, twice at once, or to a size that is none', async () => {
+    const { client } = make()
+    const result = client.send(read, {}, undefined, 4, 0)
+    await expect(client.resetQueue(0)).rejects.toMatchObject({ kind: 'feature' })
+    const other = make({ features: withReset })
+    for (const size of [0, -1, 1.5]) await expect(other.client.resetQueue(0, size)).rejects.toThrow(RangeError)
+    const first = other.client.resetQueue(0)
+    await expect(other.client.resetQueue(0)).rejects.toThrow('queue 0 is being reset')
+    other.host.queueIsReset()
+    await first
+    client.close()
+    await expect(result).rejects.toMatchObject({ kind: 'closed' })
+    await expect(client.resetQueue(0)).rejects.toMatchObject({ kind: 'closed' })
+  })
+
+  it('that fails gives the device up; a queue that cannot be set up again rejects what is sent there, until it can', async () => {
+    const { client, host } = make({ features: withReset })
+    const result = client.send(read, {}, undefined, 4, 0)
+    const reset = client.resetQueue(0)
+    host.enableFails = new DriverError('memory', 'full')
+    host.queueIsReset()
+    await expect(reset).rejects.toBe(host.enableFails)
+    await expect(result).rejects.toMatchObject({ kind: 'queue-reset' })
+    await expect(client.send(read, {}, undefined, 4, 0)).rejects.toBe(host.enableFails)
+    host.enableFails = undefined
+    const again = client.resetQueue(0)
+    host.queueIsReset()
+    await again
+    const out = client.send(read, {}, undefined, 4, 0)
+    const last = client.resetQueue(1)
+    host.queueIsReset(new DriverError('reset', 'no'))
+    await expect(last).rejects.toMatchObject({ kind: 'reset' })
+    await expect(out).rejects.toMatchObject({ kind: 'reset' })
   })
 })
 

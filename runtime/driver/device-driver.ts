@@ -1,6 +1,8 @@
 /** Base of the generated driver clients: it owns the protocol of requests and events, the client's methods only name them. */
 import { type FeatureSet, padTo, type Struct, viewOf } from 'virtgen/codegen/v1/wire'
+import { VIRTIO_F_RING_RESET } from 'virtgen/wire/content'
 import type { ConfigField } from '../config-space.ts'
+import type { DriverQueue } from '../queue.ts'
 import type { MessageInfo, QueueInfo, RequestContext, RequestInfo } from '../request/message.ts'
 import type { Violation } from '../violation.ts'
 import { BufferPool } from './buffer-pool.ts'
@@ -41,6 +43,8 @@ export abstract class DeviceDriver {
   readonly #events = new Map<MessageInfo, EventBuffers>()
   readonly #turns = new Map<MessageInfo, number>()
   readonly #configHandlers: (() => void)[] = []
+  /** Queues that are being reset. */
+  readonly #resets = new Set<number>()
   #failure: DriverError | undefined
   #closed: Promise<void> | undefined
 
@@ -82,6 +86,49 @@ export abstract class DeviceDriver {
   }
 
   /**
+   * Resets one queue and sets it up again (VIRTIO_F_RING_RESET); others go on. What is out or waits there rejects with DriverError `queue-reset`, buffers for events are
+   * provided anew. Where the queue cannot be set up, all that is sent there rejects with the reason; another reset may help.
+   *
+   * @param size - entries at most; by default as at first
+   * @throws RangeError (as a rejection) for a queue that there is not, or a wrong size
+   * @throws DriverError (as a rejection) `feature` where that is not negotiated, with no harm done; `queue` or `memory` when it cannot be set up again; `reset` when it
+   * does not come back, which gives the device up
+   */
+  async resetQueue(index: number, size?: number): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure
+    if (size !== undefined && !(Number.isSafeInteger(size) && size > 0))
+      throw new RangeError(`a queue must have a positive number of entries, not ${size}`)
+    if (this.#resets.has(index)) throw new Error(`queue ${index} is being reset`)
+    if (!this.features.has(VIRTIO_F_RING_RESET))
+      throw new DriverError('feature', `queue ${index} cannot be reset alone: VIRTIO_F_RING_RESET is not negotiated`)
+    this.#resets.add(index)
+    try {
+      const served = this.#queues.get(index)
+      served?.reject(new DriverError('queue-reset', `queue ${index} was reset`))
+      await this.host.resetQueue(index)
+      served?.detach()
+      if (served === undefined) this.host.enableQueue(index, size)
+      else this.#restart(served, size)
+    } finally {
+      this.#resets.delete(index)
+    }
+  }
+
+  #restart(served: ServedQueue, size: number | undefined): void {
+    const { index, message } = served.info
+    try {
+      const queue = this.host.enableQueue(index, size)
+      served.restart(queue, this.#context(queue))
+    } catch (error) {
+      served.reject(error as DriverError)
+      throw error
+    }
+    const events = message && this.#events.get(message)
+    events?.forget(served)
+    events?.post(served)
+  }
+
+  /**
    * Resets the device and gives the driver's memory back. What is out rejects with DriverError `closed`. A `DmaBuffer` that was given to the device may be freed
    * afterwards. Further calls give the same promise.
    *
@@ -115,6 +162,7 @@ export abstract class DeviceDriver {
     if (this.#failure !== undefined) return Promise.reject(this.#failure)
     try {
       const served = this.#serve(this.#choose(message, queue))
+      if (served.failure !== undefined) return Promise.reject(served.failure)
       const pending = new PendingRequest(message, info, served.context, { fields, readable, writable })
       served.send(pending)
       return pending.promise
@@ -177,11 +225,14 @@ export abstract class DeviceDriver {
     const known = this.#queues.get(info.index)
     if (known !== undefined) return known
     const queue = this.host.queue(info.index)
-    const context: RequestContext = { features: this.features, config: this.#config, queueSize: queue.size, caller: this.#options.caller ?? {} }
-    const served = new ServedQueue(info, queue, context, this.#pool, (violation) => this.#giveUp(violation))
+    const served = new ServedQueue(info, queue, this.#context(queue), this.#pool, (violation) => this.#giveUp(violation))
     this.#queues.set(info.index, served)
     this.host.onUsed(info.index, () => served.used())
     return served
+  }
+
+  #context({ size }: DriverQueue): RequestContext {
+    return { features: this.features, config: this.#config, queueSize: size, caller: this.#options.caller ?? {} }
   }
 
   #readConfig(): void {

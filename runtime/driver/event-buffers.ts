@@ -64,6 +64,11 @@ export class EventBuffers {
     }
   }
 
+  /** The queue is reset: what has come of an event is void. */
+  forget(served: ServedQueue): void {
+    this.#begun.delete(served)
+  }
+
   /** Says what the device did wrong; otherwise `again` is called, then, where the event is complete, the handlers. */
   received(served: ServedQueue, part: Uint8Array, again: () => void): Violation | undefined {
     const { context } = served

@@ -40,8 +40,23 @@ export interface DriverHost {
   readonly config: DriverConfig
   /** The queues that were set up. */
   readonly queues: readonly QueueInfo[]
-  /** The queue of that index. Throws RangeError where there is none. */
+  /** The queue of that index, another one after `enableQueue`. Throws RangeError where there is none, Error where it is reset. */
   queue(index: number): DriverQueue
+  /**
+   * Resets one queue; afterwards the device uses nothing of it any more. The queue of before is closed: `detach` gives what was out.
+   *
+   * @throws RangeError (as a rejection) where there is no such queue
+   * @throws DriverError (as a rejection) `feature` without VIRTIO_F_RING_RESET, `reset` when the queue does not come back, which gives the device up
+   */
+  resetQueue(index: number): Promise<void>
+  /**
+   * Sets a queue up that was reset.
+   *
+   * @param size - entries at most; by default as at first
+   * @throws RangeError for a wrong size, or where there is no such queue; Error where it is not reset
+   * @throws DriverError `queue` when the device has it no more, or still uses it; `memory`
+   */
+  enableQueue(index: number, size?: number): DriverQueue
   /** Called when buffers of a queue may have been used. One handler per queue. */
   onUsed(index: number, handler: () => void): void
   /** Called when the configuration has changed. */
@@ -62,7 +77,7 @@ export type DriverErrorKind =
   | 'version'
   /** There is no device here (device id 0), or another one than expected. */
   | 'device-id'
-  /** The device does not come back from a reset. */
+  /** The device, or one of its queues, does not come back from a reset. */
   | 'reset'
   /** A feature that the driver cannot do without is not offered. */
   | 'feature'
@@ -78,6 +93,8 @@ export type DriverErrorKind =
   | 'needs-reset'
   /** The device broke the rules; see `violation`. */
   | 'violation'
+  /** The queue was reset while the request was out. */
+  | 'queue-reset'
   /** The driver was closed while the request was out. */
   | 'closed'
 

@@ -23,9 +23,9 @@ export interface ClientBuffer {
 
 export class ServedQueue {
   readonly info: QueueInfo
-  readonly queue: DriverQueue
-  readonly context: RequestContext
   readonly pool: BufferPool
+  #queue: DriverQueue
+  #context: RequestContext
   readonly #giveUp: (violation: Violation) => void
   readonly #out = new Set<ClientBuffer>()
   /** In the order in which they came. A place in the list, not a shift for each, keeps long queues linear. */
@@ -36,10 +36,24 @@ export class ServedQueue {
 
   constructor(info: QueueInfo, queue: DriverQueue, context: RequestContext, pool: BufferPool, giveUp: (violation: Violation) => void) {
     this.info = info
-    this.queue = queue
-    this.context = context
+    this.#queue = queue
+    this.#context = context
     this.pool = pool
     this.#giveUp = giveUp
+  }
+
+  /** The queue as it is set up now; see `restart`. */
+  get queue(): DriverQueue {
+    return this.#queue
+  }
+
+  get context(): RequestContext {
+    return this.#context
+  }
+
+  /** Why nothing can be sent: the device is given up, or the queue is reset. */
+  get failure(): DriverError | undefined {
+    return this.#failure
   }
 
   /**
@@ -49,7 +63,10 @@ export class ServedQueue {
    * @throws DriverError `memory` where there is no memory for it and nothing is out that could make room
    */
   send(buffer: ClientBuffer): void {
-    if (this.#waitingFrom < this.#waiting.length || !this.#add(buffer)) this.#waiting.push(buffer)
+    if (this.#failure !== undefined) {
+      buffer.reject(this.#failure)
+      buffer.release(this)
+    } else if (this.#waitingFrom < this.#waiting.length || !this.#add(buffer)) this.#waiting.push(buffer)
   }
 
   /** Takes what the device has used, and fills the room that this makes. */
@@ -72,21 +89,31 @@ export class ServedQueue {
     this.#giveUp(violation)
   }
 
-  /** The device is given up. Memory stays with it until it is reset. */
+  /** The device is given up, or the queue is being reset. Memory stays with it until it is reset. */
   reject(error: DriverError): void {
     this.#failure = error
     const waiting = this.#waiting.slice(this.#waitingFrom)
     this.#waiting = []
     this.#waitingFrom = 0
     for (const buffer of this.#out) buffer.reject(error)
-    for (const buffer of waiting) buffer.reject(error)
+    for (const buffer of waiting) {
+      buffer.reject(error)
+      buffer.release(this)
+    }
   }
 
-  /** The device is reset: the memory is ours again. */
+  /** The device, or the queue, is reset: the memory is ours again. */
   detach(): void {
     while (this.queue.detach() !== undefined);
     for (const buffer of this.#out) buffer.release(this)
     this.#out.clear()
+  }
+
+  /** Behind `reject` and `detach`: the queue has been set up again, perhaps with another size. */
+  restart(queue: DriverQueue, context: RequestContext): void {
+    this.#queue = queue
+    this.#context = context
+    this.#failure = undefined
   }
 
   #add(buffer: ClientBuffer): boolean {

@@ -1,6 +1,6 @@
 /** A device behind MMIO registers, initialised: what a driver client stands on. */
 import type { FeatureSet } from 'virtgen/codegen/v1/wire'
-import { DEVICE_NEEDS_RESET, FAILED } from 'virtgen/wire/content'
+import { DEVICE_NEEDS_RESET, FAILED, VIRTIO_F_RING_RESET } from 'virtgen/wire/content'
 import { mmio_interrupt, virtio_mmio } from 'virtgen/wire/transport-mmio'
 import { DriverError, type DriverHost } from '../driver/host.ts'
 import type { DriverMemory } from '../driver/memory.ts'
@@ -9,16 +9,22 @@ import type { QueueInfo } from '../request/message.ts'
 import type { Violation } from '../violation.ts'
 import type { MmioConfig } from './driver-config.ts'
 import type { MmioQueue } from './driver-queue.ts'
-import type { MmioRegisters } from './registers.ts'
+import type { MmioRegisters, Patience } from './registers.ts'
 
 const knownEvents = mmio_interrupt.used_buffer | mmio_interrupt.config_change
+
+export interface MmioHostOptions {
+  /** Entries of a queue at most. */
+  readonly queueSize: number
+  readonly patience: Patience
+}
 
 export class MmioHost implements DriverHost {
   readonly features: FeatureSet
   readonly memory: DriverMemory
   readonly config: MmioConfig
   readonly #registers: MmioRegisters
-  readonly #resetDevice: () => Promise<void>
+  readonly #options: MmioHostOptions
   readonly #queues: MmioQueue[] = []
   readonly #usedHandlers = new Map<number, () => void>()
   readonly #configHandlers: (() => void)[] = []
@@ -28,12 +34,12 @@ export class MmioHost implements DriverHost {
   #failure: DriverError | undefined
   #isReset = false
 
-  constructor(registers: MmioRegisters, features: FeatureSet, memory: DriverMemory, config: MmioConfig, reset: () => Promise<void>) {
+  constructor(registers: MmioRegisters, features: FeatureSet, memory: DriverMemory, config: MmioConfig, options: MmioHostOptions) {
     this.#registers = registers
     this.features = features
     this.memory = memory
     this.config = config
-    this.#resetDevice = reset
+    this.#options = options
   }
 
   get queues(): readonly QueueInfo[] {
@@ -46,14 +52,44 @@ export class MmioHost implements DriverHost {
   }
 
   queue(index: number): DriverQueue {
+    const { queue } = this.#find(index)
+    if (queue === undefined) throw new Error(`queue ${index} is reset`)
+    return queue
+  }
+
+  async resetQueue(index: number): Promise<void> {
+    const found = this.#find(index)
+    this.#checkUsable()
+    if (!this.features.has(VIRTIO_F_RING_RESET))
+      throw new DriverError('feature', `queue ${index} cannot be reset alone: VIRTIO_F_RING_RESET is not negotiated`)
+    try {
+      await found.reset(this.#options.patience)
+    } catch (error) {
+      this.#abandon(error as DriverError)
+      throw error
+    }
+  }
+
+  enableQueue(index: number, size: number = this.#options.queueSize): DriverQueue {
+    const found = this.#find(index)
+    this.#checkUsable()
+    return found.enable(size)
+  }
+
+  #find(index: number): MmioQueue {
     const found = this.#queues.find((queue) => queue.info.index === index)
     if (found === undefined)
       throw new RangeError(`there is no queue ${index}, only ${this.#queues.map((queue) => queue.info.index).join(', ') || 'none'}`)
-    return found.queue
+    return found
+  }
+
+  #checkUsable(): void {
+    if (this.#failure !== undefined) throw this.#failure
+    if (this.#isReset) throw new DriverError('closed', 'the device was reset')
   }
 
   onUsed(index: number, handler: () => void): void {
-    this.queue(index)
+    this.#find(index)
     if (this.#usedHandlers.has(index)) throw new Error(`queue ${index} has a handler`)
     this.#usedHandlers.set(index, handler)
   }
@@ -68,16 +104,20 @@ export class MmioHost implements DriverHost {
   }
 
   fail(violation: Violation): void {
+    this.#abandon(new DriverError('violation', `the device broke the rules: ${violation.detail}`, violation))
+  }
+
+  #abandon(error: DriverError): void {
     if (this.#failure !== undefined || this.#isReset) return
     this.#registers.setStatus(FAILED)
-    this.#giveUp(new DriverError('violation', `the device broke the rules: ${violation.detail}`, violation))
+    this.#giveUp(error)
   }
 
   /** The memory of the queues is given back where the device comes back; where it does not, the device may still use it. */
   async reset(): Promise<void> {
     if (this.#isReset) return
     this.#isReset = true
-    await this.#resetDevice()
+    await this.#registers.reset(this.#options.patience)
     for (const queue of this.#queues) queue.free()
   }
 
@@ -96,7 +136,7 @@ export class MmioHost implements DriverHost {
 
   #handle(events: number, again: boolean): void {
     if ((events & mmio_interrupt.used_buffer) !== 0)
-      for (const handler of this.#usedHandlers.values()) if (this.#failure === undefined && !this.#isReset) handler()
+      for (const { info, queue } of this.#queues) if (queue && this.#failure === undefined && !this.#isReset) this.#usedHandlers.get(info.index)?.()
     if ((events & mmio_interrupt.config_change) !== 0 && this.#failure === undefined && !this.#isReset) this.#configChanged(again)
   }
 

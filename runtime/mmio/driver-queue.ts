@@ -1,109 +1,112 @@
 /** A queue of a device behind MMIO registers. VIRTIO 1.4, Virtio Over MMIO / Virtqueue Configuration. */
-import { type FeatureSet, viewOf } from 'virtgen/codegen/v1/wire'
-import { NotificationLe, VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_NOTIFICATION_DATA } from 'virtgen/wire/content'
-import { split_ring_limits } from 'virtgen/wire/split-ring'
+import type { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { virtio_mmio } from 'virtgen/wire/transport-mmio'
 import { DriverError } from '../driver/host.ts'
 import type { DmaBuffer, DriverMemory } from '../driver/memory.ts'
+import { createDriverQueue, negotiateQueueSize, placeQueue, queueLayout } from '../driver-queue.ts'
+import { NotificationWord } from '../notification.ts'
+import type { DriverQueue, QueueSetup, RingFeatures } from '../queue.ts'
 import type { QueueInfo } from '../request/message.ts'
-import { areaAlignment } from '../split/areas.ts'
-import { SplitDriverQueue } from '../split/driver-queue.ts'
+import { ringFeaturesOf } from '../ring-features.ts'
 import type { Violation } from '../violation.ts'
-import { type MmioRegisters, powerOf2 } from './registers.ts'
+import type { MmioRegisters, Patience } from './registers.ts'
 
 const registers = virtio_mmio
-/** Bits 0 to 14 of the available index are `next_off`, the highest one is `next_wrap`. */
-const offsetBits = 15
 
 export class MmioQueue {
   readonly info: QueueInfo
-  readonly queue: SplitDriverQueue
   readonly #registers: MmioRegisters
   readonly #memory: DriverMemory
-  #areas: DmaBuffer[] = []
+  readonly #features: FeatureSet
+  readonly #rings: RingFeatures
+  readonly #fail: (violation: Violation) => void
+  #queue: DriverQueue | undefined
+  #area: DmaBuffer | undefined
+  #resetting: Promise<void> | undefined
 
-  /**
-   * Finds the queue and allocates its memory. Not yet ready.
-   *
-   * @param most - entries at most
-   * @throws DriverError `queue` when it is missing or in use, `memory` when there is not enough
-   */
-  constructor(
-    access: MmioRegisters,
-    memory: DriverMemory,
-    info: QueueInfo,
-    features: FeatureSet,
-    most: number,
-    fail: (violation: Violation) => void,
-  ) {
+  constructor(access: MmioRegisters, memory: DriverMemory, info: QueueInfo, features: FeatureSet, fail: (violation: Violation) => void) {
     this.info = info
     this.#registers = access
     this.#memory = memory
-    const size = this.#findSize(most)
-    this.queue = this.#make(size, features, fail)
+    this.#features = features
+    this.#rings = ringFeaturesOf(features)
+    this.#fail = fail
   }
 
-  /** Tells the device where the queue is, and that it is ready. */
-  enable(): void {
-    const access = this.#registers
-    const [descriptors, driver, device] = this.#areas as [DmaBuffer, DmaBuffer, DmaBuffer]
-    access.write(registers.QueueSel, this.info.index)
-    access.write(registers.QueueSize, this.queue.size)
-    access.writeAddress(registers.QueueDescLow, registers.QueueDescHigh, descriptors.address)
-    access.writeAddress(registers.QueueDriverLow, registers.QueueDriverHigh, driver.address)
-    access.writeAddress(registers.QueueDeviceLow, registers.QueueDeviceHigh, device.address)
-    access.write(registers.QueueReady, 1)
+  /** The queue: not before `enable`, and not once it alone is reset. */
+  get queue(): DriverQueue | undefined {
+    return this.#resetting === undefined ? this.#queue : undefined
   }
 
-  /** Gives the memory of the queue back; only while the device is not live. */
+  /**
+   * Finds the queue, allocates its memory, tells the device where it is, and that it is ready.
+   *
+   * @param most - entries at most
+   * @throws RangeError for a wrong `most`; Error when the queue is in use here
+   * @throws DriverError `queue` when it is missing or in use, `memory` when there is not enough
+   */
+  enable(most: number): DriverQueue {
+    const { index } = this.info
+    if (this.#queue !== undefined) throw new Error(`queue ${index} is not reset`)
+    const layout = queueLayout({ size: this.#findSize(most), ...this.#rings })
+    this.#area = this.#memory.allocate(layout.size, layout.alignment)
+    const setup = placeQueue(layout, index, this.#area.address)
+    const queue = createDriverQueue(this.#memory.memory, setup, {
+      ...this.#rings,
+      indirectTables: this.#memory,
+      notify: this.#notifier(),
+      fail: this.#fail,
+    })
+    this.#queue = queue
+    this.#tell(setup)
+    return queue
+  }
+
+  /**
+   * Resets the queue and gives its memory back when that is done; whoever asks meanwhile waits for the same.
+   *
+   * @throws DriverError `reset` when it does not come back: its memory stays with the device
+   */
+  reset(patience: Patience): Promise<void> {
+    this.#resetting ??= this.#registers.resetQueue(this.info.index, patience).then(() => {
+      this.#resetting = undefined
+      this.free()
+      this.#queue = undefined
+    })
+    return this.#resetting
+  }
+
+  /** Closes the queue and gives its memory back; only while the device does not use it. */
   free(): void {
-    this.queue.close()
-    for (const area of this.#areas) this.#memory.free(area)
-    this.#areas = []
+    this.#queue?.close()
+    if (this.#area) this.#memory.free(this.#area)
+    this.#area = undefined
   }
 
   #findSize(most: number): number {
     const { index, name } = this.info
     this.#registers.write(registers.QueueSel, index)
     if (this.#registers.read(registers.QueueReady) !== 0) throw new DriverError('queue', `queue ${index} (${name}) is in use`)
-    const offered = this.#registers.read(registers.QueueSizeMax)
-    if (offered === 0) throw new DriverError('queue', `the device does not have queue ${index} (${name})`)
-    return powerOf2(Math.min(most, offered, split_ring_limits.split_ring_max_queue_size))
+    const size = negotiateQueueSize(this.#registers.read(registers.QueueSizeMax), most, this.#rings)
+    if (size === 0) throw new DriverError('queue', `the device does not have queue ${index} (${name})`)
+    return size
   }
 
-  #make(size: number, features: FeatureSet, fail: (violation: Violation) => void): SplitDriverQueue {
-    const sizes = SplitDriverQueue.sizes(size)
-    try {
-      for (const area of ['descriptorArea', 'driverArea', 'deviceArea'] as const)
-        this.#areas.push(this.#memory.allocate(sizes[area], areaAlignment[area]))
-    } catch (error) {
-      for (const area of this.#areas) this.#memory.free(area)
-      throw error
-    }
-    const [descriptors, driver, device] = this.#areas as [DmaBuffer, DmaBuffer, DmaBuffer]
-    return new SplitDriverQueue(
-      this.#memory.memory,
-      { index: this.info.index, size, descriptorArea: descriptors.address, driverArea: driver.address, deviceArea: device.address },
-      {
-        eventIndex: features.has(VIRTIO_F_EVENT_IDX),
-        indirect: features.has(VIRTIO_F_INDIRECT_DESC),
-        indirectTables: this.#memory,
-        notify: this.#notifier(features),
-        fail,
-      },
-    )
+  #tell({ index, size, descriptorArea, driverArea, deviceArea }: QueueSetup): void {
+    const access = this.#registers
+    access.write(registers.QueueSel, index)
+    access.write(registers.QueueSize, size)
+    access.writeAddress(registers.QueueDescLow, registers.QueueDescHigh, descriptorArea)
+    access.writeAddress(registers.QueueDriverLow, registers.QueueDriverHigh, driverArea)
+    access.writeAddress(registers.QueueDeviceLow, registers.QueueDeviceHigh, deviceArea)
+    access.write(registers.QueueReady, 1)
   }
 
-  #notifier(features: FeatureSet): () => void {
+  #notifier(): () => void {
     const { index } = this.info
-    if (!features.has(VIRTIO_F_NOTIFICATION_DATA)) return () => this.#registers.write(registers.QueueNotify, index)
-    const view = viewOf(new Uint8Array(NotificationLe.size))
-    const data = new NotificationLe().at(view)
-    data.vq_index = index
+    const word = new NotificationWord(this.#features)
     return () => {
-      data.next_off = this.queue.published % 2 ** offsetBits
-      data.next_wrap = this.queue.published >>> offsetBits
-      this.#registers.write(registers.QueueNotify, view.getUint32(0, true))
+      if (this.#queue) this.#registers.write(registers.QueueNotify, word.encode(index, this.#queue.published))
     }
   }
 }

@@ -9,9 +9,11 @@ import {
   FEATURES_OK,
   VIRTIO_F_ACCESS_PLATFORM,
   VIRTIO_F_EVENT_IDX,
+  VIRTIO_F_IN_ORDER,
   VIRTIO_F_INDIRECT_DESC,
   VIRTIO_F_NOTIFICATION_DATA,
   VIRTIO_F_ORDER_PLATFORM,
+  VIRTIO_F_RING_RESET,
   VIRTIO_F_VERSION_1,
 } from 'virtgen/wire/content'
 import { virtio_mmio } from 'virtgen/wire/transport-mmio'
@@ -28,13 +30,13 @@ export interface MmioDriverOptions {
   /** Where queues and buffers lie. */
   readonly memory: DriverMemory
   /**
-   * What to accept of the features that the device offers. By default all that the client and the split ring know. VIRTIO_F_VERSION_1 is accepted in any case;
+   * What to accept of the features that the device offers. By default all that the client and the rings know. VIRTIO_F_VERSION_1 is accepted in any case;
    * VIRTIO_F_ACCESS_PLATFORM and VIRTIO_F_ORDER_PLATFORM only where they are named here or required, as only the program knows whether the platform keeps them.
    */
   readonly features?: FeatureSet
   /** Features that the device must offer. */
   readonly required?: FeatureSet
-  /** Entries of each queue at most, 256 by default; rounded down to a power of 2. */
+  /** Entries of each queue at most, 256 by default; with the split ring rounded down to a power of 2. */
   readonly queueSize?: number
   /** Waits between two looks at a device that is being reset. By default only promises that are ready get their turn: right for a device in the same thread. */
   readonly pause?: () => Promise<void>
@@ -57,8 +59,15 @@ export interface MmioConnection<T> {
 const defaultQueueSize = 256
 const defaultResetPolls = 1000
 
-/** Of rings and transport: what this driver implements. */
-const ringFeatures = FeatureSet.of(VIRTIO_F_VERSION_1, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_EVENT_IDX, VIRTIO_F_NOTIFICATION_DATA)
+/** Of rings and transport: what this driver implements. VIRTIO_F_NOTIF_CONFIG_DATA is not among it: no register says the value that the driver would send. */
+const ringFeatures = FeatureSet.of(
+  VIRTIO_F_VERSION_1,
+  VIRTIO_F_INDIRECT_DESC,
+  VIRTIO_F_EVENT_IDX,
+  VIRTIO_F_IN_ORDER,
+  VIRTIO_F_RING_RESET,
+  VIRTIO_F_NOTIFICATION_DATA,
+)
 /** What the platform must keep, not the driver. */
 const platformFeatures = FeatureSet.of(VIRTIO_F_ACCESS_PLATFORM, VIRTIO_F_ORDER_PLATFORM)
 
@@ -108,17 +117,17 @@ async function initialise<T>(
   queues: MmioQueue[],
 ): Promise<MmioConnection<T>> {
   const { memory, queueSize = defaultQueueSize, resetPolls = defaultResetPolls, pause = () => Promise.resolve() } = options
-  const reset = () => registers.reset(resetPolls, pause)
-  await reset()
+  const patience = { polls: resetPolls, pause }
+  await registers.reset(patience)
   registers.setStatus(ACKNOWLEDGE)
   registers.setStatus(DRIVER)
   const features = negotiate(registers, type, options)
   const config = new MmioConfig(registers, type)
-  const host = new MmioHost(registers, features, memory, config, reset)
+  const host = new MmioHost(registers, features, memory, config, { queueSize, patience })
   for (const info of type.queues(features, config.read())) {
-    const queue = new MmioQueue(registers, memory, info, features, queueSize, (violation) => host.fail(violation))
+    const queue = new MmioQueue(registers, memory, info, features, (violation) => host.fail(violation))
     queues.push(queue)
-    queue.enable()
+    queue.enable(queueSize)
     host.addQueue(queue)
   }
   registers.setStatus(DRIVER_OK)

@@ -9,6 +9,14 @@ export interface MmioBus {
   write(offset: number, width: 1 | 2 | 4, value: number): void
 }
 
+/** How long a driver waits for a reset. */
+export interface Patience {
+  /** Looks at the device at most. */
+  readonly polls: number
+  /** Between two of them. */
+  readonly pause: () => Promise<void>
+}
+
 const bitsPerWord = 32
 const featureWords = 4
 /** Words that every device has. */
@@ -50,13 +58,27 @@ export class MmioRegisters {
    *
    * @throws DriverError `reset` when it is not after so many looks
    */
-  async reset(polls: number, pause: () => Promise<void>): Promise<void> {
+  async reset(patience: Patience): Promise<void> {
     this.write(virtio_mmio.Status, 0)
-    for (let i = 0; i < polls; i++) {
-      if (this.status === 0) return
-      await pause()
+    if (await becomesTrue(() => this.status === 0, patience)) return
+    throw new DriverError('reset', `the device does not come back from a reset: its status is ${this.status} after ${patience.polls} looks`)
+  }
+
+  /**
+   * Resets a queue and waits until that is done: the driver MUST NOT consider it complete until it reads back 0 in QueueReset.
+   *
+   * @throws DriverError `reset` when it does not after so many looks
+   */
+  async resetQueue(index: number, patience: Patience): Promise<void> {
+    this.write(virtio_mmio.QueueSel, index)
+    this.write(virtio_mmio.QueueReset, 1)
+    const isDone = (): boolean => {
+      // Selected anew: others do so in the pauses.
+      this.write(virtio_mmio.QueueSel, index)
+      return this.read(virtio_mmio.QueueReset) === 0
     }
-    throw new DriverError('reset', `the device does not come back from a reset: its status is ${this.status} after ${polls} looks`)
+    if (await becomesTrue(isDone, patience)) return
+    throw new DriverError('reset', `queue ${index} does not come back from a reset: QueueReset is not 0 after ${patience.polls} looks`)
   }
 
   /** Reads the words of the offered features in which `wanted` has a bit. Others are not looked at: a device may repeat its words where it has no more of them. */
@@ -79,7 +101,10 @@ export class MmioRegisters {
   }
 }
 
-/** Largest power of 2 up to a number. */
-export function powerOf2(most: number): number {
-  return 2 ** Math.floor(Math.log2(most))
+async function becomesTrue(look: () => boolean, { polls, pause }: Patience): Promise<boolean> {
+  for (let i = 0; i < polls; i++) {
+    if (look()) return true
+    await pause()
+  }
+  return false
 }

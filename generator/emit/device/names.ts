@@ -27,6 +27,8 @@ export const baseMembers: ReadonlySet<string> = new Set([
   'activate',
   'activated',
   'queueNotified',
+  'queueReset',
+  'queueResetting',
   'configWritten',
   'reset',
   'resetting',
@@ -51,6 +53,7 @@ export const baseMembers: ReadonlySet<string> = new Set([
   'writeField',
   'onConfigChange',
   'failure',
+  'resetQueue',
   'close',
 ])
 
