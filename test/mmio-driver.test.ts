@@ -12,6 +12,7 @@ import {
   VIRTIO_F_INDIRECT_DESC,
   VIRTIO_F_NOTIFICATION_DATA,
   VIRTIO_F_RING_PACKED,
+  VIRTIO_F_RING_RESET,
   VIRTIO_F_VERSION_1,
 } from 'virtgen/wire/content'
 import { virtio_mmio } from 'virtgen/wire/transport-mmio'
@@ -39,6 +40,7 @@ class Registers {
     acceptsFeatures?: boolean
     resetLooks?: number
     needsReset?: boolean
+    queueResetLooks?: number
     onConfigRead?: () => void
   }
   readonly config = Uint8Array.from([1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
@@ -85,6 +87,7 @@ class Registers {
     if (name === 'Status') return this.#readStatus()
     if (name === 'DeviceFeatures') return this.offered.word(this.#featuresSelected)
     if (name === 'QueueReady') return this.queues[this.#queue]?.[name] ?? (script.readyBefore ? 1 : 0)
+    if (name === 'QueueReset') return this.#readQueueReset(this.queues[this.#queue] ?? {})
     if (name === 'QueueSizeMax') return (script.sizes ?? [64, 1000])[this.#queue] ?? 0
     if (name === 'InterruptStatus') return this.interruptStatus
     if (name === 'ConfigGeneration') return this.generation
@@ -98,6 +101,13 @@ class Registers {
     if (this.#looks > 0 && --this.#looks > 0) return this.status
     if (this.#looks === 0 && this.status === 0x1_00) this.status = 0
     return this.script.needsReset && this.status & DRIVER_OK ? this.status | DEVICE_NEEDS_RESET : this.status
+  }
+
+  #readQueueReset(queue: Record<string, number>): number {
+    const looks = this.script.queueResetLooks ?? 1
+    this.script.queueResetLooks = looks - 1
+    if (looks <= 1) Object.assign(queue, { QueueReset: 0, QueueReady: 0 })
+    return queue.QueueReset ?? 0
   }
 
   write(offset: number, width: 1 | 2 | 4, value: number): void {
@@ -514,6 +524,105 @@ describe('a connected device', () => {
     const before = memory.available
     expect(await failure(driver.host.reset())).toMatchObject({ kind: 'reset' })
     expect(memory.available).toBe(before)
+  })
+})
+
+describe('the reset of one queue', () => {
+  const features = FeatureSet.of(VIRTIO_F_VERSION_1, VIRTIO_F_RING_RESET)
+
+  it('follows the text: QueueReset is read back until it is 0, then the queue is set up like at first', async () => {
+    const { registers, connect, memory } = setting({ features, queueResetLooks: 3, sizes: [64, 1000] })
+    const { driver } = await connect()
+    const { host } = driver
+    const old = host.queue(1)
+    old.add([{ address: 0x8000, length: 4 }], [], 'a')
+    const before = memory.available
+    registers.log.length = 0
+    const reset = host.resetQueue(1)
+    const joined = host.resetQueue(1)
+    expect(() => host.queue(1)).toThrow('queue 1 is reset')
+    expect(() => host.enableQueue(1)).toThrow('queue 1 is not reset')
+    await Promise.all([reset, joined])
+    expect(registers.log).toEqual([
+      'QueueSel <- 1',
+      'QueueReset <- 1',
+      'QueueSel <- 1',
+      'QueueReset -> 1',
+      'QueueSel <- 1',
+      'QueueReset -> 1',
+      'QueueSel <- 1',
+      'QueueReset -> 0',
+    ])
+    expect([memory.available > before, old.detach(), old.detach()]).toEqual([true, 'a', undefined])
+    expect(() => host.queue(1)).toThrow('queue 1 is reset')
+    registers.log.length = 0
+    const queue = host.enableQueue(1, 32)
+    expect(registers.log.slice(0, 5)).toEqual(['QueueSel <- 1', 'QueueReady -> 0', 'QueueSizeMax -> 1000', 'QueueSel <- 1', 'QueueSize <- 32'])
+    expect([registers.log.at(-1), host.queue(1) === queue, queue.size, registers.status]).toEqual(['QueueReady <- 1', true, 32, live])
+    await host.resetQueue(1)
+    expect(host.enableQueue(1).size).toBe(256)
+    expect(memory.available).toBe(before)
+  })
+
+  it('leaves the others at work, and its own handler waits for the new queue', async () => {
+    const { registers, connect } = setting({ features })
+    const { driver, interrupt } = await connect()
+    const calls: number[] = []
+    for (const index of [0, 1]) driver.host.onUsed(index, () => calls.push(index))
+    await driver.host.resetQueue(0)
+    registers.interruptStatus = 1
+    interrupt()
+    expect(calls).toEqual([1, 1])
+    driver.host.enableQueue(0)
+    registers.interruptStatus = 1
+    interrupt()
+    expect(calls.slice(2)).toEqual([0, 1, 0, 1])
+  })
+
+  it('needs the feature, a queue, a device that works, and memory', async () => {
+    const without = await setting({ features: FeatureSet.of(VIRTIO_F_VERSION_1) }).connect()
+    expect(await failure(without.driver.host.resetQueue(0))).toMatchObject({ kind: 'feature' })
+    const { registers, connect, memory } = setting({ features })
+    const { host } = (await connect()).driver
+    await expect(host.resetQueue(2)).rejects.toThrow('there is no queue 2')
+    expect(() => host.enableQueue(2)).toThrow('there is no queue 2')
+    await host.resetQueue(0)
+    expect(() => host.enableQueue(0, 0)).toThrow(RangeError)
+    const before = memory.available
+    const rest = Array.from({ length: Math.floor(before / 0x400) - 2 }, () => memory.allocate(0x400))
+    expect(() => host.enableQueue(0)).toThrow(expect.objectContaining({ kind: 'memory' }))
+    for (const piece of rest) memory.free(piece)
+    expect(memory.available).toBe(before)
+    registers.queues[0]!.QueueReady = 1
+    expect(() => host.enableQueue(0)).toThrow(expect.objectContaining({ kind: 'queue' }))
+    registers.queues[0]!.QueueReady = 0
+    host.enableQueue(0)
+    await host.reset()
+    expect(memory.available).toBe(0xf000)
+    expect(await failure(host.resetQueue(0))).toMatchObject({ kind: 'closed' })
+    expect(() => host.enableQueue(0)).toThrow(expect.objectContaining({ kind: 'closed' }))
+  })
+
+  it('that does not end gives the device up; the memory stays with it', async () => {
+    const { registers, connect, memory } = setting({ features, queueResetLooks: 1e9 }, { resetPolls: 20 })
+    const { host } = (await connect()).driver
+    const errors: DriverError[] = []
+    host.onFailure((error) => errors.push(error))
+    const before = memory.available
+    expect(await failure(host.resetQueue(0))).toMatchObject({ kind: 'reset' })
+    expect([registers.status & FAILED, errors.map(({ kind }) => kind), memory.available]).toEqual([FAILED, ['reset'], before])
+    await host.reset()
+    expect(memory.available).toBe(0xf000)
+  })
+
+  it('may be overtaken by a reset of the device', async () => {
+    const { connect, memory } = setting({ features, queueResetLooks: 50 })
+    const { host } = (await connect()).driver
+    const one = host.resetQueue(0)
+    await host.reset()
+    expect(memory.available).toBe(0xf000)
+    await one
+    expect(memory.available).toBe(0xf000)
   })
 })
 
