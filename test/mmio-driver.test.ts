@@ -9,10 +9,14 @@ import {
   FEATURES_OK,
   VIRTIO_F_ACCESS_PLATFORM,
   VIRTIO_F_EVENT_IDX,
+  VIRTIO_F_IN_ORDER,
   VIRTIO_F_INDIRECT_DESC,
+  VIRTIO_F_NOTIF_CONFIG_DATA,
   VIRTIO_F_NOTIFICATION_DATA,
   VIRTIO_F_RING_PACKED,
   VIRTIO_F_RING_RESET,
+  VIRTIO_F_SR_IOV,
+  VIRTIO_F_SUSPEND,
   VIRTIO_F_VERSION_1,
 } from 'virtgen/wire/content'
 import { virtio_mmio } from 'virtgen/wire/transport-mmio'
@@ -60,7 +64,7 @@ class Registers {
   }
 
   get offered() {
-    return this.script.features ?? FeatureSet.of(VIRTIO_F_VERSION_1, VIRTIO_F_EVENT_IDX, VIRTIO_F_RING_PACKED, 0, 5)
+    return this.script.features ?? FeatureSet.of(VIRTIO_F_VERSION_1, VIRTIO_F_EVENT_IDX, VIRTIO_F_SR_IOV, 0, 5)
   }
 
   #check(offset: number, width: number, direction: 'r' | 'w'): string {
@@ -232,14 +236,32 @@ describe('the initialisation', () => {
   })
 
   it('accepts what both know, and the platform features only when they are named', async () => {
-    const all = FeatureSet.of(0, 1, 7, VIRTIO_F_VERSION_1, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_EVENT_IDX, VIRTIO_F_RING_PACKED, VIRTIO_F_ACCESS_PLATFORM)
+    const rings = [
+      VIRTIO_F_INDIRECT_DESC,
+      VIRTIO_F_EVENT_IDX,
+      VIRTIO_F_RING_PACKED,
+      VIRTIO_F_IN_ORDER,
+      VIRTIO_F_NOTIFICATION_DATA,
+      VIRTIO_F_RING_RESET,
+    ]
+    const all = FeatureSet.of(
+      0,
+      1,
+      7,
+      VIRTIO_F_VERSION_1,
+      ...rings,
+      VIRTIO_F_ACCESS_PLATFORM,
+      VIRTIO_F_SR_IOV,
+      VIRTIO_F_NOTIF_CONFIG_DATA,
+      VIRTIO_F_SUSPEND,
+    )
     const accepted = async (options: Partial<MmioDriverOptions>) => {
       const { registers, connect } = setting({ features: all }, options)
       const { driver } = await connect()
       expect(driver.host.features.equals(registers.accepted)).toBe(true)
       return registers.accepted.bits
     }
-    expect(await accepted({})).toEqual([0, 1, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_EVENT_IDX, VIRTIO_F_VERSION_1])
+    expect(await accepted({})).toEqual(FeatureSet.of(0, 1, VIRTIO_F_VERSION_1, ...rings).bits)
     expect(await accepted({ features: FeatureSet.of(1) })).toEqual([1, VIRTIO_F_VERSION_1])
     expect(await accepted({ features: FeatureSet.empty, required: FeatureSet.of(VIRTIO_F_ACCESS_PLATFORM) })).toEqual([
       VIRTIO_F_VERSION_1,
@@ -401,13 +423,27 @@ describe('a connected device', () => {
     expect(registers.notified).toEqual([1])
   })
 
-  it('is notified with the position where VIRTIO_F_NOTIFICATION_DATA is negotiated', async () => {
-    const { registers, connect } = setting({ features: FeatureSet.of(VIRTIO_F_VERSION_1, VIRTIO_F_NOTIFICATION_DATA) })
+  it.each([
+    ['split: 15 bits of the available index and the 16th', [], 1 + 3 * 0x1_0000],
+    ['packed: an offset and the wrap counter', [VIRTIO_F_RING_PACKED], 0x8003_0001],
+  ])('is notified with the position where VIRTIO_F_NOTIFICATION_DATA is negotiated; %s', async (_, more, word) => {
+    const { registers, connect } = setting({ features: FeatureSet.of(VIRTIO_F_VERSION_1, VIRTIO_F_NOTIFICATION_DATA, ...more) })
     const { driver } = await connect()
     const queue = driver.host.queue(1)
     for (const token of ['a', 'b', 'c']) queue.add(piece, [], token)
     queue.publish()
-    expect(registers.notified).toEqual([1 + 3 * 0x1_0000])
+    expect(registers.notified).toEqual([word])
+  })
+
+  it('has queues of any size where the ring is packed, and powers of 2 where it is split', async () => {
+    for (const [more, sizes] of [
+      [[], [64, 512]],
+      [[VIRTIO_F_RING_PACKED], [100, 700]],
+    ] as const) {
+      const { registers, connect } = setting({ features: FeatureSet.of(VIRTIO_F_VERSION_1, ...more), sizes: [100, 1000] }, { queueSize: 700 })
+      await connect()
+      expect(registers.queues.map((queue) => queue.QueueSize)).toEqual(sizes)
+    }
   })
 
   it('serves its queues on an interrupt and acknowledges what it handled, no undefined bit', async () => {
