@@ -148,7 +148,7 @@ export class WeakViews {
 
   #load(side: Side, real: Numbers, index: number, atomic: boolean): number | bigint {
     const size = real.BYTES_PER_ELEMENT
-    const bytes = this.#memory.load(side, real.byteOffset + index * size, size, atomic, real instanceof Float64Array)
+    const bytes = this.#memory.load(side, real.byteOffset + index * size, size, atomic, mayTear(real, atomic))
     return (Reflect.construct(real.constructor, [bytes.buffer]) as Numbers)[0]!
   }
 
@@ -156,6 +156,11 @@ export class WeakViews {
     const size = real.BYTES_PER_ELEMENT
     if (!(index >= 0 && index < real.length)) return
     const one = Reflect.construct(real.constructor, [[value]]) as Numbers
-    this.#memory.store(side, real.byteOffset + index * size, new Uint8Array(one.buffer), atomic, real instanceof Float64Array)
+    this.#memory.store(side, real.byteOffset + index * size, new Uint8Array(one.buffer), atomic, mayTear(real, atomic))
   }
+}
+
+/** Floating-point numbers may tear, and 64 bits that are no Atomics. */
+function mayTear(view: Numbers, atomic: boolean): boolean {
+  return view.BYTES_PER_ELEMENT === 8 && !atomic
 }
