@@ -5,7 +5,7 @@ import { median } from './statistics.mjs'
 
 setFlagsFromString('--expose-gc')
 const collect = runInNewContext('gc')
-const tries = 9
+const tries = 5
 
 function usedDuring(work) {
   // Nothing is collected in between: the heap is empty of young objects, and the work allocates less than what makes the engine collect.
@@ -15,11 +15,13 @@ function usedDuring(work) {
   return getHeapStatistics().used_heap_size - before
 }
 
-/** Bytes per call of `work` after it has run for long; what looking at the heap allocates itself is taken off. */
+/** Bytes per call of `work`, after it has run for long. What looking at the heap allocates itself is measured beside it and taken off. */
 export function bytesPerCall(work, calls) {
   const repeat = () => {
     for (let i = 0; i < calls; i++) work()
   }
-  const samples = Array.from({ length: tries }, () => usedDuring(repeat) - usedDuring(() => {}))
+  const samples = Array.from({ length: tries }, () => usedDuring(repeat) - usedDuring(nothing))
   return Math.max(0, median(samples)) / calls
 }
+
+function nothing() {}
