@@ -4,7 +4,7 @@ import { DEVICE_NEEDS_RESET, FEATURES_OK } from 'virtgen/wire/content'
 import type { DeviceState } from './device.ts'
 import type { RingFeatures } from './queue.ts'
 import type { AddressHalves, QueueRegistersState } from './queue-registers.ts'
-import { checkPositions, checkQueueState } from './queue-state.ts'
+import { checkQueueState } from './queue-state.ts'
 import { ringFeaturesOf } from './ring-features.ts'
 import { flag, list, object, savedInteger, text, wrong } from './saved-value.ts'
 import { isStatus } from './status.ts'
@@ -46,14 +46,12 @@ function queueRegisters(value: unknown, maximum: number, negotiated: Negotiated,
     deviceArea: halves(state.deviceArea, `${name}.deviceArea`),
     ready: flag(state.ready, `${name}.ready`),
   }
-  const needsReset = (negotiated.status & DEVICE_NEEDS_RESET) !== 0
-  if (state.queue === undefined) return registers.ready && !needsReset ? wrong(`${name}.queue`, undefined, 'there, as the queue is ready') : registers
+  // Of a device that needs a reset no queue goes on.
+  if ((negotiated.status & DEVICE_NEEDS_RESET) !== 0) return registers
+  if (state.queue === undefined) return registers.ready ? wrong(`${name}.queue`, undefined, 'there, as the queue is ready') : registers
   if (!registers.ready || registers.size === 0 || registers.size > maximum || (negotiated.status & FEATURES_OK) === 0)
     wrong(name, registers, `ready, of 1 to ${maximum} entries and behind FEATURES_OK, as it is at work`)
-  const queue = checkQueueState(state.queue, registers.size, negotiated.rings, `${name}.queue`)
-  // A device that needs a reset may have lost the ring before it could tell of all that it has used.
-  if (!needsReset) checkPositions(queue, registers.size, negotiated.rings, `${name}.queue`)
-  return { ...registers, queue }
+  return { ...registers, queue: checkQueueState(state.queue, registers.size, negotiated.rings, `${name}.queue`) }
 }
 
 /**

@@ -9,10 +9,12 @@ const largestId = 0xffff
 const wrapCounter = 0x8000
 
 /**
- * Checks the members of a saved queue, each for itself.
+ * Checks the state of a queue: each member for itself, and that the positions are as far apart as the chains in flight take.
  *
+ * @param value - anything
  * @param size - of the queue, at least 1
- * @throws RangeError that names the member
+ * @param name - of the state, for errors
+ * @throws RangeError that names the member, with what is expected and what is there
  */
 export function checkQueueState(value: unknown, size: number, rings: RingFeatures, name: string): QueueState {
   const state = object<QueueState>(value, name)
@@ -21,22 +23,12 @@ export function checkQueueState(value: unknown, size: number, rings: RingFeature
   const inFlight = chains.map((chain, index) => savedChain(chain, size, rings, `${name}.inFlight[${index}]`))
   const heads = inFlight.map((chain) => (typeof chain === 'number' ? chain : chain.head))
   if (new Set(heads).size !== heads.length) wrong(`${name}.inFlight`, heads, 'chains that begin at different heads')
-  return {
-    available: position(state.available, size, rings, `${name}.available`),
-    used: position(state.used, size, rings, `${name}.used`),
-    inFlight,
-  }
-}
-
-/**
- * Checks that the positions of a queue are as far apart as its chains in flight take.
- *
- * @throws RangeError
- */
-export function checkPositions({ available, used, inFlight }: QueueState, size: number, rings: RingFeatures, name: string): void {
+  const available = position(state.available, size, rings, `${name}.available`)
+  const used = position(state.used, size, rings, `${name}.used`)
   const taken = inFlight.reduce((sum: number, chain) => sum + (typeof chain === 'number' ? 1 : (chain.slots ?? 1)), 0)
   const apart = rings.packed ? distance(used, available, size) : (available - used) & (indexWrap - 1)
   if (apart !== taken || taken > size) wrong(`${name}.available`, available, `${taken} entries beyond ${used}, as the chains in flight take those`)
+  return { available, used, inFlight }
 }
 
 /** From one packed position to another: less than one round where the wrap counters are the same, else what is left of one round and the begin of the next. */
@@ -61,6 +53,8 @@ function savedChain(value: unknown, size: number, rings: RingFeatures, name: str
   if (rings.packed) {
     const slots = savedInteger(chain.slots, size, `${name}.slots`)
     if (slots === 0) wrong(`${name}.slots`, slots, 'at least 1')
+    // Of a chain that is complete the buffers do not matter any more.
+    if (chain.buffers === undefined && chain.written !== undefined) return { head, ...written, slots }
     return { head, ...written, slots, buffers: savedBuffers(chain.buffers, `${name}.buffers`) }
   }
   for (const member of ['slots', 'buffers'] as const)
