@@ -49,9 +49,12 @@ export interface UsedChain {
   readonly written: number
   /** The first `written` bytes of the device-writable part. */
   readonly bytes: Uint8Array
+  /** All of the device-writable part, whatever the device says it wrote. */
+  readonly writable: Uint8Array
   /** With VIRTIO_F_IN_ORDER: the device wrote no entry for it but one for a later chain. It counts as written completely. */
   readonly skipped: boolean
-  readonly spec: ChainSpec
+  /** What `offer` or `put` gave. */
+  readonly chain: OfferedChain
 }
 
 /** When the driver wants used buffer notifications; a number: with VIRTIO_F_EVENT_IDX, when that many entries more are used. */
@@ -126,6 +129,13 @@ export abstract class FakeDriver {
     return this.#ready.shift()
   }
 
+  /** Takes this chain if the device has used it; others stay for `used`. @throws RuleBroken as `used` */
+  usedOf(chain: OfferedChain): UsedChain | undefined {
+    for (let more = this.#take(); more.length > 0; more = this.#take()) this.#ready.push(...more)
+    const index = this.#ready.findIndex((used) => used.chain === chain)
+    return index < 0 ? undefined : this.#ready.splice(index, 1)[0]
+  }
+
   /** All that is used by now. */
   drain(): UsedChain[] {
     const chains: UsedChain[] = []
@@ -177,16 +187,20 @@ export abstract class FakeDriver {
 }
 
 /** Its places are free from now on: what the device wrote there is copied before. Where they are the test's own, it may be more than one wants to copy unasked. */
-function usedChain({ id, placed }: OfferedChain, written: number, skipped: boolean): UsedChain {
-  const copy = placed.ownsPlaces ? placed.written(written) : undefined
+function usedChain(chain: OfferedChain, written: number, skipped: boolean): UsedChain {
+  const { id, placed } = chain
+  const copy = placed.ownsPlaces ? placed.content() : undefined
   placed.release()
   return {
     id,
     written,
     skipped,
-    spec: placed.spec,
+    chain,
     get bytes() {
-      return copy ?? placed.written(written)
+      return this.writable.subarray(0, written)
+    },
+    get writable() {
+      return copy ?? placed.content()
     },
   }
 }

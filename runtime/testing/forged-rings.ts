@@ -113,6 +113,23 @@ export const forgedPackedRings: readonly ForgedChain[] = [
     },
   },
   {
+    title: 'a chain in an entry that another one, which the device has, still takes',
+    violation: { packed: 'available-index' },
+    before: 1,
+    forge: (driver) => {
+      const all = chain()
+      for (let i = 0; i < driver.size; i++) all.readable(1)
+      const { descriptors, id } = driver.offer(all)
+      // As it would be available in the next round, with an id that is free.
+      driver.setDescriptor(descriptors[0]!, {
+        id: id === 0 ? 1 : 0,
+        flags: driver.position.available >> 15 === 1 ? VIRTQ_DESC_F_AVAIL : VIRTQ_DESC_F_USED,
+      })
+      // Tells the device that there is something.
+      driver.publish()
+    },
+  },
+  {
     title: 'a buffer id that the ring does not have',
     violation: { packed: 'descriptor-index' },
     forge: (driver) => driver.offer(chain().readable(1, { amend: { id: driver.size } })),

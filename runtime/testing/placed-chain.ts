@@ -52,15 +52,14 @@ export class PlacedChain {
     return this.elements.reduce((sum, { writable, length }) => sum + (writable ? length : 0), 0)
   }
 
-  /** The first bytes of the device-writable part. */
-  written(length: number): Uint8Array {
-    const bytes = new Uint8Array(length)
+  /** The device-writable part. */
+  content(): Uint8Array {
+    const bytes = new Uint8Array(this.writable)
     let done = 0
-    for (const element of this.elements) {
-      if (!element.writable || done === length) continue
-      const count = Math.min(element.length, length - done)
-      bytes.set(this.#memory.peek(element.at, count), done)
-      done += count
+    for (const { writable, at, length } of this.elements) {
+      if (!writable) continue
+      bytes.set(this.#memory.peek(at, length), done)
+      done += length
     }
     return bytes
   }
