@@ -8,6 +8,7 @@ export const ringKinds: Readonly<Record<Exclude<ViolationKind, 'request-size' | 
   'queue-address': true,
   'available-index': true,
   'descriptor-index': true,
+  'descriptor-flags': true,
   'descriptor-loop': true,
   'chain-length': true,
   'chain-bytes': true,

@@ -1,7 +1,7 @@
 /** How a queue makes a chain of what the driver's descriptors say: each is checked here, once. The same for all ring formats. */
 import { split_ring_limits } from 'virtgen/wire/split-ring'
-import type { Chain } from './chain.ts'
-import { placeOf, type SegmentSlab } from './chain-slab.ts'
+import { type Chain, chainJoined } from './chain.ts'
+import type { SegmentSlab } from './chain-slab.ts'
 import type { GuestMemory } from './memory.ts'
 import type { ViolationKind } from './violation.ts'
 
@@ -9,11 +9,12 @@ import type { ViolationKind } from './violation.ts'
 export type ChainProblem = ViolationKind | 'full'
 
 const leastCapacity = 4
+const mostBytes = split_ring_limits.split_ring_max_chain_length
 
 /** Takes the buffers of one chain after the other and writes their segments into the slab. */
 export class ChainBuilder {
   readonly #memory: GuestMemory
-  readonly #slab: SegmentSlab
+  readonly slab: SegmentSlab
   #chain!: Chain
   /** Where the next segment goes, and where the range of the chain ends. */
   #next = 0
@@ -24,11 +25,16 @@ export class ChainBuilder {
   #writing = false
   #readableCount = 0
   #readableLength = 0
+  /** A buffer crosses regions: which segments go on with the descriptor of the one before. */
+  #joints: number[] | undefined
 
   constructor(memory: GuestMemory, slab: SegmentSlab) {
     this.#memory = memory
-    this.#slab = slab
+    this.slab = slab
   }
+
+  /** The buffer that `add` refused last, in words. */
+  refused = ''
 
   /** Begins with an empty chain, in the range that it has kept. */
   begin(chain: Chain): void {
@@ -40,27 +46,24 @@ export class ChainBuilder {
     this.#writing = false
     this.#readableCount = 0
     this.#readableLength = 0
+    if (this.#joints !== undefined) this.#joints = undefined
   }
 
   /** Adds the buffer of a descriptor. One of no bytes adds no segment; its address does not matter, its direction does. */
   add(address: number, length: number, writable: boolean): ChainProblem | undefined {
     if (writable !== this.#writing) {
       // The driver MUST place any device-writable descriptor elements after any device-readable descriptor elements (Message Framing).
-      if (!writable) return 'descriptor-order'
+      if (!writable) return this.#refuse('descriptor-order', address, length)
       this.#turn()
     }
     if (length === 0) return undefined
     const before = this.#length
-    if (this.#readableLength + before + length > split_ring_limits.split_ring_max_chain_length) return 'chain-bytes'
-    const region = this.#memory.indexOf(address, length)
-    if (region < 0) return this.#cross(address, length)
-    if (this.#next === this.#end && !this.#grow()) return 'full'
-    const slab = this.#slab
-    const at = this.#next++
-    slab.address[at] = address
-    slab.length[at] = length
-    slab.position[at] = before
-    slab.place[at] = region * 2
+    if (this.#readableLength + before + length > mostBytes) return this.#refuse('chain-bytes', address, length)
+    if (!this.#memory.contains(address, length)) return this.#cross(address, length)
+    const at = this.#next
+    if (at === this.#end) return this.#grow() ? this.add(address, length, writable) : 'full'
+    this.slab.put(at, address, length, before)
+    this.#next = at + 1
     this.#length = before + length
     return undefined
   }
@@ -70,6 +73,14 @@ export class ChainBuilder {
     if (!this.#writing) this.#turn()
     const chain = this.#chain
     chain.$begin(head, this.#readableCount, this.#readableLength, this.#next - chain.$first - this.#readableCount, this.#length)
+    if (this.#joints === undefined) return
+    chain.$joints = this.#joints
+    chain.$state |= chainJoined
+  }
+
+  #refuse(problem: ChainProblem, address: number, length: number): ChainProblem {
+    this.refused = `${length} bytes at 0x${address.toString(16)}`
+    return problem
   }
 
   #turn(): void {
@@ -83,37 +94,28 @@ export class ChainBuilder {
   #cross(address: number, length: number): ChainProblem | undefined {
     for (let done = 0; done < length; ) {
       const region = this.#memory.indexAt(address + done)
-      if (region < 0) return 'descriptor-address'
+      if (region < 0) return this.#refuse('descriptor-address', address, length)
       const { guestAddress, size } = this.#memory.regions[region]!
       const piece = Math.min(length - done, guestAddress + size - address - done)
-      if (!this.#put(address + done, piece, placeOf(region, done > 0))) return 'full'
+      const problem = this.add(address + done, piece, this.#writing)
+      if (problem !== undefined) return problem === 'full' ? problem : this.#refuse(problem, address, length)
+      if (done > 0) (this.#joints ??= []).push(this.#next - 1 - this.#chain.$first)
       done += piece
     }
     return undefined
   }
 
-  #put(address: number, length: number, place: number): boolean {
-    if (this.#next === this.#end && !this.#grow()) return false
-    const slab = this.#slab
-    const at = this.#next++
-    slab.address[at] = address
-    slab.length[at] = length
-    slab.position[at] = this.#length
-    slab.place[at] = place
-    this.#length += length
-    return true
-  }
-
   /** Moves the chain to a range of twice the capacity. */
   #grow(): boolean {
     const chain = this.#chain
+    const slab = this.slab
     const capacity = chain.$capacity === 0 ? leastCapacity : chain.$capacity * 2
-    const first = this.#slab.take(capacity)
+    const first = slab.take(capacity)
     if (first < 0) return false
     const count = this.#next - chain.$first
     if (chain.$capacity > 0) {
-      this.#slab.move(chain.$first, first, count)
-      this.#slab.give(chain.$first, chain.$capacity)
+      slab.move(chain.$first, first, count)
+      slab.give(chain.$first, chain.$capacity)
     }
     chain.$first = first
     chain.$capacity = capacity

@@ -1,8 +1,8 @@
 /** Cursors over the two parts of a chain. They look into guest memory piece by piece and keep no view of it. */
 import type { Struct } from 'virtgen/codegen/v1/wire'
-import type { Chain } from './chain.ts'
-import { continues, regionOf, type SegmentSlab } from './chain-slab.ts'
-import type { GuestMemory, MemoryRegion } from './memory.ts'
+import { type Chain, chainJoined, chainLent, chainOut, chainTouched } from './chain.ts'
+import type { SegmentSlab } from './chain-slab.ts'
+import type { GuestMemory } from './memory.ts'
 
 const nothing = new Uint8Array(0)
 
@@ -20,8 +20,8 @@ export abstract class ChainBytes {
   protected readonly chain: Chain
   protected readonly slab: SegmentSlab
   protected readonly memory: GuestMemory
-  /** Use of the chain that the cursor belongs to. */
-  protected generation = 0
+  /** @internal Use of the chain that the cursor belongs to. */
+  $generation = 0
   /** First segment in the slab, and how many there are. */
   protected first = 0
   protected count = 0
@@ -42,8 +42,8 @@ export abstract class ChainBytes {
   }
 
   /** @internal Begins a use of the chain: the part has these segments and bytes. */
-  $begin(first: number, count: number, total: number): void {
-    this.generation = this.chain.generation
+  $begin(generation: number, first: number, count: number, total: number): void {
+    this.$generation = generation
     this.first = first
     this.count = count
     this.total = total
@@ -100,18 +100,52 @@ export abstract class ChainBytes {
   bytes(i: number): Uint8Array {
     const usable = this.use()
     const segment = this.segment + i
-    const { address, length, place, position } = this.slab
-    if (!(Number.isInteger(i) && i >= 0 && segment < this.first + this.count && (i === 0 ? this.at : position[segment]!) < this.end))
+    if (!(Number.isInteger(i) && i >= 0 && segment < this.first + this.count && (i === 0 ? this.at : this.slab.position(segment)) < this.end))
       throw new RangeError(`there are pieces 0 to ${this.segments - 1}, not ${i}`)
     if (!usable) return nothing
-    const begin = position[segment]!
+    const begin = this.slab.position(segment)
+    const length = this.slab.length(segment)
+    const address = this.slab.address(segment)
     const from = Math.max(this.at, begin)
-    const to = Math.min(this.end, begin + length[segment]!)
+    const to = Math.min(this.end, begin + length)
     this.lend(from, to)
-    const region = this.region(place[segment]!)
+    const region = this.memory.regionOf(address, length)
     if (region === undefined) return nothing
-    const offset = address[segment]! - region.guestAddress
+    const offset = address - region.guestAddress
     return region.u8.subarray(offset + from - begin, offset + to - begin)
+  }
+
+  /**
+   * The next piece of contiguous memory in place, at most `limit` bytes of it, and moves behind it; empty at the end of the window and after a reset. As for `bytes`.
+   *
+   * @throws RangeError for what is no limit
+   */
+  piece(limit: number = this.end - this.at): Uint8Array {
+    if (!(Number.isInteger(limit) && limit >= 0)) throw new RangeError(`limit must be an integer from 0, not ${limit}`)
+    const usable = this.use()
+    if (this.at === this.end || limit === 0) return nothing
+    const { segment, slab } = this
+    const inside = this.at - slab.position(segment)
+    const length = slab.length(segment)
+    const count = Math.min(limit, length - inside, this.end - this.at)
+    const from = this.at
+    this.seek(from + count)
+    if (!usable) return nothing
+    this.lend(from, from + count)
+    const address = slab.address(segment)
+    const region = this.memory.regionOf(address, length)
+    if (region === undefined) return nothing
+    const offset = address - region.guestAddress + inside
+    return region.u8.subarray(offset, offset + count)
+  }
+
+  /** What remains, piece by piece: for calls that gather and scatter. */
+  *pieces(): IterableIterator<Uint8Array> {
+    while (this.remaining > 0) {
+      const piece = this.piece()
+      if (piece.length === 0) return
+      yield piece
+    }
   }
 
   /**
@@ -126,8 +160,8 @@ export abstract class ChainBytes {
       throw new RangeError(`position must be 0 to ${this.end - this.start - 1}, not ${position}`)
     const behind = this.first + this.count
     let segment = this.segmentAt(at) + 1
-    while (segment < behind && continues(this.slab.place[segment]!)) segment++
-    const end = segment < behind ? this.slab.position[segment]! : this.total
+    if ((this.chain.$state & chainJoined) !== 0) while (segment < behind && this.chain.$joints.includes(segment - this.chain.$first)) segment++
+    const end = segment < behind ? this.slab.position(segment) : this.total
     return Math.min(end, this.end) - at
   }
 
@@ -152,7 +186,7 @@ export abstract class ChainBytes {
 
   /** Throws after completion: the cursor may already belong to another request. */
   protected require(): void {
-    if (!this.chain.$out || this.generation !== this.chain.generation) this.chain.$misused()
+    if ((this.chain.$state & chainOut) === 0 || this.$generation !== this.chain.$ticket) this.chain.$misused()
   }
 
   /** The same before memory is touched, with views and regions as they are now. False after a reset. */
@@ -168,11 +202,7 @@ export abstract class ChainBytes {
 
   /** Notes that these bytes of the part were given out. */
   protected lend(_from: number, _to: number): void {
-    this.chain.$lent = true
-  }
-
-  protected region(place: number): MemoryRegion | undefined {
-    return this.memory.regions[regionOf(place)]
+    this.chain.$state |= chainLent
   }
 
   protected seek(at: number): void {
@@ -183,15 +213,15 @@ export abstract class ChainBytes {
   /** Segment that holds a byte of the part; the one behind the last for the end of the part. */
   protected segmentAt(at: number): number {
     if (at >= this.total) return this.first + this.count
-    const { position, length } = this.slab
+    const { slab } = this
     const here = this.segment
     // Mostly the cursor is there already, or right before.
-    if (here < this.first + this.count && at >= position[here]! && at - position[here]! < length[here]!) return here
+    if (here < this.first + this.count && at >= slab.position(here) && at - slab.position(here) < slab.length(here)) return here
     let low = this.first
     let high = this.first + this.count - 1
     while (low < high) {
       const middle = (low + high + 1) >> 1
-      if (position[middle]! <= at) low = middle
+      if (slab.position(middle) <= at) low = middle
       else high = middle - 1
     }
     return low
@@ -201,7 +231,7 @@ export abstract class ChainBytes {
   protected split<T extends ChainBytes>(other: T, count: number): T {
     this.require()
     this.requireRemaining(count)
-    other.$begin(this.first, this.count, this.total)
+    other.$begin(this.$generation, this.first, this.count, this.total)
     other.window(this.at, this.at + count)
     this.seek(this.at + count)
     return other
@@ -219,22 +249,26 @@ export class ReadableBytes extends ChainBytes {
   copyTo(target: Uint8Array, start = 0, end: number = target.length): number {
     requireRange(target, start, end)
     if (!this.use()) return 0
-    const { address, length, place, position } = this.slab
+    const { slab } = this
     const count = Math.min(this.end - this.at, end - start)
     const until = this.at + count
+    let at = this.at
     let to = start
-    while (this.at < until) {
+    while (at < until) {
       const segment = this.segment
-      const inside = this.at - position[segment]!
-      const left = length[segment]! - inside
-      const piece = Math.min(until - this.at, left)
-      const region = this.region(place[segment]!)
+      const length = slab.length(segment)
+      const inside = at - slab.position(segment)
+      const left = length - inside
+      const piece = Math.min(until - at, left)
+      const address = slab.address(segment)
+      const region = this.memory.regionOf(address, length)
       if (region === undefined) target.fill(0, to, to + piece)
-      else copyBytes(region.u8, address[segment]! - region.guestAddress + inside, target, to, piece)
+      else copyBytes(region.u8, address - region.guestAddress + inside, target, to, piece)
       to += piece
-      this.at += piece
-      if (piece === left) this.segment++
+      at += piece
+      if (piece === left) this.segment = segment + 1
     }
+    this.at = until
     return count
   }
 
@@ -270,8 +304,8 @@ export class WritableBytes extends ChainBytes {
   protected high = 0
 
   /** @internal */
-  override $begin(first: number, count: number, total: number): void {
-    super.$begin(first, count, total)
+  override $begin(generation: number, first: number, count: number, total: number): void {
+    super.$begin(generation, first, count, total)
     this.reached = 0
     this.low = total
     this.high = 0
@@ -290,6 +324,7 @@ export class WritableBytes extends ChainBytes {
     if (!(Number.isInteger(value) && value >= 0 && value <= this.end - this.start))
       throw new RangeError(`written must be an integer from 0 to ${this.end - this.start}, not ${value}`)
     this.reached = this.start + value
+    this.chain.$state |= chainTouched
     const whole = this.chain.writable
     if (whole !== this) whole.reached = Math.max(whole.reached, this.reached)
   }
@@ -312,22 +347,26 @@ export class WritableBytes extends ChainBytes {
   copyFrom(source: Uint8Array, start = 0, end: number = source.length): number {
     requireRange(source, start, end)
     if (!this.use()) return 0
-    const { address, length, place, position } = this.slab
+    const { slab } = this
     const count = Math.min(this.end - this.at, end - start)
     const until = this.at + count
     this.touch(this.at, until)
+    let at = this.at
     let from = start
-    while (this.at < until) {
+    while (at < until) {
       const segment = this.segment
-      const inside = this.at - position[segment]!
-      const left = length[segment]! - inside
-      const piece = Math.min(until - this.at, left)
-      const region = this.region(place[segment]!)
-      if (region !== undefined) copyBytes(source, from, region.u8, address[segment]! - region.guestAddress + inside, piece)
+      const length = slab.length(segment)
+      const inside = at - slab.position(segment)
+      const left = length - inside
+      const piece = Math.min(until - at, left)
+      const address = slab.address(segment)
+      const region = this.memory.regionOf(address, length)
+      if (region !== undefined) copyBytes(source, from, region.u8, address - region.guestAddress + inside, piece)
       from += piece
-      this.at += piece
-      if (piece === left) this.segment++
+      at += piece
+      if (piece === left) this.segment = segment + 1
     }
+    this.at = until
     this.reach(until)
     return count
   }
@@ -347,12 +386,14 @@ export class WritableBytes extends ChainBytes {
     this.touch(this.at, until)
     while (this.at < until) {
       const segment = this.segment
-      const inside = this.at - this.slab.position[segment]!
-      const left = this.slab.length[segment]! - inside
+      const length = this.slab.length(segment)
+      const inside = this.at - this.slab.position(segment)
+      const left = length - inside
       const piece = Math.min(until - this.at, left)
-      const region = this.region(this.slab.place[segment]!)
+      const address = this.slab.address(segment)
+      const region = this.memory.regionOf(address, length)
       if (region !== undefined) {
-        const to = this.slab.address[segment]! - region.guestAddress + inside
+        const to = address - region.guestAddress + inside
         region.u8.fill(value, to, to + piece)
       }
       this.at += piece
@@ -373,16 +414,18 @@ export class WritableBytes extends ChainBytes {
     if (!(Number.isInteger(position) && position >= 0 && position + end - start <= this.total))
       throw new RangeError(`${end - start} bytes must lie in a part of ${this.total}, not at ${position}`)
     if (!usable || start === end) return
-    const { address, length, place } = this.slab
+    const { slab } = this
     const until = position + end - start
     this.touch(position, until)
     let segment = this.segmentAt(position)
     let from = start
     for (let at = position; at < until; segment++) {
-      const inside = at - this.slab.position[segment]!
-      const piece = Math.min(until - at, length[segment]! - inside)
-      const region = this.region(place[segment]!)
-      if (region !== undefined) copyBytes(source, from, region.u8, address[segment]! - region.guestAddress + inside, piece)
+      const length = slab.length(segment)
+      const inside = at - slab.position(segment)
+      const piece = Math.min(until - at, length - inside)
+      const address = slab.address(segment)
+      const region = this.memory.regionOf(address, length)
+      if (region !== undefined) copyBytes(source, from, region.u8, address - region.guestAddress + inside, piece)
       from += piece
       at += piece
     }
@@ -403,33 +446,35 @@ export class WritableBytes extends ChainBytes {
   $announce(): void {
     const { low, high } = this
     // What was given out may still be written: it is told again at the end.
-    if (!this.chain.$lent) {
+    if ((this.chain.$state & chainLent) === 0) {
       this.low = this.total
       this.high = 0
     }
     if (low >= high || this.memory.onWrite === undefined) return
     let segment = this.segmentAt(low)
     for (let at = low; at < high; segment++) {
-      const inside = at - this.slab.position[segment]!
-      const piece = Math.min(high - at, this.slab.length[segment]! - inside)
-      this.memory.onWrite?.(this.slab.address[segment]! + inside, piece)
+      const inside = at - this.slab.position(segment)
+      const piece = Math.min(high - at, this.slab.length(segment) - inside)
+      this.memory.onWrite?.(this.slab.address(segment) + inside, piece)
       at += piece
     }
   }
 
   protected override lend(from: number, to: number): void {
-    this.chain.$lent = true
+    this.chain.$state |= chainLent
     this.touch(from, to)
     this.reach(to)
   }
 
   private touch(from: number, to: number): void {
+    this.chain.$state |= chainTouched
     const whole = this.chain.writable
     if (from < whole.low) whole.low = from
     if (to > whole.high) whole.high = to
   }
 
   private reach(to: number): void {
+    this.chain.$state |= chainTouched
     if (to > this.reached) this.reached = to
     const whole = this.chain.writable
     if (to > whole.reached) whole.reached = to

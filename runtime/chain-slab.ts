@@ -1,18 +1,27 @@
 /** Where the segments of all chains of a queue lie: flat columns in typed arrays, so that no chain allocates. */
 
+/** A segment as 32-bit words. */
+export const segmentLayout = {
+  rowWords: 4,
+  /** Guest address. */
+  rowLow: 0,
+  rowHigh: 1,
+  /** Bytes; never 0. */
+  rowLength: 2,
+  /** Bytes of the same part of the chain that stand before: fewer than 2^32, as the segment is not among them. */
+  rowPosition: 3,
+} as const
+
+const { rowWords, rowLow, rowHigh, rowLength, rowPosition } = segmentLayout
+const highUnit = 0x1_0000_0000
+
 /**
- * Columns of segments. A segment is a piece of guest memory inside one region. Each chain has a range of its own, of a power of two of segments, which it keeps
+ * Rows of segments. A segment is a piece of guest memory inside one region. Each chain has a range of its own, of a power of two of segments, which it keeps
  * when it is completed and changes for a larger one when it needs more.
  */
 export class SegmentSlab {
-  /** Guest addresses. */
-  address: Float64Array
-  /** Bytes; never 0. */
-  length: Uint32Array
-  /** Bytes of the same part of the chain that stand before. */
-  position: Float64Array
-  /** Index of the region, times 2, plus 1 where the segment goes on with the descriptor of the one before; see {@link continues}. */
-  place: Int32Array
+  /** All segments, see {@link segmentLayout}: one array, as each array costs checks of its own. */
+  words: Uint32Array
   /** Segments that the slab may hold at most. */
   readonly bound: number
   /** How often typed arrays were allocated. */
@@ -28,15 +37,31 @@ export class SegmentSlab {
    */
   constructor(capacity: number, bound: number) {
     this.bound = bound
-    this.address = new Float64Array(capacity)
-    this.length = new Uint32Array(capacity)
-    this.position = new Float64Array(capacity)
-    this.place = new Int32Array(capacity)
+    this.words = new Uint32Array(capacity * rowWords)
   }
 
   /** Segments there is room for now. */
   get capacity(): number {
-    return this.address.length
+    return this.words.length / rowWords
+  }
+
+  address(segment: number): number {
+    const at = segment * rowWords
+    return this.words[at + rowLow]! + this.words[at + rowHigh]! * highUnit
+  }
+  length(segment: number): number {
+    return this.words[segment * rowWords + rowLength]!
+  }
+  position(segment: number): number {
+    return this.words[segment * rowWords + rowPosition]!
+  }
+
+  put(segment: number, address: number, length: number, position: number): void {
+    const at = segment * rowWords
+    this.words[at + rowLow] = address
+    this.words[at + rowHigh] = address / highUnit
+    this.words[at + rowLength] = length
+    this.words[at + rowPosition] = position
   }
 
   /**
@@ -65,10 +90,7 @@ export class SegmentSlab {
 
   /** Copies `count` segments to another range. */
   move(from: number, to: number, count: number): void {
-    this.address.copyWithin(to, from, from + count)
-    this.length.copyWithin(to, from, from + count)
-    this.position.copyWithin(to, from, from + count)
-    this.place.copyWithin(to, from, from + count)
+    this.words.copyWithin(to * rowWords, from * rowWords, (from + count) * rowWords)
   }
 
   /** Forgets all ranges. Only when no chain has one. */
@@ -79,28 +101,9 @@ export class SegmentSlab {
 
   #double(): void {
     const capacity = Math.min(Math.max(this.capacity * 2, 1), this.bound)
-    const { address, length, position, place } = this
-    this.address = new Float64Array(capacity)
-    this.length = new Uint32Array(capacity)
-    this.position = new Float64Array(capacity)
-    this.place = new Int32Array(capacity)
-    this.address.set(address)
-    this.length.set(length)
-    this.position.set(position)
-    this.place.set(place)
+    const { words } = this
+    this.words = new Uint32Array(capacity * rowWords)
+    this.words.set(words)
     this.allocations++
   }
-}
-
-/** `place` of a segment. */
-export function placeOf(region: number, goesOn: boolean): number {
-  return region * 2 + (goesOn ? 1 : 0)
-}
-/** Region of a `place`; -1 where the memory does not hold the segment any more. */
-export function regionOf(place: number): number {
-  return place >> 1
-}
-/** Says whether the segment goes on with the descriptor of the segment before it: a descriptor that crosses regions makes several. */
-export function continues(place: number): boolean {
-  return (place & 1) === 1
 }

@@ -1,7 +1,8 @@
 /** A chain of descriptors: one buffer of the driver, from the time the device takes it until it is used. */
 import { ReadableBytes, WritableBytes } from './chain-bytes.ts'
-import { placeOf, type SegmentSlab } from './chain-slab.ts'
+import type { SegmentSlab } from './chain-slab.ts'
 import type { GuestMemory } from './memory.ts'
+import type { SavedBuffer } from './queue.ts'
 
 export { ChainBytes, ReadableBytes, WritableBytes } from './chain-bytes.ts'
 
@@ -15,6 +16,27 @@ export interface ChainOwner {
   released(chain: Chain): void
 }
 
+// Bits of a chain's state, in one word so that a use begins with one store.
+/** The chain is with the device. */
+export const chainOut = 1
+/** The driver has not got the chain back: it is out, or about to be completed. */
+export const chainBusy = 2
+/** Views of guest memory were given out. */
+export const chainLent = 4
+/** Something was written, or given out to be written. */
+export const chainTouched = 8
+/** The end of the reset waits for the chain. */
+export const chainAwaited = 16
+/** The queue was reset while the chain was out. */
+export const chainCancelled = 32
+/** A descriptor crosses regions. */
+export const chainJoined = 64
+// What this module exports it loads like the others; what it keeps is folded into the code.
+const out = chainOut
+const touched = chainTouched
+const cancelled = chainCancelled
+const begun = chainOut | chainBusy
+
 const noBytes = new Uint8Array(0)
 /** Bytes of the first storage of a chain. */
 const leastStorage = 64
@@ -25,24 +47,22 @@ const leastStorage = 64
  * Chains are pooled: after completion the same object carries another request. Every use in between throws Error, and `generation` tells the uses apart.
  */
 export class Chain {
-  /** What the driver has for the device to read. */
-  readonly readable: ReadableBytes
-  /** Where the device writes its answer. */
-  readonly writable: WritableBytes
   /** Whatever the user of the queue keeps with the object; it stays when the object carries another request. */
   attachment: unknown
-  /** @internal The chain is with the device. */
-  $out = false
-  /** @internal The driver has not got the chain back: it is out, or about to be completed. */
-  $busy = false
-  /** @internal Views of guest memory were given out. */
-  $lent = false
-  /** @internal The end of the reset waits for the chain. */
-  $awaited = false
+  /** @internal See {@link chainOut} and those behind it. */
+  $state = 0
+  /** @internal Segments, counted from the first, that go on with the descriptor of the one before, as a descriptor that crosses regions makes several. Only with `chainJoined`. */
+  $joints: readonly number[] = []
   /** @internal Its range in the slab; a capacity of 0: it has none. */
   $first = 0
   /** @internal */
   $capacity = 0
+  /** @internal Number of the use: counts the chains of a queue in the order in which they are taken; wraps at 2^32. */
+  $ticket = 0
+  /** @internal With VIRTIO_F_IN_ORDER: its number in `InOrder`. */
+  $order = 0
+  /** @internal Entries of the ring that the chain takes. */
+  $slots = 1
   /** @internal The chain's own copies of structs. */
   $copies: Uint8Array = noBytes
   /** @internal */
@@ -53,12 +73,12 @@ export class Chain {
   readonly $slab: SegmentSlab
   readonly #owner: ChainOwner
   #head = 0
-  #generation = 0
-  #cancelled = false
-  /** Segments of both parts. */
-  #count = 0
-  /** Layout of the memory that the regions of the segments belong to. */
-  #layout = 0
+  readonly #readable: ReadableBytes
+  readonly #writable: WritableBytes
+  #readableCount = 0
+  #readableLength = 0
+  #writableCount = 0
+  #writableLength = 0
   /** Bytes of `$copies` that are in use. */
   #copied = 0
   #storage: Uint8Array = noBytes
@@ -69,23 +89,42 @@ export class Chain {
     this.#owner = owner
     this.$memory = owner.memory
     this.$slab = owner.slab
-    this.readable = new ReadableBytes(this)
-    this.writable = new WritableBytes(this)
+    this.#readable = new ReadableBytes(this)
+    this.#writable = new WritableBytes(this)
   }
 
-  /** Index of the first descriptor. */
+  /** What the driver has for the device to read. To be asked for anew at each use of the object. */
+  get readable(): ReadableBytes {
+    const cursor = this.#readable
+    // Most chains are asked for one part or the other: a cursor begins when it is first wanted.
+    if (cursor.$generation !== this.$ticket) {
+      this.#copied = 0
+      cursor.$begin(this.$ticket, this.$first, this.#readableCount, this.#readableLength)
+    }
+    return cursor
+  }
+
+  /** Where the device writes its answer. To be asked for anew at each use of the object. */
+  get writable(): WritableBytes {
+    const cursor = this.#writable
+    if (cursor.$generation !== this.$ticket)
+      cursor.$begin(this.$ticket, this.$first + this.#readableCount, this.#writableCount, this.#writableLength)
+    return cursor
+  }
+
+  /** Index of the first descriptor; packed: the buffer id. */
   get head(): number {
     return this.#head
   }
 
-  /** Counts the uses of this object. Who keeps a chain across an `await` may compare it. */
+  /** Differs from one use of this object to the next. Who keeps a chain across an `await` may compare it. */
   get generation(): number {
-    return this.#generation
+    return this.$ticket
   }
 
   /** The queue was reset while the chain was out. Copies do nothing any more; `complete` only says that the work on it has ended. */
   get cancelled(): boolean {
-    return this.#cancelled
+    return (this.$state & cancelled) !== 0
   }
 
   /**
@@ -95,7 +134,7 @@ export class Chain {
    * @throws RangeError for what is no length
    */
   storage(length: number): Uint8Array {
-    if (!this.$out) this.$misused()
+    if ((this.$state & out) === 0) this.$misused()
     if (this.#stored.length === length) return this.#stored
     if (!(Number.isSafeInteger(length) && length >= 0)) throw new RangeError(`length must be an integer from 0, not ${length}`)
     if (length > this.#storage.length) {
@@ -114,41 +153,51 @@ export class Chain {
    * @throws RangeError for more than the part has
    * @throws Error when the chain is completed already
    */
-  complete(written: number = this.writable.$reached): void {
-    if (!this.$out) this.$misused()
-    if (!(Number.isInteger(written) && written >= 0 && written <= this.writable.$total) && !this.#cancelled)
-      throw new RangeError(`written must be an integer from 0 to the ${this.writable.$total} bytes of the writable part, not ${written}`)
-    this.$out = false
+  complete(written: number = (this.$state & touched) === 0 ? 0 : this.writable.$reached): void {
+    const state = this.$state
+    if ((state & out) === 0) this.$misused()
+    if (!(written >= 0 && written <= this.#writableLength && Number.isInteger(written)) && (state & cancelled) === 0)
+      throw new RangeError(`written must be an integer from 0 to the ${this.#writableLength} bytes of the writable part, not ${written}`)
+    this.$state = state & ~out
     // The guest learns of what was written before it can see the chain used. Whoever is told may reset the queue.
-    this.writable.$announce()
-    if (this.#cancelled) this.#owner.released(this)
+    if ((state & touched) !== 0) this.writable.$announce()
+    if ((this.$state & cancelled) !== 0) this.#owner.released(this)
     else this.#owner.used(this, written)
   }
 
   /** @internal Begins another use, with the segments from `$first` on: those of the readable part, then those of the writable part. */
   $begin(head: number, readableCount: number, readableLength: number, writableCount: number, writableLength: number): void {
     this.#head = head
-    this.#generation++
-    this.$out = true
-    this.$busy = true
-    this.$lent = false
-    this.#copied = 0
-    this.#count = readableCount + writableCount
-    this.#layout = this.$memory.layout
-    this.readable.$begin(this.$first, readableCount, readableLength)
-    this.writable.$begin(this.$first + readableCount, writableCount, writableLength)
+    this.$state = begun
+    this.#readableCount = readableCount
+    this.#readableLength = readableLength
+    this.#writableCount = writableCount
+    this.#writableLength = writableLength
+  }
+
+  /** @internal The buffers, for a snapshot. */
+  $buffers(): SavedBuffer[] {
+    const count = this.#readableCount + this.#writableCount
+    return Array.from({ length: count }, (_, i) => {
+      const segment = this.$first + i
+      return [this.$slab.address(segment), this.$slab.length(segment), i < this.#readableCount ? 0 : 1]
+    })
+  }
+
+  /** @internal The device-writable part has no bytes. */
+  get $isReadOnly(): boolean {
+    return this.#writableLength === 0
   }
 
   /** @internal The queue is reset. */
   $cancel(): void {
-    this.#cancelled = true
+    this.$state |= cancelled
   }
 
-  /** @internal Before guest memory is touched: views and regions become those of now. False where nothing may be touched any more. */
+  /** @internal Before guest memory is touched: views become those of now. False where nothing may be touched any more. */
   $prepare(): boolean {
     this.$memory.refresh()
-    if (this.#layout !== this.$memory.layout) this.#relocate()
-    return !this.#cancelled
+    return (this.$state & cancelled) === 0
   }
 
   /** @internal Room for a copy of a struct in `$copies`: gives its offset. What was copied before stays where it is. */
@@ -168,16 +217,6 @@ export class Chain {
   /** @internal */
   $misused(): never {
     throw new Error(`the chain at descriptor ${this.#head} is completed: it must not be used any more`)
-  }
-
-  /** Finds the segments in regions that were replaced. */
-  #relocate(): void {
-    const { address, length, place } = this.$slab
-    for (let segment = this.$first; segment < this.$first + this.#count; segment++) {
-      const goesOn = (place[segment]! & 1) === 1
-      place[segment] = placeOf(this.$memory.indexOf(address[segment]!, length[segment]!), goesOn)
-    }
-    this.#layout = this.$memory.layout
   }
 }
 

@@ -41,7 +41,7 @@ export type {
 export type { DeviceRequest } from './request/device-request.ts'
 export { type Outcome, PARKED, UNKNOWN } from './request/outcome.ts'
 export { RequestDevice, type RequestDeviceOptions } from './request/request-device.ts'
-export { type DeviceQueueOptions, SplitDeviceQueue } from './split/device-queue.ts'
+export type { DeviceQueueOptions } from './device-queue-options.ts'
 export { SplitDriverQueue } from './split/driver-queue.ts'
 export { ChainStream, type ChainStreamOptions } from './stream/chain-stream.ts'
 export { type ConfigureQueueMessage, checkQueue, configureFromStream, type QueueCheck, type ReadyMessage } from './stream/configure-from-stream.ts'

@@ -94,10 +94,12 @@ export class GuestMemory {
   #ends = new Float64Array(0)
   /** The regions whose views must be compared. */
   #dynamic: Region[] = []
+  #isDynamic = false
   /** Where the last look-up ended, with its first address and that behind its last byte; most look-ups end there again. */
   #last = 0
   #lastStart = 0
   #lastEnd = 0
+  #lastRegion!: Region
   #version = 0
   #layout = 0
 
@@ -135,7 +137,7 @@ export class GuestMemory {
    * @throws RangeError when a buffer has become too short
    */
   refresh(): boolean {
-    return this.#dynamic.length > 0 && this.#refreshDynamic()
+    return this.#isDynamic && this.#refreshDynamic()
   }
 
   #refreshDynamic(): boolean {
@@ -169,9 +171,34 @@ export class GuestMemory {
     this.#starts = Float64Array.from(sorted, (region) => region.guestAddress)
     this.#ends = Float64Array.from(sorted, (region) => region.guestAddress + region.size)
     this.#dynamic = sorted.filter((region) => region.dynamic)
+    this.#isDynamic = this.#dynamic.length > 0
     this.#remember(0)
     this.#version++
     this.#layout++
+    this.$stamp = this.#isDynamic ? -1 : this.#version
+  }
+
+  /** @internal First guest addresses of the regions, ascending, and those behind their last bytes. */
+  get $starts(): Float64Array {
+    return this.#starts
+  }
+  /** @internal */
+  get $ends(): Float64Array {
+    return this.#ends
+  }
+  /** @internal `version` where only `replace` makes views anew; -1 where `refresh` must be asked, as some region's buffer may be another one. */
+  $stamp = 0
+
+  /** Says whether one region holds all bytes of the range. */
+  contains(address: number, length: number): boolean {
+    // length <= end - address cannot overflow, and is false for a negative difference.
+    return (address >= this.#lastStart && length <= this.#lastEnd - address) || this.#search(address, length) >= 0
+  }
+
+  /** The region that holds all bytes of the range, or undefined. */
+  regionOf(address: number, length: number): MemoryRegion | undefined {
+    if (address >= this.#lastStart && length <= this.#lastEnd - address) return this.#lastRegion
+    return this.#regions[this.#search(address, length)]
   }
 
   /** Index of the region that holds all bytes of the range, or -1. No range wraps: an address of 2^53 or more is in no region. */
@@ -185,6 +212,7 @@ export class GuestMemory {
     this.#last = index
     this.#lastStart = this.#starts[index]!
     this.#lastEnd = this.#ends[index]!
+    this.#lastRegion = this.#regions[index]!
   }
 
   #search(address: number, length: number): number {
@@ -196,14 +224,8 @@ export class GuestMemory {
 
   /** Index of the region that holds the byte at the address, or -1. */
   indexAt(address: number): number {
-    let low = 0
-    let high = this.#starts.length - 1
-    while (low < high) {
-      const middle = (low + high + 1) >> 1
-      if (this.#starts[middle]! <= address) low = middle
-      else high = middle - 1
-    }
-    return address >= this.#starts[low]! && address < this.#ends[low]! ? low : -1
+    const index = regionAt(this.#starts, address)
+    return address >= this.#starts[index]! && address < this.#ends[index]! ? index : -1
   }
 
   /** The bytes of a range in place, or undefined where no region holds all of it. The view is good until memory may grow or be replaced. */
@@ -271,4 +293,16 @@ function requireAddress(name: string, value: number): void {
 
 function hex(value: number): string {
   return `0x${value.toString(16)}`
+}
+
+/** The last region that begins at or before an address, or the first one. */
+export function regionAt(starts: Float64Array, address: number): number {
+  let low = 0
+  let high = starts.length - 1
+  while (low < high) {
+    const middle = (low + high + 1) >> 1
+    if (starts[middle]! <= address) low = middle
+    else high = middle - 1
+  }
+  return low
 }

@@ -88,6 +88,8 @@ export interface DeviceQueue {
   readonly broken: Violation | undefined
   /** `next` last gave nothing because the chains that are out take all the room there is; see `resume` of the options. */
   readonly starved: boolean
+  /** The queue was reset: nothing comes any more. */
+  readonly ended: boolean
 
   /** Takes the next available chain, or undefined where there is none (or the queue is broken). Its descriptors are read here and never again. */
   next(): Chain | undefined
@@ -102,8 +104,10 @@ export interface DeviceQueue {
   /**
    * Holds back used buffers and their notification until `uncork`; calls nest. Completions in between become visible together and the driver is notified at
    * most once.
+   *
+   * @param publishes - used buffers become visible at once all the same, and only the notification waits: for a driver that polls. Where calls nest, all must say so
    */
-  cork(): void
+  cork(publishes?: boolean): void
   uncork(): void
 
   /** Tells the driver that no available buffer notifications are needed for now. Advisory: one may come nevertheless. */

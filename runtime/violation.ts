@@ -13,6 +13,8 @@ export type ViolationKind =
   | 'available-index'
   /** A descriptor index that the table does not have. */
   | 'descriptor-index'
+  /** Packed: a descriptor in a list that is not marked available. */
+  | 'descriptor-flags'
   /** A chain that does not end. */
   | 'descriptor-loop'
   /** More descriptors than the bound. */

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_NEXT, VIRTQ_DESC_F_WRITE, VirtqDesc } from 'virtgen/wire/split-ring'
 import { describe, expect, it } from 'vitest'
 import { GuestMemory } from '../runtime/memory.ts'
-import type { DeviceQueueOptions } from '../runtime/split/device-queue.ts'
+import type { DeviceQueueOptions } from '../runtime/device-queue-options.ts'
 import { deviceQueue, RawRing } from './support/raw-ring.ts'
 
 const size = 8

@@ -20,8 +20,8 @@ export class RequestSlot implements RequestParts {
   reply: Struct | undefined
   replyLength = 0
   readonly chain: Chain
-  readonly readable: ReadableBytes
-  readonly writable: WritableBytes
+  readable!: ReadableBytes
+  writable!: WritableBytes
   // The cursors, once they show the payload alone, do not tell the lengths of the parts any more.
   #readableLength = 0
   #writableLength = 0
@@ -37,8 +37,6 @@ export class RequestSlot implements RequestParts {
     this.#owner = owner
     this.#context = context
     this.chain = chain
-    this.readable = chain.readable
-    this.writable = chain.writable
   }
 
   get cancelled(): boolean {
@@ -71,6 +69,8 @@ export class RequestSlot implements RequestParts {
     this.reply = undefined
     this.replyLength = 0
     this.#suffix = 0
+    this.readable = this.chain.readable
+    this.writable = this.chain.writable
     this.#readableLength = this.readable.length
     this.#writableLength = this.writable.length
   }

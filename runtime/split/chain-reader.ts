@@ -1,17 +1,16 @@
 /** Reads the descriptors of a chain from a split virtqueue: each of them once. */
-import { split_ring_limits, VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_NEXT, VIRTQ_DESC_F_WRITE, VirtqDesc } from 'virtgen/wire/split-ring'
+import { VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_NEXT, VIRTQ_DESC_F_WRITE } from 'virtgen/wire/split-ring'
+import type { Chain } from '../chain.ts'
 import type { ChainBuilder, ChainProblem } from '../chain-builder.ts'
+import { IndirectTable } from '../indirect-table.ts'
 import type { GuestMemory } from '../memory.ts'
-import { descriptorWords, type SplitDeviceRing } from './device-ring.ts'
+import { descriptorWords } from './descriptor-words.ts'
 
-const { size: words, addressLow, addressHigh, len: lengthWord, flagsAndNext: flagsWord } = descriptorWords
-/** `next` stands in the upper half of its word. */
-const nextShift = 16
+const { words, addressLow, addressHigh, lengthWord, flagsWord, nextShift } = descriptorWords
 const high = 0x1_0000_0000
 
-/** What a reader must know of its queue. */
+/** What a reader must know besides the size of the table. */
 export interface ChainReaderOptions {
-  readonly size: number
   /** Whether VIRTIO_F_INDIRECT_DESC is negotiated. */
   readonly indirect: boolean
   /** Descriptors that a chain has at most; the one that refers to an indirect table does not count. */
@@ -22,96 +21,88 @@ export interface ChainReaderOptions {
 export class ChainReader {
   /** What was found and what is allowed, after a problem. */
   detail = ''
-  readonly #memory: GuestMemory
-  readonly #ring: SplitDeviceRing
+  /** The descriptor table, as 32-bit words. */
+  descriptors: Uint32Array = new Uint32Array(0)
   readonly #builder: ChainBuilder
-  readonly #options: ChainReaderOptions
-  /** The indirect table: its words and the first of them, how many descriptors it has. */
-  #tableWords: Uint32Array
-  #tableBase = 0
-  #tableEntries = 0
-  /** Guest address of a table that is read one descriptor at a time; -1 where its words are there as they are. */
-  #tableAddress = -1
-  readonly #copy = new Uint8Array(VirtqDesc.size)
-  readonly #copyWords: Uint32Array = new Uint32Array(this.#copy.buffer)
+  readonly #table: IndirectTable
+  readonly #size: number
+  readonly #indirect: boolean
+  readonly #most: number
 
-  constructor(memory: GuestMemory, ring: SplitDeviceRing, builder: ChainBuilder, options: ChainReaderOptions) {
-    this.#memory = memory
-    this.#ring = ring
+  constructor(memory: GuestMemory, builder: ChainBuilder, size: number, options: ChainReaderOptions) {
     this.#builder = builder
-    this.#options = options
-    this.#tableWords = this.#copyWords
+    this.#table = new IndirectTable(memory)
+    this.#size = size
+    this.#indirect = options.indirect
+    this.#most = options.maxChainLength
   }
 
-  /** Reads the chain that begins at a descriptor of the table. Undefined: the builder has all of it. */
-  read(head: number): ChainProblem | undefined {
-    const { size, maxChainLength } = this.#options
-    let table = this.#ring.descriptors
-    let base = 0
-    let entries = size
-    let address = -1
-    let nested = false
+  /** Reads the chain that begins at a descriptor of the table, whatever it is like. Undefined: the chain has all of it. */
+  read(chain: Chain, head: number): ChainProblem | undefined {
+    if (head >= this.#size) return this.#found('descriptor-index', `the chain begins at descriptor ${head} of a table of ${this.#size}`)
+    this.#builder.begin(chain)
+    const problem = this.#readTableOf(head)
+    if (problem === undefined) this.#builder.finish(head)
+    return problem
+  }
+
+  #readTableOf(head: number): ChainProblem | undefined {
+    const table = this.descriptors
+    const size = this.#size
+    const most = Math.min(this.#most, size)
     let index = head
-    /** Descriptors of this table that may still come: who visits more than it has, visits one twice. */
-    let unvisited = entries
-    let count = 0
-    for (;;) {
-      if (index >= entries) return this.#found('descriptor-index', `descriptor ${index} of a table of ${entries}`)
-      if (unvisited-- === 0) return this.#found('descriptor-loop', `more than the ${entries} descriptors of the table`)
-      if (address >= 0) this.#memory.read(address + index * VirtqDesc.size, this.#copy)
-      const at = address >= 0 ? 0 : base + index * words
-      const low = table[at + addressLow]!
+    // Who visits more descriptors than the table has visits one twice.
+    for (let count = 0; ; count++) {
+      const at = index * words
       const length = table[at + lengthWord]!
       const flags = table[at + flagsWord]!
-      const buffer = low + table[at + addressHigh]! * high
-      if ((flags & VIRTQ_DESC_F_INDIRECT) !== 0) {
-        const problem = nested
-          ? this.#found('indirect-nested', `descriptor ${index} of an indirect table refers to a table`)
-          : this.#open(buffer, length, low, flags)
-        if (problem !== undefined) return problem
-        nested = true
-        table = this.#tableWords
-        base = this.#tableBase
-        entries = this.#tableEntries
-        address = this.#tableAddress
-        unvisited = entries
-        index = 0
-        continue
-      }
-      if (count++ === maxChainLength) return this.#found('chain-length', `more than ${maxChainLength} descriptors`)
-      const problem = this.#builder.add(buffer, length, (flags & VIRTQ_DESC_F_WRITE) !== 0)
-      if (problem !== undefined) return this.#found(problem, `descriptor ${index}: ${length} bytes at 0x${buffer.toString(16)}`)
+      const address = table[at + addressLow]! + table[at + addressHigh]! * high
+      if ((flags & VIRTQ_DESC_F_INDIRECT) !== 0) return this.#readTable(address, length, flags, count)
+      if (count === most) return this.#tooLong(count)
+      const problem = this.#builder.add(address, length, (flags & VIRTQ_DESC_F_WRITE) !== 0)
+      if (problem !== undefined) return this.#badBuffer(problem, index)
       if ((flags & VIRTQ_DESC_F_NEXT) === 0) return undefined
       index = flags >>> nextShift
+      if (index >= size) return this.#badIndex(index, size)
     }
   }
 
-  /**
-   * Goes on with an indirect table. The device MUST ignore the write-only flag in the descriptor that refers to it (Indirect Descriptors). The table may lie at any
-   * address and may cross regions that touch; where it is not a piece of aligned words, each descriptor is copied when its turn comes.
-   */
-  #open(address: number, length: number, low: number, flags: number): ChainProblem | undefined {
-    if (!this.#options.indirect) return this.#found('indirect-not-negotiated', 'an indirect descriptor without VIRTIO_F_INDIRECT_DESC')
+  /** Goes on with an indirect table. The device MUST ignore the write-only flag in the descriptor that refers to it (Indirect Descriptors). */
+  #readTable(address: number, length: number, flags: number, before: number): ChainProblem | undefined {
+    if (!this.#indirect) return this.#found('indirect-not-negotiated', 'an indirect descriptor without VIRTIO_F_INDIRECT_DESC')
     if ((flags & VIRTQ_DESC_F_NEXT) !== 0) return this.#found('indirect-next', 'VIRTQ_DESC_F_NEXT beside VIRTQ_DESC_F_INDIRECT')
-    const entries = length / VirtqDesc.size
-    // A 16-bit next reaches no more than that many descriptors.
-    const most = split_ring_limits.split_ring_index_wrap
-    if (!Number.isInteger(entries) || entries === 0 || entries > most)
-      return this.#found('indirect-table', `an indirect table has 1 to ${most} descriptors of ${VirtqDesc.size} bytes, not ${length} bytes`)
-    if (!this.#memory.holds(address, length))
-      return this.#found('indirect-table', `an indirect table of ${length} bytes at 0x${address.toString(16)}, outside memory`)
-    const region = (low & 3) === 0 ? this.#memory.indexOf(address, length) : -1
-    this.#tableEntries = entries
-    if (region < 0) {
-      this.#tableWords = this.#copyWords
-      this.#tableAddress = address
-    } else {
-      const { u32, guestAddress } = this.#memory.regions[region]!
-      this.#tableWords = u32
-      this.#tableBase = (address - guestAddress) / 4
-      this.#tableAddress = -1
+    const table = this.#table
+    if (!table.open(address, length)) return this.#found('indirect-table', table.detail)
+    const { entries } = table
+    let index = 0
+    for (let count = 0; ; count++) {
+      if (count === entries) return this.#found('descriptor-loop', `more than the ${entries} descriptors of the table`)
+      if (before + count === this.#most) return this.#tooLong(before + count)
+      const at = table.at(index)
+      const flags = table.words[at + flagsWord]!
+      if ((flags & VIRTQ_DESC_F_INDIRECT) !== 0)
+        return this.#found('indirect-nested', `descriptor ${index} of an indirect table refers to a table`)
+      const buffer = table.words[at + addressLow]! + table.words[at + addressHigh]! * high
+      const problem = this.#builder.add(buffer, table.words[at + lengthWord]!, (flags & VIRTQ_DESC_F_WRITE) !== 0)
+      if (problem !== undefined) return this.#badBuffer(problem, index)
+      if ((flags & VIRTQ_DESC_F_NEXT) === 0) return undefined
+      index = flags >>> nextShift
+      if (index >= entries) return this.#badIndex(index, entries)
     }
-    return undefined
+  }
+
+  #tooLong(count: number): ChainProblem {
+    return count === this.#size
+      ? this.#found('descriptor-loop', `more than the ${count} descriptors of the table`)
+      : this.#found('chain-length', `more than ${count} descriptors`)
+  }
+
+  #badIndex(index: number, entries: number): ChainProblem {
+    return this.#found('descriptor-index', `descriptor ${index} of a table of ${entries}`)
+  }
+
+  #badBuffer(problem: ChainProblem, index: number): ChainProblem {
+    return this.#found(problem, `descriptor ${index}: ${this.#builder.refused}`)
   }
 
   #found(problem: ChainProblem, detail: string): ChainProblem {

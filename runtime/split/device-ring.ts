@@ -1,20 +1,40 @@
-/** The words of a split virtqueue as the device sees them: reads of the driver's parts, writes of its own, and the order between them. */
+/** The device side of a split virtqueue: reads of the driver's parts, writes of its own, and the order between them. VIRTIO 1.4, Split Virtqueues. */
 import {
   split_ring_entry_size,
   split_ring_limits,
   VIRTQ_AVAIL_F_NO_INTERRUPT,
+  VIRTQ_DESC_F_INDIRECT,
+  VIRTQ_DESC_F_NEXT,
+  VIRTQ_DESC_F_WRITE,
   VIRTQ_USED_F_NO_NOTIFY,
   VirtqAvail,
-  VirtqDesc,
   VirtqUsed,
   VirtqUsedElem,
 } from 'virtgen/wire/split-ring'
-import type { GuestMemory } from '../memory.ts'
-import type { QueueSetup } from '../queue.ts'
+import type { Chain } from '../chain.ts'
+import type { ChainBuilder, ChainProblem } from '../chain-builder.ts'
+import { type SegmentSlab, segmentLayout } from '../chain-slab.ts'
+import { type DeviceRing, type DeviceRingOptions, ringEmpty, ringRefused } from '../device-ring.ts'
+import { type GuestMemory, regionAt } from '../memory.ts'
+import type { QueueSetup, SavedChain } from '../queue.ts'
+import { ringAreas, words16, words32 } from '../ring-areas.ts'
 import type { Violation } from '../violation.ts'
-import { areaAlignment, areaSizes, isQueueSize } from './areas.ts'
+import { areaAlignment, areaSizes } from './areas.ts'
+import { ChainReader } from './chain-reader.ts'
+import { descriptorWords } from './descriptor-words.ts'
+import { isEventDue } from './event-index.ts'
 
-const idx16 = VirtqAvail.offsetOf.idx / 2
+// What is imported is loaded, and checked for being initialized, at each use; what a module keeps to itself is folded into the code.
+const none = ringEmpty
+const refused = ringRefused
+const nextFlag = VIRTQ_DESC_F_NEXT
+const writeFlag = VIRTQ_DESC_F_WRITE
+const indirectFlag = VIRTQ_DESC_F_INDIRECT
+const noInterrupt = VIRTQ_AVAIL_F_NO_INTERRUPT
+const { words, addressLow, addressHigh, lengthWord, flagsWord, nextShift } = descriptorWords
+const { rowWords, rowLow, rowHigh, rowLength, rowPosition } = segmentLayout
+const availFlags16 = VirtqAvail.offsetOf.flags / 2
+const availIdx16 = VirtqAvail.offsetOf.idx / 2
 const availRing16 = VirtqAvail.offsetOf.ring / 2
 const usedFlags16 = VirtqUsed.offsetOf.flags / 2
 const usedIdx16 = VirtqUsed.offsetOf.idx / 2
@@ -22,162 +42,235 @@ const usedRing32 = VirtqUsed.offsetOf.ring / 4
 const usedEntry32 = split_ring_entry_size.used_ring / 4
 const usedId32 = VirtqUsedElem.offsetOf.id / 4
 const usedLen32 = VirtqUsedElem.offsetOf.len / 4
-
-/** The areas, as a violation names them. */
-const areaNames = { descriptorArea: 'descriptor area', driverArea: 'driver area', deviceArea: 'device area' } as const
+const highUnit = 0x1_0000_0000
+const indexMask = split_ring_limits.split_ring_index_wrap - 1
+const mostBytes = split_ring_limits.split_ring_max_chain_length
+/** The largest number that the length of a used entry holds: a written length of 2^32 is told as one less, which the text permits. */
+const mostUsed = mostBytes - 1
 
 /**
- * Views over the three areas. They cover the areas and nothing else, so that no index can reach other memory; they are made anew when those of the memory are.
+ * Memory order, in one place: the available index is loaded (acquire) before ring entries, descriptors and buffers; the used index is stored (release) after buffers
+ * and used entries; whether to notify is loaded after that store, and the available index once more after asking for notifications, both in the total order of
+ * Atomics.
  */
-export class SplitDeviceRing {
-  /** The descriptor table, as 32-bit words. */
-  descriptors: Uint32Array = new Uint32Array(0)
+export class SplitDeviceRing implements DeviceRing {
+  /** Index of the next available entry, and the available index as it was last loaded. */
+  available: number
+  availableSeen: number
+  /** Index of the next used entry, and the used index that the driver sees. */
+  used: number
+  published: number
+  problem: ChainProblem = 'available-index'
+  problemHead = -1
+  detail = ''
   readonly #memory: GuestMemory
   readonly #setup: QueueSetup
-  readonly #mask: number
+  readonly #size: number
+  readonly #eventIndex: boolean
+  readonly #most: number
+  readonly #reader: ChainReader
+  readonly #slab: SegmentSlab
+  /** The segments of the slab, as long as it does not grow. */
+  #rows: Uint32Array
+  /** The areas: descriptor table, available ring, used ring by 16 and by 32 bits. */
+  #table: Uint32Array = new Uint32Array(0)
   #driver: Uint16Array = new Uint16Array(0)
-  #used32: Uint32Array = new Uint32Array(0)
   #device: Uint16Array = new Uint16Array(0)
+  #used32: Uint32Array = new Uint32Array(0)
   #version = -1
+  /** The region that the last buffer lies in: its first address, and that behind its last byte. Both are numbers with a fraction at first, and so in no region. */
+  #start = 0.5
+  #end = 0.5
+  /** What the driver was told: `avail_event`, or the flag; -1: unknown. */
+  #told: number
+  /** The published index for which the driver's wish was looked at last. */
+  #checked: number
+  /** The driver's wish may be older than the position: it is notified once in any case. */
+  #stale: boolean
 
-  constructor(memory: GuestMemory, setup: QueueSetup) {
+  constructor(memory: GuestMemory, setup: QueueSetup, builder: ChainBuilder, options: DeviceRingOptions) {
     this.#memory = memory
     this.#setup = setup
-    this.#mask = setup.size - 1
+    this.#size = setup.size
+    this.#eventIndex = options.eventIndex
+    this.#most = options.maxChainLength
+    this.#slab = builder.slab
+    this.#rows = builder.slab.words
+    this.#reader = new ChainReader(memory, builder, setup.size, options)
+    this.available = this.availableSeen = options.available
+    this.used = this.published = this.#checked = options.used
+    this.#stale = !options.fresh
+    // The driver MUST initialize the flag to 0.
+    this.#told = options.fresh && !options.eventIndex ? 0 : -1
   }
 
-  /** Says what is wrong with the place that the driver chose, and makes the views where nothing is. */
-  open(): Violation | undefined {
-    const { index, size } = this.#setup
-    if (!isQueueSize(size))
-      return {
-        kind: 'queue-size',
-        queue: index,
-        detail: `the queue size must be a power of 2 from 1 to ${split_ring_limits.split_ring_max_queue_size}, not ${size}`,
-      }
-    this.#memory.refresh()
-    return this.bind()
-  }
-
-  /** Makes the views anew where those of the memory are new; says so where an area is in no region (any more). */
   bind(): Violation | undefined {
-    if (this.#version === this.#memory.version) return undefined
-    const sizes = areaSizes(this.#setup.size)
-    for (const area of ['descriptorArea', 'driverArea', 'deviceArea'] as const) {
-      const address = this.#setup[area]
-      const detail =
-        address % areaAlignment[area] !== 0
-          ? `the ${areaNames[area]} at 0x${address.toString(16)} is not aligned to ${areaAlignment[area]} bytes`
-          : this.#memory.indexOf(address, sizes[area]) < 0
-            ? `the ${areaNames[area]}, ${sizes[area]} bytes at 0x${address.toString(16)}, is not in one region`
-            : undefined
-      if (detail !== undefined) return { kind: 'queue-address', queue: this.#setup.index, detail }
-    }
-    this.#view(sizes)
+    return this.#version === this.#memory.version ? undefined : this.#bind()
+  }
+
+  #bind(): Violation | undefined {
+    const areas = ringAreas(this.#memory, this.#setup, areaSizes(this.#size), areaAlignment)
+    if ('kind' in areas) return areas
+    this.#table = words32(areas.descriptorArea)
+    this.#reader.descriptors = this.#table
+    this.#driver = words16(areas.driverArea)
+    this.#device = words16(areas.deviceArea)
+    this.#used32 = words32(areas.deviceArea)
+    this.#start = 0.5
+    this.#end = 0.5
     this.#version = this.#memory.version
     return undefined
   }
 
-  #view(sizes: { descriptorArea: number; driverArea: number; deviceArea: number }): void {
-    const { descriptorArea, driverArea, deviceArea } = this.#setup
-    const bytes = (address: number, length: number): Uint8Array => {
-      const region = this.#memory.regions[this.#memory.indexOf(address, length)]!
-      return region.u8.subarray(address - region.guestAddress, address - region.guestAddress + length)
+  /**
+   * The usual chain is read here, in locals: direct descriptors, each in one region, with room in the range that the chain has kept. Any other is read anew by the
+   * reader, and nothing of what was read here is used then.
+   */
+  take(chain: Chain): number {
+    const { available } = this
+    if (available === this.availableSeen) return none
+    const size = this.#size
+    const head = this.#driver[availRing16 + (available & (size - 1))]!
+    const table = this.#table
+    const rows = this.#rows
+    const first = chain.$first
+    const room = first + chain.$capacity
+    let start = this.#start
+    let end = this.#end
+    let at = first
+    let bytes = 0
+    let readableBytes = 0
+    /** The first segment of the device-writable part. */
+    let turn = -1
+    for (let index = head; ; ) {
+      if (index >= size || at === room) return this.#takeAny(chain, head)
+      const word = index * words
+      const flags = table[word + flagsWord]!
+      const length = table[word + lengthWord]!
+      const low = table[word + addressLow]!
+      const high = table[word + addressHigh]!
+      if ((flags & indirectFlag) !== 0 || length === 0) return this.#takeAny(chain, head)
+      const address = low + high * highUnit
+      // length <= end - address cannot overflow, and is false for a negative difference.
+      if (!(address >= start && length <= end - address)) {
+        const region = regionAt(this.#memory.$starts, address)
+        start = this.#start = this.#memory.$starts[region]!
+        end = this.#end = this.#memory.$ends[region]!
+        if (!(address >= start && length <= end - address)) return this.#takeAny(chain, head)
+      }
+      if ((flags & writeFlag) === 0) {
+        if (turn >= 0) return this.#takeAny(chain, head)
+      } else if (turn < 0) {
+        turn = at
+        readableBytes = bytes
+        bytes = 0
+      }
+      const row = at * rowWords
+      rows[row + rowLow] = low
+      rows[row + rowHigh] = high
+      rows[row + rowLength] = length
+      rows[row + rowPosition] = bytes
+      bytes += length
+      at++
+      if ((flags & nextFlag) === 0) break
+      index = flags >>> nextShift
     }
-    const table = bytes(descriptorArea, sizes.descriptorArea)
-    const driver = bytes(driverArea, sizes.driverArea)
-    const device = bytes(deviceArea, sizes.deviceArea)
-    this.descriptors = new Uint32Array(table.buffer, table.byteOffset, table.length / 4)
-    this.#driver = new Uint16Array(driver.buffer, driver.byteOffset, driver.length / 2)
-    this.#device = new Uint16Array(device.buffer, device.byteOffset, device.length / 2)
-    this.#used32 = new Uint32Array(device.buffer, device.byteOffset, Math.floor(device.length / 4))
+    if (readableBytes + bytes > mostBytes || at - first > this.#most) return this.#takeAny(chain, head)
+    if (turn < 0) chain.$begin(head, at - first, bytes, 0, 0)
+    else chain.$begin(head, turn - first, readableBytes, at - turn, bytes)
+    this.available = (available + 1) & indexMask
+    return head
   }
 
-  /**
-   * The available index.
-   *
-   * Acquire: orders this load before the plain loads of ring entries, descriptors and buffers that follow. The driver stores those before it stores the index.
-   */
-  availableIndex(): number {
-    return Atomics.load(this.#driver, idx16)
+  #takeAny(chain: Chain, head: number): number {
+    const problem = this.#reader.read(chain, head)
+    this.#rows = this.#slab.words
+    if (problem !== undefined) return this.#refuse(problem, head, this.#reader.detail)
+    this.available = (this.available + 1) & indexMask
+    return head
   }
 
-  /** The head that the driver put at an index of the available ring. */
-  head(index: number): number {
-    return this.#driver[availRing16 + (index & this.#mask)]!
+  restore(chain: Chain, saved: number | SavedChain): ChainProblem | undefined {
+    const problem = this.#reader.read(chain, typeof saved === 'number' ? saved : saved.head)
+    this.#rows = this.#slab.words
+    this.detail = this.#reader.detail
+    return problem
   }
 
-  /** Writes an entry of the used ring; visible to the driver only after {@link publish}. */
-  use(index: number, id: number, length: number): void {
-    const at = usedRing32 + (index & this.#mask) * usedEntry32
-    this.#used32[at + usedId32] = id
-    this.#used32[at + usedLen32] = length
+  /** Descriptors stay until their chain is used: the head is enough. */
+  save(chain: Chain): number {
+    return chain.head
   }
 
-  /**
-   * Stores the used index.
-   *
-   * Release: orders the plain stores of payload and used entries before this store. The driver loads the index first.
-   */
-  publish(index: number): void {
-    Atomics.store(this.#device, usedIdx16, index)
+  look(): number {
+    if (this.available !== this.availableSeen) return 0
+    // Acquire: orders this load before the plain loads of ring entries, descriptors and buffers that follow. The driver stores those before it stores the index.
+    const index = Atomics.load(this.#driver, availIdx16)
+    const count = (index - this.available) & indexMask
+    if (count > this.#size)
+      return this.#refuse('available-index', -1, `the available index went from ${this.available} to ${index}, the queue has ${this.#size} entries`)
+    this.availableSeen = index
+    return count > 0 ? 0 : none
   }
 
-  /**
-   * The flag by which the driver asks for no used buffer notifications.
-   *
-   * Sequentially consistent, as the store of the used index before: the load cannot go before that store. The driver clears the flag and then loads the used index, so
-   * that at least one of the two sides sees the other's store.
-   */
-  get interruptsOff(): boolean {
-    return (Atomics.load(this.#driver, VirtqAvail.offsetOf.flags / 2) & VIRTQ_AVAIL_F_NO_INTERRUPT) !== 0
+  use(head: number, written: number, _slots: number, count: number): void {
+    const at = usedRing32 + (this.used & (this.#size - 1)) * usedEntry32
+    this.#used32[at + usedId32] = head
+    this.#used32[at + usedLen32] = written > mostUsed ? mostUsed : written
+    this.used = (this.used + count) & indexMask
   }
 
-  /** `used_event`. Orders as {@link interruptsOff}: the store of the used index before this load. */
-  get usedEvent(): number {
-    return Atomics.load(this.#driver, availRing16 + this.#setup.size)
+  publish(): void {
+    const before = this.published
+    this.published = this.used
+    // Release: orders the plain stores of payload and used entries before this store. The driver loads the index first.
+    Atomics.store(this.#device, usedIdx16, this.used)
+    if (this.#memory.onWrite !== undefined) this.#announce(before, this.published)
   }
 
-  /**
-   * Sets or clears the flag that asks the driver for no available buffer notifications.
-   *
-   * Sequentially consistent: orders this store before the load of the available index that has to follow. The driver stores that index and then loads the flag.
-   */
-  set notifyOff(off: boolean) {
-    Atomics.store(this.#device, usedFlags16, off ? VIRTQ_USED_F_NO_NOTIFY : 0)
-    this.#written(VirtqUsed.offsetOf.flags, 2)
+  isNotificationDue(): boolean {
+    const before = this.#checked
+    const now = this.published
+    if (before === now) return false
+    this.#checked = now
+    const stale = this.#stale
+    this.#stale = false
+    // Either load is sequentially consistent like the store of the used index: it cannot go before that store.
+    if (!this.#eventIndex) return (Atomics.load(this.#driver, availFlags16) & noInterrupt) === 0
+    return isEventDue(Atomics.load(this.#driver, availRing16 + this.#size), now, before) || stale
   }
 
-  /** Stores `avail_event`. Orders as {@link notifyOff}: this store before the load of the available index that has to follow. */
-  set availEvent(index: number) {
-    const { size } = this.#setup
-    Atomics.store(this.#device, (VirtqUsed.offsetOf.ring + split_ring_entry_size.used_ring * size) / 2, index)
-    this.#written(VirtqUsed.offsetOf.ring + split_ring_entry_size.used_ring * size, 2)
+  ask(wanted: boolean): boolean {
+    // With VIRTIO_F_EVENT_IDX the flag MUST be 0, and an avail_event that stays behind is enough.
+    if (this.#eventIndex && !wanted) return false
+    const wish = this.#eventIndex ? this.available : wanted ? 0 : VIRTQ_USED_F_NO_NOTIFY
+    if (this.#told === wish) return false
+    this.#told = wish
+    const word = this.#eventIndex ? (VirtqUsed.offsetOf.ring + split_ring_entry_size.used_ring * this.#size) / 2 : usedFlags16
+    // Sequentially consistent: orders this store before the load of the available index that has to follow. The driver stores that index and then loads this word.
+    Atomics.store(this.#device, word, wish)
+    this.#tell(word * 2, 2)
+    return true
+  }
+
+  #refuse(problem: ChainProblem, head: number, detail: string): number {
+    this.problem = problem
+    this.problemHead = head
+    this.detail = detail
+    return refused
   }
 
   /** Tells `onWrite` of the used entries from index `from` up to `to`, and of the used index. */
-  announce(from: number, to: number): void {
-    if (this.#memory.onWrite === undefined) return
-    const { size } = this.#setup
-    const count = Math.min((to - from) & 0xffff, size)
-    const first = from & this.#mask
-    const straight = Math.min(count, size - first)
-    this.#written(VirtqUsed.offsetOf.ring + first * split_ring_entry_size.used_ring, straight * split_ring_entry_size.used_ring)
-    if (count > straight) this.#written(VirtqUsed.offsetOf.ring, (count - straight) * split_ring_entry_size.used_ring)
-    this.#written(VirtqUsed.offsetOf.idx, 2)
+  #announce(from: number, to: number): void {
+    const count = Math.min((to - from) & indexMask, this.#size)
+    const first = from & (this.#size - 1)
+    const straight = Math.min(count, this.#size - first)
+    this.#tell(VirtqUsed.offsetOf.ring + first * split_ring_entry_size.used_ring, straight * split_ring_entry_size.used_ring)
+    if (count > straight) this.#tell(VirtqUsed.offsetOf.ring, (count - straight) * split_ring_entry_size.used_ring)
+    this.#tell(VirtqUsed.offsetOf.idx, 2)
   }
 
-  #written(offset: number, length: number): void {
+  #tell(offset: number, length: number): void {
     this.#memory.onWrite?.(this.#setup.deviceArea + offset, length)
   }
 }
-
-/** Words of a descriptor that lies at 32-bit words. */
-export const descriptorWords = {
-  size: VirtqDesc.size / 4,
-  addressLow: VirtqDesc.offsetOf.addr / 4,
-  addressHigh: VirtqDesc.offsetOf.addr / 4 + 1,
-  len: VirtqDesc.offsetOf.len / 4,
-  /** `flags` in the lower half, `next` in the upper one: read together, so that they belong together. */
-  flagsAndNext: VirtqDesc.offsetOf.flags / 4,
-} as const

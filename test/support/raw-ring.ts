@@ -2,7 +2,9 @@
 import { VIRTQ_DESC_F_NEXT, VIRTQ_DESC_F_WRITE, VirtqAvail, VirtqDesc, VirtqUsed, VirtqUsedElem } from 'virtgen/wire/split-ring'
 import type { GuestMemory } from '../../runtime/memory.ts'
 import type { QueueSetup } from '../../runtime/queue.ts'
-import { type DeviceQueueOptions, SplitDeviceQueue } from '../../runtime/split/device-queue.ts'
+import { createDeviceQueue } from '../../runtime/device-queue.ts'
+import type { DeviceQueueOptions } from '../../runtime/device-queue-options.ts'
+import type { DeviceQueue } from '../../runtime/queue.ts'
 import type { Violation } from '../../runtime/violation.ts'
 
 export interface RawDescriptor {
@@ -103,10 +105,10 @@ export function deviceQueue(
   ring: RawRing,
   options: Partial<DeviceQueueOptions> = {},
   setup: Partial<QueueSetup> = {},
-): { queue: SplitDeviceQueue; notified: () => number; violations: Violation[] } {
+): { queue: DeviceQueue; notified: () => number; violations: Violation[] } {
   let count = 0
   const violations: Violation[] = []
-  const queue = new SplitDeviceQueue(
+  const queue = createDeviceQueue(
     ring.memory,
     { ...ring.setup, ...setup },
     {
