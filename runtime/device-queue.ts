@@ -134,7 +134,8 @@ class RingDeviceQueue implements DeviceQueue, ChainOwner {
   #nextSlowly(): Chain | undefined {
     if (!this.#usable()) return undefined
     if (this.#restored.length > 0) return this.#nextRestored()
-    this.#stamp = this.memory.$stamp
+    // Where a buffer may become another one at any time there is no stamp, and each chain comes this way.
+    if (this.memory.$stamp >= 0) this.#stamp = this.memory.$stamp
     return this.#take()
   }
 

@@ -77,7 +77,7 @@ export class ChainReader {
     let index = 0
     for (let count = 0; ; count++) {
       if (count === entries) return this.#found('descriptor-loop', `more than the ${entries} descriptors of the table`)
-      if (before + count === this.#most) return this.#tooLong(before + count)
+      if (before + count === this.#most) return this.#found('chain-length', `more than ${this.#most} descriptors`)
       const at = table.at(index)
       const flags = table.words[at + flagsWord]!
       if ((flags & VIRTQ_DESC_F_INDIRECT) !== 0)
