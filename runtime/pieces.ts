@@ -4,50 +4,71 @@ import type { DeviceAddress } from './queue.ts'
 
 const mostBytes = split_ring_limits.split_ring_max_chain_length
 const highest = Number.MAX_SAFE_INTEGER
+const wordRange = 0x1_0000_0000
+
+/** Words of a piece: the lower and the higher one of its guest address, and its bytes. As descriptors of both formats begin. */
+export const pieceWords = 3
+const step = pieceWords
 
 export class Pieces {
-  /** Of each piece: its guest address, and its bytes. Readable pieces come first. */
-  readonly addresses: Float64Array
-  readonly lengths: Uint32Array
-  /** Pieces, and how many of them are device-readable. */
+  readonly words: Uint32Array
+  /** Pieces, and how many of them are device-readable; those come first. */
   count = 0
   readable = 0
-  /** Bytes of all pieces, and of the device-writable ones. */
+  /** Bytes of all pieces, and of the device-readable ones. */
   bytes = 0
-  writableBytes = 0
+  readableBytes = 0
+  readonly #most: number
 
   /** @param size - Queue Size: The driver MUST NOT create a descriptor chain longer than that, whether in the ring or in a table */
   constructor(size: number) {
-    this.addresses = new Float64Array(size)
-    this.lengths = new Uint32Array(size)
+    this.words = new Uint32Array(size * step)
+    this.#most = size
   }
 
   /**
-   * Says whether a piece may follow those that are there; {@link put} puts it there.
+   * Puts a piece behind those that are there.
    *
    * @throws RangeError where it is none, or may not follow
    */
-  check(address: number, length: number, writable: boolean): void {
-    const isPiece = length >>> 0 === length && length !== 0 && Math.floor(address) === address && address >= 0 && address + length <= highest
-    if (!isPiece || this.count === this.addresses.length || this.bytes + length > mostBytes || (!writable && this.readable !== this.count))
-      this.#refuse(address, length, writable)
+  put(address: number, length: number, writable: boolean): void {
+    const low = address >>> 0
+    const high = (address / wordRange) >>> 0
+    const { count } = this
+    const bytes = this.bytes + length
+    const isPiece = high * wordRange + low === address && length >>> 0 === length && length !== 0 && address + length <= highest
+    if (!isPiece || bytes > mostBytes || count === this.#most || (!writable && this.readable !== count)) this.#refuse(address, length, writable)
+    const { words } = this
+    const at = count * step
+    words[at] = low
+    words[at + 1] = high
+    words[at + 2] = length
+    this.count = count + 1
+    this.bytes = bytes
+    if (writable) return
+    this.readable = count + 1
+    this.readableBytes = bytes
   }
 
-  put(address: number, length: number, writable: boolean): void {
-    const at = this.count
-    this.addresses[at] = address
-    this.lengths[at] = length
-    this.count = at + 1
-    this.bytes += length
-    if (writable) this.writableBytes += length
-    else this.readable = at + 1
+  /** Takes the last piece away again. */
+  drop(): void {
+    this.count--
+    this.bytes -= this.words[this.count * step + 2]!
+    if (this.readable <= this.count) return
+    this.readable = this.count
+    this.readableBytes = this.bytes
   }
 
   clear(): void {
     this.count = 0
     this.readable = 0
     this.bytes = 0
-    this.writableBytes = 0
+    this.readableBytes = 0
+  }
+
+  /** Device-writable bytes. */
+  get writableBytes(): number {
+    return this.bytes - this.readableBytes
   }
 
   /**
@@ -58,12 +79,12 @@ export class Pieces {
    */
   begin(readable: readonly DeviceAddress[], writable: readonly DeviceAddress[]): void {
     const count = readable.length + writable.length
-    if (count === 0 || count > this.addresses.length) this.#refuseCount(count)
+    if (count === 0 || count > this.#most) this.#refuseCount(count)
     if (this.count > 0) throw new Error(`${this.count} pieces of another buffer were appended: they must be committed or rewound first`)
   }
 
   #refuse(address: number, length: number, writable: boolean): never {
-    if (!(Number.isInteger(length) && length > 0 && length <= 0xffff_ffff))
+    if (!(Number.isInteger(length) && length > 0 && length < wordRange))
       throw new RangeError(`the length of a piece must be an integer from 1 to 4294967295, not ${length}`)
     if (!(Number.isInteger(address) && address >= 0 && address + length <= highest))
       throw new RangeError(`the address of a piece must be an integer from 0, ending below 2^53, not ${address}`)
@@ -73,7 +94,6 @@ export class Pieces {
   }
 
   #refuseCount(count: number): never {
-    const size = this.addresses.length
-    throw new RangeError(`a buffer in a queue of size ${size} must have 1 to ${size} pieces, not ${count}`)
+    throw new RangeError(`a buffer in a queue of size ${this.#most} must have 1 to ${this.#most} pieces, not ${count}`)
   }
 }

@@ -16,16 +16,30 @@ import type { DriverQueueOptions } from '../driver-queue-options.ts'
 import { checkPackedDriverState, countOf } from '../driver-state.ts'
 import { IndirectTables } from '../indirect-tables.ts'
 import type { GuestMemory } from '../memory.ts'
-import { Pieces } from '../pieces.ts'
+import { Pieces, pieceWords } from '../pieces.ts'
 import type { DeviceAddress, DriverQueue, DriverQueueState, QueueInspection, QueueSetup } from '../queue.ts'
 import type { Violation, ViolationKind } from '../violation.ts'
 import { isPackedQueueSize } from './areas.ts'
 import { eventFlagsShift, PackedDriverRing, putDescriptor } from './driver-ring.ts'
 import { isOffsetDue, offsetMask, wrapBit } from './event-offset.ts'
 
+// Constants of this module are folded into the code; imported ones are looked up at each use.
+const nextFlag = VIRTQ_DESC_F_NEXT
+const writeFlag = VIRTQ_DESC_F_WRITE
+const pieceStep = pieceWords
+const indirectFlag = VIRTQ_DESC_F_INDIRECT
+const availFlag = VIRTQ_DESC_F_AVAIL
+const usedFlag = VIRTQ_DESC_F_USED
+const descriptorBytes = PvirtqDesc.size
+const descriptorStep = descriptorBytes / 4
+const wrapCounter = wrapBit
+const eventShift = eventFlagsShift
+const eventDescriptor = RING_EVENT_FLAGS_DESC
+const eventDisable = RING_EVENT_FLAGS_DISABLE
+const eventEnable = RING_EVENT_FLAGS_ENABLE
 /** The flags that tell whose a descriptor is: available where they differ, used where both equal the wrap counter. */
-const ownerFlags = VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED
-const eventFlagsMask = RING_EVENT_FLAGS_DESC | RING_EVENT_FLAGS_DISABLE
+const ownerFlags = availFlag | usedFlag
+const eventFlagsMask = eventDescriptor | eventDisable
 /** Of a queue itself: its shadow, what it puts together, and itself. */
 const fixedAllocations = 9
 /** Views of the ring. */
@@ -58,9 +72,9 @@ export class PackedDriverQueue<T = unknown> implements DriverQueue<T> {
 
   /** Where the next descriptor goes, and what makes it available in this lap: VIRTQ_DESC_F_AVAIL where the wrap counter is 1, else VIRTQ_DESC_F_USED. */
   #availAt = 0
-  #availFlags: number = VIRTQ_DESC_F_AVAIL
+  #availFlags: number = availFlag
   /** Up to where the device has been told: position with the wrap counter in bit 15. */
-  #published: number = wrapBit
+  #published: number = wrapCounter
   /** The first descriptor that is not yet visible with its flags, which are not yet written, and how many there are; none where that is 0. */
   #heldAt = 0
   #heldFlags = 0
@@ -139,10 +153,10 @@ export class PackedDriverQueue<T = unknown> implements DriverQueue<T> {
 
   append(address: number, length: number, writable: boolean): boolean {
     const pieces = this.#pieces
-    pieces.check(address, length, writable)
-    if (!this.#hasRoom(pieces.count + 1)) return false
     pieces.put(address, length, writable)
-    return true
+    if (this.#hasRoom(pieces.count)) return true
+    pieces.drop()
+    return false
   }
 
   commit(token: T): void {
@@ -188,7 +202,7 @@ export class PackedDriverQueue<T = unknown> implements DriverQueue<T> {
     const at = this.#usedAt
     const id = this.#ring.usedId(at)
     // Element Length is reserved for used descriptors without the VIRTQ_DESC_F_WRITE flag, and is ignored by drivers.
-    const length = (flags & VIRTQ_DESC_F_WRITE) === 0 ? 0 : this.#ring.usedLength(at)
+    const length = (flags & writeFlag) === 0 ? 0 : this.#ring.usedLength(at)
     if (!this.#out.isVisible(id)) return this.#violateId(id)
     const writable = this.#out.writable(id)
     if (length > writable) return this.#violate('used-length', `${length} bytes are used of a buffer with ${writable} device-writable ones`, id)
@@ -202,7 +216,7 @@ export class PackedDriverQueue<T = unknown> implements DriverQueue<T> {
     this.#wantsNotifications = false
     if (this.#stopped) return
     this.#ring.bind()
-    this.#setEvent(RING_EVENT_FLAGS_DISABLE << eventFlagsShift)
+    this.#setEvent(eventDisable << eventShift)
   }
 
   enableNotifications(): boolean {
@@ -263,10 +277,10 @@ export class PackedDriverQueue<T = unknown> implements DriverQueue<T> {
   }
 
   #putDirect(id: number): void {
-    const { addresses, lengths, count, readable, writableBytes } = this.#pieces
-    for (let i = 0; i < count; i++) {
-      const write = i < readable ? 0 : VIRTQ_DESC_F_WRITE
-      this.#put(addresses[i]!, lengths[i]!, id, i + 1 < count ? write | VIRTQ_DESC_F_NEXT : write)
+    const { words: from, count, readable, writableBytes } = this.#pieces
+    for (let i = 0, word = 0; i < count; i++, word += pieceStep) {
+      const write = i < readable ? 0 : writeFlag
+      this.#put(from[word]!, from[word + 1]!, from[word + 2]!, id, i + 1 < count ? write | nextFlag : write)
     }
     this.#out.add(id, count, writableBytes)
     this.#free -= count
@@ -274,23 +288,24 @@ export class PackedDriverQueue<T = unknown> implements DriverQueue<T> {
 
   /** The DESC_F_WRITE bit is the only valid flag in an indirect table, and the buffer id is reserved there. */
   #putIndirect(tables: IndirectTables, id: number): void {
-    const { addresses, lengths, count, readable, writableBytes } = this.#pieces
+    const { words: from, count, readable, writableBytes } = this.#pieces
     const address = tables.take(id)
-    const start = tables.open(address, count)
-    const { words } = tables
-    for (let i = 0; i < count; i++) putDescriptor(words, start, i, addresses[i]!, lengths[i]!, 0, i < readable ? 0 : VIRTQ_DESC_F_WRITE)
-    this.#put(address, count * PvirtqDesc.size, id, VIRTQ_DESC_F_INDIRECT)
+    let at = tables.open(address, count)
+    const { words: to } = tables
+    for (let i = 0, word = 0; i < count; i++, word += pieceStep, at += descriptorStep)
+      putDescriptor(to, at, from[word]!, from[word + 1]!, from[word + 2]!, i < readable ? 0 : writeFlag << 16)
+    this.#put(address >>> 0, Math.floor(address / 0x1_0000_0000), count * descriptorBytes, id, indirectFlag)
     this.#out.add(id, 1, writableBytes)
     this.#free--
   }
 
   /** Writes the next descriptor of the ring. */
-  #put(address: number, length: number, id: number, flags: number): void {
+  #put(low: number, high: number, length: number, id: number, flags: number): void {
     const at = this.#availAt
     const all = flags | this.#availFlags
-    if (this.#heldCount++ > 0) putDescriptor(this.#ring.descriptors, 0, at, address, length, id, all)
+    if (this.#heldCount++ > 0) putDescriptor(this.#ring.descriptors, at * descriptorStep, low, high, length, id | (all << 16))
     else {
-      this.#ring.hold(at, address, length, id)
+      this.#ring.hold(at, low, high, length, id)
       this.#heldAt = at
       this.#heldFlags = all
     }
@@ -303,10 +318,10 @@ export class PackedDriverQueue<T = unknown> implements DriverQueue<T> {
 
   #deviceWantsNotification(now: number, count: number): boolean {
     const event = this.#ring.deviceEvent()
-    const flags = (event >>> eventFlagsShift) & eventFlagsMask
-    if (flags === RING_EVENT_FLAGS_DESC && this.#eventIndex) return isOffsetDue(event, now, count, this.size)
+    const flags = (event >>> eventShift) & eventFlagsMask
+    if (flags === eventDescriptor && this.#eventIndex) return isOffsetDue(event, now, count, this.size)
     // A reserved value is no reason to let the device wait.
-    return flags !== RING_EVENT_FLAGS_DISABLE
+    return flags !== eventDisable
   }
 
   #release(id: number): T | undefined {
@@ -359,7 +374,7 @@ export class PackedDriverQueue<T = unknown> implements DriverQueue<T> {
 
   /** What asks for a notification of the next used descriptor. */
   #wish(): number {
-    return this.#eventIndex ? this.#used() | (RING_EVENT_FLAGS_DESC << eventFlagsShift) : RING_EVENT_FLAGS_ENABLE << eventFlagsShift
+    return this.#eventIndex ? this.#used() | (eventDescriptor << eventShift) : eventEnable << eventShift
   }
 
   #setEvent(event: number): void {
@@ -368,16 +383,16 @@ export class PackedDriverQueue<T = unknown> implements DriverQueue<T> {
   }
 
   #available(): number {
-    return this.#availAt | (this.#availFlags === VIRTQ_DESC_F_AVAIL ? wrapBit : 0)
+    return this.#availAt | (this.#availFlags === availFlag ? wrapCounter : 0)
   }
 
   #used(): number {
-    return this.#usedAt | (this.#usedFlags === 0 ? 0 : wrapBit)
+    return this.#usedAt | (this.#usedFlags === 0 ? 0 : wrapCounter)
   }
 
   #usedAfter(descriptors: number): number {
     const at = this.#usedAt + descriptors
-    return at < this.size ? this.#used() + descriptors : (at - this.size) | (this.#usedFlags === 0 ? wrapBit : 0)
+    return at < this.size ? this.#used() + descriptors : (at - this.size) | (this.#usedFlags === 0 ? wrapCounter : 0)
   }
 
   #restore(state: DriverQueueState, tokens: readonly T[] | undefined): void {
@@ -394,10 +409,10 @@ export class PackedDriverQueue<T = unknown> implements DriverQueue<T> {
     this.#ids.set(ids)
     this.#idCount = ids.length
     this.#availAt = available & offsetMask
-    this.#availFlags = (available & wrapBit) === 0 ? VIRTQ_DESC_F_USED : VIRTQ_DESC_F_AVAIL
+    this.#availFlags = (available & wrapCounter) === 0 ? usedFlag : availFlag
     this.#published = available
     this.#usedAt = used & offsetMask
-    this.#usedFlags = (used & wrapBit) === 0 ? 0 : ownerFlags
+    this.#usedFlags = (used & wrapCounter) === 0 ? 0 : ownerFlags
     this.#batch = batch?.buffers ?? 0
     this.#batchWritten = batch?.written ?? 0
     this.enableNotifications()

@@ -21,16 +21,17 @@ const flags16 = PvirtqDesc.offsetOf.flags / 2
 export const eventFlagsShift = PvirtqEventSuppress.offsetOf.flags * 8
 
 /**
- * Writes a whole descriptor, into the ring or an indirect table, with plain stores. Typed arrays keep the lower 32 bits of what is stored.
+ * Writes a whole descriptor, into the ring or an indirect table, with plain stores.
  *
- * @param start - word at which the table begins
+ * @param at - its first word
+ * @param low - of the address, as `high`
+ * @param idAndFlags - flags in the upper 16 bits
  */
-export function putDescriptor(words: Uint32Array, start: number, index: number, address: number, length: number, id: number, flags: number): void {
-  const at = start + index * descriptor32
-  words[at + addressLow32] = address
-  words[at + addressHigh32] = address / 0x1_0000_0000
+export function putDescriptor(words: Uint32Array, at: number, low: number, high: number, length: number, idAndFlags: number): void {
+  words[at + addressLow32] = low
+  words[at + addressHigh32] = high
   words[at + len32] = length
-  words[at + idAndFlags32] = id | (flags << 16)
+  words[at + idAndFlags32] = idAndFlags
 }
 
 /** The areas of a packed queue whose place we have chosen. `bind` comes before anything else. */
@@ -71,11 +72,11 @@ export class PackedDriverRing {
   }
 
   /** Writes a descriptor except its flags: what is there says still that the device does not have it. {@link publish} follows. */
-  hold(index: number, address: number, length: number, id: number): void {
+  hold(index: number, low: number, high: number, length: number, id: number): void {
     const words = this.descriptors
     const at = index * descriptor32
-    words[at + addressLow32] = address
-    words[at + addressHigh32] = address / 0x1_0000_0000
+    words[at + addressLow32] = low
+    words[at + addressHigh32] = high
     words[at + len32] = length
     this.#descriptors16[index * descriptor16 + id16] = id
   }

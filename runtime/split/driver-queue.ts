@@ -5,13 +5,20 @@ import type { DriverQueueOptions } from '../driver-queue-options.ts'
 import { checkSplitDriverState } from '../driver-state.ts'
 import { IndirectTables } from '../indirect-tables.ts'
 import type { GuestMemory } from '../memory.ts'
-import { Pieces } from '../pieces.ts'
+import { Pieces, pieceWords } from '../pieces.ts'
 import type { DeviceAddress, DriverQueue, DriverQueueState, QueueInspection, QueueSetup } from '../queue.ts'
 import type { Violation, ViolationKind } from '../violation.ts'
 import { type AreaSizes, areaSizes, isQueueSize } from './areas.ts'
 import { putDescriptor, SplitDriverRing } from './driver-ring.ts'
 import { isEventDue } from './event-index.ts'
 
+// Constants of this module are folded into the code; imported ones are looked up at each use.
+const nextFlag = VIRTQ_DESC_F_NEXT
+const writeFlag = VIRTQ_DESC_F_WRITE
+const pieceStep = pieceWords
+const indirectFlag = VIRTQ_DESC_F_INDIRECT
+const descriptorBytes = VirtqDesc.size
+const descriptorStep = descriptorBytes / 4
 const indexMask = split_ring_limits.split_ring_index_wrap - 1
 /** Half of the way round an index: farther than any queue is long. */
 const halfWay = split_ring_limits.split_ring_index_wrap / 2
@@ -134,10 +141,10 @@ export class SplitDriverQueue<T = unknown> implements DriverQueue<T> {
 
   append(address: number, length: number, writable: boolean): boolean {
     const pieces = this.#pieces
-    pieces.check(address, length, writable)
-    if (!this.#hasRoom(pieces.count + 1)) return false
     pieces.put(address, length, writable)
-    return true
+    if (this.#hasRoom(pieces.count)) return true
+    pieces.drop()
+    return false
   }
 
   commit(token: T): void {
@@ -253,16 +260,15 @@ export class SplitDriverQueue<T = unknown> implements DriverQueue<T> {
   }
 
   #putDirect(head: number): void {
-    const { addresses, lengths, count, readable, writableBytes } = this.#pieces
-    const words = this.#ring.descriptors
+    const { words: from, count, readable, writableBytes } = this.#pieces
+    const to = this.#ring.descriptors
     const nexts = this.#next
     let at = head
     let last = head
-    for (let i = 0; i < count; i++) {
+    for (let i = 0, word = 0; i < count; i++, word += pieceStep) {
       const next = nexts[at]!
-      const write = i < readable ? 0 : VIRTQ_DESC_F_WRITE
-      if (i + 1 < count) putDescriptor(words, 0, at, addresses[i]!, lengths[i]!, write | VIRTQ_DESC_F_NEXT, next)
-      else putDescriptor(words, 0, at, addresses[i]!, lengths[i]!, write, 0)
+      const write = i < readable ? 0 : writeFlag
+      putDescriptor(to, at * descriptorStep, from[word]!, from[word + 1]!, from[word + 2]!, i + 1 < count ? write | nextFlag | (next << 16) : write)
       last = at
       at = next
     }
@@ -270,16 +276,16 @@ export class SplitDriverQueue<T = unknown> implements DriverQueue<T> {
   }
 
   #putIndirect(tables: IndirectTables, head: number): void {
-    const { addresses, lengths, count, readable, writableBytes } = this.#pieces
+    const { words: from, count, readable, writableBytes } = this.#pieces
     const address = tables.take(head)
-    const start = tables.open(address, count)
-    const { words } = tables
-    for (let i = 0; i < count; i++) {
-      const write = i < readable ? 0 : VIRTQ_DESC_F_WRITE
-      if (i + 1 < count) putDescriptor(words, start, i, addresses[i]!, lengths[i]!, write | VIRTQ_DESC_F_NEXT, i + 1)
-      else putDescriptor(words, start, i, addresses[i]!, lengths[i]!, write, 0)
+    let at = tables.open(address, count)
+    const { words: to } = tables
+    for (let i = 0, word = 0; i < count; i++, word += pieceStep, at += descriptorStep) {
+      const write = i < readable ? 0 : writeFlag
+      putDescriptor(to, at, from[word]!, from[word + 1]!, from[word + 2]!, i + 1 < count ? write | nextFlag | ((i + 1) << 16) : write)
     }
-    putDescriptor(this.#ring.descriptors, 0, head, address, count * VirtqDesc.size, VIRTQ_DESC_F_INDIRECT, 0)
+    const high = Math.floor(address / 0x1_0000_0000)
+    putDescriptor(this.#ring.descriptors, head * descriptorStep, address >>> 0, high, count * descriptorBytes, indirectFlag)
     this.#keep(head, head, this.#next[head]!, 1, writableBytes)
   }
 

@@ -16,7 +16,6 @@ const usedId32 = VirtqUsedElem.offsetOf.id / 4
 const usedLen32 = VirtqUsedElem.offsetOf.len / 4
 
 /** A descriptor in 32-bit words: address (low, high), length, and flags with `next` above them. */
-const descriptor32 = VirtqDesc.size / 4
 const addressLow32 = VirtqDesc.offsetOf.addr / 4
 const addressHigh32 = addressLow32 + 1
 const len32 = VirtqDesc.offsetOf.len / 4
@@ -24,16 +23,17 @@ const flagsAndNext32 = VirtqDesc.offsetOf.flags / 4
 
 /**
  * Writes a descriptor, into the descriptor table or an indirect one. Plain stores: the device looks at descriptors only after it has seen the available index, which is
- * stored behind them. Typed arrays keep the lower 32 bits of what is stored.
+ * stored behind them.
  *
- * @param start - word at which the table begins
+ * @param at - its first word
+ * @param low - of the address, as `high`
+ * @param flagsAndNext - `next` in the upper 16 bits
  */
-export function putDescriptor(words: Uint32Array, start: number, index: number, address: number, length: number, flags: number, next: number): void {
-  const at = start + index * descriptor32
-  words[at + addressLow32] = address
-  words[at + addressHigh32] = address / 0x1_0000_0000
+export function putDescriptor(words: Uint32Array, at: number, low: number, high: number, length: number, flagsAndNext: number): void {
+  words[at + addressLow32] = low
+  words[at + addressHigh32] = high
   words[at + len32] = length
-  words[at + flagsAndNext32] = flags | (next << 16)
+  words[at + flagsAndNext32] = flagsAndNext
 }
 
 /** The areas of a split queue whose place we have chosen. `bind` comes before anything else. */
