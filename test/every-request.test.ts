@@ -6,6 +6,14 @@ import * as fc from 'fast-check'
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
 import type { DeviceDriver, DriverType, RequestDevice } from 'virtgen/runtime'
 import { type DriverError, PARKED, RequestError } from 'virtgen/runtime'
+import {
+  VIRTIO_F_EVENT_IDX,
+  VIRTIO_F_IN_ORDER,
+  VIRTIO_F_INDIRECT_DESC,
+  VIRTIO_F_NOTIFICATION_DATA,
+  VIRTIO_F_RING_PACKED,
+  VIRTIO_F_VERSION_1,
+} from 'virtgen/wire/content'
 import { describe, expect, test } from 'vitest'
 import { Session } from '../generator/codec/session.ts'
 import { seenStruct } from '../generator/emit/parts.ts'
@@ -30,6 +38,8 @@ const model = loadEverything()
 const session = new Session(model, {})
 const needs = new Needs(model)
 const devices = model.chapters.filter(({ kind, builtin }) => kind === 'device' && builtin)
+/** Each of them in half of the runs. */
+const ringFeatures = [VIRTIO_F_INDIRECT_DESC, VIRTIO_F_EVENT_IDX, VIRTIO_F_RING_PACKED, VIRTIO_F_IN_ORDER, VIRTIO_F_NOTIFICATION_DATA]
 const runs = Number(process.env.FUZZ_RUNS ?? 40)
 
 interface Modules {
@@ -358,11 +368,12 @@ async function connected(
   const caller = Object.fromEntries(options.map(({ name }) => [identifier(name), random(fc.nat, 1)]))
   const made = new Scripted({ features: features.without(32), config, caller })
   const framedIndex = info.header?.framedAt === undefined ? undefined : 1
-  const ring = FeatureSet.of(32, ...(random(fc.boolean) ? [28] : []), ...(random(fc.boolean) ? [29] : []))
+  const ring = FeatureSet.of(VIRTIO_F_VERSION_1, ...ringFeatures.filter(() => random(fc.boolean)))
   const line = await loopback<DeviceDriver>({
     device: made,
     type: Driver,
-    accepts: features.union(ring),
+    accepts: features,
+    ringFeatures: ring,
     ...(believes ? { believes: FeatureSet.of(32, ...device.features.map(({ bit }) => bit)) } : {}),
     cuts: cutter(random, framedIndex),
     options: { caller },

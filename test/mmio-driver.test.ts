@@ -7,6 +7,7 @@ import {
   DRIVER_OK,
   FAILED,
   FEATURES_OK,
+  features as reservedFeatures,
   VIRTIO_F_ACCESS_PLATFORM,
   VIRTIO_F_EVENT_IDX,
   VIRTIO_F_IN_ORDER,
@@ -21,6 +22,7 @@ import {
 } from 'virtgen/wire/content'
 import { virtio_mmio } from 'virtgen/wire/transport-mmio'
 import { describe, expect, it } from 'vitest'
+import type { Chain } from '../runtime/chain.ts'
 import type { DriverError, DriverHost } from '../runtime/driver/host.ts'
 import { DriverMemory } from '../runtime/driver/memory.ts'
 import { GuestMemory } from '../runtime/memory.ts'
@@ -663,12 +665,16 @@ describe('the reset of one queue', () => {
 })
 
 describe('with the device side of this package', () => {
-  const pair = async (queueSize: number, features?: FeatureSet) => {
+  const pair = async (queueSize: number, ringFeatures?: FeatureSet) => {
     const guest = GuestMemory.of(new Uint8Array(0x2_0000))
     const memory = new DriverMemory(guest, 0x1000, 0x1_f000)
     const device = new DummyDevice([queueSize, 16])
     const state: { interrupt: (() => boolean) | undefined; errors: DriverError[] } = { interrupt: undefined, errors: [] }
-    const mmio = new MmioDevice(device, { memory: guest, interrupt: (level) => level && state.interrupt?.() })
+    const mmio = new MmioDevice(device, {
+      memory: guest,
+      interrupt: (level) => level && state.interrupt?.(),
+      ...(ringFeatures ? { ringFeatures } : {}),
+    })
     // Answers with the bytes of the request plus one, now or, with an even first byte, after the next one.
     let parked: (() => void) | undefined
     device.onQueue = (index, host) => {
@@ -688,49 +694,185 @@ describe('with the device side of this package', () => {
         earlier?.()
       }
     }
-    const connection = await connectMmio(mmio, Client, { memory, ...(features ? { features } : {}) })
+    const connection = await connectMmio(mmio, Client, { memory })
     state.interrupt = connection.interrupt
     connection.driver.host.onFailure((error) => state.errors.push(error))
     return { ...connection, host: connection.driver.host, memory, mmio, device, errors: state.errors }
   }
 
-  it('carries a hundred thousand buffers over all wraps of the indices, with every combination of ring features', async () => {
-    for (const features of [[], [VIRTIO_F_EVENT_IDX], [VIRTIO_F_INDIRECT_DESC], [VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC]]) {
-      const { host, memory, errors } = await pair(8, FeatureSet.of(...features))
-      expect(features.every((feature) => host.features.has(feature))).toBe(true)
-      const queue = host.queue(0)
-      const buffers = Array.from({ length: 8 }, () => memory.allocate(16))
-      const free = [...buffers.keys()]
-      let sent = 0
-      let received = 0
-      const wrong: string[] = []
-      host.onUsed(0, () => {
-        for (let token = queue.completed(); token !== undefined; token = queue.completed()) {
-          const [slot, value] = token as [number, number]
-          if (buffers[slot]!.bytes[8] !== ((value + 1) & 0xff) || queue.written !== 2)
-            wrong.push(`${value}: ${buffers[slot]!.bytes[8]}, ${queue.written}`)
-          free.push(slot)
-          received++
-        }
-      })
-      while (sent < 100_000) {
-        for (let batch = 1 + (sent % 3); batch > 0 && free.length > 0; batch--) {
-          const slot = free[free.length - 1]!
-          const { address, bytes } = buffers[slot]!
-          bytes[0] = sent
-          const pieces = [
-            { address, length: 1 },
-            { address: address + 1, length: 1 },
-          ]
-          if (!queue.add(pieces, [{ address: address + 8, length: 4 }], [slot, sent & 0xff])) break
-          free.pop()
-          sent++
-        }
-        queue.publish()
+  /** The handler of a queue, and how to send on it: each buffer is answered with the bytes of the request plus one. */
+  const traffic = ({ host, memory }: Pick<Awaited<ReturnType<typeof pair>>, 'host' | 'memory'>, index: number, slots: number) => {
+    const buffers = Array.from({ length: slots }, () => memory.allocate(16))
+    const free = [...buffers.keys()]
+    const seen = { sent: 0, received: 0, wrong: [] as string[] }
+    host.onUsed(index, () => {
+      const queue = host.queue(index)
+      for (let token = queue.completed(); token !== undefined; token = queue.completed()) {
+        const [slot, value] = token as [number, number]
+        const answer = buffers[slot]!.bytes[8]
+        if (answer !== ((value + 1) & 0xff) || queue.written !== 2) seen.wrong.push(`${value}: ${answer}, ${queue.written}`)
+        free.push(slot)
+        seen.received++
       }
-      expect([wrong, errors, sent - received <= 1]).toEqual([[], [], true])
+    })
+    const send = (): boolean => {
+      const slot = free.at(-1)
+      if (slot === undefined) return false
+      const { address, bytes } = buffers[slot]!
+      bytes[0] = seen.sent
+      const pieces = [
+        { address, length: 1 },
+        { address: address + 1, length: 1 },
+      ]
+      if (!host.queue(index).add(pieces, [{ address: address + 8, length: 4 }], [slot, seen.sent & 0xff])) return false
+      free.pop()
+      seen.sent++
+      return true
     }
-  })
+    /** The queue was reset: what was out is lost. */
+    const forget = (): void => {
+      free.splice(0, free.length, ...buffers.keys())
+      seen.sent = 0
+      seen.received = 0
+    }
+    return { seen, send, forget }
+  }
+
+  const ringSets = [[], [VIRTIO_F_RING_PACKED]].flatMap((format) =>
+    [[], [VIRTIO_F_EVENT_IDX]].flatMap((events) =>
+      [[], [VIRTIO_F_INDIRECT_DESC]].flatMap((indirect) =>
+        [[], [VIRTIO_F_IN_ORDER], [VIRTIO_F_IN_ORDER, VIRTIO_F_NOTIFICATION_DATA]].map((order) =>
+          FeatureSet.of(VIRTIO_F_VERSION_1, ...format, ...events, ...indirect, ...order),
+        ),
+      ),
+    ),
+  )
+
+  it.each(ringSets.map((features) => [features.names(reservedFeatures).join(', '), features] as const))(
+    'carries buffers over all wraps of the positions, with %s',
+    async (_, features) => {
+      const { host, memory, errors } = await pair(features.has(VIRTIO_F_RING_PACKED) ? 7 : 8, features)
+      expect(host.features.equals(features)).toBe(true)
+      const { seen, send } = traffic({ host, memory }, 0, 8)
+      // The indices of a split ring wrap at 65536, the positions of a packed one at its size.
+      const count = features.has(VIRTIO_F_RING_PACKED) ? 20_000 : 70_000
+      for (let turn = 0; turn < 2 * count && seen.sent < count; turn++) {
+        for (let batch = 1 + (seen.sent % 3); batch > 0 && send(); batch--);
+        host.queue(0).publish()
+      }
+      expect([seen.wrong, errors, seen.sent >= count, seen.sent - seen.received <= 1]).toEqual([[], [], true, true])
+    },
+  )
+
+  it.each(ringSets.map((features) => [features.names(reservedFeatures).join(', '), features.with(VIRTIO_F_RING_RESET)] as const))(
+    'resets one queue while the other goes on, and sets it up with another size, with %s',
+    async (_, features) => {
+      const { host, memory, device, errors } = await pair(16, features)
+      const [first, second] = [traffic({ host, memory }, 0, 8), traffic({ host, memory }, 1, 8)]
+      for (let round = 0; round < 40; round++) {
+        for (const { send } of [first, second]) for (let i = 0; i < 5; i++) send()
+        for (const index of [0, 1]) host.queue(index).publish()
+        if (round % 4 !== 3) continue
+        const old = host.queue(0)
+        const { out } = old
+        await host.resetQueue(0)
+        let detached = 0
+        while (old.detach() !== undefined) detached++
+        expect(detached).toBe(out)
+        first.forget()
+        const size = [8, 4, 16][(round >> 2) % 3]!
+        expect([host.enableQueue(0, size).size, device.host!.queue(0)!.size]).toEqual([size, size])
+      }
+      expect([first.seen.wrong, second.seen.wrong, errors]).toEqual([[], [], []])
+      expect(second.seen.sent).toBeGreaterThan(150)
+      expect(second.seen.sent - second.seen.received).toBeLessThan(2)
+    },
+  )
+
+  it.each(ringSets.map((features) => [features.names(reservedFeatures).join(', '), features] as const))(
+    'goes on behind another device that a snapshot was restored into, requests in flight, with %s',
+    async (_, features) => {
+      const guest = GuestMemory.of(new Uint8Array(0x2_0000))
+      const memory = new DriverMemory(guest, 0x1000, 0x1_f000)
+      let interrupt = (): unknown => undefined
+      let parked: Chain[] = []
+      const plug = () => {
+        const device = new DummyDevice([8, 8])
+        device.onQueue = (index, host) => {
+          for (let chain = host.queue(index)!.next(); chain; chain = host.queue(index)!.next()) parked.push(chain)
+        }
+        const errors: unknown[] = []
+        const report = (what: unknown): unknown => errors.push(what)
+        const mmio = new MmioDevice(device, {
+          memory: guest,
+          interrupt: (level) => level && interrupt(),
+          ringFeatures: features,
+          onViolation: report,
+          onError: report,
+        })
+        return { mmio, errors }
+      }
+      let now = plug()
+      const bus = {
+        read: (offset: number, width: 1 | 2 | 4) => now.mmio.read(offset, width),
+        write: (offset: number, width: 1 | 2 | 4, value: number) => now.mmio.write(offset, width, value),
+      }
+      const connection = await connectMmio(bus, Client, { memory })
+      interrupt = connection.interrupt
+      const { host } = connection.driver
+      const queue = host.queue(0)
+      const received: [unknown, number][] = []
+      host.onUsed(0, () => {
+        for (let token = queue.completed(); token !== undefined; token = queue.completed()) received.push([token, queue.written])
+      })
+      const data = memory.allocate(0x400)
+      const sent: number[] = []
+      const send = (count: number): void => {
+        for (let i = 0; i < count; i++) {
+          const at = data.address + 16 * (sent.length % 32)
+          const pieces = [
+            { address: at, length: 1 },
+            { address: at + 1, length: 1 },
+          ]
+          if (!queue.add([], pieces, sent.length)) return
+          sent.push(sent.length)
+        }
+      }
+      const answer = (chain: Chain | undefined): void => {
+        chain?.writable.fill(0xaa)
+        chain?.complete()
+      }
+      for (let round = 0; round < 60; round++) {
+        send(1 + (round % 3))
+        queue.publish()
+        // The later ones first: with VIRTIO_F_IN_ORDER their completion is held back, and saved.
+        const [odd, even] = [parked.filter((_chain, i) => i % 2 === 1), parked.filter((_chain, i) => i % 2 === 0)]
+        for (const chain of odd.slice(0, round % 3)) {
+          answer(chain)
+          parked.splice(parked.indexOf(chain), 1)
+        }
+        if (round % 5 === 4)
+          for (const chain of even) {
+            answer(chain)
+            parked.splice(parked.indexOf(chain), 1)
+          }
+        if (round % 2 === 0) continue
+        const saved = JSON.parse(JSON.stringify(now.mmio.save())) as ReturnType<MmioDevice['save']>
+        const before = parked.length
+        parked = []
+        now = plug()
+        now.mmio.restore(saved)
+        expect(parked).toHaveLength(before)
+        expect(JSON.parse(JSON.stringify(now.mmio.save()))).toEqual(saved)
+      }
+      for (const chain of parked.splice(0)) answer(chain)
+      expect([now.errors, queue.broken, queue.out]).toEqual([[], undefined, 0])
+      expect(received.map(([token]) => token as number).sort((a, b) => a - b)).toEqual(sent)
+      expect(received.every(([, written]) => written === 2)).toBe(true)
+      if (features.has(VIRTIO_F_IN_ORDER)) expect(received.map(([token]) => token)).toEqual(sent)
+      expect(sent.length).toBeGreaterThan(30)
+    },
+  )
 
   it('sees configuration changes and the need for a reset, and can begin anew', async () => {
     const { host, device, mmio, errors, memory } = await pair(8)

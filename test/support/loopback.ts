@@ -21,6 +21,8 @@ export interface LoopbackOptions<T> {
   type: DriverType<T>
   /** What the driver accepts at most. */
   accepts: FeatureSet
+  /** What the device offers of rings and transport; by default what the transport does. The driver accepts all of it, whatever `accepts` says. */
+  ringFeatures?: FeatureSet
   /** What the driver believes to be negotiated; by default what is. */
   believes?: FeatureSet
   /** Where to cut a piece of that many bytes: ascending offsets inside it. */
@@ -42,6 +44,7 @@ export interface Loopback<T> {
 /** Connects; the memory lies in two regions without a gap, so that buffers may cross from one into the other. */
 export async function loopback<T extends DeviceDriver>(options: LoopbackOptions<T>): Promise<Loopback<T>> {
   const { device, type, accepts, believes, cuts, options: driverOptions, memoryBytes = 1 << 20, queueSize = 128 } = options
+  const { ringFeatures } = options
   const memory = GuestMemory.of(new Uint8Array(memoryBytes), 0x4000_0000)
   const violations: Violation[] = []
   const errors: unknown[] = []
@@ -51,6 +54,7 @@ export async function loopback<T extends DeviceDriver>(options: LoopbackOptions<
     interrupt: (level) => level && interrupted(),
     onViolation: (violation) => violations.push(violation),
     onError: (error) => errors.push(error),
+    ...(ringFeatures ? { ringFeatures } : {}),
   })
   // A class that cuts buffers and believes what it is told; to the transport it is the client.
   const wrapped = new Proxy(type, {
@@ -58,7 +62,11 @@ export async function loopback<T extends DeviceDriver>(options: LoopbackOptions<
     get: (target, name) => (name === 'features' ? FeatureSet.fromWords([~0 >>> 0, ~0 >>> 0, ~0 >>> 0, ~0 >>> 0]) : Reflect.get(target, name)),
   })
   const memoryOfDriver = new DriverMemory(memory, 0x4000_0000, memoryBytes)
-  const { driver, interrupt } = await connectMmio(transport, wrapped, { memory: memoryOfDriver, features: accepts, queueSize })
+  const { driver, interrupt } = await connectMmio(transport, wrapped, {
+    memory: memoryOfDriver,
+    features: ringFeatures ? accepts.union(ringFeatures) : accepts,
+    queueSize,
+  })
   interrupted = interrupt
   return { driver, transport, memory, violations, errors }
 }
