@@ -4,6 +4,7 @@
  */
 
 import { VirtqAvail, VirtqUsed } from 'virtgen/wire/split-ring'
+import type { Chain } from '../../../runtime/chain.ts'
 import { createDeviceQueue } from '../../../runtime/device-queue.ts'
 import { DriverMemory } from '../../../runtime/driver/memory.ts'
 import { createDriverQueue } from '../../../runtime/driver-queue.ts'
@@ -209,8 +210,25 @@ class TwoSides {
       fail: (violation) => fail('device', violation),
     })
     const request = new Uint8Array(8)
+    const parked: Chain[] = []
     let taken = 0
     let polling = false
+    const complete = (): void => parked.splice(this.#below(parked.length), 1)[0]!.complete()
+    /** Takes up to `count` chains; false where there were fewer. */
+    const serve = (count: number): boolean => {
+      for (; count > 0; count--) {
+        const chain = queue.next()
+        if (chain === undefined) return false
+        const length = chain.readable.copyTo(request)
+        if (length !== 3 || request[0] !== taken || request[1] !== (taken ^ 0x55) || request[2] !== (taken ^ 0xaa))
+          throw new Failure(`request ${taken} is ${request.subarray(0, length)}`)
+        chain.writable.copyFrom(Uint8Array.of(taken ^ 0x0f, taken ^ 0xf0), 0, writtenOf(taken))
+        taken++
+        parked.push(chain)
+        if (this.#below(3) !== 0) complete()
+      }
+      return true
+    }
     const party = {
       asleep: false,
       notified: false,
@@ -223,23 +241,17 @@ class TwoSides {
         party.notified = false
         const corked = this.#below(2) === 0
         if (corked) queue.cork()
-        for (let count = corked ? 1 + this.#below(3) : 1; count > 0; count--) {
-          const chain = queue.next()
-          if (chain === undefined) {
-            if (corked) break
-            if (polling && queue.enableNotifications()) return
-            polling = false
-            this.#fell(party)
-            return
-          }
-          const length = chain.readable.copyTo(request)
-          if (length !== 3 || request[0] !== taken || request[1] !== (taken ^ 0x55) || request[2] !== (taken ^ 0xaa))
-            throw new Failure(`request ${taken} is ${request.subarray(0, length)}`)
-          chain.writable.copyFrom(Uint8Array.of(taken ^ 0x0f, taken ^ 0xf0), 0, writtenOf(taken))
-          taken++
-          chain.complete()
-        }
+        const went = serve(corked ? 1 + this.#below(3) : 1)
         if (corked) queue.uncork()
+        if (went) return
+        if (parked.length > 0) {
+          while (parked.length > 0) complete()
+          return
+        }
+        // What came in the meantime, or is still there after the chains that were just completed, is served by the next step.
+        if (polling && queue.enableNotifications()) return
+        polling = false
+        this.#fell(party)
       },
     }
     return party
