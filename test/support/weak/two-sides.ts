@@ -257,8 +257,10 @@ class TwoSides {
     return party
   }
 
+  /** Of bytes that stay where they are, or of a buffer that may be another one at any time: the queues then look for it before each access. */
   #guestMemory(): GuestMemory {
-    return new GuestMemory([{ guestAddress: 0, size: memoryBytes, source: { buffer: this.#views.buffer } }])
+    const { bytes, buffer } = this.#views
+    return new GuestMemory([{ guestAddress: 0, size: memoryBytes, source: (this.#scenario.seed & 2) === 0 ? bytes : { buffer } }])
   }
 
   get #setup(): QueueSetup {

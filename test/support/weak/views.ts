@@ -23,12 +23,14 @@ interface Weak {
 export class WeakViews {
   /** Stands for the shared memory; nothing is ever written into it. */
   readonly buffer: ArrayBuffer
+  readonly bytes: Uint8Array
   readonly #memory: WeakMemory
   readonly #weak = new WeakMap<object, Weak>()
   #side: Side = 0
 
   constructor(length: number, memory: WeakMemory) {
     this.buffer = new ArrayBuffer(length)
+    this.bytes = new Uint8Array(this.buffer)
     this.#memory = memory
   }
 
