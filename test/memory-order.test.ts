@@ -12,7 +12,7 @@ import type { Access } from './support/weak/memory.ts'
 import { areas, driverSide, runTwoSides, sizeOf } from './support/weak/two-sides.ts'
 
 const page = readFileSync(new URL('../docs/memory-order.md', import.meta.url), 'utf8')
-const seeds = Number(process.env.VIRTGEN_SEEDS ?? 60)
+const seeds = Number(process.env.VIRTGEN_SEEDS ?? 40)
 
 const flags = [false, true]
 const combinations = flags.flatMap((packed) =>

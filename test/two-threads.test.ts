@@ -24,9 +24,9 @@ async function runFormat(format: string, chains: number): Promise<Result[]> {
   return (JSON.parse(stdout) as { results: Result[] }).results
 }
 
-describe.each(['split'])('two threads with a %s virtqueue', (format) => {
+describe.each(['split', 'packed'])('two threads with a %s virtqueue', (format) => {
   it('pass chains and lose no notification, with every set of ring features and either role in the worker', { timeout: 120_000 }, async () => {
-    const results = await runFormat(format, 100_000)
+    const results = await runFormat(format, 50_000)
     expect(results).toHaveLength(16)
     for (const { run, driver, device } of results) {
       expect(driver.report.completed, run.name).toBe(run.chains)

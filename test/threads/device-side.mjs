@@ -1,5 +1,5 @@
 /** The device: takes chains, checks requests, answers them, and sleeps when there are none. */
-import * as runtime from 'virtgen/runtime'
+import { createDeviceQueue } from 'virtgen/runtime'
 import { Bell, passGate, Sleeper, words } from './doorbell.mjs'
 import { memoryOver, setupOf } from './layout.mjs'
 import { answerLength, checkRequest, mix, mostWords, writeAnswer } from './message.mjs'
@@ -27,7 +27,7 @@ export class DeviceSide {
     this.#sleeper = new Sleeper(control, words.deviceBell, run.patience)
     this.#random = new Random(run.seed + 1)
     passGate(control)
-    this.#queue = createQueue(memoryOver(memory), setupOf(run.size), {
+    this.#queue = createDeviceQueue(memoryOver(memory), setupOf(run.size), {
       ...run.features,
       ...(run.start === 0 ? {} : { state: { available: run.start, used: run.start, inFlight: [] } }),
       notify: () => this.#bell.ring(),
@@ -96,8 +96,4 @@ export class DeviceSide {
     }
     if (corked) this.#queue.uncork()
   }
-}
-
-function createQueue(memory, setup, options) {
-  return runtime.createDeviceQueue?.(memory, setup, options) ?? new runtime.SplitDeviceQueue(memory, setup, options)
 }

@@ -25,18 +25,25 @@ export interface Race {
   readonly second: Access
 }
 
-interface Write extends Access {
+interface Stamped extends Access {
+  /** Its own place in the clock of its side. */
+  readonly stamp: number
+}
+
+interface Write extends Stamped {
   readonly tearable: boolean
   readonly bytes: Uint8Array
-  /** Its own place in the clock of its side; what happens-before it is in `clock`. */
-  readonly stamp: number
+  /** What happens-before it. */
   readonly clock: Clock
   readonly time: number
 }
 
+type Loads = [plain: Stamped | undefined, atomic: Stamped | undefined]
+
 /** What was there before anybody wrote: happens-before everything. */
 const initial = undefined
 type Source = Write | typeof initial
+const onlyInitial: Source[] = [initial]
 
 export interface WeakMemoryOptions {
   /** A number from 0, below `count`; 0 stands for the newest write. */
@@ -59,13 +66,16 @@ export class WeakMemory {
   ]
   readonly #writes: Write[][]
   /** Loads of each byte that a store may still race with, by side: the last plain one and the last atomic one. */
-  readonly #loads: [(Access & { stamp: number })[], (Access & { stamp: number })[]][]
+  readonly #loads: [Loads, Loads][]
   #time = 0
 
   constructor(length: number, options: WeakMemoryOptions) {
     this.#options = options
     this.#writes = Array.from({ length }, () => [])
-    this.#loads = Array.from({ length }, () => [[], []])
+    this.#loads = Array.from({ length }, () => [
+      [undefined, undefined],
+      [undefined, undefined],
+    ])
   }
 
   load(side: Side, at: number, size: number, atomic: boolean, tearable: boolean): Uint8Array {
@@ -75,11 +85,11 @@ export class WeakMemory {
     for (const source of new Set(sources)) {
       if (source !== undefined && access.atomic && source.atomic && hasEqualRange(source, access)) this.#join(side, source)
     }
-    const stamp = ++this.#clocks[side][side]
+    const load = { ...access, stamp: ++this.#clocks[side][side] }
     for (let i = at; i < at + size; i++) {
       this.#race(access, this.#writes[i]!)
       const loads = this.#loads[i]!
-      loads[side] = [...loads[side].filter((load) => load.atomic !== access.atomic), { ...access, stamp }]
+      loads[side][access.atomic ? 1 : 0] = load
     }
     return Uint8Array.from(sources, (source, i) => (source === undefined ? 0 : source.bytes[at + i - source.at]!))
   }
@@ -94,7 +104,7 @@ export class WeakMemory {
       this.#race(access, writes)
       this.#race(access, this.#loads[i]![1 - side]!)
       writes.push(write)
-      if (writes.length > 8) this.#forget(writes)
+      if (writes.length > 4) this.#forget(writes)
     }
   }
 
@@ -116,10 +126,11 @@ export class WeakMemory {
   #pick(access: Access, byte: number, tearable: boolean, chosen: readonly Source[]): Source {
     const before = chosen.at(-1)
     const whole = chosen.find((source) => source !== undefined && !source.tearable && hasEqualRange(source, access))
-    const candidates = this.#candidates(access, byte).filter(
-      // Tear Free Reads: of the stores to just these bytes, one wins.
-      (source) => tearable || whole === undefined || source === undefined || source === whole || source.tearable || !hasEqualRange(source, access),
-    )
+    const all = this.#candidates(access, byte)
+    if (all.length === 1) return all[0]
+    // Tear Free Reads: of the stores to just these bytes, one wins.
+    const mayMix = (source: Source) => source === undefined || source === whole || source.tearable || !hasEqualRange(source, access)
+    const candidates = tearable || whole === undefined ? all : all.filter(mayMix)
     if (whole !== undefined && candidates.includes(whole)) return whole
     // A store of several bytes is mostly seen as one.
     if (chosen.length > 0 && candidates.includes(before) && this.#options.choose(4) !== 0) return before
@@ -129,6 +140,10 @@ export class WeakMemory {
   /** The writes that a load may read a byte from, newest first. */
   #candidates(access: Access, byte: number): Source[] {
     const writes = this.#writes[byte]!
+    const newest = writes.at(-1)
+    if (newest === undefined) return onlyInitial
+    // Mostly everything is ordered, and the last write is all there is to see.
+    if (this.#isBefore(newest, access.side) && writes.every((w) => w === newest || isBefore(w, newest))) return [newest]
     const found = writes.filter((w) => this.#isReadable(access, w, writes)).reverse() as Source[]
     // What was there at first happens-before every write: rules 1 and 3 of the order of Atomics.
     if (!writes.some((v) => this.#isBefore(v, access.side) || (access.atomic && v.atomic && hasEqualRange(v, access)))) found.push(initial)
@@ -163,9 +178,9 @@ export class WeakMemory {
     clock[write.side] = Math.max(clock[write.side], write.stamp)
   }
 
-  #race(access: Access, others: readonly (Access & { stamp: number })[]): void {
+  #race(access: Access, others: readonly (Stamped | undefined)[]): void {
     for (const other of others) {
-      if (other.side === access.side || this.#isBefore(other, access.side)) continue
+      if (other === undefined || other.side === access.side || this.#isBefore(other, access.side)) continue
       if (other.atomic && access.atomic && hasEqualRange(other, access)) continue
       this.races.set(`${other.side} ${other.kind} ${other.at} ${access.side} ${access.kind} ${access.at}`, { first: other, second: access })
     }

@@ -14,6 +14,8 @@ const arrays = [
   'Float64Array',
 ] as const
 
+const [zero, nine] = [48, 57]
+
 interface Weak {
   readonly real: Numbers
   readonly side: Side
@@ -92,7 +94,7 @@ export class WeakViews {
     }
     const proxy: T = new Proxy(real, {
       get: (target, key) => {
-        if (typeof key === 'string' && /^\d+$/.test(key)) return Number(key) < target.length ? element(Number(key)) : undefined
+        if (isIndex(key)) return Number(key) < target.length ? element(Number(key)) : undefined
         if (Object.hasOwn(methods, key)) return methods[key]
         const value = Reflect.get(target, key, target)
         // Whatever is not simulated here would read the buffer that nobody writes.
@@ -100,7 +102,7 @@ export class WeakViews {
         return value
       },
       set: (target, key, value) => {
-        if (!(typeof key === 'string' && /^\d+$/.test(key))) return Reflect.set(target, key, value)
+        if (!isIndex(key)) return Reflect.set(target, key, value)
         if (Number(key) < target.length) put(Number(key), value)
         return true
       },
@@ -160,6 +162,10 @@ export class WeakViews {
     const one = Reflect.construct(real.constructor, [[value]]) as Numbers
     this.#memory.store(side, real.byteOffset + index * size, new Uint8Array(one.buffer), atomic, mayTear(real, atomic))
   }
+}
+
+function isIndex(key: PropertyKey): key is string {
+  return typeof key === 'string' && key.charCodeAt(0) <= nine && key.charCodeAt(0) >= zero
 }
 
 /** Floating-point numbers may tear, and 64 bits that are no Atomics. */
