@@ -26,10 +26,10 @@ export interface FakeDriverOptions extends Omit<RingFeatures, 'packed'> {
 }
 
 export interface PutOptions {
-  /** Split: the descriptors to take, by their indices in the order of the chain. Default: the next free ones. */
+  /** What the device is to use the chain by: its first descriptor; packed: the buffer id. Default: the next free one. */
+  readonly head?: number
+  /** Split: all descriptors to take, by their indices in the order of the chain. */
   readonly descriptors?: readonly number[]
-  /** Packed: the buffer id. Default: the next free one. */
-  readonly id?: number
 }
 
 /** A chain that the device has. */

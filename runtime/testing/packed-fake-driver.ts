@@ -91,10 +91,10 @@ export class PackedFakeDriver extends FakeDriver {
 
   // ---- Offering
 
-  protected override write(placed: PlacedChain, { id: chosen }: PutOptions): OfferedChain {
+  protected override write(placed: PlacedChain, { head }: PutOptions): OfferedChain {
     const count = placed.descriptors
     if (count > this.#free) throw new RangeError(`the chain takes ${count} descriptors of the ring, ${this.#free} are free`)
-    const id = this.#takeId(chosen)
+    const id = this.#takeId(head)
     const { table, elements, spec } = placed
     const direct = elements.length - placed.inTable
     const descriptors: number[] = []

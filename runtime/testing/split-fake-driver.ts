@@ -141,8 +141,8 @@ export class SplitFakeDriver extends FakeDriver {
     this.publish()
   }
 
-  protected override write(placed: PlacedChain, { descriptors: chosen }: PutOptions): OfferedChain {
-    const descriptors = this.#take(placed.descriptors, chosen)
+  protected override write(placed: PlacedChain, options: PutOptions): OfferedChain {
+    const descriptors = this.#take(placed.descriptors, options)
     const { table, elements, spec } = placed
     const direct = elements.length - placed.inTable
     const indexOf = (element: number): number => (element < direct ? descriptors[element]! : element - direct)
@@ -161,18 +161,17 @@ export class SplitFakeDriver extends FakeDriver {
     return { id: descriptors[0]!, placed, descriptors }
   }
 
-  #take(count: number, chosen: readonly number[] | undefined): number[] {
-    if (chosen === undefined) {
-      if (count > this.#free.length) throw new RangeError(`the chain takes ${count} descriptors of the ring, ${this.#free.length} are free`)
-      return this.#free.splice(0, count)
-    }
-    if (chosen.length !== count) throw new RangeError(`the chain takes ${count} descriptors of the ring, not ${chosen.length}`)
+  #take(count: number, { head, descriptors }: PutOptions): number[] {
+    if (count > this.#free.length) throw new RangeError(`the chain takes ${count} descriptors of the ring, ${this.#free.length} are free`)
+    const chosen = descriptors ?? (head === undefined ? [] : [head])
+    if (descriptors !== undefined && chosen.length !== count)
+      throw new RangeError(`the chain takes ${count} descriptors of the ring, not ${chosen.length}`)
     for (const index of chosen) {
       const at = this.#free.indexOf(index)
       if (at < 0) throw new RangeError(`descriptor ${index} is not free`)
       this.#free.splice(at, 1)
     }
-    return [...chosen]
+    return [...chosen, ...this.#free.splice(0, count - chosen.length)]
   }
 
   #writeDescriptor(table: number, index: number, words: Words, amend: Amendment | undefined, indexOf: (element: number) => number): void {

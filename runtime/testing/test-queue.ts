@@ -4,7 +4,7 @@ import type { DeviceQueueOptions } from '../device-queue-options.ts'
 import type { DeviceQueue, QueueSetup } from '../queue.ts'
 import type { FakeDriver, FakeDriverOptions } from './fake-driver.ts'
 import { fakeDriver } from './fakes.ts'
-import { TestMemory } from './memory.ts'
+import { defaultRegions, TestMemory, type TestRegion } from './memory.ts'
 import type { PackedFakeDriver } from './packed-fake-driver.ts'
 import { Recorder } from './recorder.ts'
 import type { SplitFakeDriver } from './split-fake-driver.ts'
@@ -13,6 +13,8 @@ export interface TestQueueOptions extends FakeDriverOptions, Pick<DeviceQueueOpt
   /** VIRTIO_F_RING_PACKED. By default the ring is split. */
   readonly packed?: boolean
   readonly memory?: TestMemory
+  /** A driver that is there already: the queue is another one on its ring. The options of the driver are not read then. */
+  readonly driver?: FakeDriver
   /** What the device queue is told instead of what the driver has: for wrong sizes and places. */
   readonly setup?: Partial<QueueSetup>
 }
@@ -42,8 +44,9 @@ export function testQueue(options?: TestQueueOptions & { readonly packed?: false
 export function testQueue(options: TestQueueOptions & { readonly packed: true }): TestQueue<PackedFakeDriver>
 export function testQueue(options?: TestQueueOptions): TestQueue
 export function testQueue(options: TestQueueOptions = {}): TestQueue {
-  const { memory = new TestMemory(), setup, maxChainLength, state = options.position && { ...options.position, inFlight: [] }, resume } = options
-  const driver = fakeDriver(memory, options)
+  const { setup, maxChainLength, state = options.position && { ...options.position, inFlight: [] }, resume } = options
+  const memory = options.driver?.memory ?? options.memory ?? new TestMemory({ regions: regionsFor(options.size ?? 0) })
+  const driver = options.driver ?? fakeDriver(memory, options)
   const recorder = new Recorder()
   recorder.watch(memory)
   const queue = createDeviceQueue(
@@ -59,4 +62,11 @@ export function testQueue(options: TestQueueOptions = {}): TestQueue {
     },
   )
   return { memory, driver, queue, recorder }
+}
+
+/** The default ones, the first of them large enough for a long ring and a buffer for each entry. */
+function regionsFor(size: number): TestRegion[] {
+  const [first, second, ...others] = defaultRegions as [TestRegion, TestRegion, ...TestRegion[]]
+  const bytes = Math.max(first.size, size * 128)
+  return [{ ...first, size: bytes }, { ...second, guestAddress: bytes }, ...others]
 }

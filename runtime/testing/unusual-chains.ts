@@ -108,6 +108,13 @@ export const unusualChains: readonly UnusualChain[] = [
       .writable(2),
   ),
   unusual('an indirect table behind other descriptors', split, [3, 2], () => chain().readable(1).readable(1).indirect().readable(1).writable(2)),
+  unusual('an indirect table behind another descriptor, at an odd address', split, [3, 2], ({ memory }) =>
+    chain()
+      .readable(2)
+      .indirect({ at: memory.allocate(64, 16) + 1, amend: { set: VIRTQ_DESC_F_WRITE } })
+      .readable(1)
+      .writable(2),
+  ),
   unusual('an indirect table with descriptors that the chain leaves out', split, [1, 2], ({ memory }) => {
     const at = memory.allocate(8 * descriptorSize, descriptorSize)
     memory.poke(at, new Uint8Array(8 * descriptorSize).fill(0xff))
@@ -128,7 +135,7 @@ export const unusualChains: readonly UnusualChain[] = [
       .readable(2, { amend: { set: meaningless | 0x8080, id: 7 } })
       .writable(4, { amend: { set: VIRTQ_DESC_F_NEXT } }),
   ),
-  unusual('a list over the end of the ring', ['packed'], [6, 0], (driver) => ({ spec: repeated(chain(), 6, 1), put: { id: driver.size - 1 } }), {
+  unusual('a list over the end of the ring', ['packed'], [6, 0], (driver) => ({ spec: repeated(chain(), 6, 1), put: { head: driver.size - 1 } }), {
     size: 8,
     position: { available: 5 | 0x8000, used: 5 | 0x8000 },
   }),

@@ -1,0 +1,5 @@
+/** For `describe.each`: what holds for a queue whatever the format of its ring. */
+export const ringFormats = [
+  { format: 'split', packed: false },
+  { format: 'packed', packed: true },
+] as const
