@@ -24,6 +24,8 @@ export interface ForgedChain {
   readonly before?: number
   /** Makes it available. */
   forge(driver: FakeDriver): void
+  /** What the driver does when the device has taken those that come before. */
+  forgeLater?(driver: FakeDriver): void
 }
 
 /** A chain that looks odd, is right, and has to be taken. */

@@ -170,6 +170,7 @@ const tables: readonly ForgedChain[] = [
  *   const { queue, driver, recorder } = testQueue(forged.needs)
  *   forged.forge(driver)
  *   for (let i = 0; i < (forged.before ?? 0); i++) queue.next()
+ *   forged.forgeLater?.(driver)
  *   expect(queue.next()).toBeUndefined()
  *   expect(recorder.violations).toMatchObject([{ kind: forged.violation.split }])
  * })

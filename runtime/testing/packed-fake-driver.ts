@@ -123,10 +123,13 @@ export class PackedFakeDriver extends FakeDriver {
     return { id, placed, descriptors }
   }
 
+  /** An id may be any number of 16 bits; only those below the size are given out unasked. */
   #takeId(chosen: number | undefined): number {
-    const at = chosen === undefined ? 0 : this.#ids.indexOf(chosen)
-    if (at < 0) throw new RangeError(`buffer id ${chosen} is not free`)
-    return this.#ids.splice(at, 1)[0]!
+    if (chosen === undefined) return this.#ids.shift()!
+    if (this.out.some(({ id }) => id === chosen)) throw new RangeError(`buffer id ${chosen} is not free`)
+    const at = this.#ids.indexOf(chosen)
+    if (at >= 0) this.#ids.splice(at, 1)
+    return chosen
   }
 
   /** Writes the next descriptor of the ring; the flags of the first one of a list wait for `show`, as they make all of it available. */
@@ -182,7 +185,7 @@ export class PackedFakeDriver extends FakeDriver {
     for (const { id, descriptors } of chains) {
       this.#used.move(descriptors.length)
       this.#free += descriptors.length
-      this.#ids.push(id)
+      if (id < this.size) this.#ids.push(id)
     }
   }
 }

@@ -139,5 +139,9 @@ export const unusualChains: readonly UnusualChain[] = [
     size: 8,
     position: { available: 5 | 0x8000, used: 5 | 0x8000 },
   }),
+  unusual('a buffer id that is larger than the ring', ['packed'], [1, 2], () => ({
+    spec: chain().readable(1).writable(2),
+    put: { head: 0xffff },
+  })),
   unusual('a ring whose size is no power of two', ['packed'], [5, 1], () => repeated(chain(), 5, 1).writable(1), { size: 7 }),
 ]
