@@ -5,7 +5,7 @@ import { structs, walks } from './accessors.mjs'
 import { bytesPerCall } from './queue/allocation.mjs'
 import { now, withoutClock } from './queue/clock.mjs'
 import { batch, GuestBytes } from './queue/guest.mjs'
-import { driverFormats, formats } from './queue/library.mjs'
+import { formats } from './queue/library.mjs'
 import { deviceSteps, driverSteps, roundTripSteps } from './queue/steps.mjs'
 import { warmUp } from './queue/warm-up.mjs'
 
@@ -25,7 +25,7 @@ function* rows() {
   const guest = new GuestBytes()
   const shapes = (of) => of.flatMap((format) => counts.map((n) => ({ format, n })))
   for (const { format, n } of shapes(formats)) yield* named(`device ${format} n=${n}`, deviceSteps(guest, { format, n }))
-  for (const { format, n } of shapes(driverFormats)) yield* named(`driver ${format} n=${n}`, driverSteps(guest, { format, n }))
+  for (const { format, n } of shapes(formats)) yield* named(`driver ${format} n=${n}`, driverSteps(guest, { format, n }))
   for (const { format, n } of shapes(formats)) yield* named(`round trip ${format} n=${n}`, roundTripSteps(guest, { format, n }))
   for (const [name, walk] of Object.entries(walks)) yield { name: `struct of 4 fields, ${name}`, step: timed(walk), of: structs }
 }

@@ -1,7 +1,6 @@
 // Device side of a queue on the workload: take a chain (its descriptors are checked and translated), copy its bytes, complete it.
-import { GuestMemory } from '../../dist/runtime/memory.js'
 import { batch, driverByHand, layOut, memoryBytes, queueSize } from './guest.mjs'
-import { createDeviceQueue } from './library.mjs'
+import { createDeviceQueue, GuestMemory } from './library.mjs'
 
 /** Where payloads go to, and come from. */
 const target = new Uint8Array(65536)
