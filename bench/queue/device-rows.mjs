@@ -13,7 +13,7 @@ export function memoryOf(guest, { twoRegions, hook }) {
   const regions = twoRegions
     ? [0, half].map((guestAddress) => ({ guestAddress, size: half, source: guest.u8.subarray(guestAddress, guestAddress + half) }))
     : [{ guestAddress: 0, size: memoryBytes, source: guest.u8 }]
-  return hook ? new GuestMemory(regions, { onWrite: (_address, length) => (told += length) }) : new GuestMemory(regions)
+  return hook ? new GuestMemory(regions, { onWrite: (_address, length) => (told = (told + length) & 0xffff) }) : new GuestMemory(regions)
 }
 
 export function deviceQueue(memory, setup, { format, eventIndex = false, inOrder = false }) {

@@ -133,65 +133,52 @@ export class SplitDriver {
   }
 }
 
-/** A packed ring's driver: the device overwrites descriptors, so that each batch is written anew. */
+/** A packed ring's driver: the device overwrites descriptors, so that each batch is written anew. A batch fills the ring, and the next one has the other wrap counter. */
 export class PackedDriver {
   #u16
   #u32
-  #setup
-  #shape
-  /** Packed: what follows the length, without the flags that say available. */
-  #lasts
-  #addresses
-  #lengths
-  #at = 0
+  #ring
+  #event
+  /** The whole ring, by the wrap counter. */
+  #batches
   #wrap = 1
 
   /** @param {Shape} shape */
   constructor(guest, setup, shape) {
     const { n } = shape
     const ids = orderOf(shape, batch)
-    const entries = shape.indirect ? 1 : n
     const write = shape.writable ? VIRTQ_DESC_F_WRITE : 0
+    const words = new Uint32Array((PvirtqDesc.size / 4) * setup.size)
+    for (let i = 0; i < batch; i++) {
+      const table = shape.indirect ? guest.reserve(PvirtqDesc.size * n) : undefined
+      const put = (j, flags) =>
+        putDescriptor(words, (i * n + j) * PvirtqDesc.size, pieceAddress(shape, i, j), pieceLength(shape), ids[i] | (flags << 16))
+      for (let j = 0; j < n; j++) {
+        if (table === undefined) put(j, (j < n - 1 ? VIRTQ_DESC_F_NEXT : 0) | write)
+        else putDescriptor(guest.u32, table + j * PvirtqDesc.size, pieceAddress(shape, i, j), pieceLength(shape), write << 16)
+      }
+      if (table !== undefined) putDescriptor(words, i * PvirtqDesc.size, table, n * PvirtqDesc.size, ids[i] | (VIRTQ_DESC_F_INDIRECT << 16))
+    }
     this.#u16 = guest.u16
     this.#u32 = guest.u32
-    this.#setup = setup
-    this.#shape = shape
-    this.#addresses = new Float64Array(batch * entries)
-    this.#lengths = new Uint32Array(batch * entries)
-    this.#lasts = new Uint32Array(batch * entries)
-    for (let i = 0; i < batch; i++) {
-      if (shape.indirect) {
-        const table = guest.reserve(PvirtqDesc.size * n)
-        for (let j = 0; j < n; j++)
-          putDescriptor(guest.u32, table + j * PvirtqDesc.size, pieceAddress(shape, i, j), pieceLength(shape), (write << 16) >>> 0)
-        this.#put(i, table, n * PvirtqDesc.size, ids[i], VIRTQ_DESC_F_INDIRECT)
-      } else
-        for (let j = 0; j < n; j++)
-          this.#put(i * n + j, pieceAddress(shape, i, j), pieceLength(shape), ids[i], (j < n - 1 ? VIRTQ_DESC_F_NEXT : 0) | write)
-    }
-  }
-
-  #put(i, address, length, id, flags) {
-    this.#addresses[i] = address
-    this.#lengths[i] = length
-    this.#lasts[i] = id | (flags << 16)
+    this.#ring = setup.descriptorArea / 4
+    this.#event = shape.eventIndex ? setup.driverArea / 2 : -1
+    this.#batches = [available(words, VIRTQ_DESC_F_USED), available(words, VIRTQ_DESC_F_AVAIL)]
   }
 
   offer() {
-    const { descriptorArea, driverArea, size } = this.#setup
-    if (this.#shape.eventIndex) {
-      this.#u16[driverArea / 2] = this.#at | (this.#wrap << 15)
-      this.#u16[driverArea / 2 + 1] = RING_EVENT_FLAGS_DESC
+    if (this.#event >= 0) {
+      this.#u16[this.#event] = this.#wrap << 15
+      this.#u16[this.#event + 1] = RING_EVENT_FLAGS_DESC
     }
-    for (let i = 0; i < this.#addresses.length; i++) {
-      const available = this.#wrap === 1 ? VIRTQ_DESC_F_AVAIL : VIRTQ_DESC_F_USED
-      putDescriptor(this.#u32, descriptorArea + this.#at * PvirtqDesc.size, this.#addresses[i], this.#lengths[i], this.#lasts[i] | (available << 16))
-      if (++this.#at === size) {
-        this.#at = 0
-        this.#wrap ^= 1
-      }
-    }
+    this.#u32.set(this.#batches[this.#wrap], this.#ring)
+    this.#wrap ^= 1
   }
+}
+
+/** The same descriptors with one more flag. */
+function available(words, flag) {
+  return words.map((word, i) => (i % 4 === 3 ? word | (flag << 16) : word))
 }
 
 export function driverByHand(format, guest, setup, shape) {
