@@ -17,6 +17,7 @@ import {
   NotificationCounter,
   type QueueConfig,
   type ReadyMessage,
+  type StopSignal,
   type Violation,
 } from 'virtgen/runtime'
 import { VIRTIO_F_EVENT_IDX, VIRTIO_F_VERSION_1 } from 'virtgen/wire/content'
@@ -364,6 +365,23 @@ describe('notifications', () => {
     await expect(run).rejects.toThrow('the machine stops')
     expect(feed.returned).toBe(true)
     await expect(device.runNotify(feed, { signal: control.signal })).rejects.toThrow('the machine stops')
+  })
+
+  it('leave nothing behind at a signal that is never given', async () => {
+    const device = stage().builder.build(features)
+    const listeners = new Set<() => void>()
+    const signal: StopSignal = {
+      aborted: false,
+      addEventListener: (_, listener) => void listeners.add(listener),
+      removeEventListener: (_, listener) => void listeners.delete(listener),
+    }
+    const feed = new Feed<DriverNotification>().put(0, 1, 0)
+    const run = device.runNotify(feed, { signal })
+    await settle()
+    expect(listeners.size).toBe(1)
+    feed.end()
+    await run
+    expect(listeners.size).toBe(0)
   })
 })
 

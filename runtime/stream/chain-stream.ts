@@ -207,7 +207,7 @@ export class ChainStream implements AsyncIterableIterator<Chain, undefined, unde
 
   /** The queue gives nothing any more. */
   #endsHere(): boolean {
-    if (this.queue.broken !== undefined) this.release()
+    if (this.queue.broken !== undefined || this.queue.ended) this.release()
     return this.#isReleased
   }
 }

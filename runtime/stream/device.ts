@@ -43,7 +43,6 @@ export class Device<N extends DriverNotify = DriverNotify> {
   readonly doorbell: DoorbellRange | undefined
   readonly #defer: DeviceBuilderOptions<N>['defer']
   readonly #queues = new Map<number, StreamedQueue>()
-  #isReset = false
 
   /** @internal */
   constructor(configs: readonly QueueConfig[], features: FeatureSet, options: DeviceOptions<N>) {
@@ -93,8 +92,6 @@ export class Device<N extends DriverNotify = DriverNotify> {
       },
     })
     streamed.stream = stream
-    // A queue says no more that it is over than that it is empty.
-    if (this.#isReset) stream.release()
     return stream
   }
 
@@ -138,7 +135,6 @@ export class Device<N extends DriverNotify = DriverNotify> {
 
   /** Ends all streams and queues. Resolves when nothing can write into guest memory any more (see `DeviceQueue.reset`); undefined where that is so at once. */
   reset(): Promise<void> | undefined {
-    this.#isReset = true
     const waits: Promise<void>[] = []
     for (const streamed of this.#queues.values()) {
       const atRest = streamed.queue.reset()
