@@ -228,6 +228,16 @@ describe('the end of a chain stream', () => {
     ])
   })
 
+  it('comes with the reset of the queue, as soon as somebody looks', async () => {
+    const { queue } = deviceQueue(simple())
+    const stream = new ChainStream(queue)
+    const waiting = stream.next()
+    queue.reset()
+    stream.wake()
+    expect([await waiting, stream.isReleased, stream.violation]).toEqual([{ done: true, value: undefined }, true, undefined])
+    expect((await new ChainStream(queue).next()).done).toBe(true)
+  })
+
   it('comes when the driver breaks the rules, and says how', async () => {
     const ring = simple()
     const { queue, violations } = deviceQueue(ring)

@@ -20,8 +20,8 @@ import {
   type StopSignal,
   type Violation,
 } from 'virtgen/runtime'
-import { VIRTIO_F_EVENT_IDX, VIRTIO_F_VERSION_1 } from 'virtgen/wire/content'
-import { VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_WRITE } from 'virtgen/wire/split-ring'
+import { VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_VERSION_1 } from 'virtgen/wire/content'
+import { VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_WRITE, VirtqDesc } from 'virtgen/wire/split-ring'
 import { describe, expect, it } from 'vitest'
 import { RawRing } from './support/raw-ring.ts'
 
@@ -227,6 +227,35 @@ describe('the stream of a queue', () => {
     serve(device.takeStream(1), heads)
     await settle()
     expect(heads).toEqual([7])
+  })
+
+  it('goes on when chains that are out have made room for others', async () => {
+    const size = 4096
+    const pieces = 512
+    const memory = GuestMemory.of(new Uint8Array(0x10_0000))
+    const ring = new RawRing(memory, size)
+    const table = 0x8_0000
+    ring.chain(
+      Array.from({ length: pieces }, (_, i) => i),
+      Array(pieces).fill({ address: table, length: 1 }),
+      table,
+    )
+    const heads = Array.from({ length: size }, (_, i) => i)
+    for (const head of heads) ring.descriptor(head, { address: table, length: pieces * VirtqDesc.size, flags: VIRTQ_DESC_F_INDIRECT })
+    ring.offer(...heads)
+    const builder = new DeviceBuilder({ memory, notify: new NotificationCounter() }).addQueue(ring.setup)
+    const device = builder.build(features.with(VIRTIO_F_INDIRECT_DESC))
+    const taken: number[] = []
+    const parked: Chain[] = []
+    serve(device.takeStream(0), taken, (chain) => parked.push(chain))
+    await settle()
+    expect([device.queue(0)!.starved, taken.length < size]).toEqual([true, true])
+    // Nobody but the queue itself says that there is room again.
+    while (parked.length > 0) {
+      for (const chain of parked.splice(0)) chain.complete(0)
+      await settle()
+    }
+    expect(taken).toEqual(heads)
   })
 
   it('ends with a reset, also while somebody waits, and the chains that are out are cancelled', async () => {
