@@ -79,6 +79,55 @@ describe.each(ringFormats)('a $format device queue', ({ packed }) => {
     expect([queue.next()?.writable.length, queue.next()]).toEqual([16, undefined])
   })
 
+  it('gives back what it was given back, in the place of the next one', () => {
+    const test = offered(3)
+    const { driver, queue } = test
+    const [first, second] = take(test, 2)
+    const heads = [first!.head, second!.head]
+    expect(() => queue.putBack(first!)).toThrow()
+    queue.putBack(second!)
+    const again = take(test, 2)
+    expect([again[0]!.head, again[0]!.writable.length, queue.next()?.head]).toEqual([heads[1], 16, undefined])
+    for (const taken of [again[1]!, again[0]!, first!]) taken.complete(0)
+    expect(driver.drain()).toHaveLength(3)
+  })
+
+  describe('with VIRTIO_F_IN_ORDER', () => {
+    it('uses chains in the order in which they were taken, whatever the order in which they are complete', () => {
+      const test = testQueue({ packed, inOrder: true, size: 4 })
+      const { driver, recorder } = test
+      for (let round = 0; round < 20; round++) {
+        for (let i = 0; i < 4; i++) driver.put(i % 2 === 0 ? chain().writable(16) : chain().readable(3))
+        driver.publish()
+        const heads = driver.out.map(({ id }) => id)
+        const [a, b, c, d] = take(test, 4)
+        c!.complete(7)
+        b!.complete(0)
+        expect(driver.used()).toBeUndefined()
+        a!.complete(5)
+        expect(driver.drain().map(({ id, written }) => [id, written])).toEqual([
+          [heads[0], 5],
+          [heads[1], 0],
+          [heads[2], 7],
+        ])
+        d!.complete(0)
+        expect(driver.drain().map(({ id }) => id)).toEqual([heads[3]])
+      }
+      expect(recorder.violations).toEqual([])
+    })
+
+    it('tells of chains without a device-writable part in a batch, with one entry', () => {
+      const test = testQueue({ packed, inOrder: true })
+      const { driver, queue } = test
+      for (let i = 0; i < 3; i++) driver.put(chain().readable(3))
+      driver.publish()
+      queue.cork()
+      for (const taken of take(test, 3)) taken.complete(0)
+      queue.uncork()
+      expect(driver.drain().map(({ skipped }) => skipped)).toEqual([true, true, false])
+    })
+  })
+
   describe('used buffer notifications', () => {
     it.each([false, true])('are left out while the driver wants none (event index: %s)', (eventIndex) => {
       const test = testQueue({ packed, eventIndex })
@@ -121,6 +170,23 @@ describe.each(ringFormats)('a $format device queue', ({ packed }) => {
       queue.uncork()
       expect([driver.drain().map(({ written }) => written), recorder.notifications]).toEqual([[0, 1, 2], 1])
       expect(() => queue.uncork()).toThrow('queue 0 is not corked')
+    })
+
+    it('come once for a batch whose chains become visible at once', () => {
+      const test = offered(3)
+      const { driver, queue, recorder } = test
+      queue.cork(true)
+      const seen = take(test, 3).map((taken) => {
+        taken.complete(0)
+        return [driver.drain().length, recorder.notifications]
+      })
+      expect(seen).toEqual([
+        [1, 0],
+        [1, 0],
+        [1, 0],
+      ])
+      queue.uncork()
+      expect(recorder.notifications).toBe(1)
     })
   })
 
