@@ -988,6 +988,14 @@ describe('a saved state', () => {
     expect(other.control.status).toBe(0)
   })
 
+  it('of a device that needs a reset does not have to say where its queues stood', () => {
+    const other = new Bench()
+    const saved = good()
+    const lost = { ...saved.queues[0]!, queue: { available: 3, used: 0, inFlight: [] } }
+    other.control.restore({ ...saved, status: live | DEVICE_NEEDS_RESET, queues: [lost, null, saved.queues[2]!] })
+    expect([other.control.status, other.control.inspectQueue(0), other.device.log]).toEqual([live | DEVICE_NEEDS_RESET, undefined, []])
+  })
+
   it('of a device with a queue that cannot be does not report that again', () => {
     bench.negotiate()
     bench.place(0, new ByteRing(bench.bytes, 0x1000, 4))

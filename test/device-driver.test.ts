@@ -120,13 +120,22 @@ const fill: RequestInfo = { name: 'fill', id: 0, method: 'fill', is: [], values:
 const entropy: MessageInfo = { name: 'x_entropy', kind: 'requests', reply: undefined, by: [], requests: [fill] }
 const resize: RequestInfo = { name: 'resize', id: 0, method: 'resize', is: [[5]], values: { event: 5 }, reply: layout(['event', 'port', 'rows']) }
 const named: RequestInfo = { ...resize, name: 'named', id: 1, is: [[7]], reply: layout(['event', 'port', 'end'], 1), writable: { name: 'text' } }
+const long: RequestInfo = {
+  ...resize,
+  name: 'long',
+  id: 2,
+  is: [[9]],
+  reply: layout(['event', 'port', 'count']),
+  writable: { name: 'text' },
+  spans: { count: (event) => get(event, 'count'), set: (event, count) => (event as Bytes).set('count', count) },
+}
 const events: MessageInfo = {
   name: 'x_event',
   kind: 'events',
   frame: layout(['event', 'port']),
   reply: undefined,
   by: [(frame) => get(frame, 'event')],
-  requests: [resize, named],
+  requests: [resize, named, long],
 }
 
 const queues: QueueInfo[] = [
@@ -728,6 +737,43 @@ describe('the reset of one queue', () => {
     expect([rows, host.memory.available]).toEqual([[33], free])
   })
 
+  it('forgets an event of which only a part has come', async () => {
+    const { client, host, take, use } = make({ size: 4, features: withReset, eventBufferSize: 8 })
+    const seen: object[] = []
+    client.on(long, (event) => seen.push(event))
+    client.on(resize, (event) => seen.push(event))
+    const part = await take(2)
+    part.put(0, 9, 1, 2, 97)
+    use(part, 4, 2)
+    const reset = client.resetQueue(2)
+    host.queueIsReset()
+    await reset
+    const taken = await take(2)
+    taken.put(0, 5, 1, 33)
+    use(taken, 3, 2)
+    expect(seen).toEqual([{ event: 5, port: 1, rows: 33, queue: 2 }])
+  })
+
+  it('lets nobody listen in vain meanwhile, nor lose memory', async () => {
+    const { client, host, take, use } = make({ size: 4, features: withReset })
+    const rows: number[] = []
+    const first = client.resetQueue(2)
+    client.on(resize, (event) => rows.push((event as { rows: number }).rows))
+    host.queueIsReset()
+    await first
+    await tick()
+    const free = host.memory.available
+    const second = client.resetQueue(2)
+    host.queueIsReset()
+    await second
+    const taken = await take(2)
+    taken.put(0, 5, 1, 33)
+    use(taken, 3, 2)
+    expect([rows, host.memory.available]).toEqual([[33], free])
+    await client.close()
+    expect(host.memory.available).toBe(0x8000)
+  })
+
   it('takes queues that nothing was sent on yet', async () => {
     const { client, host } = make({ size: 4, features: withReset })
     const reset = client.resetQueue(3, 2)
@@ -741,6 +787,7 @@ describe('the reset of one queue', () => {
     const result = client.send(read, {}, undefined, 4, 0)
     await expect(client.resetQueue(0)).rejects.toMatchObject({ kind: 'feature' })
     const other = make({ features: withReset })
+    await expect(other.client.resetQueue(4)).rejects.toThrow('there is no queue 4')
     for (const size of [0, -1, 1.5]) await expect(other.client.resetQueue(0, size)).rejects.toThrow(RangeError)
     const first = other.client.resetQueue(0)
     await expect(other.client.resetQueue(0)).rejects.toThrow('queue 0 is being reset')

@@ -101,14 +101,15 @@ export abstract class DeviceDriver {
     if (this.#resets.has(index)) throw new Error(`queue ${index} is being reset`)
     if (!this.features.has(VIRTIO_F_RING_RESET))
       throw new DriverError('feature', `queue ${index} cannot be reset alone: VIRTIO_F_RING_RESET is not negotiated`)
+    const info = this.host.queues.find((queue) => queue.index === index)
+    if (info === undefined) throw new RangeError(`there is no queue ${index}`)
     this.#resets.add(index)
     try {
-      const served = this.#queues.get(index)
-      served?.reject(new DriverError('queue-reset', `queue ${index} was reset`))
+      const served = this.#serve(info)
+      served.reject(new DriverError('queue-reset', `queue ${index} was reset`))
       await this.host.resetQueue(index)
-      served?.detach()
-      if (served === undefined) this.host.enableQueue(index, size)
-      else this.#restart(served, size)
+      served.detach()
+      this.#restart(served, size)
     } finally {
       this.#resets.delete(index)
     }
@@ -162,7 +163,6 @@ export abstract class DeviceDriver {
     if (this.#failure !== undefined) return Promise.reject(this.#failure)
     try {
       const served = this.#serve(this.#choose(message, queue))
-      if (served.failure !== undefined) return Promise.reject(served.failure)
       const pending = new PendingRequest(message, info, served.context, { fields, readable, writable })
       served.send(pending)
       return pending.promise

@@ -51,13 +51,8 @@ export class ServedQueue {
     return this.#context
   }
 
-  /** Why nothing can be sent: the device is given up, or the queue is reset. */
-  get failure(): DriverError | undefined {
-    return this.#failure
-  }
-
   /**
-   * Puts a buffer into the ring, or lets it wait for room.
+   * Puts a buffer into the ring, or lets it wait for room; rejects it where the device is given up or the queue is being reset.
    *
    * @throws RangeError for a buffer that the ring cannot hold at all
    * @throws DriverError `memory` where there is no memory for it and nothing is out that could make room
@@ -96,10 +91,7 @@ export class ServedQueue {
     this.#waiting = []
     this.#waitingFrom = 0
     for (const buffer of this.#out) buffer.reject(error)
-    for (const buffer of waiting) {
-      buffer.reject(error)
-      buffer.release(this)
-    }
+    for (const buffer of waiting) buffer.reject(error)
   }
 
   /** The device, or the queue, is reset: the memory is ours again. */

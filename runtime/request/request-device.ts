@@ -125,7 +125,6 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
 
   override queueReset(index: number): void | Promise<void> {
     const info = this.#infos[index]
-    this.#queues[index] = undefined
     return info && this.queueResetting(info)
   }
 
