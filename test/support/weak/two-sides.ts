@@ -107,7 +107,7 @@ class TwoSides {
 
   /** Before each access of one side, the other one may get a turn. */
   #interrupt(access: Access): void {
-    if (this.#isNested || this.#below(8) !== 0) return
+    if (this.#isNested || this.#below(3) !== 0) return
     this.#isNested = true
     for (let turns = 1 + this.#below(3); turns > 0; turns--) this.#turn((1 - access.side) as Side)
     this.#isNested = false
