@@ -1,7 +1,8 @@
 /** How a queue makes a chain of what the driver's descriptors say: each is checked here, once. The same for all ring formats. */
 import { split_ring_limits } from 'virtgen/wire/split-ring'
-import { type Chain, chainJoined } from './chain.ts'
+import type { Chain } from './chain.ts'
 import type { SegmentSlab } from './chain-slab.ts'
+import { chainJoined } from './chain-state.ts'
 import type { GuestMemory } from './memory.ts'
 import type { ViolationKind } from './violation.ts'
 

@@ -1,15 +1,18 @@
 /** Cursors over the two parts of a chain. They look into guest memory piece by piece and keep no view of it. */
 import type { Struct } from 'virtgen/codegen/v1/wire'
-import { type Chain, chainJoined, chainLent, chainOut, chainTouched } from './chain.ts'
-import type { SegmentSlab } from './chain-slab.ts'
-import type { GuestMemory } from './memory.ts'
+import type { Chain } from './chain.ts'
+import { type SegmentSlab, segmentLayout } from './chain-slab.ts'
+import { chainJoined, chainLent, chainOut, chainTouched } from './chain-state.ts'
+import { copyIn, copyOut, viewsOf } from './copy.ts'
+import type { GuestMemory, MemoryRegion } from './memory.ts'
 
 const nothing = new Uint8Array(0)
-
-/** Up to that many bytes, a loop is faster than `set(subarray)`, which makes an object (see bench/ring.mjs). */
-const shortCopy = 24
-/** Up to here, and a short copy further, a number is a 32-bit integer to the engine. */
-const mostInt = 0x7fff_0000
+const { rowWords, rowLow, rowHigh, rowLength, rowPosition } = segmentLayout
+const highUnit = 0x1_0000_0000
+// What is imported is loaded, and checked for being initialized, at each use; what a module keeps to itself is folded into the code.
+const out = chainOut
+const lent = chainLent
+const touched = chainTouched
 
 /**
  * A cursor over the device-readable or the device-writable part of a chain. Positions are bytes from the start of the window, which is the whole part at first.
@@ -112,7 +115,7 @@ export abstract class ChainBytes {
     const region = this.memory.regionOf(address, length)
     if (region === undefined) return nothing
     const offset = address - region.guestAddress
-    return region.u8.subarray(offset + from - begin, offset + to - begin)
+    return region.$views.piece(offset + from - begin, to - from)
   }
 
   /**
@@ -136,7 +139,7 @@ export abstract class ChainBytes {
     const region = this.memory.regionOf(address, length)
     if (region === undefined) return nothing
     const offset = address - region.guestAddress + inside
-    return region.u8.subarray(offset, offset + count)
+    return region.$views.piece(offset, count)
   }
 
   /** What remains, piece by piece: for calls that gather and scatter. */
@@ -186,7 +189,7 @@ export abstract class ChainBytes {
 
   /** Throws after completion: the cursor may already belong to another request. */
   protected require(): void {
-    if ((this.chain.$state & chainOut) === 0 || this.$generation !== this.chain.$ticket) this.chain.$misused()
+    if ((this.chain.$state & out) === 0 || this.$generation !== this.chain.$ticket) this.chain.$misused()
   }
 
   /** The same before memory is touched, with views and regions as they are now. False after a reset. */
@@ -202,7 +205,7 @@ export abstract class ChainBytes {
 
   /** Notes that these bytes of the part were given out. */
   protected lend(_from: number, _to: number): void {
-    this.chain.$state |= chainLent
+    this.chain.$state |= lent
   }
 
   protected seek(at: number): void {
@@ -249,25 +252,35 @@ export class ReadableBytes extends ChainBytes {
   copyTo(target: Uint8Array, start = 0, end: number = target.length): number {
     requireRange(target, start, end)
     if (!this.use()) return 0
-    const { slab } = this
+    const rows = this.slab.words
+    const views = viewsOf(target)
     const count = Math.min(this.end - this.at, end - start)
     const until = this.at + count
-    let at = this.at
+    let { at, segment } = this
     let to = start
+    let region: MemoryRegion | undefined
+    /** The region's first address, and that behind its last byte. Both are in no region at first. */
+    let low = 0.5
+    let high = 0.5
     while (at < until) {
-      const segment = this.segment
-      const length = slab.length(segment)
-      const inside = at - slab.position(segment)
+      const row = segment * rowWords
+      const length = rows[row + rowLength]!
+      const address = rows[row + rowLow]! + rows[row + rowHigh]! * highUnit
+      const inside = at - rows[row + rowPosition]!
       const left = length - inside
       const piece = Math.min(until - at, left)
-      const address = slab.address(segment)
-      const region = this.memory.regionOf(address, length)
+      if (!(address >= low && length <= high - address)) {
+        region = this.memory.regionOf(address, length)
+        low = region?.guestAddress ?? 0.5
+        high = region === undefined ? 0.5 : low + region.size
+      }
       if (region === undefined) target.fill(0, to, to + piece)
-      else copyBytes(region.u8, address - region.guestAddress + inside, target, to, piece)
+      else copyOut(region.$views, address - low + inside, target, views, to, piece)
       to += piece
       at += piece
-      if (piece === left) this.segment = segment + 1
+      if (piece === left) segment++
     }
+    this.segment = segment
     this.at = until
     return count
   }
@@ -324,7 +337,7 @@ export class WritableBytes extends ChainBytes {
     if (!(Number.isInteger(value) && value >= 0 && value <= this.end - this.start))
       throw new RangeError(`written must be an integer from 0 to ${this.end - this.start}, not ${value}`)
     this.reached = this.start + value
-    this.chain.$state |= chainTouched
+    this.chain.$state |= touched
     const whole = this.chain.writable
     if (whole !== this) whole.reached = Math.max(whole.reached, this.reached)
   }
@@ -347,25 +360,34 @@ export class WritableBytes extends ChainBytes {
   copyFrom(source: Uint8Array, start = 0, end: number = source.length): number {
     requireRange(source, start, end)
     if (!this.use()) return 0
-    const { slab } = this
+    const rows = this.slab.words
+    const views = viewsOf(source)
     const count = Math.min(this.end - this.at, end - start)
     const until = this.at + count
     this.touch(this.at, until)
-    let at = this.at
+    let { at, segment } = this
     let from = start
+    let region: MemoryRegion | undefined
+    let low = 0.5
+    let high = 0.5
     while (at < until) {
-      const segment = this.segment
-      const length = slab.length(segment)
-      const inside = at - slab.position(segment)
+      const row = segment * rowWords
+      const length = rows[row + rowLength]!
+      const address = rows[row + rowLow]! + rows[row + rowHigh]! * highUnit
+      const inside = at - rows[row + rowPosition]!
       const left = length - inside
       const piece = Math.min(until - at, left)
-      const address = slab.address(segment)
-      const region = this.memory.regionOf(address, length)
-      if (region !== undefined) copyBytes(source, from, region.u8, address - region.guestAddress + inside, piece)
+      if (!(address >= low && length <= high - address)) {
+        region = this.memory.regionOf(address, length)
+        low = region?.guestAddress ?? 0.5
+        high = region === undefined ? 0.5 : low + region.size
+      }
+      if (region !== undefined) copyIn(source, views, from, region.$views, address - low + inside, piece)
       from += piece
       at += piece
-      if (piece === left) this.segment = segment + 1
+      if (piece === left) segment++
     }
+    this.segment = segment
     this.at = until
     this.reach(until)
     return count
@@ -425,7 +447,7 @@ export class WritableBytes extends ChainBytes {
       const piece = Math.min(until - at, length - inside)
       const address = slab.address(segment)
       const region = this.memory.regionOf(address, length)
-      if (region !== undefined) copyBytes(source, from, region.u8, address - region.guestAddress + inside, piece)
+      if (region !== undefined) copyIn(source, undefined, from, region.$views, address - region.guestAddress + inside, piece)
       from += piece
       at += piece
     }
@@ -446,7 +468,7 @@ export class WritableBytes extends ChainBytes {
   $announce(): void {
     const { low, high } = this
     // What was given out may still be written: it is told again at the end.
-    if ((this.chain.$state & chainLent) === 0) {
+    if ((this.chain.$state & lent) === 0) {
       this.low = this.total
       this.high = 0
     }
@@ -461,35 +483,24 @@ export class WritableBytes extends ChainBytes {
   }
 
   protected override lend(from: number, to: number): void {
-    this.chain.$state |= chainLent
+    this.chain.$state |= lent
     this.touch(from, to)
     this.reach(to)
   }
 
   private touch(from: number, to: number): void {
-    this.chain.$state |= chainTouched
+    this.chain.$state |= touched
     const whole = this.chain.writable
     if (from < whole.low) whole.low = from
     if (to > whole.high) whole.high = to
   }
 
   private reach(to: number): void {
-    this.chain.$state |= chainTouched
+    this.chain.$state |= touched
     if (to > this.reached) this.reached = to
     const whole = this.chain.writable
     if (to > whole.reached) whole.reached = to
   }
-}
-
-function copyBytes(source: Uint8Array, from: number, target: Uint8Array, to: number, count: number): void {
-  if (count > shortCopy || from > mostInt || to > mostInt) {
-    target.set(source.subarray(from, from + count), to)
-    return
-  }
-  // Offsets come from differences of addresses, which are floating-point numbers to the engine: as indices of a loop they cost five times as much.
-  const first = from | 0
-  const place = to | 0
-  for (let i = 0; i < count; i++) target[place + i] = source[first + i]!
 }
 
 function requireRange(bytes: Uint8Array, start: number, end: number): void {

@@ -1,17 +1,20 @@
 /** The chain objects of a queue: made once, at most one for each entry of the ring, and used again and again. */
-import { Chain, type ChainOwner, chainAwaited, chainBusy, chainLent, chainOut } from './chain.ts'
+import { Chain, type ChainOwner } from './chain.ts'
+import { chainAwaited, chainBusy, chainLent, chainOut } from './chain-state.ts'
 
 const notBusy = ~chainBusy
 
 export class ChainPool {
+  // These four are for `next` and `used` of the queue alone, which each chain goes through: a call less is what counts there.
   /** Chains that are out. */
   inFlight = 0
+  /** Chains that are free, the first `freeCount`. The one given back last is taken first: it is still in the processor's cache. */
+  readonly free: (Chain | undefined)[]
+  freeCount = 0
+  /** Number of the chain that was taken last; see `Chain.$ticket`. */
+  tickets = 0
   readonly #owner: ChainOwner
   readonly #chains: Chain[] = []
-  /** Those of them that are free. The one given back last is taken first: it is still in the processor's cache. */
-  readonly #free: (Chain | undefined)[]
-  #freeCount = 0
-  #tickets = 0
   /** Cancelled chains that a reset waits for. */
   #awaited = 0
   #ending: Promise<void> | undefined
@@ -19,7 +22,7 @@ export class ChainPool {
 
   constructor(owner: ChainOwner, size: number) {
     this.#owner = owner
-    this.#free = new Array<Chain | undefined>(size).fill(undefined)
+    this.free = new Array<Chain | undefined>(size).fill(undefined)
   }
 
   /** Chain objects made so far. */
@@ -27,29 +30,25 @@ export class ChainPool {
     return this.#chains.length
   }
 
-  /** A free chain; to be given to {@link taken} or {@link keep}. */
+  /** The chain that is taken next. */
   spare(): Chain {
-    return this.#freeCount > 0 ? this.#free[--this.#freeCount]! : this.#make()
+    if (this.freeCount === 0) this.#make()
+    return this.free[this.freeCount - 1]!
   }
 
-  /** The chain is out now. */
-  taken(chain: Chain): void {
-    this.inFlight++
-    this.#tickets = (this.#tickets + 1) | 0
-    chain.$ticket = this.#tickets
+  #make(): void {
+    const chain = new Chain(this.#owner)
+    this.#chains.push(chain)
+    this.free[this.freeCount++] = chain
   }
 
   /** The chain is not out any more. */
   release(chain: Chain): void {
     this.inFlight--
     chain.$state &= notBusy
-    this.keep(chain)
-  }
-
-  keep(chain: Chain): void {
-    const at = this.#freeCount++
+    const at = this.freeCount++
     // Mostly it is there already, and a comparison is cheaper than what the garbage collector wants of a store.
-    if (this.#free[at] !== chain) this.#free[at] = chain
+    if (this.free[at] !== chain) this.free[at] = chain
   }
 
   /** The chains that are out, in the order in which they were taken. */
@@ -101,11 +100,5 @@ export class ChainPool {
     if (--this.#awaited > 0) return
     this.#ending = undefined
     this.#resolve?.()
-  }
-
-  #make(): Chain {
-    const chain = new Chain(this.#owner)
-    this.#chains.push(chain)
-    return chain
   }
 }

@@ -1,5 +1,6 @@
 /** A chain of descriptors: one buffer of the driver, from the time the device takes it until it is used. */
 import { ReadableBytes, WritableBytes } from './chain-bytes.ts'
+import { chainBusy, chainCancelled, chainOut, chainTouched } from './chain-state.ts'
 import type { SegmentSlab } from './chain-slab.ts'
 import type { GuestMemory } from './memory.ts'
 import type { SavedBuffer } from './queue.ts'
@@ -16,22 +17,7 @@ export interface ChainOwner {
   released(chain: Chain): void
 }
 
-// Bits of a chain's state, in one word so that a use begins with one store.
-/** The chain is with the device. */
-export const chainOut = 1
-/** The driver has not got the chain back: it is out, or about to be completed. */
-export const chainBusy = 2
-/** Views of guest memory were given out. */
-export const chainLent = 4
-/** Something was written, or given out to be written. */
-export const chainTouched = 8
-/** The end of the reset waits for the chain. */
-export const chainAwaited = 16
-/** The queue was reset while the chain was out. */
-export const chainCancelled = 32
-/** A descriptor crosses regions. */
-export const chainJoined = 64
-// What this module exports it loads like the others; what it keeps is folded into the code.
+// What is imported is loaded, and checked for being initialized, at each use; what a module keeps to itself is folded into the code.
 const out = chainOut
 const touched = chainTouched
 const cancelled = chainCancelled
@@ -49,7 +35,7 @@ const leastStorage = 64
 export class Chain {
   /** Whatever the user of the queue keeps with the object; it stays when the object carries another request. */
   attachment: unknown
-  /** @internal See {@link chainOut} and those behind it. */
+  /** @internal See chain-state.ts. */
   $state = 0
   /** @internal Segments, counted from the first, that go on with the descriptor of the one before, as a descriptor that crosses regions makes several. Only with `chainJoined`. */
   $joints: readonly number[] = []

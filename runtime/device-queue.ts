@@ -1,10 +1,11 @@
 /** Device side of a virtqueue, whatever the format of its ring. VIRTIO 1.4, Basic Facilities of a Virtio Device / Virtqueues. */
 import { packed_ring_limits } from 'virtgen/wire/packed-ring'
 import { split_ring_limits } from 'virtgen/wire/split-ring'
-import { type Chain, type ChainOwner, chainOut } from './chain.ts'
+import type { Chain, ChainOwner } from './chain.ts'
 import { ChainBuilder, type ChainProblem } from './chain-builder.ts'
 import { ChainPool } from './chain-pool.ts'
 import { SegmentSlab } from './chain-slab.ts'
+import { chainOut } from './chain-state.ts'
 import type { DeviceQueueOptions } from './device-queue-options.ts'
 import { type DeviceRing, ringRefused } from './device-ring.ts'
 import { InOrder } from './in-order.ts'
@@ -108,55 +109,72 @@ class RingDeviceQueue implements DeviceQueue, ChainOwner {
     return this.#starved
   }
 
+  /** Large on purpose, like {@link used}: what is called here costs more than it does. */
   next(): Chain | undefined {
-    return this.#stamp === this.memory.$stamp ? this.#take() : this.#nextSlowly()
-  }
-
-  #take(): Chain | undefined {
+    if (this.#stamp !== this.memory.$stamp) return this.#nextSlowly()
     const pool = this.#pool
-    const chain = pool.spare()
+    const chain = pool.freeCount > 0 ? pool.free[pool.freeCount - 1]! : pool.spare()
     const head = this.#ring.take(chain)
-    if (head < 0) return this.#notTaken(chain, head)
-    return this.#deliver(chain, head)
-  }
-
-  #deliver(chain: Chain, head: number): Chain | undefined {
-    const pool = this.#pool
+    if (head < 0) return this.#notTaken(head)
     if (pool.inFlight === 0 && this.#inOrder === undefined) this.#alone = head
-    else if (!this.#mark(head)) return this.#alreadyOut(chain, head)
-    pool.taken(chain)
-    if (this.#inOrder !== undefined) chain.$order = this.#inOrder.take(head, chain.$slots)
+    else if (!this.#takenBesides(chain, head)) return undefined
+    pool.freeCount--
+    pool.inFlight++
+    pool.tickets = (pool.tickets + 1) | 0
+    chain.$ticket = pool.tickets
     this.#starved = false
     return chain
+  }
+
+  /** A chain is taken while others are out, or has to keep its place among them. False where it is out already. */
+  #takenBesides(chain: Chain, head: number): boolean {
+    if (!this.#mark(head)) {
+      chain.$state = 0
+      this.#violate('available-index', head, 'the chain is made available again while the device has it')
+      return false
+    }
+    if (this.#inOrder !== undefined) chain.$order = this.#inOrder.take(head, chain.$slots)
+    return true
   }
 
   /** More than usual is to be done: memory has changed or may have, chains are to be delivered again, or nothing comes any more. */
   #nextSlowly(): Chain | undefined {
     if (!this.#usable()) return undefined
     if (this.#restored.length > 0) return this.#nextRestored()
-    // Where a buffer may become another one at any time there is no stamp, and each chain comes this way.
-    if (this.memory.$stamp >= 0) this.#stamp = this.memory.$stamp
-    return this.#take()
+    if (this.memory.$stamp < 0) return this.#nextOf()
+    this.#stamp = this.memory.$stamp
+    return this.next()
   }
 
-  #notTaken(chain: Chain, head: number): Chain | undefined {
-    this.#pool.keep(chain)
+  /** Where a buffer may become another one at any time there is no stamp, and each chain comes this way; or one that is delivered again. */
+  #nextOf(saved?: number | SavedChain): Chain | undefined {
+    const pool = this.#pool
+    const chain = pool.spare()
+    const head = saved === undefined ? this.#ring.take(chain) : typeof saved === 'number' ? saved : saved.head
+    if (head < 0) return this.#notTaken(head)
+    if (saved !== undefined) {
+      const problem = this.#ring.restore(chain, saved)
+      if (problem !== undefined) return this.#cannot(problem, head, this.#ring.detail)
+      this.#restored.pop()
+    }
+    if (!this.#takenBesides(chain, head)) return undefined
+    pool.freeCount--
+    pool.inFlight++
+    pool.tickets = (pool.tickets + 1) | 0
+    chain.$ticket = pool.tickets
+    this.#starved = false
+    return chain
+  }
+
+  #notTaken(head: number): Chain | undefined {
     if (head === refused) return this.#refused()
     return this.#look() ? this.next() : undefined
   }
 
   #nextRestored(): Chain | undefined {
     const saved = this.#restored.at(-1)!
-    const head = typeof saved === 'number' ? saved : saved.head
     if (typeof saved === 'object' && saved.written !== undefined) return this.#hold(saved, saved.written)
-    const chain = this.#pool.spare()
-    const problem = this.#ring.restore(chain, saved)
-    if (problem !== undefined) {
-      this.#pool.keep(chain)
-      return this.#cannot(problem, head, this.#ring.detail)
-    }
-    this.#restored.pop()
-    return this.#deliver(chain, head)
+    return this.#nextOf(saved)
   }
 
   /** A saved chain that was complete already, and only waits for those before it. */
@@ -251,12 +269,18 @@ class RingDeviceQueue implements DeviceQueue, ChainOwner {
 
   /** @internal A chain is completed. */
   used(chain: Chain, written: number): void {
+    const pool = this.#pool
     const head = chain.head
-    this.#pool.release(chain)
+    pool.inFlight--
+    chain.$state = 0
+    const at = pool.freeCount++
+    // Mostly it is there already, and a comparison is cheaper than what the garbage collector wants of a store.
+    if (pool.free[at] !== chain) pool.free[at] = chain
     if (this.#stamp !== this.memory.$stamp && !this.#current()) return
     if (this.#inOrder !== undefined) this.#usedInOrder(this.#inOrder, chain, written)
     else {
-      this.#unmark(head)
+      if (this.#alone === head) this.#alone = nobody
+      else this.#isOut[head] = 0
       this.#ring.use(head, written, chain.$slots, 1)
     }
     if (this.#corked === 0) this.#publish()
@@ -343,12 +367,6 @@ class RingDeviceQueue implements DeviceQueue, ChainOwner {
     const kept = this.#pool.dropRanges()
     this.slab.clear()
     return kept ? this.next() : this.#violate('chain-length', head, `more pieces of memory than the ${this.slab.bound} that there is room for`)
-  }
-
-  #alreadyOut(chain: Chain, head: number): undefined {
-    chain.$state = 0
-    this.#pool.keep(chain)
-    return this.#violate('available-index', head, 'the chain is made available again while the device has it')
   }
 
   /** Makes the used entries visible that are not yet, and notifies the driver if it asked for one of them. */

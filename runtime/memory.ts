@@ -1,5 +1,7 @@
 /** Guest memory: regions of guest addresses, each over bytes of the host. */
 
+import { ByteViews } from './copy.ts'
+
 // Rings and structs are little-endian and are read through typed arrays, which have the byte order of the host.
 if (new Uint8Array(Uint16Array.of(1).buffer)[0] !== 1) throw new Error('virtgen needs a little-endian host: rings are read through typed arrays')
 
@@ -29,6 +31,8 @@ export interface MemoryRegion {
   readonly u16: Uint16Array
   readonly u32: Uint32Array
   readonly view: DataView
+  /** @internal What copies go through. */
+  readonly $views: ByteViews
 }
 
 /** Called after the device wrote `length` bytes at a guest address. */
@@ -49,6 +53,7 @@ class Region implements MemoryRegion {
   u16!: Uint16Array
   u32!: Uint32Array
   view!: DataView
+  $views!: ByteViews
 
   constructor({ guestAddress, size, source, byteOffset = (source as { byteOffset?: number }).byteOffset ?? 0 }: RegionOptions) {
     requireAddress('guestAddress', guestAddress)
@@ -72,7 +77,8 @@ class Region implements MemoryRegion {
     this.u8 = new Uint8Array(buffer, byteOffset, size)
     this.u16 = new Uint16Array(buffer, byteOffset, Math.floor(size / 2))
     this.u32 = new Uint32Array(buffer, byteOffset, Math.floor(size / 4))
-    this.view = new DataView(buffer, byteOffset, size)
+    this.$views = new ByteViews(this.u8)
+    this.view = this.$views.view
   }
 }
 
