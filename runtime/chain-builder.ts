@@ -34,8 +34,8 @@ export class ChainBuilder {
     this.slab = slab
   }
 
-  /** The buffer that `add` refused last, in words. */
-  refused = ''
+  /** What was found and what is allowed, after a problem. */
+  detail = ''
 
   /** Begins with an empty chain, in the range that it has kept. */
   begin(chain: Chain): void {
@@ -80,7 +80,7 @@ export class ChainBuilder {
   }
 
   #refuse(problem: ChainProblem, address: number, length: number): ChainProblem {
-    this.refused = `${length} bytes at 0x${address.toString(16)}`
+    this.detail = `${length} bytes at 0x${address.toString(16)}`
     return problem
   }
 

@@ -2,27 +2,18 @@
 import { Chain, type ChainOwner } from './chain.ts'
 import { chainAwaited, chainBusy, chainLent, chainOut } from './chain-state.ts'
 
-const notBusy = ~chainBusy
-
 export class ChainPool {
-  // These four are for `next` and `used` of the queue alone, which each chain goes through: a call less is what counts there.
-  /** Chains that are out. */
-  inFlight = 0
-  /** Chains that are free, the first `freeCount`. The one given back last is taken first: it is still in the processor's cache. */
-  readonly free: (Chain | undefined)[]
-  freeCount = 0
-  /** Number of the chain that was taken last; see `Chain.$ticket`. */
-  tickets = 0
   readonly #owner: ChainOwner
   readonly #chains: Chain[] = []
+  /** Those of them that are free. The one given back last is taken first: it is still in the processor's cache. */
+  readonly #free: Chain[] = []
   /** Cancelled chains that a reset waits for. */
   #awaited = 0
   #ending: Promise<void> | undefined
   #resolve: (() => void) | undefined
 
-  constructor(owner: ChainOwner, size: number) {
+  constructor(owner: ChainOwner) {
     this.#owner = owner
-    this.free = new Array<Chain | undefined>(size).fill(undefined)
   }
 
   /** Chain objects made so far. */
@@ -30,25 +21,20 @@ export class ChainPool {
     return this.#chains.length
   }
 
-  /** The chain that is taken next. */
-  spare(): Chain {
-    if (this.freeCount === 0) this.#make()
-    return this.free[this.freeCount - 1]!
+  /** A free chain; to be given back with {@link keep}. */
+  take(): Chain {
+    return this.#free.pop() ?? this.#make()
   }
 
-  #make(): void {
+  #make(): Chain {
     const chain = new Chain(this.#owner)
     this.#chains.push(chain)
-    this.free[this.freeCount++] = chain
+    return chain
   }
 
-  /** The chain is not out any more. */
-  release(chain: Chain): void {
-    this.inFlight--
-    chain.$state &= notBusy
-    const at = this.freeCount++
-    // Mostly it is there already, and a comparison is cheaper than what the garbage collector wants of a store.
-    if (this.free[at] !== chain) this.free[at] = chain
+  /** The chain is free again. The first one made never is: its queue holds it. */
+  keep(chain: Chain): void {
+    if (chain !== this.#chains[0]) this.#free.push(chain)
   }
 
   /** The chains that are out, in the order in which they were taken. */
@@ -94,9 +80,10 @@ export class ChainPool {
 
   /** Nobody works on a cancelled chain any more. */
   released(chain: Chain): void {
-    this.release(chain)
-    if ((chain.$state & chainAwaited) === 0) return
-    chain.$state &= ~chainAwaited
+    const isAwaited = (chain.$state & chainAwaited) !== 0
+    chain.$state &= ~(chainBusy | chainAwaited)
+    this.keep(chain)
+    if (!isAwaited) return
     if (--this.#awaited > 0) return
     this.#ending = undefined
     this.#resolve?.()

@@ -1,6 +1,16 @@
 /** The order in which chains were taken, where they must be used in that order (VIRTIO_F_IN_ORDER). VIRTIO 1.4, In-order use of descriptors. */
-import type { DeviceRing } from './device-ring.ts'
 import type { SavedChain } from './queue.ts'
+
+/** A ring whose used entries may tell of several buffers. */
+export interface UsedRing {
+  /**
+   * Writes a used entry, not yet visible, and moves on.
+   *
+   * @param slots - entries of the ring that the buffers have which it tells of
+   * @param count - how many buffers it tells of: more than one only with VIRTIO_F_IN_ORDER, and then the head is that of the last
+   */
+  $use(head: number, written: number, slots: number, count: number): void
+}
 
 /** What `written` holds of a chain that is not complete. */
 const incomplete = -1
@@ -59,7 +69,7 @@ export class InOrder {
   }
 
   /** Uses the oldest chain, if it is complete. Gives its head, or -1. */
-  advance(ring: DeviceRing): number {
+  advance(ring: UsedRing): number {
     const place = this.#first & this.#mask
     if (this.#first === this.#next || this.#written[place] === incomplete) return -1
     this.#first = (this.#first + 1) | 0
@@ -73,9 +83,9 @@ export class InOrder {
   }
 
   /** Writes the used entry of the open batch. */
-  flush(ring: DeviceRing): void {
+  flush(ring: UsedRing): void {
     if (this.#batchCount === 0) return
-    ring.use(this.#batchHead, this.#batchWritten, this.#batchSlots, this.#batchCount)
+    ring.$use(this.#batchHead, this.#batchWritten, this.#batchSlots, this.#batchCount)
     this.#batchCount = 0
     this.#batchSlots = 0
     this.#batchSkippable = 0

@@ -16,8 +16,6 @@ export class PackedChainReader {
   /** Of the list that was read last: its buffer id (-1 where the end was not found), and how many entries of the ring it takes. */
   id = -1
   slots = 0
-  /** What was found and what is allowed, after a problem. */
-  detail = ''
   /** The descriptor ring, as 32-bit words. */
   descriptors: Uint32Array = new Uint32Array(0)
   readonly #builder: ChainBuilder
@@ -35,7 +33,7 @@ export class PackedChainReader {
   }
 
   /**
-   * Reads the list that begins at an entry of the ring. Undefined: the builder has all of it.
+   * Reads the list that begins at an entry of the ring. Undefined: the builder has all of it; otherwise its `detail` says what was found.
    *
    * @param firstFlags - flags of its first descriptor, which say that it is available
    */
@@ -63,7 +61,7 @@ export class PackedChainReader {
       }
       if (count === this.#most) return this.#found('chain-length', `more than ${count} descriptors`)
       const problem = this.#builder.add(address, length, (flags & VIRTQ_DESC_F_WRITE) !== 0)
-      if (problem !== undefined) return this.#found(problem, `descriptor ${index}: ${this.#builder.refused}`)
+      if (problem !== undefined) return this.#found(problem, `descriptor ${index}: ${this.#builder.detail}`)
       if ((flags & VIRTQ_DESC_F_NEXT) === 0) {
         this.id = last & idMask
         this.slots = count + 1
@@ -87,13 +85,13 @@ export class PackedChainReader {
       const buffer = table.words[at + addressLow]! + table.words[at + addressHigh]! * highUnit
       const isWritable = ((table.words[at + idWord]! >>> flagsShift) & VIRTQ_DESC_F_WRITE) !== 0
       const problem = this.#builder.add(buffer, table.words[at + lengthWord]!, isWritable)
-      if (problem !== undefined) return this.#found(problem, `descriptor ${index} of an indirect table: ${this.#builder.refused}`)
+      if (problem !== undefined) return this.#found(problem, `descriptor ${index} of an indirect table: ${this.#builder.detail}`)
     }
     return undefined
   }
 
   #found(problem: ChainProblem, detail: string): ChainProblem {
-    this.detail = detail
+    this.#builder.detail = detail
     return problem
   }
 }

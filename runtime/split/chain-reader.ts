@@ -19,8 +19,6 @@ export interface ChainReaderOptions {
 
 /** Follows a chain through the descriptor table and at most one indirect table, and gives its buffers to a builder. */
 export class ChainReader {
-  /** What was found and what is allowed, after a problem. */
-  detail = ''
   /** The descriptor table, as 32-bit words. */
   descriptors: Uint32Array = new Uint32Array(0)
   readonly #builder: ChainBuilder
@@ -37,7 +35,7 @@ export class ChainReader {
     this.#most = options.maxChainLength
   }
 
-  /** Reads the chain that begins at a descriptor of the table, whatever it is like. Undefined: the chain has all of it. */
+  /** Reads the chain that begins at a descriptor of the table, whatever it is like. Undefined: the chain has all of it; otherwise the builder's `detail` says what was found. */
   read(chain: Chain, head: number): ChainProblem | undefined {
     if (head >= this.#size) return this.#found('descriptor-index', `the chain begins at descriptor ${head} of a table of ${this.#size}`)
     this.#builder.begin(chain)
@@ -102,11 +100,11 @@ export class ChainReader {
   }
 
   #badBuffer(problem: ChainProblem, index: number): ChainProblem {
-    return this.#found(problem, `descriptor ${index}: ${this.#builder.refused}`)
+    return this.#found(problem, `descriptor ${index}: ${this.#builder.detail}`)
   }
 
   #found(problem: ChainProblem, detail: string): ChainProblem {
-    this.detail = detail
+    this.#builder.detail = detail
     return problem
   }
 }

@@ -1,4 +1,4 @@
-/** The device side of a split virtqueue: reads of the driver's parts, writes of its own, and the order between them. VIRTIO 1.4, Split Virtqueues. */
+/** Device side of a split virtqueue: reads of the driver's parts, writes of its own, and the order between them. VIRTIO 1.4, Split Virtqueues. */
 import {
   split_ring_entry_size,
   split_ring_limits,
@@ -12,21 +12,20 @@ import {
   VirtqUsedElem,
 } from 'virtgen/wire/split-ring'
 import type { Chain } from '../chain.ts'
-import type { ChainBuilder, ChainProblem } from '../chain-builder.ts'
-import { type SegmentSlab, segmentLayout } from '../chain-slab.ts'
-import { type DeviceRing, type DeviceRingOptions, ringEmpty, ringRefused } from '../device-ring.ts'
+import type { ChainProblem } from '../chain-builder.ts'
+import { segmentLayout } from '../chain-slab.ts'
+import type { DeviceQueueOptions } from '../device-queue-options.ts'
 import { type GuestMemory, regionAt } from '../memory.ts'
 import type { QueueSetup, SavedChain } from '../queue.ts'
 import { ringAreas, words16, words32 } from '../ring-areas.ts'
+import { RingDeviceQueue, type RingFormat } from '../ring-device-queue.ts'
 import type { Violation } from '../violation.ts'
-import { areaAlignment, areaSizes } from './areas.ts'
+import { areaAlignment, areaSizes, isQueueSize } from './areas.ts'
 import { ChainReader } from './chain-reader.ts'
 import { descriptorWords } from './descriptor-words.ts'
 import { isEventDue } from './event-index.ts'
 
 // What is imported is loaded, and checked for being initialized, at each use; what a module keeps to itself is folded into the code.
-const none = ringEmpty
-const refused = ringRefused
 const nextFlag = VIRTQ_DESC_F_NEXT
 const writeFlag = VIRTQ_DESC_F_WRITE
 const indirectFlag = VIRTQ_DESC_F_INDIRECT
@@ -48,36 +47,35 @@ const mostBytes = split_ring_limits.split_ring_max_chain_length
 /** The largest number that the length of a used entry holds: a written length of 2^32 is told as one less, which the text permits. */
 const mostUsed = mostBytes - 1
 
+const format: RingFormat = {
+  name: 'split',
+  start: { available: 0, used: 0, inFlight: [] },
+  sizeProblem: ({ index, size }) => {
+    if (isQueueSize(size)) return undefined
+    const detail = `the queue size must be a power of 2 from 1 to ${split_ring_limits.split_ring_max_queue_size}, not ${size}`
+    return { kind: 'queue-size', queue: index, detail }
+  },
+}
+
 /**
  * Memory order, in one place: the available index is loaded (acquire) before ring entries, descriptors and buffers; the used index is stored (release) after buffers
  * and used entries; whether to notify is loaded after that store, and the available index once more after asking for notifications, both in the total order of
  * Atomics.
  */
-export class SplitDeviceRing implements DeviceRing {
-  /** Index of the next available entry, and the available index as it was last loaded. */
-  available: number
-  availableSeen: number
-  /** Index of the next used entry, and the used index that the driver sees. */
-  used: number
-  published: number
-  problem: ChainProblem = 'available-index'
-  problemHead = -1
-  detail = ''
-  readonly #memory: GuestMemory
+export class SplitDeviceQueue extends RingDeviceQueue {
+  /** The available index as it was last loaded. */
+  #seen: number
   readonly #setup: QueueSetup
-  readonly #size: number
   readonly #eventIndex: boolean
-  readonly #most: number
   readonly #reader: ChainReader
-  readonly #slab: SegmentSlab
-  /** The segments of the slab, as long as it does not grow. */
-  #rows: Uint32Array
   /** The areas: descriptor table, available ring, used ring by 16 and by 32 bits. */
   #table: Uint32Array = new Uint32Array(0)
   #driver: Uint16Array = new Uint16Array(0)
   #device: Uint16Array = new Uint16Array(0)
   #used32: Uint32Array = new Uint32Array(0)
   #version = -1
+  /** The segments of the slab, as long as it does not grow. */
+  #rows: Uint32Array
   /** The region that the last buffer lies in: its first address, and that behind its last byte. Both are numbers with a fraction at first, and so in no region. */
   #start = 0.5
   #end = 0.5
@@ -86,30 +84,32 @@ export class SplitDeviceRing implements DeviceRing {
   /** The published index for which the driver's wish was looked at last. */
   #checked: number
   /** The driver's wish may be older than the position: it is notified once in any case. */
-  #stale: boolean
+  #isStale: boolean
 
-  constructor(memory: GuestMemory, setup: QueueSetup, builder: ChainBuilder, options: DeviceRingOptions) {
-    this.#memory = memory
+  constructor(memory: GuestMemory, setup: QueueSetup, options: DeviceQueueOptions) {
+    super(memory, setup, options, format)
     this.#setup = setup
-    this.#size = setup.size
-    this.#eventIndex = options.eventIndex
-    this.#most = options.maxChainLength
-    this.#slab = builder.slab
-    this.#rows = builder.slab.words
-    this.#reader = new ChainReader(memory, builder, setup.size, options)
-    this.available = this.availableSeen = options.available
-    this.used = this.published = this.#checked = options.used
-    this.#stale = !options.fresh
+    this.#eventIndex = options.eventIndex === true
+    this.#rows = this.slab.words
+    this.#reader = new ChainReader(memory, this.$builder, setup.size, { indirect: options.indirect === true, maxChainLength: this.$most })
+    this.#seen = this.$available
+    this.#checked = this.$published
+    this.#isStale = options.state !== undefined
     // The driver MUST initialize the flag to 0.
-    this.#told = options.fresh && !options.eventIndex ? 0 : -1
+    this.#told = options.state === undefined && !this.#eventIndex ? 0 : -1
+    this.$open(setup)
   }
 
-  bind(): Violation | undefined {
-    return this.#version === this.#memory.version ? undefined : this.#bind()
+  protected override get $availableSeen(): number {
+    return this.#seen
+  }
+
+  protected override $bind(): Violation | undefined {
+    return this.#version === this.memory.version ? undefined : this.#bind()
   }
 
   #bind(): Violation | undefined {
-    const areas = ringAreas(this.#memory, this.#setup, areaSizes(this.#size), areaAlignment)
+    const areas = ringAreas(this.memory, this.#setup, areaSizes(this.size), areaAlignment)
     if ('kind' in areas) return areas
     this.#table = words32(areas.descriptorArea)
     this.#reader.descriptors = this.#table
@@ -118,7 +118,7 @@ export class SplitDeviceRing implements DeviceRing {
     this.#used32 = words32(areas.deviceArea)
     this.#start = 0.5
     this.#end = 0.5
-    this.#version = this.#memory.version
+    this.#version = this.memory.version
     return undefined
   }
 
@@ -126,10 +126,12 @@ export class SplitDeviceRing implements DeviceRing {
    * The usual chain is read here, in locals: direct descriptors, each in one region, with room in the range that the chain has kept. Any other is read anew by the
    * reader, and nothing of what was read here is used then.
    */
-  take(chain: Chain): number {
-    const { available } = this
-    if (available === this.availableSeen) return none
-    const size = this.#size
+  override next(): Chain | undefined {
+    if (this.$stamp !== this.memory.$stamp && !this.$prepare()) return this.$nextRestored()
+    const available = this.$available
+    if (available === this.#seen) return this.$nextUnseen()
+    const chain = this.$spare.$state === 0 ? this.$spare : this.$pool.take()
+    const { size } = this
     const head = this.#driver[availRing16 + (available & (size - 1))]!
     const table = this.#table
     const rows = this.#rows
@@ -143,23 +145,23 @@ export class SplitDeviceRing implements DeviceRing {
     /** The first segment of the device-writable part. */
     let turn = -1
     for (let index = head; ; ) {
-      if (index >= size || at === room) return this.#takeAny(chain, head)
+      if (index >= size || at === room) return this.#nextAny(chain, head)
       const word = index * words
       const flags = table[word + flagsWord]!
       const length = table[word + lengthWord]!
       const low = table[word + addressLow]!
       const high = table[word + addressHigh]!
-      if ((flags & indirectFlag) !== 0 || length === 0) return this.#takeAny(chain, head)
+      if ((flags & indirectFlag) !== 0 || length === 0) return this.#nextAny(chain, head)
       const address = low + high * highUnit
       // length <= end - address cannot overflow, and is false for a negative difference.
       if (!(address >= start && length <= end - address)) {
-        const region = regionAt(this.#memory.$starts, address)
-        start = this.#start = this.#memory.$starts[region]!
-        end = this.#end = this.#memory.$ends[region]!
-        if (!(address >= start && length <= end - address)) return this.#takeAny(chain, head)
+        const region = regionAt(this.memory.$starts, address)
+        start = this.#start = this.memory.$starts[region]!
+        end = this.#end = this.memory.$ends[region]!
+        if (!(address >= start && length <= end - address)) return this.#nextAny(chain, head)
       }
       if ((flags & writeFlag) === 0) {
-        if (turn >= 0) return this.#takeAny(chain, head)
+        if (turn >= 0) return this.#nextAny(chain, head)
       } else if (turn < 0) {
         turn = at
         readableBytes = bytes
@@ -175,102 +177,100 @@ export class SplitDeviceRing implements DeviceRing {
       if ((flags & nextFlag) === 0) break
       index = flags >>> nextShift
     }
-    if (readableBytes + bytes > mostBytes || at - first > this.#most) return this.#takeAny(chain, head)
+    if (readableBytes + bytes > mostBytes || at - first > this.$most) return this.#nextAny(chain, head)
     if (turn < 0) chain.$begin(head, at - first, bytes, 0, 0)
     else chain.$begin(head, turn - first, readableBytes, at - turn, bytes)
-    this.available = (available + 1) & indexMask
-    return head
+    this.$available = (available + 1) & indexMask
+    if (!this.$isIdle) return this.$deliver(chain, head)
+    this.$alone = head
+    this.$tickets = (this.$tickets + 1) | 0
+    chain.$ticket = this.$tickets
+    return chain
   }
 
-  #takeAny(chain: Chain, head: number): number {
+  #nextAny(chain: Chain, head: number): Chain | undefined {
     const problem = this.#reader.read(chain, head)
-    this.#rows = this.#slab.words
-    if (problem !== undefined) return this.#refuse(problem, head, this.#reader.detail)
-    this.available = (this.available + 1) & indexMask
-    return head
+    this.#rows = this.slab.words
+    if (problem !== undefined) return this.$refuse(chain, problem, head, this.$builder.detail)
+    this.$available = (this.$available + 1) & indexMask
+    return this.$deliver(chain, head)
   }
 
-  restore(chain: Chain, saved: number | SavedChain): ChainProblem | undefined {
+  protected override $restore(chain: Chain, saved: number | SavedChain): ChainProblem | undefined {
     const problem = this.#reader.read(chain, typeof saved === 'number' ? saved : saved.head)
-    this.#rows = this.#slab.words
-    this.detail = this.#reader.detail
+    this.#rows = this.slab.words
     return problem
   }
 
   /** Descriptors stay until their chain is used: the head is enough. */
-  save(chain: Chain): number {
+  protected override $save(chain: Chain): number {
     return chain.head
   }
 
-  look(): number {
-    if (this.available !== this.availableSeen) return 0
+  protected override $look(): boolean {
+    if (this.$available !== this.#seen) return true
     // Acquire: orders this load before the plain loads of ring entries, descriptors and buffers that follow. The driver stores those before it stores the index.
     const index = Atomics.load(this.#driver, availIdx16)
-    const count = (index - this.available) & indexMask
-    if (count > this.#size)
-      return this.#refuse('available-index', -1, `the available index went from ${this.available} to ${index}, the queue has ${this.#size} entries`)
-    this.availableSeen = index
-    return count > 0 ? 0 : none
+    const count = (index - this.$available) & indexMask
+    if (count > this.size) {
+      this.$violate('available-index', -1, `the available index went from ${this.$available} to ${index}, the queue has ${this.size} entries`)
+      return false
+    }
+    this.#seen = index
+    return count > 0
   }
 
-  use(head: number, written: number, _slots: number, count: number): void {
-    const at = usedRing32 + (this.used & (this.#size - 1)) * usedEntry32
+  override $use(head: number, written: number, _slots: number, count: number): void {
+    const at = usedRing32 + (this.$used & (this.size - 1)) * usedEntry32
     this.#used32[at + usedId32] = head
     this.#used32[at + usedLen32] = written > mostUsed ? mostUsed : written
-    this.used = (this.used + count) & indexMask
+    this.$used = (this.$used + count) & indexMask
   }
 
-  publish(): void {
-    const before = this.published
-    this.published = this.used
+  protected override $publish(): void {
+    const before = this.$published
+    this.$published = this.$used
     // Release: orders the plain stores of payload and used entries before this store. The driver loads the index first.
-    Atomics.store(this.#device, usedIdx16, this.used)
-    if (this.#memory.onWrite !== undefined) this.#announce(before, this.published)
+    Atomics.store(this.#device, usedIdx16, this.$used)
+    if (this.memory.onWrite !== undefined) this.#announce(before, this.$published)
   }
 
-  isNotificationDue(): boolean {
+  protected override $isNotificationDue(): boolean {
     const before = this.#checked
-    const now = this.published
+    const now = this.$published
     if (before === now) return false
     this.#checked = now
-    const stale = this.#stale
-    this.#stale = false
+    const stale = this.#isStale
+    this.#isStale = false
     // Either load is sequentially consistent like the store of the used index: it cannot go before that store.
     if (!this.#eventIndex) return (Atomics.load(this.#driver, availFlags16) & noInterrupt) === 0
-    return isEventDue(Atomics.load(this.#driver, availRing16 + this.#size), now, before) || stale
+    return isEventDue(Atomics.load(this.#driver, availRing16 + this.size), now, before) || stale
   }
 
-  ask(wanted: boolean): boolean {
+  protected override $ask(wanted: boolean): boolean {
     // With VIRTIO_F_EVENT_IDX the flag MUST be 0, and an avail_event that stays behind is enough.
     if (this.#eventIndex && !wanted) return false
-    const wish = this.#eventIndex ? this.available : wanted ? 0 : VIRTQ_USED_F_NO_NOTIFY
+    const wish = this.#eventIndex ? this.$available : wanted ? 0 : VIRTQ_USED_F_NO_NOTIFY
     if (this.#told === wish) return false
     this.#told = wish
-    const word = this.#eventIndex ? (VirtqUsed.offsetOf.ring + split_ring_entry_size.used_ring * this.#size) / 2 : usedFlags16
+    const word = this.#eventIndex ? (VirtqUsed.offsetOf.ring + split_ring_entry_size.used_ring * this.size) / 2 : usedFlags16
     // Sequentially consistent: orders this store before the load of the available index that has to follow. The driver stores that index and then loads this word.
     Atomics.store(this.#device, word, wish)
     this.#tell(word * 2, 2)
     return true
   }
 
-  #refuse(problem: ChainProblem, head: number, detail: string): number {
-    this.problem = problem
-    this.problemHead = head
-    this.detail = detail
-    return refused
-  }
-
   /** Tells `onWrite` of the used entries from index `from` up to `to`, and of the used index. */
   #announce(from: number, to: number): void {
-    const count = Math.min((to - from) & indexMask, this.#size)
-    const first = from & (this.#size - 1)
-    const straight = Math.min(count, this.#size - first)
+    const count = Math.min((to - from) & indexMask, this.size)
+    const first = from & (this.size - 1)
+    const straight = Math.min(count, this.size - first)
     this.#tell(VirtqUsed.offsetOf.ring + first * split_ring_entry_size.used_ring, straight * split_ring_entry_size.used_ring)
     if (count > straight) this.#tell(VirtqUsed.offsetOf.ring, (count - straight) * split_ring_entry_size.used_ring)
     this.#tell(VirtqUsed.offsetOf.idx, 2)
   }
 
   #tell(offset: number, length: number): void {
-    this.#memory.onWrite?.(this.#setup.deviceArea + offset, length)
+    this.memory.onWrite?.(this.#setup.deviceArea + offset, length)
   }
 }

@@ -1,6 +1,7 @@
-/** The device side of a packed virtqueue: one ring that both sides write, and the order between them. VIRTIO 1.4, Packed Virtqueues. */
+/** Device side of a packed virtqueue: one ring that both sides write, and the order between them. VIRTIO 1.4, Packed Virtqueues. */
 import {
   packed_ring_entry_size,
+  packed_ring_limits,
   PvirtqDesc,
   RING_EVENT_FLAGS_DESC,
   RING_EVENT_FLAGS_DISABLE,
@@ -13,21 +14,20 @@ import {
 } from 'virtgen/wire/packed-ring'
 import { split_ring_limits } from 'virtgen/wire/split-ring'
 import type { Chain } from '../chain.ts'
-import type { ChainBuilder, ChainProblem } from '../chain-builder.ts'
-import { type SegmentSlab, segmentLayout } from '../chain-slab.ts'
-import { type DeviceRing, type DeviceRingOptions, ringEmpty, ringRefused } from '../device-ring.ts'
+import type { ChainProblem } from '../chain-builder.ts'
+import { segmentLayout } from '../chain-slab.ts'
+import type { DeviceQueueOptions } from '../device-queue-options.ts'
 import { type GuestMemory, regionAt } from '../memory.ts'
 import type { QueueSetup, SavedChain } from '../queue.ts'
 import { ringAreas, words16, words32 } from '../ring-areas.ts'
+import { RingDeviceQueue, type RingFormat } from '../ring-device-queue.ts'
 import type { Violation } from '../violation.ts'
-import { packedAreaAlignment, packedAreaSizes } from './areas.ts'
+import { isPackedQueueSize, packedAreaAlignment, packedAreaSizes } from './areas.ts'
 import { PackedChainReader } from './chain-reader.ts'
 import { packedDescriptorWords } from './descriptor-words.ts'
 import { isOffsetDue, offsetMask as importedOffsetMask, wrapBit as importedWrapBit } from './event-offset.ts'
 
 // What is imported is loaded, and checked for being initialized, at each use; what a module keeps to itself is folded into the code.
-const none = ringEmpty
-const refused = ringRefused
 const nextFlag = VIRTQ_DESC_F_NEXT
 const writeFlag = VIRTQ_DESC_F_WRITE
 const indirectFlag = VIRTQ_DESC_F_INDIRECT
@@ -48,6 +48,17 @@ const mostUsed = mostBytes - 1
 const eventFlagsShift = 16
 const eventFlagsMask = RING_EVENT_FLAGS_DESC | RING_EVENT_FLAGS_DISABLE
 
+const format: RingFormat = {
+  name: 'packed',
+  // Both wrap counters are initialized to 1 (Driver and Device Ring Wrap Counters).
+  start: { available: importedWrapBit, used: importedWrapBit, inFlight: [] },
+  sizeProblem: ({ index, size }) => {
+    if (isPackedQueueSize(size)) return undefined
+    const detail = `the queue size must be a number from 1 to ${packed_ring_limits.packed_ring_max_queue_size}, not ${size}`
+    return { kind: 'queue-size', queue: index, detail }
+  },
+}
+
 /**
  * Positions are offsets with the wrap counter in bit 15.
  *
@@ -55,69 +66,53 @@ const eventFlagsMask = RING_EVENT_FLAGS_DESC | RING_EVENT_FLAGS_DISABLE
  * descriptors are written without the flags of the first one, and those are stored last (release), as the driver looks at no other; whether to notify is loaded after
  * that store, and the flags of the next descriptor once more after asking for notifications, both in the total order of Atomics.
  */
-export class PackedDeviceRing implements DeviceRing {
-  available: number
-  used: number
-  published: number
-  problem: ChainProblem = 'available-index'
-  problemHead = -1
-  detail = ''
-  readonly #memory: GuestMemory
+export class PackedDeviceQueue extends RingDeviceQueue {
   readonly #setup: QueueSetup
-  readonly #size: number
   readonly #eventIndex: boolean
-  readonly #most: number
-  readonly #builder: ChainBuilder
   readonly #reader: PackedChainReader
-  readonly #slab: SegmentSlab
-  /** The segments of the slab, as long as it does not grow. */
-  #rows: Uint32Array
   /** The descriptor ring by 32 and by 16 bits, and the event suppression structures. */
   #table: Uint32Array = new Uint32Array(0)
   #table16: Uint16Array = new Uint16Array(0)
   #driver: Uint32Array = new Uint32Array(0)
   #device: Uint32Array = new Uint32Array(0)
   #version = -1
+  /** The segments of the slab, as long as it does not grow. */
+  #rows: Uint32Array
   /** The region that the last buffer lies in: its first address, and that behind its last byte. Both are numbers with a fraction at first, and so in no region. */
   #start = 0.5
   #end = 0.5
-  /** Flags of the used descriptor at `published`, which is written without them; -1: nothing is held back. */
+  /** Flags of the used descriptor at `$published`, which is written without them; -1: nothing is held back. */
   #heldFlags = -1
   /** What the device's event suppression structure holds; -1: unknown. */
   #told = -1
   /** Entries that became used since the driver's wish was looked at last. */
   #unchecked = 0
-  /** Entries that became used since the last `publish`. */
+  /** Entries that became used since the last `$publish`. */
   #unpublished = 0
   /** The driver's wish may be older than the position: it is notified once in any case. */
-  #stale: boolean
+  #isStale: boolean
 
-  constructor(memory: GuestMemory, setup: QueueSetup, builder: ChainBuilder, options: DeviceRingOptions) {
-    this.#memory = memory
+  constructor(memory: GuestMemory, setup: QueueSetup, options: DeviceQueueOptions) {
+    super(memory, setup, options, format)
     this.#setup = setup
-    this.#size = setup.size
-    this.#eventIndex = options.eventIndex
-    this.#most = options.maxChainLength
-    this.#builder = builder
-    this.#slab = builder.slab
-    this.#rows = builder.slab.words
-    this.#reader = new PackedChainReader(memory, builder, setup.size, options)
-    this.available = options.available
-    this.used = this.published = options.used
-    this.#stale = !options.fresh
+    this.#eventIndex = options.eventIndex === true
+    this.#rows = this.slab.words
+    this.#reader = new PackedChainReader(memory, this.$builder, setup.size, { indirect: options.indirect === true, maxChainLength: this.$most })
+    this.#isStale = options.state !== undefined
+    this.$open(setup)
   }
 
   /** Whether a descriptor is available is only known of the next one. */
-  get availableSeen(): number {
-    return this.available
+  protected override get $availableSeen(): number {
+    return this.$available
   }
 
-  bind(): Violation | undefined {
-    return this.#version === this.#memory.version ? undefined : this.#bind()
+  protected override $bind(): Violation | undefined {
+    return this.#version === this.memory.version ? undefined : this.#bind()
   }
 
   #bind(): Violation | undefined {
-    const areas = ringAreas(this.#memory, this.#setup, packedAreaSizes(this.#size), packedAreaAlignment)
+    const areas = ringAreas(this.memory, this.#setup, packedAreaSizes(this.size), packedAreaAlignment)
     if ('kind' in areas) return areas
     this.#table = words32(areas.descriptorArea)
     this.#reader.descriptors = this.#table
@@ -126,7 +121,7 @@ export class PackedDeviceRing implements DeviceRing {
     this.#device = words32(areas.deviceArea)
     this.#start = 0.5
     this.#end = 0.5
-    this.#version = this.#memory.version
+    this.#version = this.memory.version
     return undefined
   }
 
@@ -134,15 +129,17 @@ export class PackedDeviceRing implements DeviceRing {
    * The usual chain is read here, in locals: direct descriptors, each in one region, with room in the range that the chain has kept. Any other is read anew by the
    * reader, but for the flags of its first descriptor, and nothing of what was read here is used then.
    */
-  take(chain: Chain): number {
-    const { available } = this
-    const size = this.#size
+  override next(): Chain | undefined {
+    if (this.$stamp !== this.memory.$stamp && !this.$prepare()) return this.$nextRestored()
+    const available = this.$available
+    const { size } = this
     const position = available & offsetMask
     // Acquire: orders this load before the plain loads of the list and of its buffers that follow. The driver stores those before it stores these flags.
     const firstFlags = Atomics.load(this.#table16, position * words16PerDescriptor + flags16)
     /** AVAIL as the wrap counter, USED as its inverse. */
     let expected = (available & wrapBit) === 0 ? usedFlag : availFlag
-    if ((firstFlags & bothFlags) !== expected) return none
+    if ((firstFlags & bothFlags) !== expected) return this.$nextUnseen()
+    const chain = this.$spare.$state === 0 ? this.$spare : this.$pool.take()
     const table = this.#table
     const rows = this.#rows
     const first = chain.$first
@@ -163,17 +160,17 @@ export class PackedDeviceRing implements DeviceRing {
       const length = table[word + lengthWord]!
       const low = table[word + addressLow]!
       const high = table[word + addressHigh]!
-      if (at === room || (flags & bothFlags) !== expected || (flags & indirectFlag) !== 0 || length === 0) return this.#takeAny(chain, firstFlags)
+      if (at === room || (flags & bothFlags) !== expected || (flags & indirectFlag) !== 0 || length === 0) return this.#nextAny(chain, firstFlags)
       const address = low + high * highUnit
       // length <= end - address cannot overflow, and is false for a negative difference.
       if (!(address >= start && length <= end - address)) {
-        const region = regionAt(this.#memory.$starts, address)
-        start = this.#start = this.#memory.$starts[region]!
-        end = this.#end = this.#memory.$ends[region]!
-        if (!(address >= start && length <= end - address)) return this.#takeAny(chain, firstFlags)
+        const region = regionAt(this.memory.$starts, address)
+        start = this.#start = this.memory.$starts[region]!
+        end = this.#end = this.memory.$ends[region]!
+        if (!(address >= start && length <= end - address)) return this.#nextAny(chain, firstFlags)
       }
       if ((flags & writeFlag) === 0) {
-        if (turn >= 0) return this.#takeAny(chain, firstFlags)
+        if (turn >= 0) return this.#nextAny(chain, firstFlags)
       } else if (turn < 0) {
         turn = at
         readableBytes = bytes
@@ -195,69 +192,72 @@ export class PackedDeviceRing implements DeviceRing {
     }
     const slots = at - first
     const id = last & idMask
-    if (readableBytes + bytes > mostBytes || slots > this.#most) return this.#takeAny(chain, firstFlags)
-    if (slots > this.#free(available)) return this.#tooMany(id, slots)
+    if (readableBytes + bytes > mostBytes || slots > this.$most) return this.#nextAny(chain, firstFlags)
+    if (slots > this.#free(available)) return this.#tooMany(chain, id, slots)
     if (turn < 0) chain.$begin(id, slots, bytes, 0, 0)
     else chain.$begin(id, turn - first, readableBytes, at - turn, bytes)
     chain.$slots = slots
-    this.available = index | (expected === availFlag ? wrapBit : 0)
-    return id
+    this.$available = index | (expected === availFlag ? wrapBit : 0)
+    if (!this.$isIdle) return this.$deliver(chain, id)
+    this.$alone = id
+    this.$tickets = (this.$tickets + 1) | 0
+    chain.$ticket = this.$tickets
+    return chain
   }
 
   /** Entries between the next available one and those that are not yet used. */
   #free(available: number): number {
-    const taken = (available & offsetMask) - (this.used & offsetMask)
-    return (available & wrapBit) === (this.used & wrapBit) ? this.#size - taken : -taken
+    const taken = (available & offsetMask) - (this.$used & offsetMask)
+    return (available & wrapBit) === (this.$used & wrapBit) ? this.size - taken : -taken
   }
 
-  #takeAny(chain: Chain, firstFlags: number): number {
+  #nextAny(chain: Chain, firstFlags: number): Chain | undefined {
     const reader = this.#reader
-    const { available } = this
+    const available = this.$available
     const problem = reader.read(chain, available & offsetMask, firstFlags)
-    this.#rows = this.#slab.words
-    if (problem !== undefined) return this.#refuse(problem, reader.id, reader.detail)
+    this.#rows = this.slab.words
+    if (problem !== undefined) return this.$refuse(chain, problem, reader.id, this.$builder.detail)
     const { id, slots } = reader
-    if (slots > this.#free(available)) return this.#tooMany(id, slots)
-    this.#builder.finish(id)
+    if (slots > this.#free(available)) return this.#tooMany(chain, id, slots)
+    this.$builder.finish(id)
     chain.$slots = slots
-    this.available = this.#moved(available, slots)
-    return id
+    this.$available = this.#moved(available, slots)
+    return this.$deliver(chain, id)
   }
 
-  #tooMany(id: number, slots: number): number {
-    const free = this.#free(this.available)
-    return this.#refuse('available-index', id, `a list of ${slots} descriptors, but all except ${free} of the ${this.#size} entries are with the device`)
+  #tooMany(chain: Chain, id: number, slots: number): Chain | undefined {
+    const free = this.#free(this.$available)
+    const detail = `a list of ${slots} descriptors, but all except ${free} of the ${this.size} entries are with the device`
+    return this.$refuse(chain, 'available-index', id, detail)
   }
 
-  restore(chain: Chain, saved: number | SavedChain): ChainProblem | undefined {
+  protected override $restore(chain: Chain, saved: number | SavedChain): ChainProblem | undefined {
     const { head, slots = 1, buffers = [] } = typeof saved === 'number' ? { head: saved } : saved
-    this.#builder.begin(chain)
+    this.$builder.begin(chain)
     for (const [address, length, writable] of buffers) {
-      const problem = this.#builder.add(address, length, writable === 1)
-      if (problem === undefined) continue
-      this.detail = this.#builder.refused
-      return problem
+      const problem = this.$builder.add(address, length, writable === 1)
+      if (problem !== undefined) return problem
     }
-    this.#rows = this.#slab.words
-    this.#builder.finish(head)
+    this.#rows = this.slab.words
+    this.$builder.finish(head)
     chain.$slots = slots
     return undefined
   }
 
   /** Used descriptors may be written over those of a chain that is out: its buffers are saved as they were read. */
-  save(chain: Chain): SavedChain {
+  protected override $save(chain: Chain): SavedChain {
     return { head: chain.head, slots: chain.$slots, buffers: chain.$buffers() }
   }
 
-  look(): number {
-    const { available } = this
-    // Acquire: as in `take`.
+  protected override $look(): boolean {
+    const available = this.$available
+    // Acquire: as in `next`.
     const flags = Atomics.load(this.#table16, (available & offsetMask) * words16PerDescriptor + flags16)
-    return (flags & bothFlags) === ((available & wrapBit) === 0 ? usedFlag : availFlag) ? 0 : none
+    return (flags & bothFlags) === ((available & wrapBit) === 0 ? usedFlag : availFlag)
   }
 
-  use(id: number, written: number, slots: number, _count: number): void {
-    const { used } = this
+  override $use(id: number, written: number, slots: number): void {
+    const used = this.$used
     const word = (used & offsetMask) * words
     this.#table[word + lengthWord] = written > mostUsed ? mostUsed : written
     const flags = ((used & wrapBit) === 0 ? 0 : bothFlags) | (written > 0 ? writeFlag : 0)
@@ -267,67 +267,60 @@ export class PackedDeviceRing implements DeviceRing {
       this.#table16[word * 2 + flags16 - 1] = id
     } else this.#table[word + idWord] = id | (flags << flagsShift)
     this.#unpublished += slots
-    this.used = this.#moved(used, slots)
+    this.$used = this.#moved(used, slots)
   }
 
-  publish(): void {
-    const place = (this.published & offsetMask) * words16PerDescriptor + flags16
+  protected override $publish(): void {
+    const place = (this.$published & offsetMask) * words16PerDescriptor + flags16
     const flags = this.#heldFlags
     const count = this.#unpublished
-    const from = this.published & offsetMask
+    const from = this.$published & offsetMask
     this.#heldFlags = -1
     this.#unchecked += count
     this.#unpublished = 0
-    this.published = this.used
+    this.$published = this.$used
     // Release: orders the plain stores of payload and of the other used descriptors before this store. The driver loads these flags first.
     Atomics.store(this.#table16, place, flags)
-    if (this.#memory.onWrite !== undefined) this.#announce(from, count)
+    if (this.memory.onWrite !== undefined) this.#announce(from, count)
   }
 
-  isNotificationDue(): boolean {
+  protected override $isNotificationDue(): boolean {
     const count = this.#unchecked
     if (count === 0) return false
     this.#unchecked = 0
-    const stale = this.#stale
-    this.#stale = false
+    const stale = this.#isStale
+    this.#isStale = false
     // One load of both halves, so that they belong together; sequentially consistent like the store of the flags: it cannot go before that store.
     const wish = Atomics.load(this.#driver, 0)
     const flags = (wish >>> eventFlagsShift) & eventFlagsMask
     if (flags === RING_EVENT_FLAGS_DISABLE) return stale
     if (flags !== RING_EVENT_FLAGS_DESC || !this.#eventIndex) return true
-    return count > this.#size || isOffsetDue(wish & 0xffff, this.published, count, this.#size) || stale
+    return count > this.size || isOffsetDue(wish & 0xffff, this.$published, count, this.size) || stale
   }
 
-  ask(wanted: boolean): boolean {
+  protected override $ask(wanted: boolean): boolean {
     const wish = !wanted
       ? RING_EVENT_FLAGS_DISABLE << eventFlagsShift
       : this.#eventIndex
-        ? this.available | (RING_EVENT_FLAGS_DESC << eventFlagsShift)
+        ? this.$available | (RING_EVENT_FLAGS_DESC << eventFlagsShift)
         : RING_EVENT_FLAGS_ENABLE << eventFlagsShift
     if (this.#told === wish) return false
     this.#told = wish
     // Sequentially consistent: orders this store before the load of the next descriptor's flags that has to follow. The driver stores those and then loads this word.
     Atomics.store(this.#device, 0, wish)
-    this.#memory.onWrite?.(this.#setup.deviceArea, this.#device.byteLength)
+    this.memory.onWrite?.(this.#setup.deviceArea, this.#device.byteLength)
     return true
   }
 
   #moved(position: number, slots: number): number {
     const offset = (position & offsetMask) + slots
-    return offset < this.#size ? position + slots : ((position & wrapBit) ^ wrapBit) | (offset - this.#size)
-  }
-
-  #refuse(problem: ChainProblem, head: number, detail: string): number {
-    this.problem = problem
-    this.problemHead = head
-    this.detail = detail
-    return refused
+    return offset < this.size ? position + slots : ((position & wrapBit) ^ wrapBit) | (offset - this.size)
   }
 
   /** Tells `onWrite` of the entries that hold used descriptors, and of those that they stand for. */
   #announce(from: number, count: number): void {
-    const straight = Math.min(count, this.#size - from)
-    this.#memory.onWrite?.(this.#setup.descriptorArea + from * packed_ring_entry_size.descriptor_ring, straight * packed_ring_entry_size.descriptor_ring)
-    if (count > straight) this.#memory.onWrite?.(this.#setup.descriptorArea, (count - straight) * packed_ring_entry_size.descriptor_ring)
+    const straight = Math.min(count, this.size - from)
+    this.memory.onWrite?.(this.#setup.descriptorArea + from * packed_ring_entry_size.descriptor_ring, straight * packed_ring_entry_size.descriptor_ring)
+    if (count > straight) this.memory.onWrite?.(this.#setup.descriptorArea, (count - straight) * packed_ring_entry_size.descriptor_ring)
   }
 }

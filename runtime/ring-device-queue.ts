@@ -1,0 +1,416 @@
+/** What the device sides of both ring formats share: chains that are out, when used buffers become visible, and how a queue ends. */
+import { split_ring_limits } from 'virtgen/wire/split-ring'
+import type { Chain, ChainOwner } from './chain.ts'
+import { ChainBuilder, type ChainProblem } from './chain-builder.ts'
+import { ChainPool } from './chain-pool.ts'
+import { SegmentSlab } from './chain-slab.ts'
+import { chainOut } from './chain-state.ts'
+import type { DeviceQueueOptions } from './device-queue-options.ts'
+import { InOrder, type UsedRing } from './in-order.ts'
+import type { GuestMemory } from './memory.ts'
+import type { DeviceQueue, QueueInspection, QueueSetup, QueueState, SavedChain } from './queue.ts'
+import { checkQueueState } from './queue-state.ts'
+import type { Violation, ViolationKind } from './violation.ts'
+
+const defaultChainLength = 1024
+/** Segments of all chains of a queue together: 16 MiB. */
+const mostSegments = 2 ** 20
+const leastSegments = 2 ** 12
+/** No head. */
+const nobody = -1
+/** No stamp of a memory. */
+const never = -2
+
+/** What a format says of itself. */
+export interface RingFormat {
+  readonly name: 'split' | 'packed'
+  /** What is wrong with a queue size. */
+  readonly sizeProblem: (setup: QueueSetup) => Violation | undefined
+  readonly start: QueueState
+}
+
+/**
+ * A queue over a ring. A format extends it with the words of its ring: where they lie, and in which order they are read and written.
+ *
+ * Unless notifications are disabled, `next` asks for one before it gives undefined, so that a device that simply takes chains until there are none misses nothing.
+ *
+ * Members beginning with `$` are for the formats and this class. `next` and `used` are what each chain goes through: there, a call costs more than what it does.
+ */
+export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRing {
+  readonly index: number
+  readonly size: number
+  readonly memory: GuestMemory
+  readonly slab: SegmentSlab
+  /** Where the next available buffer is looked for, and where the next used buffer goes. */
+  $available: number
+  $used: number
+  /** Up to where used buffers are visible to the driver. */
+  $published: number
+  /** `memory.$stamp`, as long as the views of the ring are those of now and `next` has nothing to do but to take a chain. */
+  $stamp: number = never
+  /** The chain object that is taken first, as long as it is free: a device that completes each chain before the next one needs no other. */
+  readonly $spare: Chain
+  /** The head of the only chain that is out; it is not marked then. */
+  $alone: number = nobody
+  /** Number of the chain that was taken last; see `Chain.$ticket`. */
+  $tickets = 0
+  $starved = false
+  readonly $builder: ChainBuilder
+  readonly $pool: ChainPool
+  /** With VIRTIO_F_IN_ORDER: what is complete and waits for its turn. */
+  readonly $inOrder: InOrder | undefined
+  /** Descriptors of a chain at most. */
+  readonly $most: number
+  readonly #options: DeviceQueueOptions
+  readonly #format: RingFormat
+  /** Chains of a saved state, or put back, that are still to be delivered, last first. */
+  readonly #restored: (number | SavedChain)[]
+  /** By head, 1: the driver has not got it back. Grows, as the buffer ids of a packed ring are the driver's choice. */
+  #isOut: Uint8Array
+  #marked = 0
+  #corked = 0
+  /** While corked: used buffers become visible at once all the same. */
+  #publishes = false
+  /** The device wants available buffer notifications. */
+  #wanted = true
+  #broken: Violation | undefined
+  #ended = false
+
+  /** The format calls `$open` when it is ready. */
+  constructor(memory: GuestMemory, setup: QueueSetup, options: DeviceQueueOptions, format: RingFormat) {
+    this.memory = memory
+    this.index = setup.index
+    this.size = setup.size
+    this.#options = options
+    this.#format = format
+    // A queue that does not exist has no chains.
+    const size = format.sizeProblem(setup) === undefined ? setup.size : 0
+    this.$most = size === 0 ? 1 : chainLimit(options.maxChainLength ?? defaultChainLength, size)
+    const bound = Math.max(leastSegments, Math.min(2 ** Math.ceil(Math.log2(2 * size * this.$most)), mostSegments))
+    const state = options.state ?? format.start
+    if (size > 0) checkQueueState(state, size, options, 'state')
+    this.slab = new SegmentSlab(Math.min(4 * size, bound), bound)
+    this.$builder = new ChainBuilder(memory, this.slab)
+    this.$pool = new ChainPool(this)
+    this.$spare = this.$pool.take()
+    this.#isOut = new Uint8Array(size)
+    this.$inOrder = options.inOrder ? new InOrder(size) : undefined
+    this.$available = state.available
+    this.$used = this.$published = state.used
+    this.#restored = state.inFlight.toReversed()
+  }
+
+  /** Looks at what the driver chose, and breaks the queue where it is wrong. */
+  protected $open(setup: QueueSetup): void {
+    this.memory.refresh()
+    const problem = this.#format.sizeProblem(setup) ?? this.$bind()
+    if (problem !== undefined) this.$break(problem)
+  }
+
+  // ---- What a format knows
+
+  abstract next(): Chain | undefined
+  /** Up to where available buffers were seen. */
+  protected abstract get $availableSeen(): number
+  /** Makes the views anew where those of the memory are new; says so where an area is misaligned or in no region (any more). */
+  protected abstract $bind(): Violation | undefined
+  /** Looks for available buffers; where what the driver says of them cannot be, the queue is broken. */
+  protected abstract $look(): boolean
+  /** Reads a chain that was out before. */
+  protected abstract $restore(chain: Chain, saved: number | SavedChain): ChainProblem | undefined
+  /** What `$restore` needs of a chain that is out. */
+  protected abstract $save(chain: Chain): number | SavedChain
+  abstract $use(head: number, written: number, slots: number, count: number): void
+  /** Makes the used entries visible. */
+  protected abstract $publish(): void
+  /**
+   * Whether the driver asked to be notified of one of the entries published since this was asked last. What it asked for is loaded behind the store of `$publish`,
+   * and neither can go before the other: the driver states its wish and then looks for used entries, so that at least one of the two sides sees the other's store.
+   */
+  protected abstract $isNotificationDue(): boolean
+  /**
+   * Tells the driver whether the device wants to be notified of the next available buffer. What is available has to be looked at again after that: the driver
+   * makes buffers available and then looks for the wish.
+   *
+   * @returns false where the driver knows already
+   */
+  protected abstract $ask(wanted: boolean): boolean
+
+  // ---- Chains
+
+  get broken(): Violation | undefined {
+    return this.#broken
+  }
+  get ended(): boolean {
+    return this.#ended
+  }
+  get starved(): boolean {
+    return this.$starved
+  }
+
+  /** Before a chain is taken, where the stamp is not that of the memory: views become those of now. False where another one comes first, or nothing any more. */
+  protected $prepare(): boolean {
+    if (!this.#usable() || this.#restored.length > 0) return false
+    // Where a buffer may become another one at any time there is no stamp, and each chain comes this way.
+    if (this.memory.$stamp >= 0) this.$stamp = this.memory.$stamp
+    return true
+  }
+
+  /** What `next` gives where `$prepare` gave false. */
+  protected $nextRestored(): Chain | undefined {
+    const saved = this.#restored.at(-1)
+    if (saved === undefined || !this.#usable()) return undefined
+    const head = typeof saved === 'number' ? saved : saved.head
+    if (typeof saved === 'object' && saved.written !== undefined) return this.#hold(saved, saved.written)
+    const chain = this.$spare.$state === 0 ? this.$spare : this.$pool.take()
+    const problem = this.$restore(chain, saved)
+    if (problem !== undefined) return this.$refuse(chain, problem, head, this.$builder.detail)
+    this.#restored.pop()
+    return this.$deliver(chain, head)
+  }
+
+  /** A saved chain that was complete already, and only waits for those before it. */
+  #hold({ head, slots = 1 }: SavedChain, written: number): Chain | undefined {
+    this.#restored.pop()
+    const inOrder = this.$inOrder!
+    this.#mark(head)
+    // Whether it has a device-writable part is not known any more.
+    inOrder.complete(inOrder.take(head, slots), written, false)
+    return this.next()
+  }
+
+  /** The chain is out now, beside others or in a place among them. */
+  protected $deliver(chain: Chain, head: number): Chain | undefined {
+    if (!this.#mark(head)) {
+      chain.$state = 0
+      this.$pool.keep(chain)
+      return this.$violate('available-index', head, 'the chain is made available again while the device has it')
+    }
+    if (this.$inOrder !== undefined) chain.$order = this.$inOrder.take(head, chain.$slots)
+    this.$tickets = (this.$tickets + 1) | 0
+    chain.$ticket = this.$tickets
+    this.$starved = false
+    return chain
+  }
+
+  /** The chain could not be read. */
+  protected $refuse(chain: Chain, problem: ChainProblem, head: number, detail: string): Chain | undefined {
+    this.$pool.keep(chain)
+    return problem === 'full' ? this.#retry(head) : this.$violate(problem, head, detail)
+  }
+
+  /** No room in the slab: waits for the chains that are out; when there are none, all ranges are given up, as they are only kept for later. */
+  #retry(head: number): Chain | undefined {
+    if (this.$alone !== nobody || this.#marked > 0) {
+      this.$starved = true
+      return undefined
+    }
+    // Where only the chain that found no room has a range, it cannot be helped.
+    const kept = this.$pool.dropRanges()
+    this.slab.clear()
+    return kept ? this.next() : this.$violate('chain-length', head, `more pieces of memory than the ${this.slab.bound} that there is room for`)
+  }
+
+  /** No chain is known to be available: looks for one, and asks for a notification before it finds none. */
+  protected $nextUnseen(): Chain | undefined {
+    // A buffer that became available before the driver could see the wish comes without a notification: it is looked for again after asking.
+    const found = this.$look() || (this.#broken === undefined && this.#wanted && this.$ask(true) && this.#usable() && this.$look())
+    return found ? this.next() : undefined
+  }
+
+  putBack(chain: Chain): void {
+    if ((chain.$state & chainOut) === 0) chain.$misused()
+    if (this.$pool.out().at(-1) !== chain) throw new Error(`the chain at descriptor ${chain.head} is not the one that was taken last`)
+    chain.$state &= ~chainOut
+    chain.writable.$announce()
+    if (this.#ended) {
+      this.released(chain)
+      return
+    }
+    this.#restored.push(this.$save(chain))
+    this.$stamp = never
+    this.#unmark(chain.head)
+    this.$inOrder?.putBack()
+    chain.$state = 0
+    this.$pool.keep(chain)
+  }
+
+  /** A chain is completed. */
+  used(chain: Chain, written: number): void {
+    const head = chain.head
+    chain.$state = 0
+    if (chain !== this.$spare) this.$pool.keep(chain)
+    if (this.$stamp !== this.memory.$stamp && !this.#current()) return
+    if (this.$inOrder !== undefined) this.#usedInOrder(this.$inOrder, chain, written)
+    else {
+      if (this.$alone === head) this.$alone = nobody
+      else this.#unmark(head)
+      this.$use(head, written, chain.$slots, 1)
+    }
+    if (this.#corked === 0) this.#publish()
+    else if (this.#publishes) this.#show()
+    if (this.$starved) this.#resume()
+  }
+
+  #usedInOrder(inOrder: InOrder, chain: Chain, written: number): void {
+    inOrder.complete(chain.$order, written, chain.$isReadOnly)
+    for (let head = inOrder.advance(this); head >= 0; head = inOrder.advance(this)) this.#unmark(head)
+  }
+
+  #resume(): void {
+    this.$starved = false
+    this.#options.resume?.()
+  }
+
+  /** Nobody works on a cancelled chain any more. */
+  released(chain: Chain): void {
+    this.$pool.released(chain)
+  }
+
+  /** Notes that a head is out, besides the one that was alone until now. False where it is so already. */
+  #mark(head: number): boolean {
+    if (this.$alone !== nobody) this.#setOut(this.$alone)
+    this.$alone = nobody
+    if (this.#isOut[head] === 1) return false
+    this.#setOut(head)
+    return true
+  }
+
+  #setOut(head: number): void {
+    if (head >= this.#isOut.length) this.#isOut = enlarged(this.#isOut, head)
+    this.#isOut[head] = 1
+    this.#marked++
+  }
+
+  #unmark(head: number): void {
+    if (this.$alone === head) this.$alone = nobody
+    else if (this.#isOut[head] === 1) {
+      this.#isOut[head] = 0
+      this.#marked--
+    }
+  }
+
+  /** No chain is out: the next one may be alone. */
+  protected get $isIdle(): boolean {
+    return this.#marked === 0 && this.$alone === nobody && this.$inOrder === undefined
+  }
+
+  // ---- Visibility and notifications
+
+  cork(publishes = false): void {
+    if (this.#corked++ === 0) this.#publishes = publishes
+    else if (!publishes) this.#publishes = false
+  }
+
+  /** @throws Error without `cork` */
+  uncork(): void {
+    if (this.#corked === 0) throw new Error(`queue ${this.index} is not corked`)
+    if (--this.#corked === 0) this.#publish()
+  }
+
+  /** Makes the used entries visible that are not yet, and notifies the driver if it asked for one of them. */
+  #publish(): void {
+    if (this.#show() && this.$isNotificationDue()) this.#options.notify()
+  }
+
+  /** Makes the used entries visible that are not yet. False where the queue is not at work any more. */
+  #show(): boolean {
+    if (this.#ended || (this.$stamp !== this.memory.$stamp && !this.#current())) return false
+    if (this.$inOrder !== undefined) this.$inOrder.flush(this)
+    if (this.$published === this.$used) return true
+    this.$publish()
+    // Who was told of the writes may have reset the queue, let memory grow, or completed other chains.
+    return this.memory.onWrite === undefined || (!this.#ended && this.#current())
+  }
+
+  disableNotifications(): void {
+    this.#wanted = false
+    if (this.#usable()) this.$ask(false)
+  }
+
+  enableNotifications(): boolean {
+    this.#wanted = true
+    if (!this.#usable()) return false
+    this.$ask(true)
+    // Who is told of the write may have reset the queue.
+    if (!this.#usable()) return false
+    return this.#restored.length > 0 || (this.$look() && !this.$starved)
+  }
+
+  // ---- Life
+
+  reset(): Promise<void> | undefined {
+    if (this.#ended) return this.$pool.ending
+    this.#ended = true
+    this.$stamp = never
+    return this.$pool.cancel()
+  }
+
+  save(): QueueState {
+    this.#publish()
+    return { available: this.$available, used: this.$published, inFlight: [...this.#out(), ...this.#restored.toReversed()] }
+  }
+
+  /** The chains that the driver has not got back, oldest first. */
+  #out(): (number | SavedChain)[] {
+    const out = this.$pool.out().map((chain) => this.$save(chain))
+    if (this.$inOrder === undefined) return out
+    let next = 0
+    return this.$inOrder.held(this.#format.name === 'packed').map((held) => held ?? out[next++]!)
+  }
+
+  inspect(): QueueInspection {
+    return {
+      role: 'device',
+      format: this.#format.name,
+      index: this.index,
+      size: this.size,
+      broken: this.#broken,
+      available: this.$available,
+      availableSeen: this.$availableSeen,
+      used: this.$used,
+      usedPublished: this.$published,
+      inFlight: this.#out().map((chain) => (typeof chain === 'number' ? chain : chain.head)),
+      wantsNotifications: this.#wanted,
+      allocations: this.$pool.made + this.slab.allocations,
+    }
+  }
+
+  /** The queue may take chains, and its views are those of now. */
+  #usable(): boolean {
+    return this.#broken === undefined && !this.#ended && this.#current()
+  }
+
+  /** Makes the views of the ring anew where memory has changed. False where the ring is not in memory any more. */
+  #current(): boolean {
+    this.memory.refresh()
+    const problem = this.$bind()
+    if (problem !== undefined) this.$break(problem)
+    return problem === undefined
+  }
+
+  protected $violate(kind: ViolationKind, head: number, detail: string): undefined {
+    this.$break(head < 0 ? { kind, queue: this.index, detail } : { kind, queue: this.index, head, detail })
+  }
+
+  protected $break(violation: Violation): void {
+    if (this.#broken !== undefined) return
+    this.#broken = violation
+    this.$stamp = never
+    this.#options.fail(violation)
+  }
+}
+
+function enlarged(flags: Uint8Array, index: number): Uint8Array {
+  const larger = new Uint8Array(2 ** Math.ceil(Math.log2(index + 1)))
+  larger.set(flags)
+  return larger
+}
+
+function chainLimit(limit: number | 'strict', size: number): number {
+  if (limit === 'strict') return size
+  const most = split_ring_limits.split_ring_index_wrap
+  if (!(Number.isInteger(limit) && limit >= 1 && limit <= most))
+    throw new RangeError(`maxChainLength must be an integer from 1 to ${most}, not ${limit}`)
+  return limit
+}
