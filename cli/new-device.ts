@@ -22,7 +22,7 @@ export const none = 'none'
 /** What the generated code and the scaffold import: no class of the device may have such a name. */
 const imported: ReadonlySet<string> = new Set(
   (
-    'ConfigSpace DeviceDriver DeviceRequest DriverMemory FeatureSet GuestMemory MmioDevice Outcome RangeError ReadableBytes RequestDevice RequestError Uint8Array VirtioDevice ' +
+    'ConfigSpace DeviceDriver DeviceRequest FeatureSet Outcome RangeError ReadableBytes RequestDevice RequestError Uint8Array VirtioDevice ' +
     'WritableBytes'
   ).split(' '),
 )

@@ -1,17 +1,6 @@
 /** A whole device with all that a unit test of it needs: no registers, no driver of its type. */
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
-import {
-  ACKNOWLEDGE,
-  DEVICE_NEEDS_RESET,
-  DRIVER,
-  DRIVER_OK,
-  FEATURES_OK,
-  VIRTIO_F_EVENT_IDX,
-  VIRTIO_F_IN_ORDER,
-  VIRTIO_F_INDIRECT_DESC,
-  VIRTIO_F_RING_PACKED,
-  VIRTIO_F_VERSION_1,
-} from 'virtgen/wire/content'
+import { ACKNOWLEDGE, DEVICE_NEEDS_RESET, DRIVER, DRIVER_OK, FEATURES_OK } from 'virtgen/wire/content'
 import type { VirtioDevice } from '../device.ts'
 import { DeviceControl, type DeviceControlSettings } from '../device-control.ts'
 import type { RingFeatures } from '../queue.ts'
@@ -20,6 +9,7 @@ import type { FakeDriver, OfferedChain, UsedChain } from './fake-driver.ts'
 import { fakeDriver } from './fakes.ts'
 import { TestMemory } from './memory.ts'
 import { Recorder } from './recorder.ts'
+import { ringFeatureSet } from './ring-features.ts'
 
 export interface TestDeviceOptions extends RingFeatures, Pick<DeviceControlSettings, 'maxChainLength' | 'defer'> {
   /** Of the features of its type that the device offers, those that the driver accepts: a set, or bit numbers. Default: all. */
@@ -72,7 +62,7 @@ export class TestDevice<Device extends VirtioDevice = VirtioDevice> {
     this.recorder.watch(memory)
     this.control = new DeviceControl(device, {
       memory,
-      ringFeatures: ringFeatures(options),
+      ringFeatures: ringFeatureSet(options),
       notify: (queue) => this.#notified(queue),
       configChanged: this.recorder.configChanged,
       onViolation: (violation) => {
@@ -94,7 +84,7 @@ export class TestDevice<Device extends VirtioDevice = VirtioDevice> {
     const { control } = this
     const { size = defaultSize, features } = this.#options
     const chosen = features === undefined ? this.device.offered : features instanceof FeatureSet ? features : FeatureSet.of(...features)
-    const accepted = chosen.union(ringFeatures(this.#options))
+    const accepted = chosen.union(ringFeatureSet(this.#options))
     control.writeStatus(ACKNOWLEDGE | DRIVER)
     for (const word of words) control.setDriverFeatures(word, accepted.word(word))
     control.writeStatus(control.status | FEATURES_OK)
@@ -182,15 +172,4 @@ export class TestDevice<Device extends VirtioDevice = VirtioDevice> {
     for (const { reject } of this.#waiting.values()) reject(error)
     this.#waiting.clear()
   }
-}
-
-function ringFeatures({ packed = false, eventIndex = false, indirect = true, inOrder = false }: RingFeatures): FeatureSet {
-  const bits: (number | false)[] = [
-    VIRTIO_F_VERSION_1,
-    packed && VIRTIO_F_RING_PACKED,
-    eventIndex && VIRTIO_F_EVENT_IDX,
-    indirect && VIRTIO_F_INDIRECT_DESC,
-    inOrder && VIRTIO_F_IN_ORDER,
-  ]
-  return FeatureSet.of(...bits.filter((bit) => bit !== false))
 }
