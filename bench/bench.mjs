@@ -58,7 +58,7 @@ async function measure(wanted) {
       min: ns(latency.min),
       p99: ns(latency.p99),
       samples: latency.samplesCount,
-      bytes: withoutClock(() => bytesPerCall(step, 4)) / of,
+      bytes: withoutClock(() => bytesPerCall(step, 2)) / of,
     }
   })
 }

@@ -57,8 +57,9 @@ describe.skipIf(!existsSync('dist/runtime/device-queue.js'))('the ring benchmark
     expect(report.others).toContainEqual(expect.objectContaining({ label: 'rust split pop+read_slice', n: 4, payload: 0, median: 40 }))
   })
 
+  // Who is told of a write gets addresses, which may be more than what the engine has without a box.
   it('finds that a chain allocates nothing, apart from copies of its payload', () => {
-    const rows = report.sections.flatMap((section) => section.rows).filter(({ payload }) => payload === 0)
+    const rows = report.sections.flatMap((section) => section.rows).filter(({ label, payload }) => payload === 0 && !label.includes('write hook'))
     expect(
       rows
         .filter(({ bytesPerChain }) => bytesPerChain >= 0.005)
