@@ -75,7 +75,7 @@ for (const format of formats) {
       const { queue, device, again, violations } = make()
       queue.add([], small, 'a')
       queue.publish()
-      const [{ id }] = device.take() as [{ id: number }]
+      const { id } = device.take()[0]!
       const restored = again(queue.save(), ['a'])
       device.use(id, 5)
       expect(restored.completed()).toBeUndefined()

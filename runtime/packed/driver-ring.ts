@@ -34,6 +34,9 @@ export function putDescriptor(words: Uint32Array, at: number, low: number, high:
   words[at + idAndFlags32] = idAndFlags
 }
 
+/** No stamp of a memory: the views may be those of another time. */
+const unstamped = -2
+
 /** The areas of a packed queue whose place we have chosen. `bind` comes before anything else. */
 export class PackedDriverRing {
   /** Times at which the views were made. */
@@ -44,6 +47,8 @@ export class PackedDriverRing {
   readonly #setup: QueueSetup
   readonly #sizes: AreaSizes
   #version = -1
+  /** `memory.$stamp` of the views, where there is one: then nothing must be asked. */
+  #stamp = unstamped
   #descriptors16: Uint16Array = new Uint16Array(0)
   #driverEvent: Uint32Array = new Uint32Array(0)
   #deviceEvent: Uint32Array = new Uint32Array(0)
@@ -60,8 +65,7 @@ export class PackedDriverRing {
    * @throws RangeError where an area is misaligned, or not in one region (any more)
    */
   bind(): void {
-    this.#memory.refresh()
-    if (this.#version !== this.#memory.version) this.#view()
+    if (this.#stamp !== this.#memory.$stamp) this.#rebind()
   }
 
   /** The descriptor ring is zero-initialized; zeros in the event suppression structures ask for all notifications. */
@@ -126,6 +130,13 @@ export class PackedDriverRing {
    */
   setDriverEvent(event: number): void {
     Atomics.store(this.#driverEvent, 0, event)
+  }
+
+  #rebind(): void {
+    this.#memory.refresh()
+    if (this.#version !== this.#memory.version) this.#view()
+    const stamp = this.#memory.$stamp
+    this.#stamp = stamp < 0 ? unstamped : stamp
   }
 
   #view(): void {

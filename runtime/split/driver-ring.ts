@@ -36,6 +36,9 @@ export function putDescriptor(words: Uint32Array, at: number, low: number, high:
   words[at + flagsAndNext32] = flagsAndNext
 }
 
+/** No stamp of a memory: the views may be those of another time. */
+const unstamped = -2
+
 /** The areas of a split queue whose place we have chosen. `bind` comes before anything else. */
 export class SplitDriverRing {
   /** Times at which the views were made. */
@@ -47,6 +50,8 @@ export class SplitDriverRing {
   readonly #sizes: AreaSizes
   readonly #mask: number
   #version = -1
+  /** `memory.$stamp` of the views, where there is one: then nothing must be asked. */
+  #stamp = unstamped
   #avail: Uint16Array = new Uint16Array(0)
   #used16: Uint16Array = new Uint16Array(0)
   #used32: Uint32Array = new Uint32Array(0)
@@ -64,8 +69,7 @@ export class SplitDriverRing {
    * @throws RangeError where an area is misaligned, or not in one region (any more)
    */
   bind(): void {
-    this.#memory.refresh()
-    if (this.#version !== this.#memory.version) this.#view()
+    if (this.#stamp !== this.#memory.$stamp) this.#rebind()
   }
 
   /** Fills the areas with zeros: The driver MUST initialize flags in the used ring to 0, and the device must not find what lay there. */
@@ -134,6 +138,13 @@ export class SplitDriverRing {
   /** Stores `used_event`. Orders as {@link setInterruptsOff}: this store before the load of the used index that has to follow. */
   setUsedEvent(index: number): void {
     Atomics.store(this.#avail, availRing16 + this.#mask + 1, index)
+  }
+
+  #rebind(): void {
+    this.#memory.refresh()
+    if (this.#version !== this.#memory.version) this.#view()
+    const stamp = this.#memory.$stamp
+    this.#stamp = stamp < 0 ? unstamped : stamp
   }
 
   #view(): void {
