@@ -104,6 +104,26 @@ for (const format of formats) {
       expect([queue.completed(), queue.written]).toEqual(['b', 8])
     })
 
+    it('goes on where it was after a piece found no room', () => {
+      const { queue, device } = make({ size: 2 })
+      queue.add(small, [], 'a')
+      queue.publish()
+      expect([queue.append(0x1_8000, 1, false), queue.append(0, 0xffff_ffff, true), queue.append(0, 0xffff_ffff, false)]).toEqual([
+        true,
+        false,
+        false,
+      ])
+      device.use(device.take()[0]!.id)
+      expect(queue.completed()).toBe('a')
+      expect(queue.append(0, 0xffff_ffff, true)).toBe(true)
+      queue.commit('b')
+      queue.publish()
+      const { id, pieces } = device.take()[0]!
+      expect(pieces).toHaveLength(2)
+      device.use(id, 0xffff_ffff)
+      expect([queue.completed(), queue.written]).toEqual(['b', 0xffff_ffff])
+    })
+
     it('goes on after a piece was refused', () => {
       const { queue, device } = make({ size: 4 })
       queue.append(0x1_8000, 1, false)
@@ -132,7 +152,7 @@ for (const format of formats) {
           queue.add(small, [], i)
           queue.publish()
           device.use(device.take()[0]!.id)
-          if (queue.completed() !== i) throw new Error(`buffer ${i} did not come back`)
+          if (queue.completed() !== i || queue.completed() !== undefined) throw new Error(`buffer ${i} did not come back alone`)
         }
       }
       device.use(stays, 4)
@@ -261,6 +281,19 @@ for (const format of formats) {
       queue.publish()
       device.use(device.take()[0]!.id)
       expect(queue.completed()).toBe('a')
+    })
+
+    it('shows what is out in the order in which it was added, whatever the ids', () => {
+      const { queue, device } = make()
+      for (const token of ['a', 'b', 'c']) queue.add(small, [], token)
+      queue.publish()
+      const [a, b, c] = device.take().map(({ id }) => id)
+      for (const id of [c!, a!]) device.use(id)
+      expect([queue.completed(), queue.completed()]).toEqual(['c', 'a'])
+      for (const token of ['d', 'e']) queue.add(small, [], token)
+      queue.publish()
+      expect(queue.inspect().inFlight).toEqual([b, ...device.take().map(({ id }) => id)])
+      expect(queue.save().out.map(({ head }) => head)).toEqual(queue.inspect().inFlight)
     })
 
     it('shows its state', () => {
@@ -595,6 +628,21 @@ for (const format of formats) {
         device.use(ids[3]!, 4, [ids[2]!])
         expect([1, 2, 3, 4].map(() => queue.completed())).toEqual([1, 2, 3, 4])
         expect([queue.completed(), queue.free]).toEqual([undefined, queue.size])
+      }
+    })
+
+    it('are shown as seen before they are given', () => {
+      const { queue, device } = make({ inOrder: true, size: 5, powerOf2: 8 })
+      for (let round = 0; round < 20; round++) {
+        for (const token of ['a', 'b']) queue.add(small, small, token)
+        queue.publish()
+        const end = queue.published
+        const [a, b] = device.take().map(({ id }) => id)
+        device.use(b!, 0, [a!])
+        expect(queue.completed()).toBe('a')
+        expect(queue.inspect()).toMatchObject({ inFlight: [b], usedPublished: end })
+        expect(queue.completed()).toBe('b')
+        expect(queue.inspect()).toMatchObject({ inFlight: [], used: end, usedPublished: end })
       }
     })
 

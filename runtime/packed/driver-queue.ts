@@ -272,7 +272,8 @@ export class PackedDriverQueue<T = unknown> implements DriverQueue<T> {
   /** Says whether a buffer of so many pieces finds room: in a table behind one descriptor where there can be one, else in so many descriptors. */
   #hasRoom(count: number): boolean {
     if (this.#stopped) return false
-    if (count > 1 && this.#tables !== undefined && this.#free > 0 && this.#tables.reserve(count)) return true
+    // The first piece has found a free descriptor.
+    if (count > 1 && this.#tables !== undefined && this.#tables.reserve(count)) return true
     return count <= this.#free
   }
 

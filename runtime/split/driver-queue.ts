@@ -207,8 +207,7 @@ export class SplitDriverQueue<T = unknown> implements DriverQueue<T> {
     this.#ring.bind()
     if (this.#eventIndex) this.#setUsedEvent(this.#usedIndex)
     else this.#ring.setInterruptsOff(false)
-    // In a batch under way too, what is seen lies beyond what is given.
-    return this.#usedIndex !== this.#usedSeen || this.#ring.usedIndex() !== this.#usedIndex
+    return this.#ring.usedIndex() !== this.#usedIndex
   }
 
   /** From the first call on the queue is over: it takes no buffer and gives none. */
@@ -255,7 +254,8 @@ export class SplitDriverQueue<T = unknown> implements DriverQueue<T> {
   /** Says whether a buffer of so many pieces finds room: in a table behind one descriptor where there can be one, else in so many descriptors. */
   #hasRoom(count: number): boolean {
     if (this.#stopped) return false
-    if (count > 1 && this.#tables !== undefined && this.#free > 0 && this.#tables.reserve(count)) return true
+    // The first piece has found a free descriptor.
+    if (count > 1 && this.#tables !== undefined && this.#tables.reserve(count)) return true
     return count <= this.#free
   }
 
