@@ -424,6 +424,98 @@ describe('a saved device', () => {
   })
 })
 
+describe('a snapshot that somebody has changed', () => {
+  const base = FeatureSet.of(VIRTIO_F_VERSION_1, VIRTIO_F_RING_RESET)
+  const position = { available: 3, used: 1 }
+  const packed = {
+    slots: 1,
+    buffers: [
+      [0x2000, 8, 0],
+      [0x2010, 8, 1],
+    ],
+  }
+  const heads = [{ head: 1 }, { head: 2, written: 4 }]
+  /** The features of the snapshot, and its first queue. */
+  const kinds = [
+    [base, { ...position, inFlight: [1, 2] }],
+    [base.with(VIRTIO_F_IN_ORDER), { ...position, inFlight: heads }],
+    [
+      base.with(VIRTIO_F_RING_PACKED, VIRTIO_F_IN_ORDER),
+      { available: 0x8003, used: 0x8001, inFlight: heads.map((chain) => ({ ...chain, ...packed })) },
+    ],
+  ] as const
+
+  function snapshot([features, queue]: (typeof kinds)[number]): MmioDeviceState {
+    const source = new Board(undefined, undefined, { ringFeatures: features })
+    source.negotiate(features)
+    source.ring(0)
+    source.set('Status', live)
+    const state = source.mmio.save()
+    const queues = [{ ...state.control.queues[0], queue }, ...state.control.queues.slice(1)]
+    return JSON.parse(JSON.stringify({ ...state, control: { ...state.control, queues } })) as MmioDeviceState
+  }
+
+  /** All places in a value, as paths. */
+  function pathsOf(value: unknown): string[][] {
+    if (typeof value !== 'object' || value === null) return [[]]
+    return [[], ...Object.entries(value).flatMap(([name, member]) => pathsOf(member).map((path) => [name, ...path]))]
+  }
+
+  function changed(value: unknown, path: readonly string[], put: unknown): unknown {
+    const [name, ...rest] = path
+    if (name === undefined) return put
+    const copy = (Array.isArray(value) ? [...value] : { ...(value as object) }) as Record<string, unknown>
+    copy[name] = changed(copy[name], rest, put)
+    return copy
+  }
+
+  const anything = fc.oneof(
+    fc.constantFrom(undefined, null, true, '', '0x1', 'x', -1, 0.5, Number.NaN, 2 ** 53, 2 ** 32, 65536, [], {}, [[]], [1, 2]),
+    fc.integer({ min: 0, max: 10 }),
+    fc.integer({ min: 0, max: 0xffff }),
+    fc.jsonValue(),
+  )
+
+  it('is refused with a RangeError, or the device goes on with it and nothing throws', () => {
+    const snapshots = kinds.map(snapshot)
+    let refused = 0
+    let taken = 0
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: kinds.length - 1 }), fc.nat(), anything, (kind, place, put) => {
+        const state = snapshots[kind] as MmioDeviceState
+        const paths = pathsOf(state)
+        const spoilt = changed(state, paths[place % paths.length] as string[], put)
+        const target = new Board(undefined, undefined, { ringFeatures: (kinds[kind] as (typeof kinds)[number])[0] })
+        target.device.onQueue = (index, host) => useAll(index, host)
+        const fresh = JSON.stringify(target.mmio.save())
+        try {
+          target.mmio.restore(spoilt as MmioDeviceState)
+          taken++
+        } catch (error) {
+          refused++
+          expect(error).toBeInstanceOf(RangeError)
+          expect(JSON.stringify(target.mmio.save())).toBe(fresh)
+        }
+        for (const name of ['QueueNotify', 'QueueReady', 'QueueReset', 'Status'] as const) target.set(name, 0)
+        expect(target.get('Status')).toBe(0)
+      }),
+      { numRuns: 1000 },
+    )
+    expect(Math.min(refused, taken)).toBeGreaterThan(100)
+  })
+
+  it.each(kinds)('goes on where nobody has: %s', (features, queue) => {
+    const target = new Board(undefined, undefined, { ringFeatures: features })
+    const delivered: Chain[] = []
+    target.device.onQueue = (index, host) => {
+      const chain = host.queue(index)?.next()
+      if (chain) delivered.push(chain)
+    }
+    target.mmio.restore(snapshot([features, queue] as (typeof kinds)[number]))
+    expect([delivered.map(({ head }) => head), target.get('Status')]).toEqual([[1], live])
+  })
+})
+
 describe('a hostile driver', () => {
   const registerOffsets = Object.values(virtio_mmio).map(({ offset }) => offset)
   const offset = fc.oneof(
