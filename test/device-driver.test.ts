@@ -6,11 +6,11 @@ import { describe, expect, it } from 'vitest'
 import { DeviceDriver, type DeviceDriverOptions, type ReadablePayload, type WritablePayload } from '../runtime/driver/device-driver.ts'
 import { DriverError, type DriverHost, RequestError } from '../runtime/driver/host.ts'
 import { DriverMemory } from '../runtime/driver/memory.ts'
+import { createDriverQueue } from '../runtime/driver-queue.ts'
 import { GuestMemory } from '../runtime/memory.ts'
 import type { DriverQueue } from '../runtime/queue.ts'
 import type { LayoutInfo, MessageInfo, QueueInfo, RequestInfo } from '../runtime/request/message.ts'
 import { areaSizes } from '../runtime/split/areas.ts'
-import { SplitDriverQueue } from '../runtime/split/driver-queue.ts'
 import type { Violation } from '../runtime/violation.ts'
 
 // ---- structs and messages, as the generator would write them -------------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ interface Taken {
 }
 
 class FakeQueue {
-  readonly queue: SplitDriverQueue
+  readonly queue: DriverQueue
   readonly areas: { index: number; size: number; descriptorArea: number; driverArea: number; deviceArea: number }
   readonly guest: GuestMemory
   notifications = 0
@@ -177,7 +177,7 @@ class FakeQueue {
     const base = 0x1000 + 0x1000 * index
     this.guest = guest
     this.areas = { index, size, descriptorArea: base, driverArea: base + 0x600, deviceArea: base + 0x800 }
-    this.queue = new SplitDriverQueue(guest, this.areas, { eventIndex: true, indirect: false, notify: () => void this.notifications++, fail })
+    this.queue = createDriverQueue(guest, this.areas, { eventIndex: true, notify: () => void this.notifications++, fail })
     this.view.setUint16(this.areas.deviceArea + areaSizes(size).deviceArea - 2, 0, true)
   }
   get view() {

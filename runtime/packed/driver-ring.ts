@@ -98,7 +98,8 @@ export class PackedDriverRing {
   /**
    * The flags of a descriptor.
    *
-   * Acquire: orders this load before the plain loads of its id and length and of buffers that follow. The device stores the flags after those.
+   * Acquire: orders this load before the plain loads of its id and length and of buffers that follow. The device stores the flags after those. Behind
+   * {@link setDriverEvent} it is the second look: sequentially consistent, it does not go before that store.
    */
   flags(index: number): number {
     return Atomics.load(this.#descriptors16, index * descriptor16 + flags16)

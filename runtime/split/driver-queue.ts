@@ -8,7 +8,7 @@ import type { GuestMemory } from '../memory.ts'
 import { Pieces, pieceWords } from '../pieces.ts'
 import type { DeviceAddress, DriverQueue, DriverQueueState, QueueInspection, QueueSetup } from '../queue.ts'
 import type { Violation, ViolationKind } from '../violation.ts'
-import { type AreaSizes, areaSizes, isQueueSize } from './areas.ts'
+import { isQueueSize } from './areas.ts'
 import { putDescriptor, SplitDriverRing } from './driver-ring.ts'
 import { isEventDue } from './event-index.ts'
 
@@ -100,11 +100,6 @@ export class SplitDriverQueue<T = unknown> implements DriverQueue<T> {
     this.#ring.bind()
     if (options.state === undefined) this.#ring.clear()
     else this.#restore(options.state, options.tokens)
-  }
-
-  /** Bytes of the three parts of a queue of `size` entries. */
-  static sizes(size: number): AreaSizes {
-    return areaSizes(size)
   }
 
   get free(): number {

@@ -96,7 +96,8 @@ export class SplitDriverRing {
   /**
    * The used index.
    *
-   * Acquire: orders this load before the plain loads of used elements and buffers that follow. The device stores the index after those.
+   * Acquire: orders this load before the plain loads of used elements and buffers that follow. The device stores the index after those. Behind {@link setUsedEvent} and
+   * {@link setInterruptsOff} it is the second look: sequentially consistent, it does not go before that store.
    */
   usedIndex(): number {
     return Atomics.load(this.#used16, usedIdx16)
