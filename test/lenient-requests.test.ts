@@ -1,9 +1,9 @@
 /** What a driver may leave out of a request or add to it, what of a reply an error leaves out, and what a reply repeats. */
-import { FeatureSet } from 'virtgen/codegen/v1/wire'
-import { type DeviceHost, GuestMemory, type Outcome, type RequestDevice, type Violation } from 'virtgen/runtime'
+import type { Outcome, RequestDevice } from 'virtgen/runtime'
 import { GpuDevice, type GpuGetCapsetRequest, type GpuGetDisplayInfoRequest, type GpuUpdateCursorRequest } from 'virtgen/skeleton/gpu'
 import { InputDevice, type InputSetStatusRequest } from 'virtgen/skeleton/input'
 import { VsockDevice, type VsockRwRequest } from 'virtgen/skeleton/vsock'
+import { chain, testDevice } from 'virtgen/testing'
 import {
   VIRTIO_GPU_CMD_GET_CAPSET,
   VIRTIO_GPU_CMD_GET_DISPLAY_INFO,
@@ -22,7 +22,6 @@ import {
 import { VirtioInputEvent } from 'virtgen/wire/input'
 import { VIRTIO_VSOCK_OP_REQUEST, VIRTIO_VSOCK_OP_RW, VIRTIO_VSOCK_TYPE_STREAM, VirtioVsockHdr } from 'virtgen/wire/vsock'
 import { describe, expect, it } from 'vitest'
-import { deviceQueue, RawRing } from './support/raw-ring.ts'
 
 class Gpu extends GpuDevice {
   answer: number | undefined
@@ -74,19 +73,12 @@ class Sockets extends VsockDevice {
 
 /** Gives a device one buffer of one queue. */
 function serve(device: RequestDevice, index: number, request: Uint8Array, room: number) {
-  const memory = GuestMemory.of(new Uint8Array(1 << 14))
-  const violations: Violation[] = []
-  const ring = new RawRing(memory, 4, 0, index)
-  const { queue } = deviceQueue(ring, { fail: (violation) => violations.push(violation) })
-  const host = { features: FeatureSet.of(32), queue: (each: number) => (each === index ? queue : undefined), serveLater: () => {} }
-  device.activate({ ...host, fail: (violation) => violations.push(violation) } as unknown as DeviceHost)
-  memory.write(0x1000, request)
-  const buffers = [{ address: 0x1000, length: request.length }]
-  ring.chain([0, 1], room > 0 ? [...buffers, { address: 0x2000, length: room, writable: true }] : buffers)
-  ring.offer(0)
-  device.queueNotified(index)
-  const length = ring.usedIndex === 1 ? ring.used(0).len : undefined
-  return { violations, length, reply: memory.resolve(0x2000, length ?? 0)?.slice() as Uint8Array }
+  const test = testDevice(device, { features: [] })
+  const driver = test.driver(index)
+  const spec = chain().readable(request)
+  driver.offer(room > 0 ? spec.writable(room) : spec)
+  const used = driver.used()
+  return { violations: test.recorder.violations, length: used?.written, reply: used?.bytes ?? new Uint8Array() }
 }
 
 const gpu = (): Gpu => new Gpu({ config: { num_scanouts: 1, num_capsets: 1 } })

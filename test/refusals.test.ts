@@ -1,55 +1,23 @@
 /** What a device on its skeleton answers to requests that are unknown, not negotiated, malformed, or that fail: bytes by hand, against RTC, IOMMU, SCMI and file system. */
-import { MmioDevice } from 'virtgen/mmio'
-import { GuestMemory, type Outcome, type RequestDevice, UNKNOWN, type Violation } from 'virtgen/runtime'
+import { type Outcome, type RequestDevice, UNKNOWN, type Violation } from 'virtgen/runtime'
 import { FsDevice, type FsFuseRequest } from 'virtgen/skeleton/fs'
 import { type IommuAttachRequest, IommuDevice } from 'virtgen/skeleton/iommu'
 import { RtcDevice, type RtcReadRequest } from 'virtgen/skeleton/rtc'
 import { ScmiDevice } from 'virtgen/skeleton/scmi'
-import { ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK } from 'virtgen/wire/content'
+import { chain, testDevice } from 'virtgen/testing'
 import { fuse_error } from 'virtgen/wire/fuse'
-import { virtio_mmio } from 'virtgen/wire/transport-mmio'
 import { describe, expect, test } from 'vitest'
-import { RawRing } from './support/raw-ring.ts'
-
-const request = 0x1_0000
-const reply = 0x2_0000
 
 /** A driver that sends bytes to one queue and shows what comes back. */
 function connect(device: RequestDevice, queue = 0): (readable: string, room: number) => string | Violation {
-  const memory = GuestMemory.of(new Uint8Array(0x3_0000))
-  const ring = new RawRing(memory, 16)
-  const violations: Violation[] = []
-  const slot = new MmioDevice(device, { memory, interrupt: () => {}, onViolation: (violation) => violations.push(violation) })
-  const set = (register: keyof typeof virtio_mmio, value: number): void => slot.write(virtio_mmio[register].offset, 4, value)
-  set('Status', ACKNOWLEDGE | DRIVER)
-  set('DriverFeaturesSel', 1)
-  set('DriverFeatures', 1)
-  set('Status', ACKNOWLEDGE | DRIVER | FEATURES_OK)
-  set('QueueSel', queue)
-  set('QueueSize', 16)
-  set('QueueDescLow', ring.setup.descriptorArea)
-  set('QueueDriverLow', ring.setup.driverArea)
-  set('QueueDeviceLow', ring.setup.deviceArea)
-  set('QueueReady', 1)
-  set('Status', ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK)
+  const test = testDevice(device, { features: [] })
+  const driver = test.driver(queue)
   return (readable, room) => {
     const bytes = Uint8Array.from(Buffer.from(readable.replaceAll(' ', ''), 'hex'))
-    memory.write(request, bytes)
-    memory.write(reply, new Uint8Array(room).fill(0xee))
-    ring.chain(
-      [0, 1],
-      [
-        { address: request, length: bytes.length },
-        { address: reply, length: room, writable: true },
-      ],
-    )
-    const { usedIndex } = ring
-    ring.offer(0)
-    set('QueueNotify', queue)
-    const [violation] = violations
-    if (violation) return violation
-    expect(ring.usedIndex).toBe(usedIndex + 1)
-    return Buffer.from(memory.resolve(reply, ring.used(usedIndex).len) as Uint8Array).toString('hex')
+    const reply = new Uint8Array(room).fill(0xee)
+    driver.offer(chain().readable(bytes).element({ writable: true, length: room, bytes: reply }))
+    const [violation] = test.recorder.violations
+    return violation ?? Buffer.from(driver.used()!.bytes).toString('hex')
   }
 }
 
