@@ -1,4 +1,5 @@
 /** The memories that executions run in. */
+import { packed_ring_entry_size, packed_ring_fixed_size } from 'virtgen/wire/packed-ring'
 import { split_ring_entry_size, split_ring_fixed_size, VirtqDesc } from 'virtgen/wire/split-ring'
 import type { QueueSetup } from '../runtime/queue.ts'
 import { Arena, type ArenaRegion } from './arena.ts'
@@ -58,6 +59,14 @@ export function splitParts(size: number): Parts {
     descriptorArea: size * VirtqDesc.size,
     driverArea: split_ring_fixed_size.available_ring + size * split_ring_entry_size.available_ring,
     deviceArea: split_ring_fixed_size.used_ring + size * split_ring_entry_size.used_ring,
+  }
+}
+
+export function packedParts(size: number): Parts {
+  return {
+    descriptorArea: size * packed_ring_entry_size.descriptor_ring,
+    driverArea: packed_ring_fixed_size.driver_event_suppression,
+    deviceArea: packed_ring_fixed_size.device_event_suppression,
   }
 }
 

@@ -1,6 +1,6 @@
 /** Many executions, one seed after the other. */
 import type { ViolationKind } from '../runtime/violation.ts'
-import { Executions, type Format, formatOf, type Subjects } from './executions.ts'
+import { Executions, type Format, formatOf, type Side, type Subjects, sideOf } from './executions.ts'
 import { Watchdog } from './watchdog.ts'
 
 export interface CampaignOptions {
@@ -9,6 +9,8 @@ export interface CampaignOptions {
   readonly seed: number
   /** Only this ring format. */
   readonly format?: Format
+  /** Only this side of the queue. */
+  readonly side?: Side
 }
 
 export interface Summary {
@@ -28,7 +30,7 @@ export interface Summary {
  *
  * @throws FailedExecution for the first one that fails
  */
-export function runCampaign(subjects: Subjects, { seconds, seed, format }: CampaignOptions): Summary {
+export function runCampaign(subjects: Subjects, { seconds, seed, format, side }: CampaignOptions): Summary {
   const executions = new Executions(subjects)
   const violations: Partial<Record<ViolationKind | 'none', number>> = {}
   const watchdog = new Watchdog()
@@ -38,7 +40,7 @@ export function runCampaign(subjects: Subjects, { seconds, seed, format }: Campa
   let to = seed
   try {
     for (let now = began, next = seed; now - began < seconds * 1000; next = (next + 1) >>> 0) {
-      if (format !== undefined && formatOf(next) !== format) continue
+      if ((format !== undefined && formatOf(next) !== format) || (side !== undefined && sideOf(next) !== side)) continue
       watchdog.watch(next)
       const kind = executions.run(next).violation?.kind ?? 'none'
       violations[kind] = (violations[kind] ?? 0) + 1

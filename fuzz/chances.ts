@@ -22,7 +22,14 @@ export class Chances {
   readonly arena: Arena
   readonly #edges: readonly number[]
 
-  constructor(arena: Arena) {
+  /** One for each memory. */
+  static of(arena: Arena): Chances {
+    const chances = known.get(arena) ?? new Chances(arena)
+    known.set(arena, chances)
+    return chances
+  }
+
+  private constructor(arena: Arena) {
     this.arena = arena
     this.#edges = edges(arena)
   }
@@ -67,3 +74,5 @@ export class Chances {
     return (random.oneIn(12) ? random.word() : near + step) & 0xffff
   }
 }
+
+const known = new WeakMap<Arena, Chances>()

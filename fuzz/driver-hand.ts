@@ -13,6 +13,8 @@ export interface HandOptions {
 }
 
 export interface DriverHand {
+  /** Leaves the ring as it is after many rounds. */
+  age(): void
   /** Makes a chain available. False: there is no room. */
   offer(random: Random): boolean
   /** The device has used the chain. */

@@ -2,14 +2,18 @@
 import type { Violation } from '../runtime/violation.ts'
 import { makeArenas } from './arenas.ts'
 import { DeviceExecution, type MakeDeviceQueue } from './device-execution.ts'
+import { DriverExecution, type MakeDriverQueue } from './driver-execution.ts'
 import { Failure } from './failure.ts'
 import { Random } from './random.ts'
 
 export type Format = 'split' | 'packed'
 
+export type Side = 'device' | 'driver'
+
 /** The queues under test. */
 export interface Subjects {
   readonly device: MakeDeviceQueue
+  readonly driver: MakeDriverQueue
 }
 
 /** What an execution showed. */
@@ -29,8 +33,9 @@ export class FailedExecution extends Error {
   }
 }
 
-/** The lowest bit of a seed says which ring format is under test. */
+/** The lowest bit of a seed says which ring format is under test, the next one which side. */
 export const formatOf = (seed: number): Format => ((seed & 1) === 0 ? 'split' : 'packed')
+export const sideOf = (seed: number): Side => ((seed & 2) === 0 ? 'device' : 'driver')
 
 /** Two guards; what can be seen must not depend on which one it is. */
 const poisons = [0xa5, 0x5a] as const
@@ -56,7 +61,7 @@ export class Executions {
   run(seed: number): Result {
     try {
       const result = this.#once(seed, poisons[0])
-      if ((seed >>> 1) % twice === 0 && this.#once(seed, poisons[1]).trace !== result.trace)
+      if ((seed >>> 2) % twice === 0 && this.#once(seed, poisons[1]).trace !== result.trace)
         throw new Failure('what was seen depends on bytes outside of the regions')
       return result
     } catch (error) {
@@ -66,7 +71,9 @@ export class Executions {
 
   #once(seed: number, poison: number): Result {
     this.#random.restart(seed)
-    const execution = new DeviceExecution(this.#subjects.device, this.#random, this.#arenas, formatOf(seed) === 'packed', poison)
+    const setting = [this.#random, this.#arenas, formatOf(seed) === 'packed', poison] as const
+    const { device, driver } = this.#subjects
+    const execution = sideOf(seed) === 'device' ? new DeviceExecution(device, ...setting) : new DriverExecution(driver, ...setting)
     execution.run()
     return { trace: execution.trace.value, violation: execution.violation }
   }

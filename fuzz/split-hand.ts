@@ -39,6 +39,8 @@ export class SplitHand implements DriverHand {
     this.#available = available
   }
 
+  age(): void {}
+
   /** Makes a chain available as the rules want it, though not always with buffers that are in memory. */
   offer(random: Random): boolean {
     const { setup, indirect } = this.#rules

@@ -1,0 +1,163 @@
+/** What a device does with a chain that it has: reads, writes, and uses it wrongly; each time with a look at whether the right thing happened. */
+import { PvirtqEventSuppress } from 'virtgen/wire/packed-ring'
+import type { Chain } from '../runtime/chain.ts'
+import type { Arena } from './arena.ts'
+import { addressesOf, type Piece } from './chain-reading.ts'
+import type { Reading } from './device-model.ts'
+import { Failure, require } from './failure.ts'
+import type { Random } from './random.ts'
+import type { RingRules } from './ring-rules.ts'
+import type { Trace } from './trace.ts'
+
+/** Bytes of a chain that are really copied. */
+const mostCopied = 2048
+const scratch = new Uint8Array(mostCopied)
+const pattern = Uint8Array.from({ length: mostCopied }, (_, i) => (i * 7 + 1) & 0xff)
+/** Pieces that are looked at one by one. */
+const mostPieces = 64
+
+export class ChainUse {
+  readonly #rules: RingRules
+  readonly #arena: Arena
+  readonly #random: Random
+  readonly #trace: Trace
+  readonly #overwritten: (pieces: readonly Piece[]) => void
+
+  /** @param overwritten - told of buffers that were written */
+  constructor(rules: RingRules, random: Random, trace: Trace, overwritten: (pieces: readonly Piece[]) => void) {
+    this.#rules = rules
+    this.#arena = rules.arena
+    this.#random = random
+    this.#trace = trace
+    this.#overwritten = overwritten
+  }
+
+  /** What holds for every new chain, whatever it was made of. */
+  requireSound({ head, readable, writable }: Chain): void {
+    const { maxChainLength, setup } = this.#rules
+    require(Number.isInteger(head) && head >= 0 && head <= 0xffff, `the head is ${head}`)
+    const most = (maxChainLength === 'strict' ? setup.size : maxChainLength) * this.#arena.regions.length
+    require(readable.segments + writable.segments <= most, `a chain has ${readable.segments} + ${writable.segments} pieces`)
+    require(readable.length + writable.length <= 2 ** 32, `a chain has ${readable.length} + ${writable.length} bytes`)
+    require(readable.position === 0 && writable.position === 0 && writable.written === 0, 'a new chain is not at its start')
+    this.#trace.number(head)
+    this.#trace.number(readable.length)
+    this.#trace.number(writable.length)
+  }
+
+  requireAsRead({ readable, writable }: Chain, { readableLength, writableLength }: Reading): void {
+    require(readable.length === readableLength, `${readable.length} readable bytes, expected were ${readableLength}`)
+    require(writable.length === writableLength, `${writable.length} writable bytes, expected were ${writableLength}`)
+  }
+
+  /** What a chain says of itself, where nobody can know what it was made of. */
+  readingOf({ readable, writable }: Chain): Reading {
+    const piecesOf = (part: typeof readable | typeof writable): Piece[] =>
+      Array.from({ length: Math.min(part.segments, mostPieces) }, (_, i) => {
+        const view = part.bytes(i)
+        this.#arena.requireInside(view)
+        return { address: this.#arena.addressOf(view.byteOffset), length: view.length }
+      })
+    return {
+      readable: piecesOf(readable),
+      writable: piecesOf(writable),
+      readableLength: readable.length,
+      writableLength: writable.length,
+      // As good as any number: with callbacks that change everything nobody counts.
+      slots: 1,
+    }
+  }
+
+  read({ readable }: Chain, reading: Reading): void {
+    readable.rewind()
+    const count = readable.copyTo(scratch)
+    require(count === Math.min(mostCopied, reading.readableLength), `${count} bytes were copied of ${reading.readableLength}`)
+    let i = 0
+    for (const address of addressesOf(reading.readable, count)) {
+      const byte = this.#arena.get8(address)
+      require(scratch[i] === byte, `byte ${i} of a chain is ${scratch[i]}, in memory it is ${byte}`)
+      this.#trace.number(byte)
+      i++
+    }
+    readable.rewind()
+    const pieces = Math.min(readable.segments, mostPieces)
+    for (let piece = 0; piece < pieces; piece++) this.#arena.requireInside(readable.bytes(piece))
+    if (readable.remaining >= PvirtqEventSuppress.size && this.#random.oneIn(2)) this.#keep(readable, reading)
+  }
+
+  /** A struct is a copy: what the driver does to the original later changes nothing. */
+  #keep(readable: Chain['readable'], reading: Reading): void {
+    const struct = readable.struct(new PvirtqEventSuppress())
+    const before = struct.desc
+    for (const address of addressesOf(reading.readable, 1)) this.#arena.set8(address, this.#arena.get8(address) ^ 0xff)
+    require(struct.desc === before, 'a struct changed after it was copied')
+    this.#overwritten(reading.readable)
+  }
+
+  /** @returns how many bytes were written from the start on */
+  write({ writable }: Chain, reading: Reading): number {
+    const random = this.#random
+    writable.rewind()
+    const way = random.below(3)
+    if (way === 2) return this.#writeInPlace(writable, reading)
+    const count = Math.min(reading.writableLength, random.pick([1, 16, mostCopied]))
+    const value = random.below(256)
+    const done = way === 0 ? writable.copyFrom(pattern, 0, count) : writable.fill(value, count)
+    require(done === count, `${done} bytes were written, there was room for ${count}`)
+    this.#expect(reading, count, (i) => (way === 0 ? pattern[i]! : value))
+    return count
+  }
+
+  #writeInPlace(writable: Chain['writable'], reading: Reading): number {
+    const value = this.#random.below(256)
+    const pieces = Math.min(writable.segments, 4)
+    let done = 0
+    for (let i = 0; i < pieces; i++) {
+      const view = writable.bytes(i)
+      this.#arena.requireInside(view)
+      view.fill(value)
+      done += view.length
+    }
+    this.#expect(reading, done, () => value)
+    return done
+  }
+
+  /** The first bytes of the writable part must be these; nothing else may change. */
+  #expect(reading: Reading, count: number, byteAt: (i: number) => number): void {
+    let i = 0
+    for (const address of addressesOf(reading.writable, count)) this.#arena.expect8(address, byteAt(i++))
+    this.#overwritten(reading.writable)
+  }
+
+  /** A chain that was out when its queue was reset: whatever is done with it must do nothing. */
+  useCancelled(chain: Chain): void {
+    require(chain.cancelled, 'a chain is not cancelled after a reset')
+    require(chain.readable.rewind().copyTo(scratch) === 0, 'a cancelled chain was read')
+    require(chain.writable.rewind().copyFrom(pattern) === 0, 'a cancelled chain was written')
+    require(chain.writable.fill(1) === 0, 'a cancelled chain was filled')
+    require(chain.readable.segments === 0 || chain.readable.rewind().bytes(0).length === 0, 'a view of a cancelled chain')
+    chain.complete(0)
+  }
+
+  /** What our own user does wrong is an exception, and changes nothing. */
+  misuse(chain: Chain, { readableLength, writableLength }: Reading): void {
+    const { readable, writable } = chain
+    requireRefused(() => chain.complete(writableLength + 1))
+    requireRefused(() => chain.complete(-1))
+    requireRefused(() => readable.rewind().skip(readableLength + 1))
+    requireRefused(() => writable.window(0, writableLength + 1))
+    requireRefused(() => writable.bytes(1_000_000))
+    requireRefused(() => writable.putAt(writableLength, pattern))
+  }
+}
+
+/** @throws Failure where the call does not throw */
+export function requireRefused(call: () => void): void {
+  try {
+    call()
+  } catch (error) {
+    if (error instanceof Failure) throw error
+    return
+  }
+  throw new Failure(`a wrong call was accepted: ${call}`)
+}
