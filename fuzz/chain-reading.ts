@@ -67,6 +67,11 @@ export class ChainReading {
     this.#maxChainLength = maxChainLength
   }
 
+  /** Another descriptor would be one too many. */
+  get isFull(): boolean {
+    return this.count >= this.#maxChainLength
+  }
+
   add(descriptor: PlainDescriptor): void {
     const { address, length, flags } = descriptor
     const writable = (flags & VIRTQ_DESC_F_WRITE) !== 0

@@ -14,7 +14,7 @@ const mostCopied = 2048
 const scratch = new Uint8Array(mostCopied)
 const pattern = Uint8Array.from({ length: mostCopied }, (_, i) => (i * 7 + 1) & 0xff)
 /** Pieces that are looked at one by one. */
-const mostPieces = 64
+const mostPieces = 4096
 
 export class ChainUse {
   readonly #rules: RingRules

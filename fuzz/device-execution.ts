@@ -6,10 +6,10 @@ import type { DeviceQueue, QueueSetup, QueueState } from '../runtime/queue.ts'
 import type { Violation } from '../runtime/violation.ts'
 import type { Arena } from './arena.ts'
 import { largestSize, misplace, type Places, packedParts, place, splitParts } from './arenas.ts'
-import type { Piece } from './chain-reading.ts'
+import { addressesOf, type Piece } from './chain-reading.ts'
 import { ChainUse, requireRefused } from './chain-use.ts'
 import { Chances } from './chances.ts'
-import type { DeviceModel, Outcome, TakenChain } from './device-model.ts'
+import type { DeviceModel, Outcome, Reading, TakenChain } from './device-model.ts'
 import type { DriverHand } from './driver-hand.ts'
 import { Failure, require } from './failure.ts'
 import { PackedHand } from './packed-hand.ts'
@@ -54,6 +54,8 @@ export class DeviceExecution {
   /** The queue may not know what the driver had asked for. */
   #isFresh = false
   readonly #cancelled: Chain[] = []
+  /** All chains that there were. */
+  readonly #readings: Reading[] = []
   /** Callbacks inside of each other. */
   #depth = 0
   /** Somebody else has written where the queue writes. */
@@ -111,6 +113,7 @@ export class DeviceExecution {
         if (chain === undefined) break
         require(queue.broken === undefined, 'a broken queue gave a chain')
         this.#use.requireSound(chain)
+        this.#readings.push(this.#use.readingOf(chain))
         chain.complete(0)
       }
     }
@@ -126,7 +129,7 @@ export class DeviceExecution {
       this.#begin(start, start)
     } else {
       const start = random.oneIn(3) ? random.pick(nearWraps) : 0
-      this.#begin(start, start === 0 ? 0 : random.pick([start, 0xfffd, 0]))
+      this.#begin(start, start)
     }
     if (!this.#isPolite && random.oneIn(6)) this.#act(() => this.#hand.garble(random, this.#model.available))
     const steps = random.between(6, 40)
@@ -211,6 +214,8 @@ export class DeviceExecution {
   }
 
   #offer(): void {
+    // Who has broken the rules before may write over what is used and not yet visible.
+    if (this.#rules.packed && !this.#isPolite && this.#model.due.length > 0) this.#isOverwritten = true
     const count = this.#random.between(1, 4)
     for (let i = 0; i < count; i++) if (!this.#hand.offer(this.#random)) return
   }
@@ -241,10 +246,19 @@ export class DeviceExecution {
   /** `onWrite` tells of bytes that the device wrote. */
   #written(address: number, length: number): void {
     const start = this.#arena.offsetOf(address)
-    require(length > 0 &&
-      length <= this.#arena.leftAt(address), `onWrite tells of ${length} bytes at 0x${address.toString(16)}, which are in no region`)
+    const range = `${length} bytes at 0x${address.toString(16)}`
+    require(length > 0 && length <= this.#arena.leftAt(address), `onWrite tells of ${range}, which are in no region`)
+    require(this.#mayWrite(address, length), `onWrite tells of ${range}, which nobody may write`)
     this.#told.push(start, start + length)
     this.#interrupt()
+  }
+
+  #mayWrite(address: number, length: number): boolean {
+    const covers = (start: number, end: number): boolean => address >= start && address + length <= end
+    return (
+      this.#everything().some(({ start, end }) => covers(start, end)) ||
+      this.#readings.some(({ writable }) => writable.some((piece) => covers(piece.address, piece.address + piece.length)))
+    )
   }
 
   // ---- The device
@@ -269,12 +283,14 @@ export class DeviceExecution {
     require(!model.inHand.some((taken) => taken.chain === chain && taken.generation === generation), 'a chain object was delivered twice')
     require(model.inHand.length < this.#rules.setup.size, `the queue has delivered more than ${this.#rules.setup.size} chains`)
     this.#use.requireSound(chain)
+    const reading = this.#isCalm && expected.kind === 'chain' ? expected.reading : this.#use.readingOf(chain)
+    this.#readings.push(reading)
     if (this.#isCalm) {
       if (expected.kind !== 'chain' || expected.head !== head) throw new Failure(`there was a chain at ${head}, expected was ${describe(expected)}`)
-      this.#use.requireAsRead(chain, expected.reading)
-      model.taken(head, expected.reading, chain)
+      this.#use.requireAsRead(chain, reading)
+      model.taken(head, reading, chain)
     } else {
-      model.taken(head, this.#use.readingOf(chain), chain)
+      model.taken(head, reading, chain)
       model.available = queue.inspect().available
     }
     return true
@@ -301,7 +317,17 @@ export class DeviceExecution {
     const { chain, reading } = taken
     if (random.oneIn(2)) this.#use.read(chain, reading)
     const written = random.oneIn(2) ? this.#use.write(chain, reading) : 0
+    const done = [...addressesOf(reading.writable, Math.min(written, 64))]
     this.#complete(taken, written)
+    if (!this.#isCalm || this.#arena.memory.onWrite === undefined) return
+    for (const address of done)
+      require(this.#isTold(this.#arena.offsetOf(address)), `onWrite was not told of a byte of a buffer, at 0x${address.toString(16)}`)
+  }
+
+  #isTold(offset: number): boolean {
+    const told = this.#told
+    for (let i = 0; i < told.length; i += 2) if (offset >= told[i]! && offset < told[i + 1]!) return true
+    return false
   }
 
   /** The chains that the device has; none after a reset, which a callback may have made. */
@@ -345,10 +371,9 @@ export class DeviceExecution {
       queue.disableNotifications()
       return
     }
-    const { available, restored } = this.#model
     const more = queue.enableNotifications()
     if (!this.#isCalm || queue.broken !== undefined || this.#isEnded) return
-    const expected = restored.length > 0 || queue.inspect().availableSeen !== available
+    const expected = this.#model.hasMore(queue.inspect().availableSeen)
     require(more === (expected && !queue.starved), `enableNotifications gave ${more}`)
   }
 
@@ -442,10 +467,8 @@ export class DeviceExecution {
 
   /** The hook must be told of every byte that the device writes into the ring, before the driver can see it. */
   #requireTold(): void {
-    const told = this.#told
-    for (let i = 0; i < told.length; i += 2)
-      for (const offset of this.#untold) if (offset >= told[i]! && offset < told[i + 1]!) this.#untold.delete(offset)
-    told.length = 0
+    for (const offset of this.#untold) if (this.#isTold(offset)) this.#untold.delete(offset)
+    this.#told.length = 0
     if (this.#arena.memory.onWrite === undefined) this.#untold.clear()
     if (this.#corks > 0 || this.#isEnded) return
     for (const offset of this.#untold) throw new Failure(`onWrite was not told of a byte of the ring: ${this.#arena.describe(offset)}`)

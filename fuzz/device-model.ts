@@ -77,6 +77,9 @@ export abstract class DeviceModel {
     return again === undefined ? this.read(seen) : this.readAgain(again)
   }
 
+  /** Whether there is something to take, right or wrong; asked when the queue has just looked. */
+  abstract hasMore(seen: number): boolean
+
   protected abstract read(seen: number): Outcome
   protected abstract readAgain(chain: TakenChain): Outcome
 

@@ -10,7 +10,7 @@ import {
 } from 'virtgen/wire/packed-ring'
 import { DeviceModel, type Outcome, type Reading, type TakenChain } from './device-model.ts'
 import { require } from './failure.ts'
-import { moved, readPackedChain, wrapBit } from './packed-reading.ts'
+import { isAnyAvailable, moved, readPackedChain, wrapBit } from './packed-reading.ts'
 import type { Range } from './ring-rules.ts'
 
 const slotsOf = (chains: readonly TakenChain[]): number => chains.reduce((sum, { reading }) => sum + reading.slots, 0)
@@ -22,9 +22,12 @@ export class PackedDeviceModel extends DeviceModel {
     if (found === undefined) return { kind: 'none' }
     const { id, reading } = found
     if (reading.problems.size > 0) return { kind: 'violation', kinds: reading.problems }
-    if (id >= size) return { kind: 'violation', kinds: new Set(['descriptor-index']) }
     if (this.out.some(({ head }) => head === id)) return { kind: 'violation', kinds: new Set(['available-index']) }
     return { kind: 'chain', head: id, reading }
+  }
+
+  override hasMore(): boolean {
+    return this.restored.length > 0 || isAnyAvailable(this.rules, this.available)
   }
 
   /** Used descriptors may lie where it was: it is what it was when it was taken. */

@@ -22,32 +22,29 @@ function isAvailable({ flags }: PlainDescriptor, position: number): boolean {
   return ((flags & VIRTQ_DESC_F_AVAIL) !== 0) === wrap && ((flags & VIRTQ_DESC_F_USED) !== 0) !== wrap
 }
 
+/** Whether something is available at a position. */
+export function isAnyAvailable({ arena, setup }: RingRules, position: number): boolean {
+  return isAvailable(readDescriptor(arena, setup.descriptorArea + (position & ~wrapBit) * PvirtqDesc.size, false), position)
+}
+
 /** The list at a position, or undefined where nothing is available there. `free`: descriptors of the ring that are not with the device. */
 export function readPackedChain(rules: RingRules, position: number, free: number): PackedReading | undefined {
   const { arena, setup, indirect, maxChainLength } = rules
-  const at = (place: number): PlainDescriptor => readDescriptor(arena, setup.descriptorArea + (place & ~wrapBit) * PvirtqDesc.size, false)
-  if (!isAvailable(at(position), position)) return undefined
+  if (!isAnyAvailable(rules, position)) return undefined
   const reading = new ChainReading(arena, maxChainLength === 'strict' ? setup.size : maxChainLength)
   for (let place = position; ; place = moved(place, 1, setup.size)) {
-    const descriptor = at(place)
-    reading.slots++
-    if (!isAvailable(descriptor, place)) reading.problems.add('descriptor-index')
-    if (reading.slots > free) {
-      // A list that goes over descriptors that the device has, or over itself.
-      reading.problems.add('chain-length')
-      reading.problems.add('available-index')
-      reading.problems.add('descriptor-index')
-      return { id: descriptor.other, reading }
-    }
+    const descriptor = readDescriptor(arena, setup.descriptorArea + (place & ~wrapBit) * PvirtqDesc.size, false)
+    const { problems } = reading
+    if (!isAvailable(descriptor, place)) problems.add('descriptor-flags')
+    if (reading.slots++ === setup.size) problems.add('descriptor-loop')
     if (isIndirect(descriptor)) {
-      if (reading.slots > 1) reading.problems.add('indirect-next')
+      if (reading.slots > 1 || goesOn(descriptor)) problems.add('indirect-next')
       readTable(rules, descriptor, reading.open(descriptor, indirect), reading)
     } else reading.add(descriptor)
-    if (reading.problems.size > 0) {
-      // What is wrong with the id comes last, if the list is read to its end at all.
-      return { id: descriptor.other, reading }
-    }
-    if (!goesOn(descriptor)) return { id: descriptor.other, reading }
+    if (problems.size === 0 && goesOn(descriptor)) continue
+    // A list over descriptors that the device has is found at its end, or before something else is wrong with it.
+    if (reading.slots > free) problems.add('available-index')
+    return { id: descriptor.other, reading }
   }
 }
 

@@ -29,12 +29,19 @@ export class SplitDeviceModel extends DeviceModel {
     const isKnown = seen !== this.available
     require(!isKnown || this.#indices.has(seen), `the queue has seen the available index ${seen}, which it never was`)
     const count = ((isKnown ? seen : this.#index()) - this.available + wrap) % wrap
-    if (count > setup.size) return { kind: 'violation', kinds: new Set(['available-index']) }
+    // What the driver cannot see used yet takes entries as well.
+    const taken = (this.available - this.used + wrap) % wrap
+    if (!isKnown && count > setup.size - taken) return { kind: 'violation', kinds: new Set(['available-index']) }
     if (count === 0) return { kind: 'none' }
     const head = availableHead(this.rules, this.available)
     if (head >= setup.size) return { kind: 'violation', kinds: new Set(['descriptor-index']), head }
-    if (this.out.some((chain) => chain.head === head)) return { kind: 'violation', kinds: new Set(['available-index']), head }
-    return this.#chain(head)
+    const found = this.#chain(head)
+    if (!this.out.some((chain) => chain.head === head)) return found
+    return { kind: 'violation', kinds: new Set(['available-index', ...(found.kind === 'violation' ? found.kinds : [])]), head }
+  }
+
+  override hasMore(seen: number): boolean {
+    return this.restored.length > 0 || seen !== this.available
   }
 
   protected override readAgain({ head }: TakenChain): Outcome {
@@ -59,8 +66,7 @@ export class SplitDeviceModel extends DeviceModel {
     const { arena, setup } = this.rules
     const index = arena.get16(setup.deviceArea + VirtqUsed.offsetOf.idx)
     require(index === this.used, `the used index is ${index} and not ${this.used}`)
-    // A driver that makes more available than was used to it has entries written over.
-    for (let done = Math.max(0, due.length - setup.size); done < due.length; ) {
+    for (let done = 0; done < due.length; ) {
       const at = setup.deviceArea + VirtqUsed.offsetOf.ring + (((before + done) % wrap) % setup.size) * VirtqUsedElem.size
       done = this.named(due, done, arena.get32(at + VirtqUsedElem.offsetOf.id), arena.get32(at + VirtqUsedElem.offsetOf.len)) + 1
     }

@@ -20,6 +20,7 @@ export function readSplitChain({ arena, setup, indirect, maxChainLength }: RingR
     if (!isNested) reading.slots++
     const descriptor = readDescriptor(arena, table + index * VirtqDesc.size, true)
     if (isIndirect(descriptor)) {
+      if (isNested && reading.isFull) reading.problems.add('chain-length')
       if (isNested) return found('indirect-nested')
       isNested = true
       entries = reading.open(descriptor, indirect)
@@ -30,6 +31,8 @@ export function readSplitChain({ arena, setup, indirect, maxChainLength }: RingR
       continue
     }
     reading.add(descriptor)
+    // Who has visited more than the table has, too.
+    if (visited > entries - 1 && goesOn(descriptor) && reading.problems.has('chain-length')) reading.problems.add('descriptor-loop')
     if (reading.problems.has('chain-length') || !goesOn(descriptor)) return reading
     index = descriptor.other
   }
