@@ -58,6 +58,11 @@ export class InOrder {
     return order
   }
 
+  /** Says whether no chain was taken after this one. */
+  isLast(order: number): boolean {
+    return ((order + 1) | 0) === this.#next
+  }
+
   /** The chain taken last is not taken any more. */
   putBack(): void {
     this.#next = (this.#next - 1) | 0

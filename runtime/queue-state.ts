@@ -21,6 +21,9 @@ export function checkQueueState(value: unknown, size: number, rings: RingFeature
   const chains = list(state.inFlight, `${name}.inFlight`)
   if (chains.length > size) wrong(`${name}.inFlight`, chains, `at most ${size} chains, one for each entry of the queue`)
   const inFlight = chains.map((chain, index) => savedChain(chain, size, rings, `${name}.inFlight[${index}]`))
+  const oldest = inFlight[0]
+  if (typeof oldest === 'object' && oldest.written !== undefined)
+    wrong(`${name}.inFlight[0].written`, oldest.written, 'absent: the oldest chain waits for none')
   const heads = inFlight.map((chain) => (typeof chain === 'number' ? chain : chain.head))
   if (new Set(heads).size !== heads.length) wrong(`${name}.inFlight`, heads, 'chains that begin at different heads')
   const available = position(state.available, size, rings, `${name}.available`)

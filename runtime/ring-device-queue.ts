@@ -73,6 +73,8 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
   #publishes = false
   /** The device wants available buffer notifications. */
   #wanted = true
+  /** `next` has found none, looked, and is called once more. */
+  #isLooking = false
   #broken: Violation | undefined
   #ended = false
 
@@ -161,22 +163,24 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
     const saved = this.#restored.at(-1)
     if (saved === undefined || !this.#usable()) return undefined
     const head = typeof saved === 'number' ? saved : saved.head
-    if (typeof saved === 'object' && saved.written !== undefined) return this.#hold(saved, saved.written)
     const chain = this.$spare.$state === 0 ? this.$spare : this.$pool.take()
     const problem = this.$restore(chain, saved)
     if (problem !== undefined) return this.$refuse(chain, problem, head, this.$builder.detail)
     this.#restored.pop()
-    return this.$deliver(chain, head)
+    const delivered = this.$deliver(chain, head)
+    this.#holdRestored()
+    return delivered
   }
 
-  /** A saved chain that was complete already, and only waits for those before it. */
-  #hold({ head, slots = 1 }: SavedChain, written: number): Chain | undefined {
-    this.#restored.pop()
-    const inOrder = this.$inOrder!
-    this.#mark(head)
-    // Whether it has a device-writable part is not known any more.
-    inOrder.complete(inOrder.take(head, slots), written, false)
-    return this.next()
+  /** Saved chains that were complete already and only wait for the one before them, which was delivered: they must be known when that one is complete. */
+  #holdRestored(): void {
+    for (let saved = this.#restored.at(-1); typeof saved === 'object' && saved.written !== undefined; saved = this.#restored.at(-1)) {
+      this.#restored.pop()
+      const inOrder = this.$inOrder!
+      this.#mark(saved.head)
+      // Whether it has a device-writable part is not known any more.
+      inOrder.complete(inOrder.take(saved.head, saved.slots ?? 1), saved.written, false)
+    }
   }
 
   /** The chain is out now, beside others or in a place among them. */
@@ -215,22 +219,30 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
   protected $nextUnseen(): Chain | undefined {
     // A buffer that became available before the driver could see the wish comes without a notification: it is looked for again after asking.
     const found = this.$look() || (this.#broken === undefined && this.#wanted && this.$ask(true) && this.#usable() && this.$look())
-    return found ? this.next() : undefined
+    // Where what was found is gone again, another thread plays with the ring, and could do so for ever.
+    if (!found || this.#isLooking) return undefined
+    this.#isLooking = true
+    const chain = this.next()
+    this.#isLooking = false
+    return chain
   }
 
   putBack(chain: Chain): void {
     if ((chain.$state & chainOut) === 0) chain.$misused()
-    if (this.$pool.out().at(-1) !== chain) throw new Error(`the chain at descriptor ${chain.head} is not the one that was taken last`)
+    // With VIRTIO_F_IN_ORDER one that was taken later may be complete, and wait.
+    const isLast = this.$pool.out().at(-1) === chain && (this.$inOrder === undefined || this.$inOrder.isLast(chain.$order))
+    if (!isLast) throw new Error(`the chain at descriptor ${chain.head} is not the one that was taken last`)
     chain.$state &= ~chainOut
+    this.#restored.push(this.$save(chain))
+    this.$stamp = never
+    this.#unmark(chain.head)
+    this.$inOrder?.putBack()
+    // Whoever is told may take it again at once, or reset the queue.
     chain.writable.$announce()
     if (this.#ended) {
       this.released(chain)
       return
     }
-    this.#restored.push(this.$save(chain))
-    this.$stamp = never
-    this.#unmark(chain.head)
-    this.$inOrder?.putBack()
     chain.$state = 0
     this.$pool.keep(chain)
   }

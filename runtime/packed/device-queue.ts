@@ -1,8 +1,8 @@
 /** Device side of a packed virtqueue: one ring that both sides write, and the order between them. VIRTIO 1.4, Packed Virtqueues. */
 import {
+  PvirtqDesc,
   packed_ring_entry_size,
   packed_ring_limits,
-  PvirtqDesc,
   RING_EVENT_FLAGS_DESC,
   RING_EVENT_FLAGS_DISABLE,
   RING_EVENT_FLAGS_ENABLE,
@@ -25,7 +25,7 @@ import type { Violation } from '../violation.ts'
 import { isPackedQueueSize, packedAreaAlignment, packedAreaSizes } from './areas.ts'
 import { PackedChainReader } from './chain-reader.ts'
 import { packedDescriptorWords } from './descriptor-words.ts'
-import { isOffsetDue, offsetMask as importedOffsetMask, wrapBit as importedWrapBit } from './event-offset.ts'
+import { offsetMask as importedOffsetMask, wrapBit as importedWrapBit, isOffsetDue } from './event-offset.ts'
 
 // What is imported is loaded, and checked for being initialized, at each use; what a module keeps to itself is folded into the code.
 const nextFlag = VIRTQ_DESC_F_NEXT
@@ -205,10 +205,11 @@ export class PackedDeviceQueue extends RingDeviceQueue {
     return chain
   }
 
-  /** Entries between the next available one and those that are not yet used. */
+  /** Entries between the next available one and those that are not yet used, as far as the driver can know. */
   #free(available: number): number {
-    const taken = (available & offsetMask) - (this.$used & offsetMask)
-    return (available & wrapBit) === (this.$used & wrapBit) ? this.size - taken : -taken
+    const published = this.$published
+    const taken = (available & offsetMask) - (published & offsetMask)
+    return (available & wrapBit) === (published & wrapBit) ? this.size - taken : -taken
   }
 
   #nextAny(chain: Chain, firstFlags: number): Chain | undefined {
@@ -234,11 +235,10 @@ export class PackedDeviceQueue extends RingDeviceQueue {
   protected override $restore(chain: Chain, saved: number | SavedChain): ChainProblem | undefined {
     const { head, slots = 1, buffers = [] } = typeof saved === 'number' ? { head: saved } : saved
     this.$builder.begin(chain)
-    for (const [address, length, writable] of buffers) {
-      const problem = this.$builder.add(address, length, writable === 1)
-      if (problem !== undefined) return problem
-    }
+    let problem: ChainProblem | undefined
+    for (const [address, length, writable] of buffers) problem ??= this.$builder.add(address, length, writable === 1)
     this.#rows = this.slab.words
+    if (problem !== undefined) return problem
     this.$builder.finish(head)
     chain.$slots = slots
     return undefined
@@ -320,7 +320,10 @@ export class PackedDeviceQueue extends RingDeviceQueue {
   /** Tells `onWrite` of the entries that hold used descriptors, and of those that they stand for. */
   #announce(from: number, count: number): void {
     const straight = Math.min(count, this.size - from)
-    this.memory.onWrite?.(this.#setup.descriptorArea + from * packed_ring_entry_size.descriptor_ring, straight * packed_ring_entry_size.descriptor_ring)
+    this.memory.onWrite?.(
+      this.#setup.descriptorArea + from * packed_ring_entry_size.descriptor_ring,
+      straight * packed_ring_entry_size.descriptor_ring,
+    )
     if (count > straight) this.memory.onWrite?.(this.#setup.descriptorArea, (count - straight) * packed_ring_entry_size.descriptor_ring)
   }
 }

@@ -78,8 +78,7 @@ export class ChainReader {
       if (before + count === this.#most) return this.#found('chain-length', `more than ${this.#most} descriptors`)
       const at = table.at(index)
       const flags = table.words[at + flagsWord]!
-      if ((flags & VIRTQ_DESC_F_INDIRECT) !== 0)
-        return this.#found('indirect-nested', `descriptor ${index} of an indirect table refers to a table`)
+      if ((flags & VIRTQ_DESC_F_INDIRECT) !== 0) return this.#found('indirect-nested', `descriptor ${index} of an indirect table refers to a table`)
       const buffer = table.words[at + addressLow]! + table.words[at + addressHigh]! * high
       const problem = this.#builder.add(buffer, table.words[at + lengthWord]!, (flags & VIRTQ_DESC_F_WRITE) !== 0)
       if (problem !== undefined) return this.#badBuffer(problem, index)

@@ -81,8 +81,8 @@ export class SplitDeviceQueue extends RingDeviceQueue {
   #end = 0.5
   /** What the driver was told: `avail_event`, or the flag; -1: unknown. */
   #told: number
-  /** The published index for which the driver's wish was looked at last. */
-  #checked: number
+  /** Entries that became visible since the driver's wish was looked at last. */
+  #unchecked = 0
   /** The driver's wish may be older than the position: it is notified once in any case. */
   #isStale: boolean
 
@@ -93,7 +93,6 @@ export class SplitDeviceQueue extends RingDeviceQueue {
     this.#rows = this.slab.words
     this.#reader = new ChainReader(memory, this.$builder, setup.size, { indirect: options.indirect === true, maxChainLength: this.$most })
     this.#seen = this.$available
-    this.#checked = this.$published
     this.#isStale = options.state !== undefined
     // The driver MUST initialize the flag to 0.
     this.#told = options.state === undefined && !this.#eventIndex ? 0 : -1
@@ -212,7 +211,8 @@ export class SplitDeviceQueue extends RingDeviceQueue {
     // Acquire: orders this load before the plain loads of ring entries, descriptors and buffers that follow. The driver stores those before it stores the index.
     const index = Atomics.load(this.#driver, availIdx16)
     const count = (index - this.$available) & indexMask
-    if (count > this.size) {
+    // What the driver cannot see used yet takes entries as well.
+    if (count > this.size - ((this.$available - this.$published) & indexMask)) {
       this.$violate('available-index', -1, `the available index went from ${this.$available} to ${index}, the queue has ${this.size} entries`)
       return false
     }
@@ -229,6 +229,7 @@ export class SplitDeviceQueue extends RingDeviceQueue {
 
   protected override $publish(): void {
     const before = this.$published
+    this.#unchecked += (this.$used - before) & indexMask
     this.$published = this.$used
     // Release: orders the plain stores of payload and used entries before this store. The driver loads the index first.
     Atomics.store(this.#device, usedIdx16, this.$used)
@@ -236,15 +237,16 @@ export class SplitDeviceQueue extends RingDeviceQueue {
   }
 
   protected override $isNotificationDue(): boolean {
-    const before = this.#checked
-    const now = this.$published
-    if (before === now) return false
-    this.#checked = now
+    const count = this.#unchecked
+    if (count === 0) return false
+    this.#unchecked = 0
     const stale = this.#isStale
     this.#isStale = false
     // Either load is sequentially consistent like the store of the used index: it cannot go before that store.
     if (!this.#eventIndex) return (Atomics.load(this.#driver, availFlags16) & noInterrupt) === 0
-    return isEventDue(Atomics.load(this.#driver, availRing16 + this.size), now, before) || stale
+    const now = this.$published
+    // More entries than there are indices pass every event.
+    return count > indexMask || isEventDue(Atomics.load(this.#driver, availRing16 + this.size), now, (now - count) & indexMask) || stale
   }
 
   protected override $ask(wanted: boolean): boolean {
