@@ -1,5 +1,6 @@
 /** The life of a device as its driver directs it, whatever the transport. */
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
+import { type FakeDriver, fakeDriver, SplitFakeDriver, TestMemory } from 'virtgen/testing'
 import { VIRTIO_BLK_F_CONFIG_WCE, VIRTIO_BLK_F_MQ } from 'virtgen/wire/blk'
 import {
   ACKNOWLEDGE,
@@ -29,8 +30,8 @@ import { DeviceControl, type DeviceControlOptions } from '../runtime/device-cont
 import type { ControlState } from '../runtime/device-state.ts'
 import { GuestMemory } from '../runtime/memory.ts'
 import type { Violation } from '../runtime/violation.ts'
-import { ByteRing } from './support/byte-ring.ts'
 import { DummyDevice, useAll } from './support/dummy-device.ts'
+import { offer, usedBy } from './support/offers.ts'
 
 const version1 = FeatureSet.of(VIRTIO_F_VERSION_1)
 const upToFeatures = ACKNOWLEDGE | DRIVER | FEATURES_OK
@@ -39,6 +40,7 @@ const live = upToFeatures | DRIVER_OK
 /** A control with everything that comes out of it. */
 class Bench {
   readonly bytes: Uint8Array
+  readonly memory: TestMemory
   readonly device: DummyDevice
   readonly control: DeviceControl
   readonly events: string[] = []
@@ -51,8 +53,9 @@ class Bench {
   constructor(device = new DummyDevice(), bytes: Uint8Array = new Uint8Array(0x4000), settings: Partial<DeviceControlOptions> = {}) {
     this.device = device
     this.bytes = bytes
+    this.memory = new TestMemory({ regions: [{ guestAddress: 0, size: bytes.length, source: bytes }] })
     this.control = new DeviceControl(device, {
-      memory: GuestMemory.of(bytes),
+      memory: this.memory,
       notify: (queue) => {
         this.events.push(`used ${queue}`)
         this.onNotify(queue)
@@ -80,16 +83,16 @@ class Bench {
   }
 
   /** Sets up a queue and makes it ready. */
-  ring(index: number, size = 4): ByteRing {
-    const ring = new ByteRing(this.bytes, 0x1000 + index * 0x400, size)
+  ring(index: number, size = 4): SplitFakeDriver {
+    const ring = new SplitFakeDriver(this.memory, { size, index })
     this.place(index, ring)
     this.control.setQueueReady(index, true)
     return ring
   }
 
-  place(index: number, ring: ByteRing): void {
+  place(index: number, ring: FakeDriver): void {
     this.control.setQueueSize(index, ring.size)
-    for (const area of ['descriptorArea', 'driverArea', 'deviceArea'] as const) this.control.setQueueAddress(index, area, 0, ring[area])
+    for (const area of ['descriptorArea', 'driverArea', 'deviceArea'] as const) this.control.setQueueAddress(index, area, 0, ring.setup[area])
   }
 
   start(): this {
@@ -263,10 +266,10 @@ describe('queue registers', () => {
 
   it('are frozen while the queue is ready', () => {
     bench.negotiate()
-    bench.ring(0)
+    const { setup } = bench.ring(0)
     bench.control.setQueueSize(0, 2)
     bench.control.setQueueAddress(0, 'descriptorArea', 0, 0)
-    expect([bench.control.queueSize(0), bench.control.queueAddress(0, 'descriptorArea', 0)]).toEqual([4, 0x1000])
+    expect([bench.control.queueSize(0), bench.control.queueAddress(0, 'descriptorArea', 0)]).toEqual([4, setup.descriptorArea])
     bench.control.setQueueReady(0, false)
     bench.control.setQueueSize(0, 2)
     expect([bench.control.queueReady(0), bench.control.queueSize(0)]).toEqual([false, 2])
@@ -291,7 +294,7 @@ describe('queue registers', () => {
     ['a device area beyond 2^32', high('deviceArea', 1), 'queue-address'],
   ])('with %s make a violation when the queue becomes ready', (_, spoil, kind) => {
     bench.negotiate()
-    bench.place(0, new ByteRing(bench.bytes, 0x1000, 4))
+    bench.place(0, fakeDriver(bench.memory, { size: 4 }))
     spoil(bench.control)
     expect(bench.events).toEqual([])
     bench.control.setQueueReady(0, true)
@@ -313,13 +316,13 @@ describe('service', () => {
     bench.device.onQueue = (index, host) => useAll(index, host)
     bench.negotiate()
     const ring = bench.ring(0)
-    const head = ring.add([0x2000, 8, true])
+    const head = offer(ring, 0x2000, 8)
     bench.control.notifyAvailable(0)
     bench.control.notifyAvailable(0)
-    expect([bench.device.log, ring.used()]).toEqual([[], []])
+    expect([bench.device.log, usedBy(ring)]).toEqual([[], []])
     bench.start()
     expect(bench.device.log).toEqual(['activate', 'queue 0'])
-    expect(ring.used()).toEqual([[head, 8]])
+    expect(usedBy(ring)).toEqual([[head, 8]])
     expect(bench.events).toEqual(['used 0'])
     expect(bench.bytes[0x2007]).toBe(0xaa)
   })
@@ -345,14 +348,14 @@ describe('service', () => {
     }
     // The driver runs inside the interrupt: it sends the next request at once.
     bench.onNotify = () => {
-      ring.used()
+      usedBy(ring)
       if (requests-- > 0) {
-        ring.add([0x2000, 4, true])
+        offer(ring, 0x2000, 4)
         bench.control.notifyAvailable(0)
       }
     }
     bench.start()
-    ring.add([0x2000, 4, true])
+    offer(ring, 0x2000, 4)
     bench.control.notifyAvailable(0)
     expect([deepest, requests]).toEqual([1, -1])
     expect(bench.events.filter((event) => event === 'used 0')).toHaveLength(6)
@@ -363,12 +366,12 @@ describe('service', () => {
     const ring = bench.ring(0)
     bench.device.onQueue = (index, host) => host.queue(index)?.next()?.complete(0)
     bench.onNotify = () => {
-      ring.used()
-      ring.add([0x2000, 4, true])
+      usedBy(ring)
+      offer(ring, 0x2000, 4)
       bench.control.notifyAvailable(0)
     }
     bench.start()
-    ring.add([0x2000, 4, true])
+    offer(ring, 0x2000, 4)
     bench.control.notifyAvailable(0)
     const rounds = bench.device.log.length
     expect(rounds).toBeLessThan(20)
@@ -416,7 +419,7 @@ describe('service', () => {
     bench.negotiate()
     const ring = bench.ring(0)
     bench.start()
-    ring.add([0x2000, 4, true])
+    offer(ring, 0x2000, 4)
     bench.control.notifyAvailable(0)
     const view = parked?.writable.bytes(0)
     bench.control.setQueueReady(0, false)
@@ -428,13 +431,13 @@ describe('service', () => {
     await Promise.resolve()
     await Promise.resolve()
     await Promise.resolve()
-    expect([bench.control.queueReady(0), ring.used(), bench.events]).toEqual([false, [], []])
+    expect([bench.control.queueReady(0), usedBy(ring), bench.events]).toEqual([false, [], []])
     bench.device.onQueue = (index, host) => useAll(index, host)
     bench.bytes.fill(0)
     const anew = bench.ring(0)
-    anew.add([0x2000, 4, true])
+    offer(anew, 0x2000, 4)
     bench.control.notifyAvailable(0)
-    expect(anew.used()).toEqual([[0, 4]])
+    expect(usedBy(anew)).toEqual([[0, 4]])
   })
 })
 
@@ -510,20 +513,20 @@ describe('the reset of one queue', () => {
     const ring = bench.ring(0)
     const other = bench.ring(2)
     bench.start()
-    ring.add([0x2000, 4, true])
+    offer(ring, 0x2000, 4)
     bench.control.notifyAvailable(0)
     bench.device.log.length = 0
     bench.events.length = 0
     bench.control.resetQueue(0)
     expect(registers(bench)).toEqual(initial)
     // Neither executed nor notified of any more.
-    ring.add([0x2000, 4, true])
+    offer(ring, 0x2000, 4)
     bench.control.notifyAvailable(0)
-    expect([bench.device.log, bench.events, ring.used()]).toEqual([['queue 0 reset'], [], [[0, 4]]])
+    expect([bench.device.log, bench.events, usedBy(ring)]).toEqual([['queue 0 reset'], [], [[0, 4]]])
     expect(bench.device.host?.queue(0)).toBeUndefined()
-    other.add([0x2000, 4, true])
+    offer(other, 0x2000, 4)
     bench.control.notifyAvailable(2)
-    expect([bench.control.status, other.used()]).toEqual([live, [[0, 4]]])
+    expect([bench.control.status, usedBy(other)]).toEqual([live, [[0, 4]]])
   })
 
   it('lets the driver set it up again, smaller and elsewhere, from position 0', () => {
@@ -531,15 +534,15 @@ describe('the reset of one queue', () => {
     bench.negotiate(withReset)
     const ring = bench.ring(0)
     bench.start()
-    for (let i = 0; i < 3; i++) ring.add([0x2000, 4, true])
+    for (let i = 0; i < 3; i++) offer(ring, 0x2000, 4)
     bench.control.notifyAvailable(0)
     bench.control.resetQueue(0)
-    const anew = new ByteRing(bench.bytes, 0x3000, 2)
-    anew.add([0x2000, 8, true])
+    const anew = fakeDriver(bench.memory, { size: 2 })
+    offer(anew, 0x2000, 8)
     bench.place(0, anew)
     bench.device.log.length = 0
     bench.control.setQueueReady(0, true)
-    expect([bench.device.log, anew.used(), bench.control.inspectQueue(0)?.size]).toEqual([['queue 0'], [[0, 8]], 2])
+    expect([bench.device.log, usedBy(anew), bench.control.inspectQueue(0)?.size]).toEqual([['queue 0'], [[0, 8]], 2])
   })
 
   it('needs the feature, and a queue', () => {
@@ -560,7 +563,7 @@ describe('the reset of one queue', () => {
 
   it('of a queue that is not ready brings its registers back', () => {
     bench.negotiate(withReset).start()
-    bench.place(0, new ByteRing(bench.bytes, 0x1000, 4))
+    bench.place(0, fakeDriver(bench.memory, { size: 4 }))
     bench.control.resetQueue(0)
     expect([registers(bench), bench.device.log]).toEqual([initial, ['activate']])
   })
@@ -577,7 +580,7 @@ describe('the reset of one queue', () => {
       })
     bench.negotiate(withReset)
     const ring = bench.ring(0)
-    ring.add([0x2000, 4, true])
+    offer(ring, 0x2000, 4)
     bench.start()
     parked?.writable.bytes(0)
     bench.control.resetQueue(0)
@@ -592,7 +595,7 @@ describe('the reset of one queue', () => {
     expect(bench.control.queueResetting(0)).toBe(true)
     parked?.complete(4)
     for (let i = 0; i < 10; i++) await Promise.resolve()
-    expect([registers(bench), ring.used(), bench.events]).toEqual([initial, [], []])
+    expect([registers(bench), usedBy(ring), bench.events]).toEqual([initial, [], []])
     expect(bench.device.log.filter((line) => line === 'queue 0 reset')).toHaveLength(1)
   })
 
@@ -602,7 +605,7 @@ describe('the reset of one queue', () => {
       parked = host.queue(index)?.next() ?? parked
     }
     bench.negotiate(withReset)
-    bench.ring(0).add([0x2000, 4, true])
+    offer(bench.ring(0), 0x2000, 4)
     bench.start()
     parked?.writable.bytes(0)
     bench.control.setQueueReady(0, false)
@@ -631,13 +634,13 @@ describe('the reset of one queue', () => {
   })
 
   it('inside a service ends it; the queue that is set up right there is served', () => {
-    let anew: ByteRing | undefined
+    let anew: SplitFakeDriver | undefined
     bench.device.onQueue = (index, host) => {
       if (anew !== undefined) useAll(index, host)
       else {
         bench.control.resetQueue(0)
         anew = bench.ring(0, 2)
-        anew.add([0x2000, 4, true])
+        offer(anew, 0x2000, 4)
         bench.control.notifyAvailable(0)
         expect(host.queue(0)?.size).toBe(2)
       }
@@ -645,7 +648,7 @@ describe('the reset of one queue', () => {
     bench.negotiate(withReset)
     bench.ring(0)
     bench.start()
-    expect([bench.device.log, anew?.used()]).toEqual([['activate', 'queue 0', 'queue 0 reset', 'queue 0'], [[0, 4]]])
+    expect([bench.device.log, anew && usedBy(anew)]).toEqual([['activate', 'queue 0', 'queue 0 reset', 'queue 0'], [[0, 4]]])
   })
 
   it.each<[string, () => void | Promise<void>]>([
@@ -671,7 +674,7 @@ describe('the reset of one queue', () => {
 })
 
 describe('failure', () => {
-  const begin = (): ByteRing => {
+  const begin = (): SplitFakeDriver => {
     bench.negotiate()
     const ring = bench.ring(0)
     bench.ring(2)
@@ -683,7 +686,7 @@ describe('failure', () => {
   it('of a queue needs a reset, is told to driver and VMM, and stops the service of all queues', () => {
     const ring = begin()
     bench.device.onQueue = (index, host) => useAll(index, host)
-    ring.publish(100)
+    ring.jumpTo(100)
     bench.control.notifyAvailable(0)
     expect(bench.violations.map(({ kind }) => kind)).toEqual(['available-index'])
     expect(bench.control.status).toBe(live | DEVICE_NEEDS_RESET)
@@ -726,7 +729,7 @@ describe('failure', () => {
   it('leaves other devices alone', () => {
     const other = new Bench()
     other.negotiate().start()
-    begin().publish(100)
+    begin().jumpTo(100)
     bench.device.onQueue = (index, host) => useAll(index, host)
     bench.control.notifyAvailable(0)
     expect([bench.control.status & DEVICE_NEEDS_RESET, other.control.status]).toEqual([DEVICE_NEEDS_RESET, live])
@@ -736,7 +739,7 @@ describe('failure', () => {
     const ring = begin()
     bench.device.onQueue = (index, host) => useAll(index, host)
     bench.onConfigChanged = () => bench.control.writeStatus(0)
-    ring.publish(100)
+    ring.jumpTo(100)
     bench.control.notifyAvailable(0)
     expect([bench.control.status, bench.device.log]).toEqual([0, ['queue 0', 'reset']])
   })
@@ -820,14 +823,14 @@ describe('a reset', () => {
     }
     bench.negotiate()
     const ring = bench.ring(0)
-    ring.add([0x2000, 4, true])
+    offer(ring, 0x2000, 4)
     bench.start()
     parked?.writable.bytes(0)
     const done = bench.control.reset()
     expect([bench.control.status, parked?.cancelled]).toEqual([live, true])
     parked?.complete(4)
     await done
-    expect([bench.control.status, ring.used()]).toEqual([0, []])
+    expect([bench.control.status, usedBy(ring)]).toEqual([0, []])
   })
 
   it('waits also for a queue that the driver has stopped before', async () => {
@@ -836,7 +839,7 @@ describe('a reset', () => {
       parked = host.queue(index)?.next() ?? parked
     }
     bench.negotiate()
-    bench.ring(0).add([0x2000, 4, true])
+    offer(bench.ring(0), 0x2000, 4)
     bench.start()
     parked?.writable.bytes(0)
     bench.control.setQueueReady(0, false)
@@ -929,11 +932,11 @@ describe('a saved state', () => {
     bench.negotiate(version1.with(70, VIRTIO_F_INDIRECT_DESC))
     const ring = bench.ring(0)
     bench.start()
-    const heads = [ring.add([0x2000, 4, true]), ring.add([0x2010, 4, true]), ring.add([0x2020, 4, true])]
+    const heads = [offer(ring, 0x2000, 4), offer(ring, 0x2010, 4), offer(ring, 0x2020, 4)]
     bench.control.notifyAvailable(0)
     parked[1]?.complete(0)
     bench.device.config.update((bare) => bare.$view.setUint8(0, 99))
-    expect(ring.used()).toEqual([[heads[1], 0]])
+    expect(usedBy(ring)).toEqual([[heads[1], 0]])
 
     const saved = viaJson(bench.control.save())
     const other = new Bench(new DummyDevice(), bench.bytes.slice())
@@ -949,7 +952,7 @@ describe('a saved state', () => {
     bench.bytes.set(other.bytes)
     for (const chain of parked) chain.complete(chain.writable.fill(5))
     bench.bytes.set(other.bytes)
-    expect(ring.used()).toEqual([
+    expect(usedBy(ring)).toEqual([
       [heads[0], 4],
       [heads[2], 4],
     ])
@@ -977,7 +980,7 @@ describe('a saved state', () => {
 
   it('of a device that needs a reset stays so, silently', () => {
     bench.negotiate()
-    bench.ring(0).publish(50)
+    bench.ring(0).jumpTo(50)
     bench.device.onQueue = (index, host) => useAll(index, host)
     bench.start()
     const other = new Bench()
@@ -998,7 +1001,7 @@ describe('a saved state', () => {
 
   it('of a device with a queue that cannot be does not report that again', () => {
     bench.negotiate()
-    bench.place(0, new ByteRing(bench.bytes, 0x1000, 4))
+    bench.place(0, fakeDriver(bench.memory, { size: 4 }))
     bench.control.setQueueAddress(0, 'driverArea', 0, 1)
     bench.control.setQueueReady(0, true)
     expect(bench.violations).toHaveLength(1)

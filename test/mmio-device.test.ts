@@ -1,6 +1,7 @@
 /** A device behind the registers of Virtio Over MMIO, as the driver and the VMM see it. */
 import fc from 'fast-check'
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
+import { SplitFakeDriver, TestMemory } from 'virtgen/testing'
 import { VIRTIO_BLK_F_CONFIG_WCE } from 'virtgen/wire/blk'
 import {
   ACKNOWLEDGE,
@@ -19,11 +20,10 @@ import {
 import { mmio_interrupt, virtio_mmio } from 'virtgen/wire/transport-mmio'
 import { beforeEach, describe, expect, it } from 'vitest'
 import type { Chain } from '../runtime/chain.ts'
-import { GuestMemory } from '../runtime/memory.ts'
 import { MmioDevice, type MmioDeviceOptions, type MmioDeviceState } from '../runtime/mmio/device.ts'
 import { isStatus } from '../runtime/status.ts'
-import { ByteRing } from './support/byte-ring.ts'
 import { DummyDevice, useAll } from './support/dummy-device.ts'
+import { offer, usedBy } from './support/offers.ts'
 
 type Register = keyof typeof virtio_mmio
 const live = ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK
@@ -32,6 +32,7 @@ const { used_buffer, config_change } = mmio_interrupt
 /** A VMM with one device, and a driver's hands on its registers. */
 class Board {
   readonly bytes: Uint8Array
+  readonly memory: TestMemory
   readonly device: DummyDevice
   readonly mmio: MmioDevice
   readonly levels: boolean[] = []
@@ -40,8 +41,9 @@ class Board {
   constructor(device = new DummyDevice(), bytes: Uint8Array = new Uint8Array(0x4000), options: Partial<MmioDeviceOptions> = {}) {
     this.device = device
     this.bytes = bytes
+    this.memory = new TestMemory({ regions: [{ guestAddress: 0, size: bytes.length, source: bytes }] })
     this.mmio = new MmioDevice(device, {
-      memory: GuestMemory.of(bytes),
+      memory: this.memory,
       interrupt: (level) => {
         this.levels.push(level)
         this.onInterrupt(level)
@@ -67,19 +69,19 @@ class Board {
     this.set('Status', live & ~DRIVER_OK)
   }
 
-  ring(index: number, size = 4): ByteRing {
-    const ring = new ByteRing(this.bytes, 0x1000 + index * 0x400, size)
+  ring(index: number, size = 4): SplitFakeDriver {
+    const ring = new SplitFakeDriver(this.memory, { size, index })
     this.set('QueueSel', index)
     this.set('QueueSize', size)
-    this.set('QueueDescLow', ring.descriptorArea)
-    this.set('QueueDriverLow', ring.driverArea)
-    this.set('QueueDeviceLow', ring.deviceArea)
+    this.set('QueueDescLow', ring.setup.descriptorArea)
+    this.set('QueueDriverLow', ring.setup.driverArea)
+    this.set('QueueDeviceLow', ring.setup.deviceArea)
     this.set('QueueReady', 1)
     return ring
   }
 
   /** Brings the device up with queue 0. */
-  start(): ByteRing {
+  start(): SplitFakeDriver {
     this.negotiate()
     const ring = this.ring(0)
     this.set('Status', live)
@@ -298,10 +300,10 @@ describe('interrupts', () => {
   it('raise the line with the first event and lower it with the last acknowledgement', () => {
     board.device.onQueue = (index, host) => useAll(index, host)
     const ring = board.start()
-    ring.add([0x2000, 4, true])
+    offer(ring, 0x2000, 4)
     board.set('QueueNotify', 0)
     board.device.config.update(() => {})
-    ring.add([0x2000, 4, true])
+    offer(ring, 0x2000, 4)
     board.set('QueueNotify', 0)
     expect([board.get('InterruptStatus'), board.levels]).toEqual([used_buffer | config_change, [true]])
     board.set('InterruptACK', used_buffer)
@@ -319,23 +321,23 @@ describe('interrupts', () => {
       seen.push(level)
       if (!level) return
       const status = board.get('InterruptStatus')
-      seen.push(status, ring.used())
+      seen.push(status, usedBy(ring))
       board.set('InterruptACK', status)
       seen.push('acknowledged')
     }
-    const head = ring.add([0x2000, 4, true])
+    const head = offer(ring, 0x2000, 4)
     board.set('QueueNotify', 0)
     expect(seen).toEqual([true, used_buffer, [[head, 4]], false, 'acknowledged'])
     expect(board.get('InterruptStatus')).toBe(0)
     // And again: the line is low by now.
-    ring.add([0x2000, 4, true])
+    offer(ring, 0x2000, 4)
     board.set('QueueNotify', 0)
     expect(board.levels).toEqual([true, false, true, false])
   })
 
   it('tell that the device needs a reset', () => {
     board.device.onQueue = (index, host) => useAll(index, host)
-    board.start().publish(1000)
+    board.start().jumpTo(1000)
     board.set('QueueNotify', 0)
     expect([board.get('InterruptStatus'), board.get('Status'), board.levels]).toEqual([config_change, live | DEVICE_NEEDS_RESET, [true]])
   })
@@ -381,7 +383,7 @@ describe('a saved device', () => {
     board.set('DeviceFeaturesSel', 2)
     board.set('DriverFeaturesSel', 3)
     board.set('QueueSel', 2)
-    const heads = [ring.add([0x2000, 4, true]), ring.add([0x2010, 4, true])]
+    const heads = [offer(ring, 0x2000, 4), offer(ring, 0x2010, 4)]
     board.set('QueueNotify', 0)
     parked[1]?.complete()
     expect(board.get('InterruptStatus')).toBe(used_buffer)
@@ -401,7 +403,7 @@ describe('a saved device', () => {
     expect(JSON.stringify(other.mmio.save())).toBe(JSON.stringify(saved))
     other.set('InterruptACK', used_buffer)
     parked[0]?.complete(4)
-    expect(ring.used()).toEqual([
+    expect(usedBy(ring)).toEqual([
       [heads[1], 0],
       [heads[0], 4],
     ])
@@ -584,7 +586,7 @@ describe('a hostile driver', () => {
           target.negotiate(features.with(VIRTIO_BLK_F_CONFIG_WCE))
           const rings = [target.ring(0), target.ring(2)]
           target.set('Status', live)
-          for (const ring of rings) ring.add([0x2000, 16, true])
+          for (const ring of rings) offer(ring, 0x2000, 16)
           for (const [at, byte] of pokes) target.bytes[at] = byte
           target.device.log.length = 0
           target.levels.length = 0
