@@ -3,13 +3,14 @@ import type { Struct } from 'virtgen/codegen/v1/wire'
 import type { Chain } from './chain.ts'
 import { type SegmentSlab, segmentLayout } from './chain-slab.ts'
 import { chainJoined, chainLent, chainOut, chainTouched } from './chain-state.ts'
-import { copyIn, copyOut, viewsOf } from './copy.ts'
+import { type ByteViews, copyIn, copyOut, copyOutWords, viewsOf, wordCopy } from './copy.ts'
 import type { GuestMemory, MemoryRegion } from './memory.ts'
 
 const nothing = new Uint8Array(0)
 const { rowWords, rowLow, rowHigh, rowLength, rowPosition } = segmentLayout
 const highUnit = 0x1_0000_0000
 // What is imported is loaded, and checked for being initialized, at each use; what a module keeps to itself is folded into the code.
+const copied = wordCopy
 const out = chainOut
 const lent = chainLent
 const touched = chainTouched
@@ -252,37 +253,39 @@ export class ReadableBytes extends ChainBytes {
   copyTo(target: Uint8Array, start = 0, end: number = target.length): number {
     requireRange(target, start, end)
     if (!this.use()) return 0
-    const rows = this.slab.words
-    const views = viewsOf(target)
     const count = Math.min(this.end - this.at, end - start)
+    const views = viewsOf(target)
+    const words = this.memory.$lastRegion.$words
+    let done = 0
+    if (views !== undefined && words !== undefined && count > 0) {
+      done = copyOutWords(this.slab.words, this.segment, this.at - this.slab.position(this.segment), words, views, start, count)
+      this.segment = copied.segment
+      this.at += done
+    }
+    if (done < count) this.copyOut(target, views, start + done, count - done)
+    return count
+  }
+
+  /** The same, whatever the pieces are like. */
+  private copyOut(target: Uint8Array, views: ByteViews | undefined, start: number, count: number): void {
+    const { slab } = this
     const until = this.at + count
     let { at, segment } = this
     let to = start
-    let region: MemoryRegion | undefined
-    /** The region's first address, and that behind its last byte. Both are in no region at first. */
-    let low = 0.5
-    let high = 0.5
     while (at < until) {
-      const row = segment * rowWords
-      const length = rows[row + rowLength]!
-      const address = rows[row + rowLow]! + rows[row + rowHigh]! * highUnit
-      const inside = at - rows[row + rowPosition]!
-      const left = length - inside
-      const piece = Math.min(until - at, left)
-      if (!(address >= low && length <= high - address)) {
-        region = this.memory.regionOf(address, length)
-        low = region?.guestAddress ?? 0.5
-        high = region === undefined ? 0.5 : low + region.size
-      }
+      const address = slab.address(segment)
+      const length = slab.length(segment)
+      const inside = at - slab.position(segment)
+      const piece = Math.min(until - at, length - inside)
+      const region = this.memory.regionOf(address, length)
       if (region === undefined) target.fill(0, to, to + piece)
-      else copyOut(region.$views, address - low + inside, target, views, to, piece)
+      else copyOut(region.$views, address - region.guestAddress + inside, target, views, to, piece)
       to += piece
       at += piece
-      if (piece === left) segment++
+      if (inside + piece === length) segment++
     }
     this.segment = segment
     this.at = until
-    return count
   }
 
   /**

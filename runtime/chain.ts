@@ -1,7 +1,7 @@
 /** A chain of descriptors: one buffer of the driver, from the time the device takes it until it is used. */
 import { ReadableBytes, WritableBytes } from './chain-bytes.ts'
-import { chainBusy, chainCancelled, chainOut, chainTouched } from './chain-state.ts'
 import type { SegmentSlab } from './chain-slab.ts'
+import { chainBusy, chainCancelled, chainOut, chainTouched } from './chain-state.ts'
 import type { GuestMemory } from './memory.ts'
 import type { SavedBuffer } from './queue.ts'
 
@@ -93,8 +93,7 @@ export class Chain {
   /** Where the device writes its answer. To be asked for anew at each use of the object. */
   get writable(): WritableBytes {
     const cursor = this.#writable
-    if (cursor.$generation !== this.$ticket)
-      cursor.$begin(this.$ticket, this.$first + this.#readableCount, this.#writableCount, this.#writableLength)
+    if (cursor.$generation !== this.$ticket) cursor.$begin(this.$ticket, this.$first + this.#readableCount, this.#writableCount, this.#writableLength)
     return cursor
   }
 

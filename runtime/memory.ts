@@ -1,6 +1,6 @@
 /** Guest memory: regions of guest addresses, each over bytes of the host. */
 
-import { ByteViews } from './copy.ts'
+import { ByteViews, mostInt, type RegionViews } from './copy.ts'
 
 // Rings and structs are little-endian and are read through typed arrays, which have the byte order of the host.
 if (new Uint8Array(Uint16Array.of(1).buffer)[0] !== 1) throw new Error('virtgen needs a little-endian host: rings are read through typed arrays')
@@ -33,6 +33,8 @@ export interface MemoryRegion {
   readonly view: DataView
   /** @internal What copies go through. */
   readonly $views: ByteViews
+  /** @internal The same for copies by words; undefined for a region that is too large for those. */
+  readonly $words: RegionViews | undefined
 }
 
 /** Called after the device wrote `length` bytes at a guest address. */
@@ -54,6 +56,7 @@ class Region implements MemoryRegion {
   u32!: Uint32Array
   view!: DataView
   $views!: ByteViews
+  $words: RegionViews | undefined
 
   constructor({ guestAddress, size, source, byteOffset = (source as { byteOffset?: number }).byteOffset ?? 0 }: RegionOptions) {
     requireAddress('guestAddress', guestAddress)
@@ -79,6 +82,8 @@ class Region implements MemoryRegion {
     this.u32 = new Uint32Array(buffer, byteOffset, Math.floor(size / 4))
     this.$views = new ByteViews(this.u8)
     this.view = this.$views.view
+    const { guestAddress, $views: views } = this
+    this.$words = size > mostInt ? undefined : { low: guestAddress | 0, high: Math.floor(guestAddress / 2 ** 32), size, views }
   }
 }
 
@@ -199,6 +204,11 @@ export class GuestMemory {
   contains(address: number, length: number): boolean {
     // length <= end - address cannot overflow, and is false for a negative difference.
     return (address >= this.#lastStart && length <= this.#lastEnd - address) || this.#search(address, length) >= 0
+  }
+
+  /** @internal The region of the last look-up, which is mostly that of the next one. */
+  get $lastRegion(): MemoryRegion {
+    return this.#lastRegion
   }
 
   /** The region that holds all bytes of the range, or undefined. */
