@@ -1,10 +1,9 @@
 /** The driver side of a split virtqueue, driven by hand: writes whatever it is told, right or wrong. Uses nothing of the runtime but the memory. */
 import { VIRTQ_DESC_F_NEXT, VIRTQ_DESC_F_WRITE, VirtqAvail, VirtqDesc, VirtqUsed, VirtqUsedElem } from 'virtgen/wire/split-ring'
-import type { GuestMemory } from '../../runtime/memory.ts'
-import type { QueueSetup } from '../../runtime/queue.ts'
 import { createDeviceQueue } from '../../runtime/device-queue.ts'
 import type { DeviceQueueOptions } from '../../runtime/device-queue-options.ts'
-import type { DeviceQueue } from '../../runtime/queue.ts'
+import type { GuestMemory } from '../../runtime/memory.ts'
+import type { DeviceQueue, QueueSetup } from '../../runtime/queue.ts'
 import type { Violation } from '../../runtime/violation.ts'
 
 export interface RawDescriptor {
