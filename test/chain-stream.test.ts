@@ -1,23 +1,15 @@
 /** Chains as a stream: nothing is lost, nothing comes twice, and it ends when the queue does. */
 import fc from 'fast-check'
-import { VIRTQ_DESC_F_WRITE, VIRTQ_USED_F_NO_NOTIFY } from 'virtgen/wire/split-ring'
+import { VIRTQ_USED_F_NO_NOTIFY } from 'virtgen/wire/split-ring'
 import { describe, expect, it } from 'vitest'
 import type { Chain } from '../runtime/chain.ts'
 import { dispose } from '../runtime/dispose.ts'
-import { GuestMemory } from '../runtime/memory.ts'
 import type { DeviceQueue, RingFeatures } from '../runtime/queue.ts'
 import { ChainStream } from '../runtime/stream/chain-stream.ts'
 import { chain, type FakeDriver, TestMemory, testQueue } from '../runtime/testing/index.ts'
-import { deviceQueue, RawRing } from './support/raw-ring.ts'
+import { offerHeads } from './support/offers.ts'
 
-const data = 0x8000
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
-
-function simple(size = 8): RawRing {
-  const ring = new RawRing(GuestMemory.of(new Uint8Array(0x1_0000)), size)
-  for (let i = 0; i < size; i++) ring.descriptor(i, { address: data + i * 16, length: 16, flags: VIRTQ_DESC_F_WRITE })
-  return ring
-}
 
 /** Takes all that comes in a loop, notes the heads, and says when the loop is over. */
 function collect(stream: ChainStream, body: (chain: Chain) => unknown = (chain) => chain.complete(0)): { heads: number[]; over: Promise<void> } {
@@ -33,54 +25,50 @@ function collect(stream: ChainStream, body: (chain: Chain) => unknown = (chain) 
 
 describe('a chain stream', () => {
   it('gives what is there, waits, and goes on when it is woken', async () => {
-    const ring = simple()
-    const { queue } = deviceQueue(ring)
+    const { driver, queue } = testQueue()
     const stream = new ChainStream(queue)
-    ring.offer(3, 1)
+    offerHeads(driver, 3, 1)
     const { heads, over } = collect(stream)
     await settle()
     expect(heads).toEqual([3, 1])
-    ring.offer(4)
+    offerHeads(driver, 4)
     await settle()
     expect(heads).toEqual([3, 1])
     stream.wake()
     await settle()
-    expect([heads, ring.usedIndex]).toEqual([[3, 1, 4], 3])
+    expect([heads, driver.usedIndex]).toEqual([[3, 1, 4], 3])
     stream.release()
     await over
   })
 
   it('asks for notifications only while it waits', async () => {
-    const ring = simple()
-    const { queue } = deviceQueue(ring)
+    const { driver, queue } = testQueue()
     const stream = new ChainStream(queue)
     let go = (): void => {}
     collect(stream, () => new Promise<void>((resolve) => (go = resolve)))
     for (const head of [0, 1]) {
       await settle()
-      expect(ring.usedFlags).toBe(0)
-      ring.offer(head)
+      expect(driver.usedFlags).toBe(0)
+      offerHeads(driver, head)
       stream.wake()
       await settle()
-      expect(ring.usedFlags).toBe(VIRTQ_USED_F_NO_NOTIFY)
+      expect(driver.usedFlags).toBe(VIRTQ_USED_F_NO_NOTIFY)
       go()
     }
   })
 
   it('looks again after asking: a buffer that came before the driver could see the wish is not lost', async () => {
-    const ring = simple()
-    const { queue } = deviceQueue(ring)
+    const { driver, queue } = testQueue()
     // Right before the driver can see that notifications are wanted it makes a buffer available, and sends none.
-    const late = proxy(queue, (name) => name === 'enableNotifications' && ring.available === 1 && ring.offer(5))
-    ring.offer(2)
+    const late = proxy(queue, (name) => name === 'enableNotifications' && driver.position.available === 1 && offerHeads(driver, 5))
+    offerHeads(driver, 2)
     const { heads } = collect(new ChainStream(late))
     await settle()
     expect(heads).toEqual([2, 5])
   })
 
   it('hears a notification that comes while it looks', async () => {
-    const ring = simple()
-    const { queue } = deviceQueue(ring)
+    const { driver, queue } = testQueue()
     // After the last look of the queue, still within the call.
     let once = true
     const late = proxy(
@@ -89,7 +77,7 @@ describe('a chain stream', () => {
       (name) => {
         if (name !== 'enableNotifications' || !once) return
         once = false
-        ring.offer(5)
+        offerHeads(driver, 5)
         stream.wake()
       },
     )
@@ -100,23 +88,21 @@ describe('a chain stream', () => {
   })
 
   it('serves who asks while it looks', async () => {
-    const ring = simple()
-    const { queue } = deviceQueue(ring)
+    const { driver, queue } = testQueue()
     const asked: Promise<IteratorResult<Chain, undefined>>[] = []
     const around = proxy(queue, (name) => name === 'next' && asked.length === 0 && asked.push(stream.next()))
     const stream = new ChainStream(around)
-    ring.offer(4, 6)
+    offerHeads(driver, 4, 6)
     const first = await stream.next()
     expect(first.value?.head).toBe(4)
     expect((await asked[0])?.value?.head).toBe(6)
   })
 
   it('gives every chain to one of several loops', async () => {
-    const ring = simple()
-    const { queue } = deviceQueue(ring)
+    const { driver, queue } = testQueue()
     const stream = new ChainStream(queue)
     const loops = [collect(stream, settle), collect(stream, settle), collect(stream, settle)]
-    ring.offer(0, 1, 2, 3, 4)
+    offerHeads(driver, 0, 1, 2, 3, 4)
     stream.wake()
     for (let i = 0; i < 5; i++) await settle()
     expect(loops.flatMap(({ heads }) => heads).sort()).toEqual([0, 1, 2, 3, 4])
@@ -124,19 +110,17 @@ describe('a chain stream', () => {
   })
 
   it('gives results of their own to who asks again before reading', async () => {
-    const ring = simple()
-    const { queue } = deviceQueue(ring)
+    const { driver, queue } = testQueue()
     const stream = new ChainStream(queue)
-    ring.offer(6, 5, 4)
+    offerHeads(driver, 6, 5, 4)
     const results = await Promise.all([stream.next(), stream.next(), stream.next()])
     expect(results.map((result) => result.value?.head)).toEqual([6, 5, 4])
   })
 
   it('makes neither promises nor results for chains that are there', async () => {
-    const ring = simple()
-    const { queue } = deviceQueue(ring)
+    const { driver, queue } = testQueue()
     const stream = new ChainStream(queue)
-    ring.offer(6, 5)
+    offerHeads(driver, 6, 5)
     const first = stream.next()
     const result = await first
     expect(result.value?.head).toBe(6)
@@ -147,16 +131,15 @@ describe('a chain stream', () => {
   })
 
   it('gives way for every round of the ring where it is told how', async () => {
-    const ring = simple(4)
-    const { queue } = deviceQueue(ring)
+    const { driver, queue } = testQueue({ size: 4 })
     const later: (() => void)[] = []
     const stream = new ChainStream(queue, { defer: (callback) => void later.push(callback) })
-    ring.offer(0, 1, 2, 3)
+    offerHeads(driver, 0, 1, 2, 3)
     // The driver never stops: each completion brings another buffer.
     const { heads } = collect(stream, (chain) => {
       const { head } = chain
       chain.complete(0)
-      ring.offer(head)
+      offerHeads(driver, head)
     })
     await settle()
     expect([heads.length, later.length]).toEqual([4, 1])
@@ -166,8 +149,7 @@ describe('a chain stream', () => {
   })
 
   it('waits while the chains that are out take all the room, and goes on when the queue says resume', async () => {
-    const ring = simple()
-    const { queue } = deviceQueue(ring)
+    const { driver, queue } = testQueue()
     let room = 2
     // What a queue does that has room for two chains, and is starved then.
     const scarce = new Proxy(queue, {
@@ -179,7 +161,7 @@ describe('a chain stream', () => {
       },
     }) as DeviceQueue
     const stream = new ChainStream(scarce)
-    ring.offer(0, 1, 2, 3)
+    offerHeads(driver, 0, 1, 2, 3)
     const { heads } = collect(stream, () => room--)
     await settle()
     expect(heads).toEqual([0, 1])
@@ -205,21 +187,20 @@ describe('the end of a chain stream', () => {
       async (stream) => void (await stream.throw(new Error('enough'))),
     ]
     for (const end of ends) {
-      const ring = simple()
-      const { queue } = deviceQueue(ring)
+      const { driver, queue } = testQueue()
       let released = 0
       const stream = new ChainStream(queue, { released: () => released++ })
-      ring.offer(0)
+      offerHeads(driver, 0)
       await end(stream).catch((error: Error) => expect(error.message).toBe('enough'))
       expect([released, stream.isReleased, await stream.next()]).toEqual([1, true, { done: true, value: undefined }])
       // The queue is as it was found, and the next one who takes its chains is notified.
       while (queue.next()) {}
-      expect(ring.usedFlags).toBe(0)
+      expect(driver.usedFlags).toBe(0)
     }
   })
 
   it('comes to everybody who waits', async () => {
-    const stream = new ChainStream(deviceQueue(simple()).queue)
+    const stream = new ChainStream(testQueue().queue)
     const waiting = [stream.next(), stream.next()]
     stream.release()
     expect(await Promise.all(waiting)).toEqual([
@@ -229,7 +210,7 @@ describe('the end of a chain stream', () => {
   })
 
   it('comes with the reset of the queue, as soon as somebody looks', async () => {
-    const { queue } = deviceQueue(simple())
+    const { queue } = testQueue()
     const stream = new ChainStream(queue)
     const waiting = stream.next()
     queue.reset()
@@ -239,12 +220,15 @@ describe('the end of a chain stream', () => {
   })
 
   it('comes when the driver breaks the rules, and says how', async () => {
-    const ring = simple()
-    const { queue, violations } = deviceQueue(ring)
+    const {
+      driver,
+      queue,
+      recorder: { violations },
+    } = testQueue()
     const stream = new ChainStream(queue)
     const { heads, over } = collect(stream)
-    ring.offer(1)
-    ring.publish(100)
+    offerHeads(driver, 1)
+    driver.jumpTo(100)
     stream.wake()
     await over
     expect([heads, violations.length, stream.violation]).toEqual([[], 1, violations[0]])
@@ -252,13 +236,12 @@ describe('the end of a chain stream', () => {
   })
 
   it('takes no chain that a waiting loop will not see', async () => {
-    const ring = simple()
-    const { queue } = deviceQueue(ring)
+    const { driver, queue } = testQueue()
     // The guest is run by a write of the queue, and the stream is released there.
-    const ending = proxy(queue, (name) => name === 'next' && ring.available === 1 && stream.release())
+    const ending = proxy(queue, (name) => name === 'next' && driver.position.available === 1 && stream.release())
     const stream = new ChainStream(ending)
     const waiting = stream.next()
-    ring.offer(7)
+    offerHeads(driver, 7)
     stream.wake()
     expect(await waiting).toEqual({ done: true, value: undefined })
     expect(queue.next()?.head).toBe(7)

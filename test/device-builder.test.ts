@@ -13,17 +13,18 @@ import {
   DeviceError,
   DoorbellRange,
   type DriverNotification,
-  GuestMemory,
+  type GuestMemory,
   NotificationCounter,
   type QueueConfig,
   type ReadyMessage,
   type StopSignal,
   type Violation,
 } from 'virtgen/runtime'
+import { chain, SplitFakeDriver, TestMemory } from 'virtgen/testing'
 import { VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_VERSION_1 } from 'virtgen/wire/content'
-import { VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_WRITE, VirtqDesc } from 'virtgen/wire/split-ring'
+import { VIRTQ_DESC_F_INDIRECT, VirtqDesc } from 'virtgen/wire/split-ring'
 import { describe, expect, it } from 'vitest'
-import { RawRing } from './support/raw-ring.ts'
+import { offerHeads } from './support/offers.ts'
 
 const features = FeatureSet.of(VIRTIO_F_VERSION_1)
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
@@ -31,7 +32,7 @@ const bell = 0xfe00_0000
 
 interface Stage {
   memory: GuestMemory
-  rings: RawRing[]
+  rings: SplitFakeDriver[]
   counter: NotificationCounter
   violations: Violation[]
   builder: DeviceBuilder<NotificationCounter>
@@ -39,9 +40,8 @@ interface Stage {
 
 /** Three rings in one memory, and a builder that knows the first two. */
 function stage(options: Partial<DeviceBuilderOptions<NotificationCounter>> = {}): Stage {
-  const memory = GuestMemory.of(new Uint8Array(0x1_0000))
-  const rings = [0, 1, 2].map((index) => new RawRing(memory, 8, index * 0x1000, index))
-  for (const ring of rings) for (let i = 0; i < 8; i++) ring.descriptor(i, { address: 0x8000 + i * 16, length: 16, flags: VIRTQ_DESC_F_WRITE })
+  const memory = new TestMemory({ regions: [{ guestAddress: 0, size: 0x1_0000 }] })
+  const rings = [0, 1, 2].map((index) => new SplitFakeDriver(memory, { size: 8, index }))
   const counter = new NotificationCounter()
   const violations: Violation[] = []
   const builder = new DeviceBuilder({ memory, notify: counter, onViolation: (violation) => violations.push(violation), ...options })
@@ -139,7 +139,7 @@ describe('a device builder', () => {
     const device: Device<BufferedNotifier<NotificationCounter>> = builder.mapNotify((notify) => new BufferedNotifier(notify)).build(features)
     const heads: number[] = []
     serve(device.takeStream(0), heads)
-    rings[0]!.offer(0, 1)
+    offerHeads(rings[0]!, 0, 1)
     device.notifyQueue(0)
     await settle()
     expect([heads, counter.get()]).toEqual([[0, 1], 0])
@@ -151,7 +151,7 @@ describe('a device builder', () => {
     const { builder, rings, counter, violations } = stage()
     const device = builder.build(features.with(VIRTIO_F_EVENT_IDX))
     rings[0]!.usedEvent = 1
-    rings[0]!.offer(0, 1)
+    offerHeads(rings[0]!, 0, 1)
     await serve(take(device, 0), [], (chain) => {
       chain.complete(0)
       if (chain.head === 1) device.reset()
@@ -165,7 +165,7 @@ describe('a device builder', () => {
   it('goes on from a position', async () => {
     const { builder, rings } = stage()
     const first = builder.build(features)
-    rings[0]!.offer(3, 4)
+    offerHeads(rings[0]!, 3, 4)
     const stream = first.takeStream(0)
     const { value: parked } = await stream.next()
     expect(parked?.head).toBe(3)
@@ -184,7 +184,7 @@ describe('a device builder', () => {
     const device = builder.build(features)
     expect(violations).toMatchObject([{ kind: 'queue-address', queue: 2 }])
     const heads: number[] = []
-    rings[1]!.offer(6)
+    offerHeads(rings[1]!, 6)
     serve(device.takeStream(1), heads)
     await serve(device.takeStream(2), heads)
     await settle()
@@ -207,7 +207,7 @@ describe('the stream of a queue', () => {
     device.takeStream(1)
     stream.release()
     // The end of a loop releases it as well.
-    rings[0]!.offer(1, 2)
+    offerHeads(rings[0]!, 1, 2)
     for await (const chain of device.takeStream(0)) {
       expect(chain.head).toBe(1)
       break
@@ -221,7 +221,7 @@ describe('the stream of a queue', () => {
   it('finds what came while nobody had it', async () => {
     const { builder, rings } = stage()
     const device = builder.build(features)
-    rings[1]!.offer(7)
+    offerHeads(rings[1]!, 7)
     expect(device.notifyQueue(1)).toBe(true)
     const heads: number[] = []
     serve(device.takeStream(1), heads)
@@ -232,17 +232,18 @@ describe('the stream of a queue', () => {
   it('goes on when chains that are out have made room for others', async () => {
     const size = 4096
     const pieces = 512
-    const memory = GuestMemory.of(new Uint8Array(0x10_0000))
-    const ring = new RawRing(memory, size)
-    const table = 0x8_0000
-    ring.chain(
-      Array.from({ length: pieces }, (_, i) => i),
-      Array(pieces).fill({ address: table, length: 1 }),
-      table,
-    )
-    const heads = Array.from({ length: size }, (_, i) => i)
-    for (const head of heads) ring.descriptor(head, { address: table, length: pieces * VirtqDesc.size, flags: VIRTQ_DESC_F_INDIRECT })
-    ring.offer(...heads)
+    const memory = new TestMemory({ regions: [{ guestAddress: 0, size: 0x10_0000 }] })
+    const ring = new SplitFakeDriver(memory, { size })
+    const table = memory.allocate(pieces * VirtqDesc.size, 16)
+    const byte = memory.allocate(1)
+    // The first chain writes the table, the others use it as well.
+    const first = chain().indirect({ at: table })
+    for (let i = 0; i < pieces; i++) first.element({ writable: false, length: 1, at: byte })
+    ring.put(first)
+    const same = { length: pieces * VirtqDesc.size, flags: VIRTQ_DESC_F_INDIRECT }
+    for (let i = 1; i < size; i++) ring.put(chain().element({ writable: false, length: 0, at: table, amend: same }))
+    ring.publish()
+    const heads = ring.out.map(({ id }) => id)
     const builder = new DeviceBuilder({ memory, notify: new NotificationCounter() }).addQueue(ring.setup)
     const device = builder.build(features.with(VIRTIO_F_INDIRECT_DESC))
     const taken: number[] = []
@@ -261,7 +262,7 @@ describe('the stream of a queue', () => {
   it('ends with a reset, also while somebody waits, and the chains that are out are cancelled', async () => {
     const { builder, rings } = stage()
     const device = builder.build(features)
-    rings[0]!.offer(0)
+    offerHeads(rings[0]!, 0)
     const parked: Chain[] = []
     const loops = [serve(device.takeStream(0), [], (chain) => parked.push(chain)), serve(device.takeStream(1), [])]
     await settle()
@@ -283,9 +284,8 @@ describe('the stream of a queue', () => {
     const stream = device.takeStream(0)
     const broken = serve(stream, [])
     serve(device.takeStream(1), heads)
-    rings[0]!.descriptor(4, { address: 0, length: 16, flags: VIRTQ_DESC_F_INDIRECT })
-    rings[0]!.offer(4)
-    rings[1]!.offer(1)
+    rings[0]!.offer(chain().indirect().writable(16), { head: 4 })
+    offerHeads(rings[1]!, 1)
     device.notifyQueue(0)
     device.notifyQueue(1)
     await broken
@@ -297,7 +297,7 @@ describe('the stream of a queue', () => {
   it('ends while somebody waits, where a completion finds the queue broken', async () => {
     const { builder, rings, memory } = stage()
     const device = builder.build(features)
-    rings[0]!.offer(4)
+    offerHeads(rings[0]!, 4)
     const stream = device.takeStream(0)
     const { value: parked } = await stream.next()
     const waiting = stream.next()
@@ -319,8 +319,8 @@ describe('notifications', () => {
     await settle()
     const [messages, bells] = [new Feed<DriverNotification>(), new Feed<DriverNotification>()]
     const runs = [device.runNotify(messages), device.runNotify(bells)]
-    rings[0]!.offer(0)
-    rings[1]!.offer(1)
+    offerHeads(rings[0]!, 0)
+    offerHeads(rings[1]!, 1)
     await settle()
     expect(heads).toEqual([[], []])
     messages.put(0)
@@ -328,8 +328,8 @@ describe('notifications', () => {
     await settle()
     expect(heads).toEqual([[0], [1]])
     // One source may carry both.
-    rings[0]!.offer(2)
-    rings[1]!.offer(3)
+    offerHeads(rings[0]!, 2)
+    offerHeads(rings[1]!, 3)
     messages.put({ address: bell }, 1)
     await settle()
     expect(heads).toEqual([
@@ -348,7 +348,7 @@ describe('notifications', () => {
     serve(device.takeStream(0), heads)
     await settle()
     const problems: unknown[] = []
-    rings[0]!.offer(5)
+    offerHeads(rings[0]!, 5)
     const wrong = [9, { address: bell + 2 }, { address: bell + 12 }, { address: 4 }, -1, Number.NaN]
     await device.runNotify(new Feed<DriverNotification>().put(...wrong, 0).end(), { onBadNotification: (problem) => problems.push(problem) })
     await settle()
@@ -415,7 +415,7 @@ describe('notifications', () => {
 })
 
 describe('configuration by messages', () => {
-  const queue = (ring: RawRing, respond?: () => void): ConfigureQueueMessage => ({
+  const queue = (ring: SplitFakeDriver, respond?: () => void): ConfigureQueueMessage => ({
     type: 'configureQueue',
     queue: ring.setup,
     ...(respond && { respond }),

@@ -1,5 +1,6 @@
 /** One queue of a device is reset and set up again (VIRTIO_F_RING_RESET): what skeletons and clients make of it, over either ring. */
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
+import { chain, type FakeDriver, fakeDriver, TestMemory } from 'virtgen/testing'
 import {
   ACKNOWLEDGE,
   DRIVER,
@@ -19,11 +20,10 @@ import { NetDevice } from '../generated/skeleton/net.ts'
 import { VIRTIO_BLK_F_MQ } from '../generated/wire/blk.ts'
 import { VIRTIO_NET_F_MRG_RXBUF } from '../generated/wire/net.ts'
 import { DeviceControl } from '../runtime/device-control.ts'
-import { GuestMemory } from '../runtime/memory.ts'
 import type { QueueInfo } from '../runtime/request/message.ts'
 import { PARKED } from '../runtime/request/outcome.ts'
-import { ByteRing } from './support/byte-ring.ts'
 import { loopback } from './support/loopback.ts'
+import { usedBy } from './support/offers.ts'
 
 const base = FeatureSet.of(VIRTIO_F_VERSION_1, VIRTIO_F_EVENT_IDX, VIRTIO_F_RING_RESET)
 const rings = [
@@ -146,25 +146,25 @@ describe.each(rings)('over a ring that is %s', (_, ringFeatures) => {
 })
 
 test('a queue that is made ready after DRIVER_OK is served', () => {
-  const bytes = new Uint8Array(0x4000)
+  const memory = new TestMemory()
   const card = new Card({ queueSize: 8 })
-  const control = new DeviceControl(card, { memory: GuestMemory.of(bytes), notify: () => {}, configChanged: () => {} })
+  const control = new DeviceControl(card, { memory, notify: () => {}, configChanged: () => {} })
   for (const status of [ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK].map((_bit, i, all) => all.slice(0, i + 1).reduce((sum, bit) => sum | bit, 0))) {
     if ((status & FEATURES_OK) !== 0) control.setDriverFeatures(1, FeatureSet.of(VIRTIO_F_VERSION_1).word(1))
     control.writeStatus(status)
   }
   expect(card.receive(Uint8Array.of(1, 2, 3))).toBeUndefined()
-  const open = (index: number): ByteRing => {
-    const ring = new ByteRing(bytes, 0x1000 + 0x400 * index, 4)
+  const open = (index: number): FakeDriver => {
+    const ring = fakeDriver(memory, { size: 4, index })
     control.setQueueSize(index, 4)
-    for (const area of ['descriptorArea', 'driverArea', 'deviceArea'] as const) control.setQueueAddress(index, area, 0, ring[area])
+    for (const area of ['descriptorArea', 'driverArea', 'deviceArea'] as const) control.setQueueAddress(index, area, 0, ring.setup[area])
     control.setQueueReady(index, true)
     return ring
   }
   const [receiveq, transmitq] = [open(0), open(1)]
-  receiveq.add([0x2000, 64, true])
+  receiveq.offer(chain().writable(64))
   expect(card.receive(Uint8Array.of(1, 2, 3))).toBe(3)
-  transmitq.add([0x2100, 12, false], [0x2200, 5, false])
+  transmitq.offer(chain().readable(12).readable(5))
   control.notifyAvailable(1)
-  expect([receiveq.used(), transmitq.used()]).toEqual([[[0, 15]], [[0, 0]]])
+  expect([usedBy(receiveq), usedBy(transmitq)]).toEqual([[[0, 15]], [[0, 0]]])
 })

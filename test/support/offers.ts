@@ -10,3 +10,11 @@ export function offer(driver: FakeDriver, at: number, length: number): number {
 export function usedBy(driver: FakeDriver): [id: number, written: number][] {
   return driver.drain().map(({ id, written }) => [id, written])
 }
+
+/** Makes device-writable buffers of 16 bytes available together, by these heads. */
+export function offerHeads(driver: FakeDriver, ...heads: readonly number[]): void {
+  // What came back may be given again.
+  driver.drain()
+  for (const head of heads) driver.put(chain().writable(16), { head })
+  driver.publish()
+}
