@@ -2,7 +2,7 @@
  * Reads devices as a Linux guest under QEMU saw them (test/fixtures/linux-guest): their features and their configuration space, with the generated bindings.
  */
 import { readdirSync, readFileSync } from 'node:fs'
-import { type FeatureInfo, type FeatureProblem, FeatureSet } from 'virtgen/codegen/v1/wire'
+import { type FeatureInfo, type FeatureProblem, type FeatureSet, featureNames, featuresFromBitString } from 'virtgen/codegen/v1/wire'
 import * as blk from 'virtgen/wire/blk'
 import * as console_ from 'virtgen/wire/console'
 import * as content from 'virtgen/wire/content'
@@ -105,9 +105,9 @@ function statusNames(status: number): string {
 function print(capture: Capture): void {
   const type = types.get(capture.deviceId)
   if (type === undefined) return
-  const features = FeatureSet.fromBitString(capture.features)
+  const features = featuresFromBitString(capture.features)
   const config = Uint8Array.from(Buffer.from(capture.config, 'hex'))
-  const names = features.names(type.features, content.features)
+  const names = featureNames(features, type.features, content.features)
   const problems = [...type.checkFeatures(features), ...content.checkFeatures(features)]
   const rows: [string, string][] = [
     ['driver', `${capture.driver} in ${capture.origin.guest}, device of ${capture.origin.host}`],

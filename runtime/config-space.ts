@@ -1,5 +1,5 @@
 /** The device-specific configuration space: a few bytes that both sides see. VIRTIO 1.4, Basic Facilities of a Virtio Device / Device Configuration Space. */
-import { type FeatureSet, Struct, viewOf } from 'virtgen/codegen/v1/wire'
+import { type FeatureSet, type Struct, viewOf } from 'virtgen/codegen/v1/wire'
 
 /** A field of the configuration space, as the driver sees it. */
 export interface ConfigField {
@@ -19,16 +19,6 @@ export interface ConfigField {
   readonly clears?: number
 }
 
-/** A place without members, for a configuration space that no struct describes. */
-class PlainBytes extends Struct {
-  readonly $minimum = 0
-  get $size(): number {
-    return this.$length
-  }
-}
-
-const hidden = 1
-const clearing = 2
 const nothing: readonly string[] = []
 
 /**
@@ -44,10 +34,9 @@ export class ConfigSpace<T extends Struct = Struct> {
   readonly fields: T | undefined
   /** Set by the transport's control: called after each `update`. */
   onChange: (() => void) | undefined
-  readonly #changed: T
+  /** @internal See `generation`. */
+  $generation = 0
   readonly #described: readonly ConfigField[]
-  readonly #marks: Uint8Array
-  #generation = 0
 
   /**
    * @param bytes - what it holds at first; copied
@@ -57,16 +46,11 @@ export class ConfigSpace<T extends Struct = Struct> {
    */
   constructor(bytes: Uint8Array, fields: readonly ConfigField[] = [], accessor?: T) {
     this.bytes = Uint8Array.from(bytes)
-    for (const field of fields)
-      if (!(Number.isInteger(field.offset) && field.offset >= 0 && field.width >= 0 && field.offset + field.width <= bytes.length))
-        throw new RangeError(
-          `${field.name}, ${field.width} bytes at offset ${field.offset}, does not lie in a configuration space of ${bytes.length} bytes`,
-        )
+    for (const { name, offset, width } of fields)
+      if (!(Number.isInteger(offset) && offset >= 0 && width >= 0 && offset + width <= bytes.length))
+        throw new RangeError(`${name}, ${width} bytes at ${offset}, does not lie in a configuration space of ${bytes.length} bytes`)
     this.#described = fields
-    this.#marks = marks(this.bytes.length, fields)
     this.fields = accessor?.at(viewOf(this.bytes))
-    // Without an accessor `update` still has a `$view` to offer; T is then the bare Struct.
-    this.#changed = this.fields ?? (new PlainBytes().at(viewOf(this.bytes)) as Struct as T)
   }
 
   /** A configuration space without any byte; a new one for each device. */
@@ -81,22 +65,26 @@ export class ConfigSpace<T extends Struct = Struct> {
 
   /** 32 bits, wraps. Changes with each `update`, never goes back to an old value while the driver reads, also not over a reset. */
   get generation(): number {
-    return this.#generation
+    return this.$generation
   }
 
   /**
    * Device side: one consistent change. The generation grows, and the driver is told once it is ready (DRIVER_OK). What `change` throws goes to the caller; as
    * bytes may have changed by then, the driver is told nevertheless.
    *
-   * @param change - gets the struct; without an accessor one that has nothing but `$view`
+   * @param change - gets the struct; without an accessor an object that has nothing but `$view`
    */
   update(change: (fields: T) => void): void {
     try {
-      change(this.#changed)
+      change(this.fields ?? ({ $view: viewOf(this.bytes) } as T))
     } finally {
-      this.#generation = (this.#generation + 1) >>> 0
+      this.#count()
       this.onChange?.()
     }
+  }
+
+  #count(): void {
+    this.$generation = (this.$generation + 1) >>> 0
   }
 
   /**
@@ -107,17 +95,18 @@ export class ConfigSpace<T extends Struct = Struct> {
    * @returns the unsigned little-endian number; bytes outside and those of write-only fields are 0
    */
   read(offset: number, width: number): number {
-    if (!accessible(offset, width)) return 0
+    if (!isAccess(offset, width)) return 0
     let value = 0
     for (let index = width - 1; index >= 0; index--) value = ((value << 8) | this.#readByte(offset + index)) >>> 0
     return value
   }
 
   #readByte(at: number): number {
-    const mark = this.#marks[at]
-    if (mark === undefined || (mark & hidden) !== 0) return 0
-    const value = this.bytes[at] as number
-    if ((mark & clearing) !== 0) this.bytes[at] = 0
+    const value = this.bytes[at]
+    // Fields may overlap, as in a union: a byte is hidden only where every field over it is write-only.
+    const over = this.#described.filter(({ offset, width }) => offset <= at && at < offset + width)
+    if (value === undefined || (over.length > 0 && over.every(({ access }) => access === 'w'))) return 0
+    if (over.some(({ access }) => access === 'rc')) this.bytes[at] = 0
     return value
   }
 
@@ -130,7 +119,7 @@ export class ConfigSpace<T extends Struct = Struct> {
    * @returns the fields that were written, in the order of the description; also where they held the same value before, as for some a write is an event
    */
   write(offset: number, width: number, value: number, features: FeatureSet): readonly string[] {
-    if (!accessible(offset, width)) return nothing
+    if (!isAccess(offset, width)) return nothing
     let written: string[] | undefined
     for (const field of this.#described) {
       const start = Math.max(offset, field.offset)
@@ -151,55 +140,20 @@ export class ConfigSpace<T extends Struct = Struct> {
   reset(): void {
     let changes = false
     for (const { offset, width, reset } of this.#described) {
-      if (reset === undefined) continue
-      const before = this.bytes.slice(offset, offset + width)
-      for (let at = 0; at < width; at++) this.bytes[offset + at] = Math.floor(reset / 2 ** (8 * at))
-      changes ||= before.some((byte, at) => byte !== this.bytes[offset + at])
+      for (let at = 0; reset !== undefined && at < width; at++) {
+        const byte = Math.floor(reset / 2 ** (8 * at)) & 0xff
+        changes ||= this.bytes[offset + at] !== byte
+        this.bytes[offset + at] = byte
+      }
     }
-    if (changes) this.#generation = (this.#generation + 1) >>> 0
-  }
-
-  /** The bytes as hexadecimal digits. */
-  save(): string {
-    let text = ''
-    for (const byte of this.bytes) text += byte.toString(16).padStart(2, '0')
-    return text
-  }
-
-  /**
-   * Takes over saved bytes; the driver is not told.
-   *
-   * @param hex - what `save` gave
-   * @param generation - so that a driver in the middle of reading sees no change where there is none
-   * @throws RangeError unless these are the digits of as many bytes
-   */
-  restore(hex: string, generation: number = this.#generation): void {
-    if (typeof hex !== 'string' || hex.length !== this.length * 2 || !/^[0-9a-f]*$/i.test(hex))
-      throw new RangeError(`a configuration space of ${this.length} bytes is saved as ${this.length * 2} hexadecimal digits, not as ${shown(hex)}`)
-    if (!Number.isInteger(generation) || generation < 0 || generation > 0xffff_ffff)
-      throw new RangeError(`a configuration generation must be an integer from 0 to 4294967295, not ${shown(generation)}`)
-    for (let at = 0; at < this.length; at++) this.bytes[at] = Number.parseInt(hex.slice(at * 2, at * 2 + 2), 16)
-    this.#generation = generation
+    if (changes) this.#count()
   }
 }
 
-function accessible(offset: number, width: number): boolean {
+function isAccess(offset: number, width: number): boolean {
   return (width === 1 || width === 2 || width === 4) && Number.isInteger(offset) && offset >= 0
 }
 
-function mayWrite(field: ConfigField, features: FeatureSet): boolean {
-  return (field.access === 'w' || field.access === 'rw') && (field.writable?.(features) ?? true)
-}
-
-/** What reading does to each byte. Fields may overlap, as in a union: a byte is hidden only where every field over it is write-only. */
-function marks(length: number, fields: readonly ConfigField[]): Uint8Array {
-  const result = new Uint8Array(length)
-  for (const field of fields) if (field.access === 'w') result.fill(hidden, field.offset, field.offset + field.width)
-  for (const field of fields) if (field.access !== 'w') result.fill(field.access === 'rc' ? clearing : 0, field.offset, field.offset + field.width)
-  return result
-}
-
-function shown(value: unknown): string {
-  const text = String(typeof value === 'string' ? JSON.stringify(value) : value)
-  return text.length > 60 ? `${text.slice(0, 60)}…` : text
+function mayWrite({ access, writable }: ConfigField, features: FeatureSet): boolean {
+  return (access === 'w' || access === 'rw') && (writable?.(features) ?? true)
 }

@@ -1,17 +1,27 @@
 /** What a device control needs to know besides the device. */
-import type { FeatureSet } from 'virtgen/codegen/v1/wire'
+import { checkInteger, type FeatureSet } from 'virtgen/codegen/v1/wire'
 import { split_ring_limits } from 'virtgen/wire/split-ring'
+import type { DeviceQueueOptions } from './device-queue-options.ts'
 import type { GuestMemory } from './memory.ts'
+import type { DeviceQueue, QueueSetup } from './queue.ts'
 import type { Violation } from './violation.ts'
+
+/** See `createDeviceQueue`. */
+export type CreateQueue = (memory: GuestMemory, setup: QueueSetup, options: DeviceQueueOptions) => DeviceQueue
 
 /** What a VMM says of any device, whatever the transport. */
 export interface DeviceControlSettings {
   readonly memory: GuestMemory
   /**
    * Features of rings and transport to offer with those of the device. VERSION_1 must be among them; the others that there can be are INDIRECT_DESC, EVENT_IDX and
-   * RING_RESET, which with VERSION_1 are the default, RING_PACKED, IN_ORDER, NOTIFICATION_DATA, ACCESS_PLATFORM and ORDER_PLATFORM.
+   * RING_RESET, which with VERSION_1 are the default, NOTIFICATION_DATA, ACCESS_PLATFORM, ORDER_PLATFORM and, where `createQueue` is given, RING_PACKED and IN_ORDER.
    */
   readonly ringFeatures?: FeatureSet
+  /**
+   * Makes the queues. With `createDeviceQueue` they may be packed, and be used in order; by default they are split and are not, so that a page that does not need them
+   * does not load them.
+   */
+  readonly createQueue?: CreateQueue
   /** Most descriptors of a chain, 1024 by default; `strict`: the queue size, as the text has it and Linux does not keep. */
   readonly maxChainLength?: number | 'strict'
   /** The driver broke the rules. DEVICE_NEEDS_RESET is already set. */
@@ -39,26 +49,20 @@ export interface DeviceControlOptions extends DeviceControlSettings {
   readonly reset?: () => void
 }
 
-/**
- * Checks the bound of chains here, as a queue is made inside an access of the driver's.
- *
- * @throws RangeError
- */
-export function checkChainLength(length: number | 'strict' | undefined): void {
-  const most = split_ring_limits.split_ring_index_wrap
-  if (length !== undefined && length !== 'strict' && !(Number.isInteger(length) && length >= 1 && length <= most))
-    throw new RangeError(`maxChainLength must be strict or an integer from 1 to ${most}, not ${length}`)
+/** @throws RangeError */
+export function checkChainLength(length: number | 'strict' = 'strict'): void {
+  if (length !== 'strict') checkInteger(length, 1, split_ring_limits.split_ring_index_wrap, 'maxChainLength')
 }
 
 /**
- * Checks the values of VIRTIO_F_NOTIF_CONFIG_DATA.
+ * Checks what counts only later, inside an access of the driver's.
  *
  * @throws RangeError
  */
-export function checkNotifConfigData(values: readonly number[] | undefined, queues: number): void {
-  if (values === undefined) return
-  const wrong = values.find((value) => !(Number.isInteger(value) && value >= 0 && value <= 0xffff))
-  if (wrong !== undefined) throw new RangeError(`notifConfigData must be integers from 0 to 65535, not ${wrong}`)
-  if (values.length !== queues || new Set(values).size !== queues)
-    throw new RangeError(`notifConfigData must be ${queues} values that differ, one for each queue, not ${values.join(', ')}`)
+export function checkControlOptions({ maxChainLength, notifConfigData }: DeviceControlOptions, queues: number): void {
+  checkChainLength(maxChainLength)
+  if (notifConfigData === undefined) return
+  for (const value of notifConfigData) checkInteger(value, 0, 0xffff, 'notifConfigData')
+  if (notifConfigData.length !== queues || new Set(notifConfigData).size !== queues)
+    throw new RangeError(`notifConfigData must be ${queues} values that differ, one for each queue, not ${notifConfigData}`)
 }

@@ -6,19 +6,19 @@ import {
   FAILED,
   FEATURES_OK,
   VIRTIO_F_NOTIF_CONFIG_DATA,
+  VIRTIO_F_NOTIFICATION_DATA,
   VIRTIO_F_RING_RESET,
   VIRTIO_F_VERSION_1,
 } from 'virtgen/wire/content'
-import { checkChainLength, checkNotifConfigData, type DeviceControlOptions } from './control-options.ts'
+import { checkControlOptions, type DeviceControlOptions } from './control-options.ts'
 import type { DeviceHost, VirtioDevice } from './device.ts'
-import { createDeviceQueue } from './device-queue.ts'
-import { type ControlState, checkControlState } from './device-state.ts'
+import { createSplitDeviceQueue } from './device-queue.ts'
 import type { GuestMemory } from './memory.ts'
-import { NotificationWord } from './notification.ts'
+import { notificationPosition, notificationQueue } from './notification.ts'
 import type { DeviceQueue, QueueInspection, QueueState } from './queue.ts'
 import { type QueueArea, type QueueRegisters, queueRegistersOf } from './queue-registers.ts'
 import { QueueService } from './queue-service.ts'
-import { checkNegotiated, checkOffered, defaultRingFeatures, ringFeaturesOf } from './ring-features.ts'
+import { checkOffered, defaultRingFeatures, ringFeaturesOf } from './ring-features.ts'
 import { addedSteps } from './status.ts'
 import type { Violation } from './violation.ts'
 
@@ -39,8 +39,6 @@ export class DeviceControl {
   readonly #queues: readonly (QueueRegisters | undefined)[]
   #status = 0
   #driverFeatures = FeatureSet.empty
-  /** From FEATURES_OK on. */
-  #notification: NotificationWord | undefined
   /** Between `activate` and `reset`. */
   #host: DeviceHost | undefined
   /** Number of resets: what fails after the reset that ended it is reported and no more. */
@@ -60,9 +58,8 @@ export class DeviceControl {
     this.#ringFeatures = options.ringFeatures ?? defaultRingFeatures
     this.#queues = queueRegistersOf(device.queueSizes)
     this.#service = new QueueService(this.#queues, (queue) => this.#serve(queue), options.defer)
-    checkOffered(this.offered, options.notifConfigData !== undefined)
-    checkChainLength(options.maxChainLength)
-    checkNotifConfigData(options.notifConfigData, this.#queues.length)
+    checkOffered(this.offered, options)
+    checkControlOptions(options, this.#queues.length)
     device.config.onChange = () => this.#configChanged()
   }
 
@@ -88,7 +85,6 @@ export class DeviceControl {
     for (const step of steps) {
       if (step === FEATURES_OK && !this.#acceptsFeatures()) return
       this.#status |= step
-      if (step === FEATURES_OK) this.#notification = new NotificationWord(this.#driverFeatures)
       if (step === DRIVER_OK) this.#start()
     }
   }
@@ -128,7 +124,6 @@ export class DeviceControl {
   #clear(): void {
     this.#status = 0
     this.#driverFeatures = FeatureSet.empty
-    this.#notification = undefined
     this.device.config.reset()
     for (const queue of this.#queues) queue?.clear()
     this.#resetting = undefined
@@ -238,11 +233,11 @@ export class DeviceControl {
   }
 
   #ring(registers: QueueRegisters, state: QueueState | undefined): DeviceQueue {
-    const { maxChainLength } = this.#options
+    const { maxChainLength, createQueue = createSplitDeviceQueue } = this.#options
     // What the constructor finds is in `broken`; what a queue says after its end concerns nobody.
     let ring: DeviceQueue | undefined
     const current = (): boolean => ring !== undefined && registers.queue === ring
-    ring = createDeviceQueue(this.memory, registers.setup(), {
+    ring = createQueue(this.memory, registers.setup(), {
       ...ringFeaturesOf(this.#driverFeatures),
       ...(maxChainLength !== undefined && { maxChainLength }),
       notify: () => {
@@ -309,16 +304,13 @@ export class DeviceControl {
    * a queue that is not ready, it is made up for when that changes.
    */
   notified(value: number): void {
-    const word = this.#notification?.decode(value)
-    if (word === undefined) return
-    const index = this.#isNamedByData ? (this.#options.notifConfigData?.indexOf(word.queue) ?? -1) : word.queue
+    const { features } = this
+    const hasPosition = features.has(VIRTIO_F_NOTIFICATION_DATA)
+    const name = hasPosition ? notificationQueue(value) : value
+    const index = features.has(VIRTIO_F_NOTIF_CONFIG_DATA) ? (this.#options.notifConfigData?.indexOf(name) ?? -1) : name
     const queue = this.#queues[index]
-    if (queue?.queue) queue.announced = word.position
+    if (hasPosition && queue?.queue) queue.announced = notificationPosition(value)
     this.#service.now(index)
-  }
-
-  get #isNamedByData(): boolean {
-    return this.#driverFeatures.has(VIRTIO_F_NOTIF_CONFIG_DATA)
   }
 
   /** An available buffer notification of a queue. */
@@ -440,69 +432,29 @@ export class DeviceControl {
     if (!this.#busy && (this.#status & DRIVER_OK) !== 0) this.#options.configChanged()
   }
 
-  // ---- Snapshots
+  // ---- Snapshots, see saveDevice
 
-  /**
-   * The state of device and control, between two calls from the driver. Guest memory is not in it.
-   *
-   * @throws Error while a reset, or the stop of a queue, waits for asynchronous work: that cannot be saved. Await it before.
-   */
-  save(): ControlState {
-    if (this.#busy || this.#queues.some((queue) => queue?.stopping))
-      throw new Error('a device cannot be saved while a reset goes on: await it and save then')
-    // The queues first: what they have held back becomes visible now, and may be found to be wrong.
-    const queues = this.#queues.map((queue) => queue?.save() ?? null)
-    return {
-      version: 1,
-      status: this.#status,
-      features: this.#driverFeatures.toString(),
-      config: this.device.config.save(),
-      configGeneration: this.configGeneration,
-      queues,
-      device: this.device.save(),
-    }
+  /** @internal The queues, by index. */
+  get $queues(): readonly (QueueRegisters | undefined)[] {
+    return this.#queues
   }
 
-  /**
-   * Takes over a saved state and goes on from there; the driver does not notice. Guest memory must already be as it was. A device that was live is activated, its
-   * queues go on from their positions, and chains that were out are delivered again.
-   *
-   * @throws RangeError for what is not a saved state of such a device, or was negotiated with features that are not offered here: nothing has changed then, except
-   * for what the device's own `restore` did
-   * @throws Error when the driver has already begun with this device
-   */
-  restore(saved: ControlState): void {
-    if (this.#status !== 0 || this.#busy)
-      throw new Error('a state can be restored only into a device that no driver has begun with, or that is reset')
-    const state = checkControlState(saved, this.device.queueSizes)
-    const features = FeatureSet.fromHex(state.features)
-    if ((state.status & FEATURES_OK) !== 0) checkNegotiated(features, this.offered)
-    const before = this.device.config.save()
-    const generation = this.configGeneration
-    this.device.config.restore(state.config, state.configGeneration)
-    try {
-      this.device.restore(state.device)
-    } catch (error) {
-      this.device.config.restore(before, generation)
-      throw error
-    }
-    this.#resume(state, features)
+  /** @internal A reset goes on, of the device or of a queue. */
+  get $isBusy(): boolean {
+    return this.#busy || this.#queues.some((queue) => queue?.stopping)
   }
 
-  #resume(state: ControlState, features: FeatureSet): void {
+  /** @internal Goes on as a device that has this status and these features; the registers of the queues are there already, and `states` has those at work. */
+  $resume(status: number, features: FeatureSet, states: readonly (QueueState | undefined)[]): void {
     this.#driverFeatures = features
-    if ((state.status & FEATURES_OK) !== 0) this.#notification = new NotificationWord(features)
     // DRIVER_OK last: before it nothing is sent and no queue is served.
-    this.#status = state.status & ~DRIVER_OK
-    const broken = (state.status & DEVICE_NEEDS_RESET) !== 0
-    state.queues.forEach((saved, index) => {
+    this.#status = status & ~DRIVER_OK
+    states.forEach((state, index) => {
       const registers = this.#queues[index]
-      if (saved === null || registers === undefined) return
-      registers.restore(saved)
-      if (saved.queue && !broken) this.#build(registers, saved.queue)
+      if (registers && state) this.#build(registers, state)
     })
-    if ((state.status & DRIVER_OK) === 0) return
+    if ((status & DRIVER_OK) === 0) return
     this.#status |= DRIVER_OK
-    if (!broken) this.#start()
+    if ((status & DEVICE_NEEDS_RESET) === 0) this.#start()
   }
 }

@@ -1,25 +1,11 @@
 /** What a driver says of one queue, and the queue that comes of it. VIRTIO 1.4, Virtio Transport Options / Virtio Over MMIO / MMIO Device Register Layout. */
 import { virtqueue_limits } from 'virtgen/wire/content'
 import { split_ring_limits } from 'virtgen/wire/split-ring'
-import type { DeviceQueue, QueueSetup, QueueState } from './queue.ts'
+import type { DeviceQueue, QueueSetup } from './queue.ts'
 import type { Violation } from './violation.ts'
 
 /** The three parts of a virtqueue. */
 export type QueueArea = 'descriptorArea' | 'driverArea' | 'deviceArea'
-
-/** A 64-bit address in halves, the form in which transports move it: low, high. */
-export type AddressHalves = readonly [low: number, high: number]
-
-/** A queue in a saved state. */
-export interface QueueRegistersState {
-  readonly size: number
-  readonly descriptorArea: AddressHalves
-  readonly driverArea: AddressHalves
-  readonly deviceArea: AddressHalves
-  readonly ready: boolean
-  /** Absent: the queue is not at work. */
-  readonly queue?: QueueState
-}
 
 /** Number of the 32-bit word that holds the half. */
 const offsets: Readonly<Record<QueueArea, number>> = { descriptorArea: 0, driverArea: 2, deviceArea: 4 }
@@ -108,25 +94,6 @@ export class QueueRegisters {
     this.resetting = false
     this.again = false
     this.#halves.fill(0)
-  }
-
-  save(): QueueRegistersState {
-    const halves = (area: QueueArea): AddressHalves => [this.half(area, 0), this.half(area, 1)]
-    const state = {
-      size: this.size,
-      descriptorArea: halves('descriptorArea'),
-      driverArea: halves('driverArea'),
-      deviceArea: halves('deviceArea'),
-      ready: this.ready,
-    }
-    return this.queue === undefined ? state : { ...state, queue: this.queue.save() }
-  }
-
-  /** Takes over the registers of a saved state; the queue itself is made by the control. */
-  restore(state: QueueRegistersState): void {
-    this.size = state.size
-    this.ready = state.ready
-    for (const area of Object.keys(offsets) as QueueArea[]) this.#halves.set(state[area], offsets[area])
   }
 }
 

@@ -6,10 +6,9 @@ import { ChainPool } from './chain-pool.ts'
 import { SegmentSlab } from './chain-slab.ts'
 import { chainOut } from './chain-state.ts'
 import type { DeviceQueueOptions } from './device-queue-options.ts'
-import { InOrder, type UsedRing } from './in-order.ts'
+import type { InOrder, UsedRing } from './in-order.ts'
 import type { GuestMemory } from './memory.ts'
 import type { DeviceQueue, QueueInspection, QueueSetup, QueueState, SavedChain } from './queue.ts'
-import { checkQueueState } from './queue-state.ts'
 import type { Violation, ViolationKind } from './violation.ts'
 
 const defaultChainLength = 1024
@@ -79,7 +78,7 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
   #ended = false
 
   /** The format calls `$open` when it is ready. */
-  constructor(memory: GuestMemory, setup: QueueSetup, options: DeviceQueueOptions, format: RingFormat) {
+  constructor(memory: GuestMemory, setup: QueueSetup, options: DeviceQueueOptions, format: RingFormat, inOrder: InOrder | undefined) {
     this.memory = memory
     this.index = setup.index
     this.size = setup.size
@@ -90,13 +89,12 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
     this.$most = size === 0 ? 1 : chainLimit(options.maxChainLength ?? defaultChainLength, size)
     const bound = Math.max(leastSegments, Math.min(2 ** Math.ceil(Math.log2(2 * size * this.$most)), mostSegments))
     const state = options.state ?? format.start
-    if (size > 0) checkQueueState(state, size, options, 'state')
     this.slab = new SegmentSlab(Math.min(4 * size, bound), bound)
     this.$builder = new ChainBuilder(memory, this.slab)
     this.$pool = new ChainPool(this)
     this.$spare = this.$pool.take()
     this.#isOut = new Uint8Array(size)
-    this.$inOrder = options.inOrder ? new InOrder(size) : undefined
+    this.$inOrder = inOrder
     this.$available = state.available
     this.$used = this.$published = state.used
     this.#restored = state.inFlight.toReversed()

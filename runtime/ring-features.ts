@@ -1,18 +1,21 @@
 /** Features that rings and transports offer on behalf of a device. VIRTIO 1.4, Reserved Feature Bits. */
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
 import {
-  features as reservedFeatures,
-  VIRTIO_F_ACCESS_PLATFORM,
+  UNUSED,
+  VIRTIO_F_ADMIN_VQ,
+  VIRTIO_F_ANY_LAYOUT,
   VIRTIO_F_EVENT_IDX,
   VIRTIO_F_IN_ORDER,
   VIRTIO_F_INDIRECT_DESC,
   VIRTIO_F_NOTIF_CONFIG_DATA,
-  VIRTIO_F_NOTIFICATION_DATA,
-  VIRTIO_F_ORDER_PLATFORM,
+  VIRTIO_F_NOTIFY_ON_EMPTY,
   VIRTIO_F_RING_PACKED,
   VIRTIO_F_RING_RESET,
+  VIRTIO_F_SR_IOV,
+  VIRTIO_F_SUSPEND,
   VIRTIO_F_VERSION_1,
 } from 'virtgen/wire/content'
+import type { DeviceControlOptions } from './control-options.ts'
 import type { RingFeatures } from './queue.ts'
 
 /**
@@ -22,14 +25,8 @@ import type { RingFeatures } from './queue.ts'
  */
 export const defaultRingFeatures = FeatureSet.of(VIRTIO_F_VERSION_1, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_EVENT_IDX, VIRTIO_F_RING_RESET)
 
-const possible = defaultRingFeatures.with(
-  VIRTIO_F_RING_PACKED,
-  VIRTIO_F_IN_ORDER,
-  VIRTIO_F_NOTIFICATION_DATA,
-  VIRTIO_F_ACCESS_PLATFORM,
-  VIRTIO_F_ORDER_PLATFORM,
-)
-const impossible = FeatureSet.of(...reservedFeatures.map(({ bit }) => bit)).difference(possible)
+/** Features that rings and transports have, and no control here. */
+const impossible = FeatureSet.of(VIRTIO_F_NOTIFY_ON_EMPTY, VIRTIO_F_ANY_LAYOUT, UNUSED, VIRTIO_F_SR_IOV, VIRTIO_F_ADMIN_VQ, VIRTIO_F_SUSPEND)
 
 /** What a negotiated set of features means for the rings. */
 export function ringFeaturesOf(features: FeatureSet): RingFeatures {
@@ -44,23 +41,14 @@ export function ringFeaturesOf(features: FeatureSet): RingFeatures {
 /**
  * Checks what a device is about to offer: it MUST offer VERSION_1, and MUST NOT offer what it would not support if the driver accepted it.
  *
- * @param hasNotifConfigData - the transport has a place for what VIRTIO_F_NOTIF_CONFIG_DATA promises
- * @throws RangeError with the names of the features
+ * @throws RangeError with the features
  */
-export function checkOffered(offered: FeatureSet, hasNotifConfigData = false): void {
-  const wrong = offered.intersection(hasNotifConfigData ? impossible.without(VIRTIO_F_NOTIF_CONFIG_DATA) : impossible)
-  if (!wrong.isEmpty) throw new RangeError(`these features cannot be offered here: ${wrong.names(reservedFeatures).join(', ')}`)
+export function checkOffered(offered: FeatureSet, { notifConfigData, createQueue }: DeviceControlOptions): void {
+  const without = notifConfigData ? impossible : impossible.with(VIRTIO_F_NOTIF_CONFIG_DATA)
+  const wrong = offered.intersection(createQueue ? without : without.with(VIRTIO_F_RING_PACKED, VIRTIO_F_IN_ORDER))
+  if (!wrong.isEmpty)
+    throw new RangeError(
+      `features ${wrong.bits} cannot be offered here${createQueue ? '' : `: ${VIRTIO_F_RING_PACKED} and ${VIRTIO_F_IN_ORDER} need createQueue`}`,
+    )
   if (!offered.has(VIRTIO_F_VERSION_1)) throw new RangeError('a device must offer VIRTIO_F_VERSION_1')
-}
-
-/**
- * Checks what a driver has negotiated elsewhere.
- *
- * @throws RangeError with the names of the features
- */
-export function checkNegotiated(features: FeatureSet, offered: FeatureSet): void {
-  const missing = features.difference(offered)
-  if (!missing.isEmpty)
-    throw new RangeError(`saved state: the driver uses features that are not offered here: ${missing.names(reservedFeatures).join(', ')}`)
-  if (!features.has(VIRTIO_F_VERSION_1)) throw new RangeError('saved state: the driver has not accepted VIRTIO_F_VERSION_1')
 }

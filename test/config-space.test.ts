@@ -5,6 +5,7 @@ import { VIRTIO_BLK_F_CONFIG_WCE, VirtioBlkConfig } from 'virtgen/wire/blk'
 import { VirtqDesc } from 'virtgen/wire/split-ring'
 import { describe, expect, it } from 'vitest'
 import { type ConfigField, ConfigSpace } from '../runtime/config-space.ts'
+import { restoreConfig, saveConfig } from '../runtime/config-state.ts'
 
 const none = FeatureSet.empty
 const fields: readonly ConfigField[] = [
@@ -138,7 +139,7 @@ describe('the device changes a configuration space', () => {
 
   it('with a generation of 32 bits that wraps', () => {
     const config = space()
-    config.restore(config.save(), 0xffff_ffff)
+    restoreConfig(config, saveConfig(config), 0xffff_ffff)
     config.update(() => {})
     expect(config.generation).toBe(0)
   })
@@ -158,23 +159,23 @@ describe('a configuration space', () => {
     const config = space()
     const other = new ConfigSpace(new Uint8Array(10), fields)
     other.onChange = () => expect.unreachable()
-    other.restore(config.save(), 5)
+    restoreConfig(other, saveConfig(config), 5)
     expect(other.bytes).toEqual(config.bytes)
     expect(other.generation).toBe(5)
-    expect(config.save()).toBe('f0f1f2f3f4f5f6f7f8f9')
+    expect(saveConfig(config)).toBe('f0f1f2f3f4f5f6f7f8f9')
   })
 
   it('refuses what it has not saved', () => {
     for (const wrong of ['', 'f0', 'g0f1f2f3f4f5f6f7f8f9', 7 as never, undefined as never]) {
       const config = space()
-      expect(() => config.restore(wrong)).toThrow('a configuration space of 10 bytes is saved as 20 hexadecimal digits, not as')
+      expect(() => restoreConfig(config, wrong)).toThrow('a configuration space of 10 bytes is saved as 20 hexadecimal digits, not as')
       expect(config.bytes).toEqual(filled(10))
     }
-    expect(() => space().restore(space().save(), -1)).toThrow(RangeError)
+    expect(() => restoreConfig(space(), saveConfig(space()), -1)).toThrow(RangeError)
   })
 
   it('refuses fields and accessors that do not lie in its bytes', () => {
-    expect(() => new ConfigSpace(new Uint8Array(2), fields)).toThrow('first, 4 bytes at offset 0, does not lie in a configuration space of 2 bytes')
+    expect(() => new ConfigSpace(new Uint8Array(2), fields)).toThrow('first, 4 bytes at 0, does not lie in a configuration space of 2 bytes')
     expect(() => new ConfigSpace(new Uint8Array(2), [], new VirtqDesc())).toThrow('VirtqDesc needs 16 bytes')
   })
 })

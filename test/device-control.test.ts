@@ -27,7 +27,8 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import type { Chain } from '../runtime/chain.ts'
 import type { DeviceHost } from '../runtime/device.ts'
 import { DeviceControl, type DeviceControlOptions } from '../runtime/device-control.ts'
-import type { ControlState } from '../runtime/device-state.ts'
+import { createDeviceQueue } from '../runtime/device-queue.ts'
+import { type ControlState, restoreDevice, saveDevice } from '../runtime/device-state.ts'
 import { GuestMemory } from '../runtime/memory.ts'
 import type { Violation } from '../runtime/violation.ts'
 import { DummyDevice, useAll } from './support/dummy-device.ts'
@@ -192,7 +193,9 @@ describe('negotiation', () => {
       VIRTIO_F_NOTIFICATION_DATA,
       VIRTIO_F_RING_RESET,
     )
-    expect(new Bench(undefined, undefined, { ringFeatures: all }).control.offered.bits).toEqual([11, 12, 32, 33, 34, 35, 36, 38, 40, 70])
+    expect(new Bench(undefined, undefined, { ringFeatures: all, createQueue: createDeviceQueue }).control.offered.bits).toEqual([
+      11, 12, 32, 33, 34, 35, 36, 38, 40, 70,
+    ])
   })
 
   it.each([
@@ -230,10 +233,11 @@ describe('negotiation', () => {
   })
 
   it.each([
-    ['virtual functions', version1.with(VIRTIO_F_SR_IOV), 'VIRTIO_F_SR_IOV'],
-    ['an administration queue', version1.with(VIRTIO_F_ADMIN_VQ), 'VIRTIO_F_ADMIN_VQ'],
-    ['SUSPEND', version1.with(VIRTIO_F_SUSPEND), 'VIRTIO_F_SUSPEND'],
-    ['names of queues that no transport gives', version1.with(VIRTIO_F_NOTIF_CONFIG_DATA), 'VIRTIO_F_NOTIF_CONFIG_DATA'],
+    ['virtual functions', version1.with(VIRTIO_F_SR_IOV), 'features 37 cannot be offered'],
+    ['an administration queue', version1.with(VIRTIO_F_ADMIN_VQ), 'features 41 cannot be offered'],
+    ['SUSPEND', version1.with(VIRTIO_F_SUSPEND), 'features 43 cannot be offered'],
+    ['names of queues that no transport gives', version1.with(VIRTIO_F_NOTIF_CONFIG_DATA), 'features 39 cannot be offered'],
+    ['a ring format that is not there', version1.with(VIRTIO_F_RING_PACKED), 'features 34 cannot be offered here: 34 and 35 need createQueue'],
     ['no VERSION_1', FeatureSet.of(VIRTIO_F_INDIRECT_DESC), 'a device must offer VIRTIO_F_VERSION_1'],
   ])('cannot be set up with %s', (_, ringFeatures, message) => {
     expect(() => new Bench(undefined, undefined, { ringFeatures })).toThrow(message)
@@ -242,7 +246,7 @@ describe('negotiation', () => {
   it('cannot be set up with a device that offers what its transport cannot, or has impossible queues', () => {
     const device = new DummyDevice()
     device.offered = FeatureSet.of(VIRTIO_F_SUSPEND)
-    expect(() => new Bench(device)).toThrow('VIRTIO_F_SUSPEND')
+    expect(() => new Bench(device)).toThrow('features 43 cannot be offered')
     for (const maxChainLength of [0, 1.5, 65_537]) expect(() => new Bench(undefined, undefined, { maxChainLength })).toThrow(`not ${maxChainLength}`)
     for (const size of [-1, 1.5, 32769, Number.NaN]) expect(() => new Bench(new DummyDevice([size]))).toThrow(`not ${size}`)
   })
@@ -425,7 +429,7 @@ describe('service', () => {
     bench.control.setQueueReady(0, false)
     // The device may still write through the view: it must not read 0 before that is over.
     expect([bench.control.queueReady(0), parked?.cancelled]).toEqual([true, true])
-    expect(() => bench.control.save()).toThrow('while a reset goes on')
+    expect(() => saveDevice(bench.control)).toThrow('while a reset goes on')
     view?.fill(1)
     parked?.complete()
     await Promise.resolve()
@@ -589,7 +593,7 @@ describe('the reset of one queue', () => {
     bench.control.setQueueReady(0, false)
     bench.control.setQueueReady(0, true)
     expect([registers(bench).slice(0, 3), parked?.cancelled]).toEqual([[true, true, 4], true])
-    expect(() => bench.control.save()).toThrow('while a reset goes on')
+    expect(() => saveDevice(bench.control)).toThrow('while a reset goes on')
     settle()
     for (let i = 0; i < 10; i++) await Promise.resolve()
     expect(bench.control.queueResetting(0)).toBe(true)
@@ -809,7 +813,7 @@ describe('a reset', () => {
     expect([bench.control.status, bench.control.queueReady(0), bench.device.log]).toEqual([live, true, ['activate', 'queue 0', 'reset']])
     expect([bench.control.queueSize(2), bench.control.features.bits, bench.device.config.bytes[4]]).toEqual([4, [VIRTIO_F_VERSION_1], 5])
     expect(bench.events).toEqual(['reset'])
-    expect(() => bench.control.save()).toThrow('while a reset goes on')
+    expect(() => saveDevice(bench.control)).toThrow('while a reset goes on')
     settle()
     await first
     expect([bench.control.status, bench.control.queueReady(0), bench.control.queueSize(2)]).toEqual([0, false, 4])
@@ -938,11 +942,11 @@ describe('a saved state', () => {
     bench.device.config.update((bare) => bare.$view.setUint8(0, 99))
     expect(usedBy(ring)).toEqual([[heads[1], 0]])
 
-    const saved = viaJson(bench.control.save())
+    const saved = viaJson(saveDevice(bench.control))
     const other = new Bench(new DummyDevice(), bench.bytes.slice())
     other.device.onQueue = take
     parked.length = 0
-    other.control.restore(saved)
+    restoreDevice(other.control, saved)
     expect(parked.map((chain) => chain.head)).toEqual([heads[0], heads[2]])
     expect(other.device.memo).toEqual({ lines: [1, 2, 3] })
     expect([other.control.status, other.control.features.bits, other.control.queueReady(0)]).toEqual([live, [28, 32, 70], true])
@@ -973,9 +977,9 @@ describe('a saved state', () => {
     bench.control.writeStatus(status & live)
     bench.control.writeStatus(status || 0x100)
     const other = new Bench()
-    other.control.restore(viaJson(bench.control.save()))
+    restoreDevice(other.control, viaJson(saveDevice(bench.control)))
     expect(other.control.status).toBe(status)
-    expect(other.control.save()).toEqual(bench.control.save())
+    expect(saveDevice(other.control)).toEqual(saveDevice(bench.control))
   })
 
   it('of a device that needs a reset stays so, silently', () => {
@@ -984,7 +988,7 @@ describe('a saved state', () => {
     bench.device.onQueue = (index, host) => useAll(index, host)
     bench.start()
     const other = new Bench()
-    other.control.restore(viaJson(bench.control.save()))
+    restoreDevice(other.control, viaJson(saveDevice(bench.control)))
     other.control.notifyAvailable(0)
     expect([other.control.status, other.events, other.device.log, other.violations]).toEqual([live | DEVICE_NEEDS_RESET, [], [], []])
     other.control.writeStatus(0)
@@ -995,7 +999,7 @@ describe('a saved state', () => {
     const other = new Bench()
     const saved = good()
     const lost = { ...saved.queues[0]!, queue: { available: 3, used: 0, inFlight: [] } }
-    other.control.restore({ ...saved, status: live | DEVICE_NEEDS_RESET, queues: [lost, null, saved.queues[2]!] })
+    restoreDevice(other.control, { ...saved, status: live | DEVICE_NEEDS_RESET, queues: [lost, null, saved.queues[2]!] })
     expect([other.control.status, other.control.inspectQueue(0), other.device.log]).toEqual([live | DEVICE_NEEDS_RESET, undefined, []])
   })
 
@@ -1006,23 +1010,23 @@ describe('a saved state', () => {
     bench.control.setQueueReady(0, true)
     expect(bench.violations).toHaveLength(1)
     const other = new Bench()
-    other.control.restore(viaJson(bench.control.save()))
+    restoreDevice(other.control, viaJson(saveDevice(bench.control)))
     expect([other.violations, other.events, other.control.queueReady(0)]).toEqual([[], [], true])
   })
 
   it('goes only into a device that no driver has begun with', () => {
-    const saved = bench.control.save()
+    const saved = saveDevice(bench.control)
     bench.negotiate()
-    expect(() => bench.control.restore(saved)).toThrow('no driver has begun with')
+    expect(() => restoreDevice(bench.control, saved)).toThrow('no driver has begun with')
     bench.control.writeStatus(0)
-    bench.control.restore(saved)
+    restoreDevice(bench.control, saved)
   })
 
   const good = (): ControlState => {
     const other = new Bench()
     other.negotiate(version1.with(70))
     other.ring(0)
-    return other.start().control.save()
+    return saveDevice(other.start().control)
   }
   const queue = (change: object): object => ({ queues: [{ ...good().queues[0], ...change }, null, good().queues[2]] })
   it.each<[string, unknown, string]>([
@@ -1053,9 +1057,9 @@ describe('a saved state', () => {
     ],
     ['no device', { ...good(), device: null }, 'device must be an object, not null'],
   ])('is refused when it is %s, and nothing has changed', (_, state, message) => {
-    expect(() => bench.control.restore(state as ControlState)).toThrow(RangeError)
-    expect(() => bench.control.restore(state as ControlState)).toThrow(message)
-    expect(bench.control.save()).toEqual(new Bench().control.save())
+    expect(() => restoreDevice(bench.control, state as ControlState)).toThrow(RangeError)
+    expect(() => restoreDevice(bench.control, state as ControlState)).toThrow(message)
+    expect(saveDevice(bench.control)).toEqual(saveDevice(new Bench().control))
     expect(bench.device.log).toEqual([])
   })
 
@@ -1128,8 +1132,8 @@ describe('a saved state', () => {
     ],
     ['a written length that is none', inOrder, one({ written: -1 }), 'inFlight[0].written must be an integer'],
   ])('is refused when its queue has %s', (_, features, position, message) => {
-    const other = new Bench(undefined, undefined, { ringFeatures: inOrder })
-    const restore = (): void => other.control.restore(withQueue(features, position) as ControlState)
+    const other = new Bench(undefined, undefined, { ringFeatures: inOrder, createQueue: createDeviceQueue })
+    const restore = (): void => restoreDevice(other.control, withQueue(features, position) as ControlState)
     expect(restore).toThrow(RangeError)
     expect(restore).toThrow(message)
     expect(other.device.log).toEqual([])

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { FeatureSet } from 'virtgen/codegen/v1/wire'
+import { FeatureSet, featureNames, featuresFromBitString, featuresFromHex, featuresFromWords } from 'virtgen/codegen/v1/wire'
 import { describe, expect, it } from 'vitest'
 
 const bits = fc.uniqueArray(fc.integer({ min: 0, max: 127 }))
@@ -23,22 +23,22 @@ describe('FeatureSet', () => {
     expect(() => FeatureSet.of(128)).toThrow('a feature bit must be an integer from 0 to 127, not 128')
     expect(() => FeatureSet.of(-1)).toThrow(RangeError)
     expect(() => FeatureSet.empty.has(1.5)).toThrow(RangeError)
-    expect(() => FeatureSet.fromWords([2 ** 32])).toThrow(RangeError)
-    expect(() => FeatureSet.fromWords([0, 0, 0, 0, 0])).toThrow('at most 4 words')
+    expect(() => featuresFromWords([2 ** 32])).toThrow(RangeError)
+    expect(() => featuresFromWords([0, 0, 0, 0, 0])).toThrow('at most 4 words')
   })
 
   it('reads the bit string of Linux, bit 0 first', () => {
     const console_ = '0100000000000000000000000000110010000000100000000000000000000000'
-    expect(FeatureSet.fromBitString(console_).bits).toEqual([1, 28, 29, 32, 40])
-    expect(() => FeatureSet.fromBitString('012')).toThrow(RangeError)
+    expect(featuresFromBitString(console_).bits).toEqual([1, 28, 29, 32, 40])
+    expect(() => featuresFromBitString('012')).toThrow(RangeError)
   })
 
   it('reads and prints hexadecimal numbers of 128 bits', () => {
-    expect(FeatureSet.fromHex('0x10130000002').bits).toEqual([1, 28, 29, 32, 40])
+    expect(featuresFromHex('0x10130000002').bits).toEqual([1, 28, 29, 32, 40])
     expect(FeatureSet.of(64).toString()).toBe('0x10000000000000000')
     expect(FeatureSet.empty.toString()).toBe('0x0')
-    expect(() => FeatureSet.fromHex(`1${'0'.repeat(32)}`)).toThrow('more than 128 bits')
-    expect(() => FeatureSet.fromHex('0xg')).toThrow('not a hexadecimal number')
+    expect(() => featuresFromHex(`1${'0'.repeat(32)}`)).toThrow('more than 128 bits')
+    expect(() => featuresFromHex('0xg')).toThrow('not a hexadecimal number')
   })
 
   it('comes back from each of its forms', () => {
@@ -48,10 +48,10 @@ describe('FeatureSet', () => {
         const string = Array.from({ length: 128 }, (_, bit) => (list.includes(bit) ? '1' : '0')).join('')
         expect(set.bits).toEqual([...list].sort((a, b) => a - b))
         for (const other of [
-          FeatureSet.fromHex(set.toString()),
-          FeatureSet.fromBitString(string),
-          FeatureSet.fromWords([0, 1, 2, 3].map((index) => set.word(index))),
-          FeatureSet.fromHex(JSON.parse(JSON.stringify({ set })).set),
+          featuresFromHex(set.toString()),
+          featuresFromBitString(string),
+          featuresFromWords([0, 1, 2, 3].map((index) => set.word(index))),
+          featuresFromHex(JSON.parse(JSON.stringify({ set })).set),
         ]) {
           expect(other.equals(set)).toBe(true)
         }
@@ -77,6 +77,6 @@ describe('FeatureSet', () => {
 
   it('names its bits from tables and says which it does not know', () => {
     const table = [{ name: 'VIRTIO_X_F_A', bit: 3 }]
-    expect(FeatureSet.of(3, 90).names(table)).toEqual(['VIRTIO_X_F_A', 'bit 90'])
+    expect(featureNames(FeatureSet.of(3, 90), table)).toEqual(['VIRTIO_X_F_A', 'bit 90'])
   })
 })

@@ -6,7 +6,7 @@
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { MmioDevice } from 'virtgen/mmio'
 import { VirtioBlkReqHeader } from 'virtgen/parts/blk'
-import { type DeviceRequest, type Outcome, PARKED, type ViolationKind, type VirtioDevice } from 'virtgen/runtime'
+import { createDeviceQueue, type DeviceRequest, type Outcome, PARKED, type ViolationKind, type VirtioDevice } from 'virtgen/runtime'
 import { BlkDevice, type BlkGetIdRequest, type BlkReadRequest, type BlkWriteRequest } from 'virtgen/skeleton/blk'
 import { CryptoDevice } from 'virtgen/skeleton/crypto'
 import { EntropyDevice, type EntropyReadRequest } from 'virtgen/skeleton/entropy'
@@ -99,6 +99,7 @@ describe.each(ringFormats)('a guest with $format rings', ({ format, packed }) =>
       this.slot = new MmioDevice(device, {
         memory,
         ringFeatures,
+        createQueue: createDeviceQueue,
         interrupt: () => {},
         onViolation: this.recorder.fail,
         onError: this.recorder.error,

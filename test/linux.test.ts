@@ -2,7 +2,7 @@
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { FeatureSet } from 'virtgen/codegen/v1/wire'
+import { featuresFromWords } from 'virtgen/codegen/v1/wire'
 import { afterAll, describe, expect, it } from 'vitest'
 import {
   checkShapes,
@@ -90,7 +90,7 @@ describeWithHeaders('the description and Linux’s headers', () => {
     })
     const wire: WireModules = Object.fromEntries(await Promise.all(modules))
     expect(wire).toHaveProperty('blk')
-    const every = FeatureSet.fromWords([0xffff_ffff, 0xffff_ffff, 0xffff_ffff, 0xffff_ffff])
+    const every = featuresFromWords([0xffff_ffff, 0xffff_ffff, 0xffff_ffff, 0xffff_ffff])
     const report = await compare(described(), { wire, features: every })
     expect(report.mismatches.map(said)).toEqual([])
   })

@@ -1,5 +1,5 @@
 /** The driver side of Virtio Over MMIO, against a register file that does what a test tells it. */
-import { FeatureSet } from 'virtgen/codegen/v1/wire'
+import { FeatureSet, featureNames } from 'virtgen/codegen/v1/wire'
 import {
   ACKNOWLEDGE,
   DEVICE_NEEDS_RESET,
@@ -23,10 +23,12 @@ import {
 import { virtio_mmio } from 'virtgen/wire/transport-mmio'
 import { describe, expect, it } from 'vitest'
 import type { Chain } from '../runtime/chain.ts'
+import { createDeviceQueue } from '../runtime/device-queue.ts'
 import type { DriverError, DriverHost } from '../runtime/driver/host.ts'
 import { DriverMemory } from '../runtime/driver/memory.ts'
 import { GuestMemory } from '../runtime/memory.ts'
 import { MmioDevice } from '../runtime/mmio/device.ts'
+import { type MmioDeviceState, restoreMmioDevice, saveMmioDevice } from '../runtime/mmio/device-state.ts'
 import { connectMmio, type MmioDriverOptions } from '../runtime/mmio/driver.ts'
 import { DummyDevice } from './support/dummy-device.ts'
 
@@ -673,6 +675,7 @@ describe('with the device side of this package', () => {
     const mmio = new MmioDevice(device, {
       memory: guest,
       interrupt: (level) => level && state.interrupt?.(),
+      createQueue: createDeviceQueue,
       ...(ringFeatures ? { ringFeatures } : {}),
     })
     // Answers with the bytes of the request plus one, now or, with an even first byte, after the next one.
@@ -748,7 +751,7 @@ describe('with the device side of this package', () => {
     ),
   )
 
-  it.each(ringSets.map((features) => [features.names(reservedFeatures).join(', '), features] as const))(
+  it.each(ringSets.map((features) => [featureNames(features, reservedFeatures).join(', '), features] as const))(
     'carries buffers over all wraps of the positions, with %s',
     async (_, features) => {
       const { host, memory, errors } = await pair(features.has(VIRTIO_F_RING_PACKED) ? 7 : 8, features)
@@ -764,7 +767,7 @@ describe('with the device side of this package', () => {
     },
   )
 
-  it.each(ringSets.map((features) => [features.names(reservedFeatures).join(', '), features.with(VIRTIO_F_RING_RESET)] as const))(
+  it.each(ringSets.map((features) => [featureNames(features, reservedFeatures).join(', '), features.with(VIRTIO_F_RING_RESET)] as const))(
     'resets one queue while the other goes on, and sets it up with another size, with %s',
     async (_, features) => {
       const { host, memory, device, errors } = await pair(16, features)
@@ -789,7 +792,7 @@ describe('with the device side of this package', () => {
     },
   )
 
-  it.each(ringSets.map((features) => [features.names(reservedFeatures).join(', '), features] as const))(
+  it.each(ringSets.map((features) => [featureNames(features, reservedFeatures).join(', '), features] as const))(
     'goes on behind another device that a snapshot was restored into, requests in flight, with %s',
     async (_, features) => {
       const guest = GuestMemory.of(new Uint8Array(0x2_0000))
@@ -807,6 +810,7 @@ describe('with the device side of this package', () => {
           memory: guest,
           interrupt: (level) => level && interrupt(),
           ringFeatures: features,
+          createQueue: createDeviceQueue,
           onViolation: report,
           onError: report,
         })
@@ -857,13 +861,13 @@ describe('with the device side of this package', () => {
             parked.splice(parked.indexOf(chain), 1)
           }
         if (round % 2 === 0) continue
-        const saved = JSON.parse(JSON.stringify(now.mmio.save())) as ReturnType<MmioDevice['save']>
+        const saved = JSON.parse(JSON.stringify(saveMmioDevice(now.mmio))) as MmioDeviceState
         const before = parked.length
         parked = []
         now = plug()
-        now.mmio.restore(saved)
+        restoreMmioDevice(now.mmio, saved)
         expect(parked).toHaveLength(before)
-        expect(JSON.parse(JSON.stringify(now.mmio.save()))).toEqual(saved)
+        expect(JSON.parse(JSON.stringify(saveMmioDevice(now.mmio)))).toEqual(saved)
       }
       for (const chain of parked.splice(0)) answer(chain)
       expect([now.errors, queue.broken, queue.out]).toEqual([[], undefined, 0])

@@ -20,6 +20,7 @@ import { NetDevice } from '../generated/skeleton/net.ts'
 import { VIRTIO_BLK_F_MQ } from '../generated/wire/blk.ts'
 import { VIRTIO_NET_F_MRG_RXBUF } from '../generated/wire/net.ts'
 import { DeviceControl } from '../runtime/device-control.ts'
+import { createDeviceQueue } from '../runtime/device-queue.ts'
 import type { QueueInfo } from '../runtime/request/message.ts'
 import { PARKED } from '../runtime/request/outcome.ts'
 import { loopback } from './support/loopback.ts'
@@ -128,6 +129,7 @@ describe.each(rings)('over a ring that is %s', (_, ringFeatures) => {
       type: NetDriver,
       accepts: features,
       ringFeatures,
+      createQueue: createDeviceQueue,
       queueSize: 8,
       options: { eventBufferSize: 64 },
     })

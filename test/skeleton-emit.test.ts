@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import * as fc from 'fast-check'
-import { FeatureSet, type Struct, viewOf } from 'virtgen/codegen/v1/wire'
+import { FeatureSet, featuresFromHex, type Struct, viewOf } from 'virtgen/codegen/v1/wire'
 import * as blk from 'virtgen/messages/blk'
 import * as console_ from 'virtgen/messages/console'
 import * as entropy from 'virtgen/messages/entropy'
@@ -403,7 +403,7 @@ describe('the devices of the hard descriptions', async () => {
         fc.nat(300),
         fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
         (bytes, extra, bits) => {
-          const features = FeatureSet.fromHex(bits.toString(16))
+          const features = featuresFromHex(bits.toString(16))
           // Lengths in it of more than 16 bits would only take time.
           const configBytes = bytes.slice(0, device.configLength).map((byte, index) => (index % 4 < 2 ? byte : 0))
           const context: RequestContext = { features, config: Config && over(new Config(), configBytes), queueSize: 4, caller: {} }

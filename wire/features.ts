@@ -1,3 +1,5 @@
+import { checkInteger } from './integers.ts'
+
 /** What is known of a feature bit. */
 export interface FeatureInfo {
   readonly name: string
@@ -16,6 +18,7 @@ export interface FeatureProblem {
 
 const words = 4
 const bits = words * 32
+const bitName = 'a feature bit'
 
 /**
  * A set of feature bits 0–127: four 32-bit words, the form in which every transport moves them (VIRTIO 1.4, Basic Facilities of a Virtio Device / Feature Bits).
@@ -34,41 +37,15 @@ export class FeatureSet {
   static of(...features: readonly number[]): FeatureSet {
     const values = [0, 0, 0, 0]
     for (const bit of features) {
-      checkBit(bit)
+      checkInteger(bit, 0, bits - 1, bitName)
       values[bit >>> 5] = (values[bit >>> 5] as number) | (1 << (bit & 31))
     }
     return new FeatureSet(values)
   }
 
-  /** The set whose words are given, least significant first. Throws RangeError for more than four words or a word outside 32 bits. */
-  static fromWords(values: readonly number[]): FeatureSet {
-    if (values.length > words) throw new RangeError(`a feature set has at most ${words} words, not ${values.length}`)
-    for (const value of values)
-      if (!Number.isInteger(value) || value < 0 || value > 0xffff_ffff)
-        throw new RangeError(`a word must be an integer from 0 to 4294967295, not ${value}`)
-    return new FeatureSet(values)
-  }
-
-  /** Parses hexadecimal digits, with or without `0x`. Throws RangeError for anything else or more than 128 bits. */
-  static fromHex(text: string): FeatureSet {
-    const digits = text.trim().replace(/^0x/i, '').replaceAll('_', '')
-    if (!/^[0-9a-f]+$/i.test(digits)) throw new RangeError(`"${text}" is not a hexadecimal number`)
-    const trimmed = digits.replace(/^0+(?=.)/, '')
-    if (trimmed.length > bits / 4) throw new RangeError(`"${text}" has more than ${bits} bits`)
-    const padded = trimmed.padStart(bits / 4, '0')
-    return new FeatureSet([24, 16, 8, 0].map((at) => Number.parseInt(padded.slice(at, at + 8), 16)))
-  }
-
-  /** Parses the string of zeros and ones, bit 0 first, of Linux's `/sys/bus/virtio/devices/*\/features`. */
-  static fromBitString(text: string): FeatureSet {
-    const digits = text.trim()
-    if (!/^[01]*$/.test(digits) || digits.length > bits) throw new RangeError(`"${text}" is not a string of at most ${bits} zeros and ones`)
-    return FeatureSet.of(...[...digits].flatMap((digit, bit) => (digit === '1' ? [bit] : [])))
-  }
-
   /** True when the bit is in the set. */
   has(bit: number): boolean {
-    checkBit(bit)
+    checkInteger(bit, 0, bits - 1, bitName)
     return (((this.#words[bit >>> 5] as number) >>> (bit & 31)) & 1) === 1
   }
 
@@ -119,12 +96,6 @@ export class FeatureSet {
     return Array.from({ length: bits }, (_, bit) => bit).filter((bit) => this.has(bit))
   }
 
-  /** Names from tables of features; a bit that no table has is `bit N`. */
-  names(...tables: readonly (readonly FeatureInfo[])[]): string[] {
-    const known = tables.flat()
-    return this.bits.map((bit) => known.find((feature) => feature.bit === bit)?.name ?? `bit ${bit}`)
-  }
-
   /** `0x130006e54`. */
   toString(): string {
     const digits = [...this.#words]
@@ -139,6 +110,31 @@ export class FeatureSet {
   }
 }
 
-function checkBit(bit: number): void {
-  if (!Number.isInteger(bit) || bit < 0 || bit >= bits) throw new RangeError(`a feature bit must be an integer from 0 to ${bits - 1}, not ${bit}`)
+/** Names from tables of features; a bit that no table has is `bit N`. */
+export function featureNames(set: FeatureSet, ...tables: readonly (readonly FeatureInfo[])[]): string[] {
+  const known = tables.flat()
+  return set.bits.map((bit) => known.find((feature) => feature.bit === bit)?.name ?? `bit ${bit}`)
+}
+
+/** The set whose words are given, least significant first. Throws RangeError for more than four words or a word outside 32 bits. */
+export function featuresFromWords(values: readonly number[]): FeatureSet {
+  if (values.length > words) throw new RangeError(`a feature set has at most ${words} words, not ${values.length}`)
+  return values.reduce<FeatureSet>((set, value, index) => set.withWord(index, checkInteger(value, 0, 0xffff_ffff, 'a word')), FeatureSet.empty)
+}
+
+/** Parses hexadecimal digits, with or without `0x`. Throws RangeError for anything else or more than 128 bits. */
+export function featuresFromHex(text: string): FeatureSet {
+  const digits = text.trim().replace(/^0x/i, '').replaceAll('_', '')
+  if (!/^[0-9a-f]+$/i.test(digits)) throw new RangeError(`"${text}" is not a hexadecimal number`)
+  const trimmed = digits.replace(/^0+(?=.)/, '')
+  if (trimmed.length > bits / 4) throw new RangeError(`"${text}" has more than ${bits} bits`)
+  const padded = trimmed.padStart(bits / 4, '0')
+  return featuresFromWords([24, 16, 8, 0].map((at) => Number.parseInt(padded.slice(at, at + 8), 16)))
+}
+
+/** Parses the string of zeros and ones, bit 0 first, of Linux's `/sys/bus/virtio/devices/*\/features`. */
+export function featuresFromBitString(text: string): FeatureSet {
+  const digits = text.trim()
+  if (!/^[01]*$/.test(digits) || digits.length > bits) throw new RangeError(`"${text}" is not a string of at most ${bits} zeros and ones`)
+  return FeatureSet.of(...[...digits].flatMap((digit, bit) => (digit === '1' ? [bit] : [])))
 }

@@ -20,10 +20,19 @@ export {
   readRows,
 } from './arrays.ts'
 export { bigintBits, numberBits, putBigintBits, putNumberBits } from './bits.ts'
-export { type FeatureInfo, type FeatureProblem, FeatureSet } from './features.ts'
+export {
+  type FeatureInfo,
+  type FeatureProblem,
+  FeatureSet,
+  featureNames,
+  featuresFromBitString,
+  featuresFromHex,
+  featuresFromWords,
+} from './features.ts'
 export {
   absent,
   checkConstant,
+  checkInteger,
   get8,
   get16,
   get32,

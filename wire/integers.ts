@@ -39,14 +39,19 @@ export function getNumber64(view: DataView, at: number, littleEndian: boolean): 
   return littleEndian ? first + second * 0x1_0000_0000 : second + first * 0x1_0000_0000
 }
 
-function fail(name: string, value: unknown, maximum: number | bigint): never {
+function fail(name: string, value: unknown, maximum: number | bigint, minimum = 0): never {
   if (typeof value !== 'number' && typeof value !== 'bigint') throw new TypeError(`${name} must be a number, not ${typeof value} ${String(value)}`)
-  throw new RangeError(`${name} must be an integer from 0 to ${maximum}, not ${value}`)
+  throw new RangeError(`${name} must be an integer from ${minimum} to ${maximum}, not ${value}`)
 }
 
 /** Checks a number against a maximum of at most 2^53 - 1. */
 export function checkUnsigned(value: number, maximum: number, name: string): number {
-  return isUnsigned(value, maximum) ? value : fail(name, value, maximum)
+  return checkInteger(value, 0, maximum, name)
+}
+
+/** Checks that a value is an integer of a range: a RangeError, for what is no number a TypeError, says so. */
+export function checkInteger(value: number, minimum: number, maximum: number, name: string): number {
+  return Number.isInteger(value) && value >= minimum && value <= maximum ? value : fail(name, value, maximum, minimum)
 }
 
 /** The name of a member with that of its struct, for messages. */

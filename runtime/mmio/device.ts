@@ -2,9 +2,7 @@
 import { mmio_identity, mmio_interrupt, mmio_shared_memory, virtio_mmio } from 'virtgen/wire/transport-mmio'
 import type { VirtioDevice } from '../device.ts'
 import { DeviceControl, type DeviceControlSettings } from '../device-control.ts'
-import type { ControlState } from '../device-state.ts'
 import type { QueueArea } from '../queue-registers.ts'
-import { savedInteger } from '../saved-value.ts'
 
 /** How a VMM places a device behind registers. */
 export interface MmioDeviceOptions extends DeviceControlSettings {
@@ -14,16 +12,6 @@ export interface MmioDeviceOptions extends DeviceControlSettings {
   readonly interrupt: (level: boolean) => void
   /** What VendorID reads, 0 by default; 32 bits. */
   readonly vendorId?: number
-}
-
-/** A saved device, with its selectors and pending interrupts: plain data that JSON carries unchanged. */
-export interface MmioDeviceState {
-  readonly version: 1
-  readonly deviceFeaturesSel: number
-  readonly driverFeaturesSel: number
-  readonly queueSel: number
-  readonly interruptStatus: number
-  readonly control: ControlState
 }
 
 const registers = virtio_mmio
@@ -39,7 +27,6 @@ const registerWidth = registers.MagicValue.width
 const largestWord = 0xffff_ffff
 const missingLow = Number(BigInt.asUintN(32, mmio_shared_memory.mmio_missing_region_length))
 const missingHigh = Number(mmio_shared_memory.mmio_missing_region_length >> 32n)
-const pendingBits = mmio_interrupt.used_buffer | mmio_interrupt.config_change
 
 /**
  * A virtio device behind memory-mapped registers, version 2. The VMM routes accesses to its window here.
@@ -51,10 +38,14 @@ export class MmioDevice {
   readonly control: DeviceControl
   readonly #interrupt: (level: boolean) => void
   readonly #vendorId: number
-  #deviceFeaturesSel = 0
-  #driverFeaturesSel = 0
-  #queueSel = 0
-  #interruptStatus = 0
+  /** @internal */
+  $deviceFeaturesSel = 0
+  /** @internal */
+  $driverFeaturesSel = 0
+  /** @internal */
+  $queueSel = 0
+  /** @internal Changes are to be followed by `$drive`. */
+  $interruptStatus = 0
   #line = false
 
   /** @throws RangeError as `DeviceControl`, and for a vendor id of more than 32 bits */
@@ -112,15 +103,15 @@ export class MmioDevice {
       case registers.VendorID.offset:
         return this.#vendorId
       case registers.DeviceFeatures.offset:
-        return control.offered.word(this.#deviceFeaturesSel)
+        return control.offered.word(this.$deviceFeaturesSel)
       case registers.QueueSizeMax.offset:
-        return control.queueMaximum(this.#queueSel)
+        return control.queueMaximum(this.$queueSel)
       case registers.QueueReady.offset:
-        return control.queueReady(this.#queueSel) ? 1 : 0
+        return control.queueReady(this.$queueSel) ? 1 : 0
       case registers.QueueReset.offset:
-        return control.queueResetting(this.#queueSel) ? 1 : 0
+        return control.queueResetting(this.$queueSel) ? 1 : 0
       case registers.InterruptStatus.offset:
-        return this.#interruptStatus
+        return this.$interruptStatus
       case registers.Status.offset:
         return control.status
       // No region is shared: whatever SHMSel says, it does not exist.
@@ -147,26 +138,26 @@ export class MmioDevice {
         this.#acknowledge(value)
         return
       case registers.DeviceFeaturesSel.offset:
-        this.#deviceFeaturesSel = value
+        this.$deviceFeaturesSel = value
         return
       case registers.DriverFeaturesSel.offset:
-        this.#driverFeaturesSel = value
+        this.$driverFeaturesSel = value
         return
       case registers.DriverFeatures.offset:
-        control.setDriverFeatures(this.#driverFeaturesSel, value)
+        control.setDriverFeatures(this.$driverFeaturesSel, value)
         return
       case registers.QueueSel.offset:
-        this.#queueSel = value
+        this.$queueSel = value
         return
       case registers.QueueSize.offset:
-        control.setQueueSize(this.#queueSel, value)
+        control.setQueueSize(this.$queueSel, value)
         return
       case registers.QueueReady.offset:
         // Other values than 0 and 1 have no meaning.
-        if (value <= 1) control.setQueueReady(this.#queueSel, value === 1)
+        if (value <= 1) control.setQueueReady(this.$queueSel, value === 1)
         return
       case registers.QueueReset.offset:
-        if (value === 1) control.resetQueue(this.#queueSel)
+        if (value === 1) control.resetQueue(this.$queueSel)
         return
       case registers.Status.offset:
         control.writeStatus(value)
@@ -178,68 +169,33 @@ export class MmioDevice {
 
   #writeAddress(offset: number, value: number): void {
     const place = addresses.get(offset)
-    if (place) this.control.setQueueAddress(this.#queueSel, place.area, place.half, value)
+    if (place) this.control.setQueueAddress(this.$queueSel, place.area, place.half, value)
   }
 
   /** An event takes place: its bit stays until the driver acknowledges it. */
   #raise(event: number): void {
-    this.#interruptStatus |= event
-    this.#drive()
+    this.$interruptStatus |= event
+    this.$drive()
   }
 
   #acknowledge(events: number): void {
-    this.#interruptStatus &= ~events
-    this.#drive()
+    this.$interruptStatus &= ~events
+    this.$drive()
   }
 
   #reset(): void {
-    this.#deviceFeaturesSel = 0
-    this.#driverFeaturesSel = 0
-    this.#queueSel = 0
-    this.#interruptStatus = 0
-    this.#drive()
+    this.$deviceFeaturesSel = 0
+    this.$driverFeaturesSel = 0
+    this.$queueSel = 0
+    this.$interruptStatus = 0
+    this.$drive()
   }
 
-  /** The line is high while a bit is set. It is noted before the call, which may come back here. */
-  #drive(): void {
-    const level = this.#interruptStatus !== 0
+  /** @internal The line is high while a bit is set. It is noted before the call, which may come back here. */
+  $drive(): void {
+    const level = this.$interruptStatus !== 0
     if (level === this.#line) return
     this.#line = level
     this.#interrupt(level)
-  }
-
-  /** See `DeviceControl.save`. */
-  save(): MmioDeviceState {
-    // First: it may raise an interrupt.
-    const control = this.control.save()
-    return {
-      version: 1,
-      deviceFeaturesSel: this.#deviceFeaturesSel,
-      driverFeaturesSel: this.#driverFeaturesSel,
-      queueSel: this.#queueSel,
-      interruptStatus: this.#interruptStatus,
-      control,
-    }
-  }
-
-  /** See `DeviceControl.restore`. The interrupt line is driven as it was. */
-  restore(state: MmioDeviceState): void {
-    if (state?.version !== 1) throw new RangeError(`saved state: version must be 1, not ${state?.version}`)
-    const deviceFeaturesSel = savedInteger(state.deviceFeaturesSel, largestWord, 'deviceFeaturesSel')
-    const driverFeaturesSel = savedInteger(state.driverFeaturesSel, largestWord, 'driverFeaturesSel')
-    const queueSel = savedInteger(state.queueSel, largestWord, 'queueSel')
-    const interruptStatus = savedInteger(state.interruptStatus, pendingBits, 'interruptStatus')
-    // The pending events first: activation may add to them, and a driver that is called back acknowledges them.
-    this.#interruptStatus = interruptStatus
-    try {
-      this.control.restore(state.control)
-    } catch (error) {
-      this.#interruptStatus = 0
-      throw error
-    }
-    this.#deviceFeaturesSel = deviceFeaturesSel
-    this.#driverFeaturesSel = driverFeaturesSel
-    this.#queueSel = queueSel
-    this.#drive()
   }
 }

@@ -1,10 +1,11 @@
 /** A queue of a device behind MMIO registers. VIRTIO 1.4, Virtio Over MMIO / Virtqueue Configuration. */
 import type { FeatureSet } from 'virtgen/codegen/v1/wire'
+import { VIRTIO_F_NOTIFICATION_DATA } from 'virtgen/wire/content'
 import { virtio_mmio } from 'virtgen/wire/transport-mmio'
 import { DriverError } from '../driver/host.ts'
 import type { DmaBuffer, DriverMemory } from '../driver/memory.ts'
 import { createDriverQueue, negotiateQueueSize, placeQueue, queueLayout } from '../driver-queue.ts'
-import { NotificationWord } from '../notification.ts'
+import { notificationWord } from '../notification.ts'
 import type { DriverQueue, QueueSetup, RingFeatures } from '../queue.ts'
 import type { QueueInfo } from '../request/message.ts'
 import { ringFeaturesOf } from '../ring-features.ts'
@@ -104,9 +105,9 @@ export class MmioQueue {
 
   #notifier(): () => void {
     const { index } = this.info
-    const word = new NotificationWord(this.#features)
+    const tellsPosition = this.#features.has(VIRTIO_F_NOTIFICATION_DATA)
     return () => {
-      if (this.#queue) this.#registers.write(registers.QueueNotify, word.encode(index, this.#queue.published))
+      if (this.#queue) this.#registers.write(registers.QueueNotify, tellsPosition ? notificationWord(index, this.#queue.published) : index)
     }
   }
 }

@@ -153,7 +153,7 @@ function negotiate<T>(registers: MmioRegisters, type: DriverType<T>, { features:
   if (!missing.isEmpty)
     throw new DriverError(
       'feature',
-      `the device offers ${offered}; the driver cannot do without ${missing.names()}, which it does not offer or the driver does not know`,
+      `the device offers ${offered}; the driver cannot do without bits ${missing.bits}, which it does not offer or the driver does not know`,
     )
   const problem = type.checkFeatures?.(accepted)[0]
   if (problem !== undefined) throw new DriverError('feature', `${problem.feature} requires ${problem.requires}, which is not accepted or not offered`)

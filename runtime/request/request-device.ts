@@ -4,7 +4,7 @@ import { VIRTIO_F_VERSION_1 } from 'virtgen/wire/content'
 import { split_ring_limits } from 'virtgen/wire/split-ring'
 import type { Chain } from '../chain.ts'
 import type { ConfigSpace } from '../config-space.ts'
-import { type DeviceHost, type DeviceState, type Plain, VirtioDevice } from '../device.ts'
+import { type DeviceHost, VirtioDevice } from '../device.ts'
 import type { DeviceQueue } from '../queue.ts'
 import type { ViolationKind } from '../violation.ts'
 import type { DeviceRequest } from './device-request.ts'
@@ -85,13 +85,6 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
     chain.complete(0)
   }
 
-  /** State of the device besides configuration and queues, for snapshots; JSON-safe. */
-  protected saveState(): Plain {
-    return null
-  }
-  /** Takes over what `saveState` gave. */
-  protected restoreState(_state: Plain): void {}
-
   /** The driver is ready; features are negotiated. */
   protected activated(): void {}
 
@@ -133,15 +126,6 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
     this.#infos = []
     this.#queues = []
     return this.resetting()
-  }
-
-  override save(): DeviceState {
-    return { version: 1, id: this.id, state: this.saveState() }
-  }
-
-  override restore(state: DeviceState): void {
-    super.restore(state)
-    this.restoreState(state.state)
   }
 
   override queueNotified(index: number): void {
@@ -365,9 +349,7 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
       if (message.kind === 'events') continue
       for (const { name, method, when } of message.requests)
         if (when?.(context) === true && !(method in this))
-          throw new TypeError(
-            `the request ${name} is possible with the features ${this.offered.names(this.#info.features).join(', ')}: implement ${method}()`,
-          )
+          throw new TypeError(`the request ${name} is possible with the features ${this.offered}: implement ${method}()`)
     }
   }
 }

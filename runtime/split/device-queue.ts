@@ -15,6 +15,7 @@ import type { Chain } from '../chain.ts'
 import type { ChainProblem } from '../chain-builder.ts'
 import { segmentLayout } from '../chain-slab.ts'
 import type { DeviceQueueOptions } from '../device-queue-options.ts'
+import type { InOrder } from '../in-order.ts'
 import { type GuestMemory, regionAt } from '../memory.ts'
 import type { QueueSetup, SavedChain } from '../queue.ts'
 import { ringAreas, words16, words32 } from '../ring-areas.ts'
@@ -86,8 +87,9 @@ export class SplitDeviceQueue extends RingDeviceQueue {
   /** The driver's wish may be older than the position: it is notified once in any case. */
   #isStale: boolean
 
-  constructor(memory: GuestMemory, setup: QueueSetup, options: DeviceQueueOptions) {
-    super(memory, setup, options, format)
+  /** @param inOrder - with VIRTIO_F_IN_ORDER: empty, of that size */
+  constructor(memory: GuestMemory, setup: QueueSetup, options: DeviceQueueOptions, inOrder?: InOrder) {
+    super(memory, setup, options, format, inOrder)
     this.#setup = setup
     this.#eventIndex = options.eventIndex === true
     this.#rows = this.slab.words

@@ -3,6 +3,7 @@ import { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { ACKNOWLEDGE, DEVICE_NEEDS_RESET, DRIVER, DRIVER_OK, FEATURES_OK } from 'virtgen/wire/content'
 import type { VirtioDevice } from '../device.ts'
 import { DeviceControl, type DeviceControlSettings } from '../device-control.ts'
+import { createDeviceQueue } from '../device-queue.ts'
 import type { RingFeatures } from '../queue.ts'
 import type { ChainSpec } from './chain.ts'
 import type { FakeDriver, OfferedChain, UsedChain } from './fake-driver.ts'
@@ -63,6 +64,7 @@ export class TestDevice<Device extends VirtioDevice = VirtioDevice> {
     this.control = new DeviceControl(device, {
       memory,
       ringFeatures: ringFeatureSet(options),
+      createQueue: createDeviceQueue,
       notify: (queue) => this.#notified(queue),
       configChanged: this.recorder.configChanged,
       onViolation: (violation) => {

@@ -1,6 +1,7 @@
 /** A device and the driver client of its type in one process, with the registers of Virtio Over MMIO between them. */
 import type { VirtioDevice } from '../device.ts'
 import type { DeviceControlSettings } from '../device-control.ts'
+import { createDeviceQueue } from '../device-queue.ts'
 import type { DriverType } from '../driver/host.ts'
 import { DriverMemory } from '../driver/memory.ts'
 import { MmioDevice } from '../mmio/device.ts'
@@ -51,6 +52,7 @@ export async function testMachine<Device extends VirtioDevice, Driver>(
   const registers = new MmioDevice(device, {
     memory,
     ringFeatures: ringFeatureSet(options),
+    createQueue: createDeviceQueue,
     interrupt: (level) => {
       if (!level) return
       recorder.notify()

@@ -3,7 +3,7 @@
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { VIRTIO_BLK_F_CONFIG_WCE, VIRTIO_BLK_F_MQ } from 'virtgen/wire/blk'
 import { type ConfigField, ConfigSpace } from '../../runtime/config-space.ts'
-import { type DeviceHost, type DeviceState, type Plain, VirtioDevice } from '../../runtime/device.ts'
+import { type DeviceHost, type Plain, VirtioDevice } from '../../runtime/device.ts'
 
 /** Bytes 0–3 read-only, 4–7 writable, 8 write-only, 9 writable only with a feature, 10–15 without a field. */
 export const dummyFields: readonly ConfigField[] = [
@@ -61,12 +61,11 @@ export class DummyDevice extends VirtioDevice {
     this.host = undefined
     return this.onReset()
   }
-  override save(): DeviceState {
-    return { version: 1, id: this.id, state: this.memo }
+  override saveState(): Plain {
+    return this.memo
   }
-  override restore(state: DeviceState): void {
-    super.restore(state)
-    this.memo = state.state
+  override restoreState(state: Plain): void {
+    this.memo = state
   }
 }
 

@@ -1,7 +1,8 @@
 /** A device and its driver in one process, joined by registers, an interrupt line and guest memory, with buffers that are cut into descriptors at random. */
-import { FeatureSet } from 'virtgen/codegen/v1/wire'
+import { type FeatureSet, featuresFromWords } from 'virtgen/codegen/v1/wire'
 import { connectMmio, MmioDevice } from 'virtgen/mmio'
 import {
+  createDeviceQueue,
   type DeviceAddress,
   type DeviceDriver,
   type DeviceDriverOptions,
@@ -54,12 +55,13 @@ export async function loopback<T extends DeviceDriver>(options: LoopbackOptions<
     interrupt: (level) => level && interrupted(),
     onViolation: (violation) => violations.push(violation),
     onError: (error) => errors.push(error),
+    createQueue: createDeviceQueue,
     ...(ringFeatures ? { ringFeatures } : {}),
   })
   // A class that cuts buffers and believes what it is told; to the transport it is the client.
   const wrapped = new Proxy(type, {
     construct: (target, [host]: [DriverHost]) => new (target as Client<T>)(wrap(host, believes, cuts), driverOptions),
-    get: (target, name) => (name === 'features' ? FeatureSet.fromWords([~0 >>> 0, ~0 >>> 0, ~0 >>> 0, ~0 >>> 0]) : Reflect.get(target, name)),
+    get: (target, name) => (name === 'features' ? featuresFromWords([~0 >>> 0, ~0 >>> 0, ~0 >>> 0, ~0 >>> 0]) : Reflect.get(target, name)),
   })
   const memoryOfDriver = new DriverMemory(memory, 0x4000_0000, memoryBytes)
   const { driver, interrupt } = await connectMmio(transport, wrapped, {
