@@ -9,11 +9,12 @@ export function aimOf(row) {
   return found === undefined || major < 26 ? found : { aim: Math.max(found.aim, 1.0), floor: Math.max(found.floor, 1.2) }
 }
 
-function aimOnOldest({ format, n, payload, corked }) {
+function aimOnOldest({ format, n, payload, publish }) {
+  // virtio-queue publishes each chain and leaves it to the device to ask whether the driver wants to be notified.
+  if (publish === 'notified' || (publish === 'each' && payload > 0)) return undefined
   // Copies of 4 KiB are those of the engine, in whatever format.
   if (format === 'packed') return payload === 4096 ? undefined : { aim: 1.0, floor: 1.2 }
-  if (payload === 0) return corked ? { aim: 0.75, floor: 1.0 } : { aim: 1.0, floor: 1.2 }
-  if (!corked) return undefined
+  if (payload === 0) return publish === 'batch' ? { aim: 0.75, floor: 1.0 } : { aim: 1.0, floor: 1.2 }
   if (payload === 64) return { aim: n === 1 ? 1.0 : 0.9, floor: 1.1 }
   const aim = n <= 2 ? 1.45 : n === 4 ? 2.0 : 2.6
   return { aim, floor: aim * 1.25 }

@@ -30,10 +30,10 @@ export function deviceQueue(memory, setup, { format, eventIndex = false, inOrder
 }
 
 /** The device. One function serves the queues of all rows, as the loop of `RequestDevice` serves those of all devices. */
-export function serve(queue, payload, writable, corked) {
+export function serve(queue, payload, writable, publish) {
   let chains = 0
   let copied = 0
-  if (corked) queue.cork()
+  if (publish !== 'notified') queue.cork(publish === 'each')
   for (let chain = queue.next(); chain !== undefined; chain = queue.next()) {
     chains++
     if (payload === 0) chain.complete(0)
@@ -45,7 +45,7 @@ export function serve(queue, payload, writable, corked) {
       chain.complete(0)
     }
   }
-  if (corked) queue.uncork()
+  if (publish !== 'notified') queue.uncork()
   if (chains !== batch || copied !== payload * batch) throw new Error(`${chains} chains were served and ${copied} bytes copied`)
 }
 
@@ -55,20 +55,20 @@ export function serve(queue, payload, writable, corked) {
  * @returns {{sample: (rounds: number) => number, round: () => void}} `sample`: ns per chain
  */
 export function deviceRow(guest, row) {
-  const { format, payload, corked, writable = false } = row
+  const { format, payload, publish, writable = false } = row
   const setup = layOut(guest, format, queueSize(row))
   const driver = driverByHand(format, guest, setup, row)
   const queue = deviceQueue(memoryOf(guest, row), setup, row)
   const round = () => {
     driver.offer()
-    serve(queue, payload, writable, corked)
+    serve(queue, payload, writable, publish)
   }
   const apart = (rounds) => {
     let time = 0
     for (let i = 0; i < rounds; i++) {
       driver.offer()
       const started = performance.now()
-      serve(queue, payload, writable, corked)
+      serve(queue, payload, writable, publish)
       time += performance.now() - started
     }
     return time

@@ -75,7 +75,7 @@ export function driverRow(guest, row) {
 
 /** Driver and device, both of this library, in turns. */
 export function roundTripRow(guest, row) {
-  const { format, n, payload, writable = false, corked } = row
+  const { format, n, payload, writable = false, publish } = row
   const setup = layOut(guest, format, queueSize(row))
   const memory = memoryOf(guest, row)
   const driver = driverQueue(memory, setup, row)
@@ -84,7 +84,7 @@ export function roundTripRow(guest, row) {
   const length = pieceLength(row)
   const round = () => {
     offer(driver, addresses, n, length, writable)
-    serve(device, payload, writable, corked)
+    serve(device, payload, writable, publish)
     collect(driver)
   }
   const sample = (rounds) => {

@@ -26,6 +26,7 @@ export class Report {
 
   /** How a row stands to virtio-queue's, and a packed one to the split one. */
   #ratios(row) {
+    if (row.role !== undefined) return []
     const found = []
     const time = summary(row.times)[this.#by]
     const other = this.#peers?.time(row.n, row.payload, this.#by)
@@ -35,9 +36,9 @@ export class Report {
     return found
   }
 
-  #splitOf({ n, payload, corked }) {
+  #splitOf({ n, payload, publish }) {
     return this.#rows.find(
-      (one) => one.format === 'split' && one.variant === undefined && one.corked === corked && one.n === n && one.payload === payload,
+      (one) => one.format === 'split' && one.variant === undefined && one.publish === publish && one.n === n && one.payload === payload,
     )
   }
 

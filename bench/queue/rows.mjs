@@ -12,15 +12,21 @@ function grid(of, { only = formats, ns = counts, sizes = payloads } = {}) {
 }
 
 const few = { ns: [1, 4], sizes: [0, 64] }
-const further = { make: deviceRow, corked: true }
-const driver = { make: driverRow, corked: true }
-const roundTrip = { make: roundTripRow, corked: true }
+const further = { make: deviceRow, publish: 'batch' }
+const driver = { make: driverRow, role: 'driver', publish: 'batch' }
+const roundTrip = { make: roundTripRow, role: 'both', publish: 'batch' }
 
-/** @returns {{heading: string, rows: object[]}[]} rows with what is special about them in `variant` */
+/**
+ * `publish`: when what a device has used becomes visible. `batch`: together, with one notification; `each`: at once, with one notification for all; `notified`: at once, with
+ * the question for each whether the driver wants to be notified.
+ *
+ * @returns {{heading: string, rows: object[]}[]} rows with what is special about them in `variant`
+ */
 export function sections() {
   return [
-    { heading: 'device, one publish per batch', rows: grid({ make: deviceRow, corked: true }) },
-    { heading: 'device, each chain published', rows: grid({ make: deviceRow, corked: false, note: 'each' }) },
+    { heading: 'device, one publish per batch', rows: grid({ make: deviceRow, publish: 'batch' }) },
+    { heading: 'device, each chain published, one notification per batch', rows: grid({ make: deviceRow, publish: 'each', note: 'each' }) },
+    { heading: 'device, each chain published and notified of', rows: grid({ make: deviceRow, publish: 'notified', note: 'notified' }) },
     {
       heading: 'device, one publish per batch, other conditions',
       rows: [
@@ -28,7 +34,7 @@ export function sections() {
         ...grid({ ...further, variant: 'indirect', indirect: true }, { ns: [1, 4, 16], sizes: [0, 64] }),
         ...grid({ ...further, variant: 'shuffled', shuffled: true }, { ns: [1, 4, 16], sizes: [0, 64] }),
         ...grid({ ...further, variant: 'event index', eventIndex: true }, few),
-        ...grid({ ...further, variant: 'event index, each', eventIndex: true, corked: false }, few),
+        ...grid({ ...further, variant: 'event index, notified', eventIndex: true, publish: 'notified' }, few),
         ...grid({ ...further, variant: 'write hook', hook: true }, few),
         ...grid({ ...further, variant: 'in order', inOrder: true }, few),
         ...grid({ ...further, variant: 'device writes', writable: true }, { ns: [1, 4], sizes: [64, 4096] }),

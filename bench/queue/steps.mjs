@@ -60,7 +60,7 @@ export function deviceSteps(guest, shape) {
     return () => {
       driver.offer()
       const started = now()
-      serve(queue, row.payload, false, true)
+      serve(queue, row.payload, false, 'batch')
       return now() - started
     }
   }
@@ -113,7 +113,7 @@ export function roundTripSteps(guest, shape) {
     return () => {
       const started = now()
       offer(driver, addresses, row.n, pieceLength(row), false)
-      serve(device, row.payload, false, true)
+      serve(device, row.payload, false, 'batch')
       collect(driver)
       return now() - started
     }
