@@ -152,12 +152,17 @@ export class Arena {
   /** Takes what a range of addresses holds for right; tells which bytes of it are new, as offsets into the buffer. All of it must be in one region. */
   accept(start: number, end: number, onNew: (offset: number) => void): void {
     const from = this.offsetOf(start)
-    const to = from + end - start
+    const to = from + (end - start)
     for (let i = from; i < to; i++) {
       if (this.#shadow[i] === this.#bytes[i]) continue
       onNew(i)
       this.#shadow[i] = this.#bytes[i]!
     }
+  }
+
+  /** Takes a 16-bit word of the buffer for right. */
+  acceptWord(place: number): void {
+    for (const i of [2 * place, 2 * place + 1]) this.#shadow[i] = this.#bytes[i]!
   }
 
   /** Takes everything for right. */

@@ -1,6 +1,6 @@
 /** Many executions, one seed after the other. */
 import type { ViolationKind } from '../runtime/violation.ts'
-import { Executions, type Format, formatOf, type Side, type Subjects, sideOf } from './executions.ts'
+import { Executions, type Format, formatOf, isRace, type Side, type Subjects, sideOf } from './executions.ts'
 import { Watchdog } from './watchdog.ts'
 
 export interface CampaignOptions {
@@ -19,6 +19,8 @@ export interface Summary {
   readonly to: number
   readonly seconds: number
   readonly executions: number
+  /** Those of them in which another thread changed memory. */
+  readonly races: number
   /** How many executions ended with a violation of that kind; `none`: with none. */
   readonly violations: Readonly<Partial<Record<ViolationKind | 'none', number>>>
   /** The execution that took longest, in milliseconds. */
@@ -37,6 +39,7 @@ export function runCampaign(subjects: Subjects, { seconds, seed, format, side }:
   const began = performance.now()
   let slowest = { seed, milliseconds: 0 }
   let count = 0
+  let races = 0
   let to = seed
   try {
     for (let now = began, next = seed; now - began < seconds * 1000; next = (next + 1) >>> 0) {
@@ -45,6 +48,7 @@ export function runCampaign(subjects: Subjects, { seconds, seed, format, side }:
       const kind = executions.run(next).violation?.kind ?? 'none'
       violations[kind] = (violations[kind] ?? 0) + 1
       count++
+      if (isRace(next)) races++
       to = next
       const then = now
       now = performance.now()
@@ -52,6 +56,7 @@ export function runCampaign(subjects: Subjects, { seconds, seed, format, side }:
     }
   } finally {
     watchdog.stop()
+    executions.close()
   }
-  return { from: seed, to, seconds: (performance.now() - began) / 1000, executions: count, violations, slowest }
+  return { from: seed, to, seconds: (performance.now() - began) / 1000, executions: count, races, violations, slowest }
 }

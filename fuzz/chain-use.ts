@@ -12,6 +12,7 @@ import type { Trace } from './trace.ts'
 /** Bytes of a chain that are really copied. */
 const mostCopied = 2048
 const scratch = new Uint8Array(mostCopied)
+/** Without a run of the same byte. */
 const pattern = Uint8Array.from({ length: mostCopied }, (_, i) => (i * 7 + 1) & 0xff)
 /** Pieces that are looked at one by one. */
 const mostPieces = 4096
@@ -137,6 +138,25 @@ export class ChainUse {
     require(chain.writable.fill(1) === 0, 'a cancelled chain was filled')
     require(chain.readable.segments === 0 || chain.readable.rewind().bytes(0).length === 0, 'a view of a cancelled chain')
     chain.complete(0)
+  }
+
+  /** Whatever the chain is: what is copied out of it is in the regions, where no byte is that of a guard unless the device wrote it. */
+  requireNoGuard({ readable }: Chain): void {
+    const { poison } = this.#arena
+    readable.rewind()
+    const count = readable.copyTo(scratch)
+    for (let i = 0; i + 3 < count; i++) {
+      const isGuard = scratch[i] === poison && scratch[i + 1] === poison && scratch[i + 2] === poison && scratch[i + 3] === poison
+      require(!isGuard, 'a guard was read')
+    }
+  }
+
+  /** Writes into a chain of which nobody knows what it was made of. */
+  writeSome({ writable }: Chain): void {
+    writable.rewind()
+    writable.fill(1, Math.min(writable.length, mostCopied))
+    writable.rewind()
+    writable.copyFrom(pattern, 0, 16)
   }
 
   /** What our own user does wrong is an exception, and changes nothing. */

@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util'
 import { createDeviceQueue } from '../runtime/device-queue.ts'
 import { createDriverQueue } from '../runtime/driver-queue.ts'
 import { runCampaign, type Summary } from './campaign.ts'
-import { Executions, FailedExecution, type Format, type Side, type Subjects } from './executions.ts'
+import { Executions, FailedExecution, type Format, isRace, type Side, type Subjects } from './executions.ts'
 
 const usage = `npm run fuzz -- [--seconds N] [--seed S] [--format split|packed] [--side device|driver] [--json]
 
@@ -39,8 +39,10 @@ function main(): number {
   }
   try {
     if (values.seed !== undefined && values.seconds === undefined) {
-      const { trace, violation } = new Executions(subjects).run(seed)
-      console.log(JSON.stringify({ seed, trace, violation: violation ?? null }))
+      const executions = new Executions(subjects)
+      const { trace, violation } = executions.run(seed)
+      executions.close()
+      console.log(JSON.stringify({ seed, trace, race: isRace(seed), violation: violation ?? null }))
       return 0
     }
     if (!json) console.log(`from seed ${seed}`)
@@ -63,11 +65,11 @@ function isSide(side: string | undefined): side is Side {
   return side === 'device' || side === 'driver'
 }
 
-function text({ executions, seconds, violations, slowest, from, to }: Summary): string {
+function text({ executions, races, seconds, violations, slowest, from, to }: Summary): string {
   const kinds = Object.entries(violations).sort(([, a], [, b]) => b - a)
   return [
     ...kinds.map(([kind, count]) => `${kind.padEnd(24)} ${String(count).padStart(10)}`),
-    `${executions} executions in ${seconds.toFixed(1)} s, seeds ${from} to ${to}; the slowest took ${slowest.milliseconds.toFixed(1)} ms (seed ${slowest.seed})`,
+    `${executions} executions, ${races} of them races with another thread, in ${seconds.toFixed(1)} s, seeds ${from} to ${to}; the slowest took ${slowest.milliseconds.toFixed(1)} ms (seed ${slowest.seed})`,
   ].join('\n')
 }
 

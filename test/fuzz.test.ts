@@ -1,29 +1,73 @@
 /** A short run of the fuzzer, and that it finds what it is for. `npm run fuzz` runs longer. */
-
 import { describe, expect, it } from 'vitest'
+import type { Arena } from '../fuzz/arena.ts'
+import { makeArenas } from '../fuzz/arenas.ts'
 import { runCampaign } from '../fuzz/campaign.ts'
 import type { MakeDeviceQueue } from '../fuzz/device-execution.ts'
-import { Executions, FailedExecution } from '../fuzz/executions.ts'
+import type { MakeDriverQueue } from '../fuzz/driver-execution.ts'
+import { Executions, FailedExecution, formatOf, sideOf } from '../fuzz/executions.ts'
+import { Racer } from '../fuzz/racer.ts'
 import { createDeviceQueue } from '../runtime/device-queue.ts'
+import { createDriverQueue } from '../runtime/driver-queue.ts'
 
-const formats = ['split'] as const
-const subjects = { device: createDeviceQueue }
+const subjects = { device: createDeviceQueue, driver: createDriverQueue } satisfies { device: MakeDeviceQueue; driver: MakeDriverQueue }
+/** Violations that are found in a few seconds, at least. */
+const kinds = { device: 8, driver: 3 }
 
-describe.each(formats)('fuzzing a %s virtqueue', (format) => {
-  it('finds nothing in some seconds, with violations of most kinds', () => {
-    const { executions, violations } = runCampaign(subjects, { seconds: 3, seed: (Math.random() * 2 ** 32) >>> 0, format })
-    expect(executions).toBeGreaterThan(500)
-    expect(Object.keys(violations).length).toBeGreaterThan(8)
-  })
-
-  it('shows the same for the same seed', () => {
-    const seed = formats.indexOf(format)
-    for (let i = 0; i < 50; i++) expect(new Executions(subjects).run(seed + 2 * i)).toEqual(new Executions(subjects).run(seed + 2 * i))
+describe.each(['split', 'packed'] as const)('fuzzing a %s virtqueue', (format) => {
+  it.each(['device', 'driver'] as const)('finds nothing on the side of the %s in some seconds, with violations of many kinds', (side) => {
+    const { executions, races, violations } = runCampaign(subjects, { seconds: 2, seed: (Math.random() * 2 ** 32) >>> 0, format, side })
+    expect(executions).toBeGreaterThan(200)
+    expect(races).toBeGreaterThan(2)
+    expect(Object.keys(violations).length).toBeGreaterThan(kinds[side])
   })
 })
 
+it('a race is one: the other thread writes while a queue works', () => {
+  const arenas = makeArenas(true)
+  const [arena] = arenas as [Arena]
+  const racer = new Racer(arenas)
+  const words = new Uint16Array(arena.buffer)
+  const seen = new Set<number>()
+  for (const seed of [1, 2]) {
+    racer.during(arena, [{ place: 200, first: 7, second: 8 }], seed, () => {
+      seen.clear()
+      const end = performance.now() + 10_000
+      while (!(seen.has(7) && seen.has(8)) && performance.now() < end) seen.add(Atomics.load(words, 200))
+    })
+    expect(seen.has(7) && seen.has(8)).toBe(true)
+    words[200] = 9
+    for (let i = 0; i < 1e6; i++) if (Atomics.load(words, 200) !== 9) throw new Error('the thread writes though the race is over')
+  }
+  racer.close()
+})
+
+it('an execution shows the same for the same seed', () => {
+  const traces = Array.from({ length: 100 }, (_, seed) => new Executions(subjects).run(seed))
+  expect(Array.from({ length: 100 }, (_, seed) => new Executions(subjects).run(seed))).toEqual(traces)
+  expect(new Set(traces.map(({ trace }) => trace)).size).toBeGreaterThan(90)
+})
+
+/** A queue some members of which are others. */
+function changed<T extends object>(queue: T, others: Partial<T>): T {
+  return new Proxy(queue, {
+    get: (target, name) => {
+      if (Object.hasOwn(others, name)) return (others as Record<PropertyKey, unknown>)[name]
+      const value = Reflect.get(target, name, target)
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
+}
+
+const changedDevice =
+  (change: (queue: ReturnType<MakeDeviceQueue>, memory: Parameters<MakeDeviceQueue>[0]) => Partial<ReturnType<MakeDeviceQueue>>): MakeDeviceQueue =>
+  (memory, setup, options) => {
+    const queue = createDeviceQueue(memory, setup, options)
+    return changed(queue, change(queue, memory))
+  }
+
 /** Device queues with one fault each. */
-const faults: Readonly<Record<string, MakeDeviceQueue>> = {
+const deviceFaults: Readonly<Record<string, MakeDeviceQueue>> = {
   'throws where the driver is wrong': (memory, setup, options) =>
     createDeviceQueue(memory, setup, {
       ...options,
@@ -43,15 +87,17 @@ const faults: Readonly<Record<string, MakeDeviceQueue>> = {
       },
     }),
   'tells nobody of what is used': (memory, setup, options) => createDeviceQueue(memory, setup, { ...options, notify: () => {} }),
-  'sees more indirect tables than were negotiated': (memory, setup, options) => createDeviceQueue(memory, setup, { ...options, indirect: true }),
-  'writes outside of the regions': changed((queue, memory) => ({
+  'sees indirect tables that were not negotiated': (memory, setup, options) => createDeviceQueue(memory, setup, { ...options, indirect: true }),
+  'does not keep the order': (memory, setup, options) => createDeviceQueue(memory, setup, { ...options, inOrder: false }),
+  'takes longer chains': (memory, setup, options) => createDeviceQueue(memory, setup, { ...options, maxChainLength: 65536 }),
+  'writes outside of the regions': changedDevice((queue, memory) => ({
     next: () => {
       const { u8 } = memory.regions[0]!
       new Uint8Array(u8.buffer)[u8.byteOffset - 1]! ^= 1
       return queue.next()
     },
   })),
-  'writes where no chain is': changed((queue, memory) => ({
+  'writes where no chain is': changedDevice((queue, memory) => ({
     next: () => {
       memory.regions[0]!.u8[0]! ^= 1
       return queue.next()
@@ -62,8 +108,8 @@ const faults: Readonly<Record<string, MakeDeviceQueue>> = {
     const outside = new Uint8Array(u8.buffer)[u8.byteOffset - 1]!
     return createDeviceQueue(memory, setup, { ...options, fail: (violation) => options.fail({ ...violation, detail: `found ${outside}` }) })
   },
-  'forgets a chain': changed((queue) => ({ next: () => (queue.next() === undefined ? undefined : queue.next()) })),
-  'delivers a chain twice': changed((queue) => {
+  'forgets a chain': changedDevice((queue) => ({ next: () => (queue.next() === undefined ? undefined : queue.next()) })),
+  'delivers a chain twice': changedDevice((queue) => {
     let last = queue.next()
     const next = () => {
       last ??= queue.next()
@@ -71,31 +117,81 @@ const faults: Readonly<Record<string, MakeDeviceQueue>> = {
     }
     return { next }
   }),
-  'hides what is available': changed((queue) => ({ enableNotifications: () => !queue.enableNotifications() })),
-  'saves a wrong position': changed((queue) => ({ save: () => ({ ...queue.save(), available: (queue.save().available + 1) & 0xffff }) })),
+  'hides what is available': changedDevice((queue) => ({ enableNotifications: () => !queue.enableNotifications() })),
+  'saves a chain too few': changedDevice((queue) => ({
+    save: () => {
+      const state = queue.save()
+      return { ...state, inFlight: state.inFlight.slice(1) }
+    },
+  })),
 }
 
-function changed(
-  change: (queue: ReturnType<MakeDeviceQueue>, memory: Parameters<MakeDeviceQueue>[0]) => Partial<ReturnType<MakeDeviceQueue>>,
-): MakeDeviceQueue {
-  return (memory, setup, options) => {
-    const queue = createDeviceQueue(memory, setup, options)
-    const other = change(queue, memory) as Record<PropertyKey, unknown>
-    return new Proxy(queue, {
-      get: (target, name) => {
-        if (Object.hasOwn(other, name)) return other[name]
-        const value = Reflect.get(target, name, target)
-        return typeof value === 'function' ? value.bind(target) : value
+const changedDriver =
+  (change: (queue: ReturnType<MakeDriverQueue>, memory: Parameters<MakeDriverQueue>[0]) => Partial<ReturnType<MakeDriverQueue>>): MakeDriverQueue =>
+  (memory, setup, options) => {
+    const queue = createDriverQueue(memory, setup, options)
+    return changed(queue, change(queue, memory))
+  }
+
+/** Driver queues with one fault each. */
+const driverFaults: Readonly<Record<string, MakeDriverQueue>> = {
+  'believes any length': changedDriver((queue) => ({
+    get written() {
+      return queue.written + 1
+    },
+  })),
+  'throws where the device is wrong': (memory, setup, options) =>
+    createDriverQueue(memory, setup, {
+      ...options,
+      fail: (violation) => {
+        throw new Error(violation.detail)
+      },
+    }),
+  'tells nobody of what is available': (memory, setup, options) => createDriverQueue(memory, setup, { ...options, notify: () => {} }),
+  'tells of everything': (memory, setup, options) => {
+    const queue = createDriverQueue(memory, setup, options)
+    return changed(queue, {
+      publish: () => {
+        queue.publish()
+        options.notify()
       },
     })
-  }
+  },
+  'gives a buffer twice': changedDriver((queue) => {
+    let last = queue.completed()
+    const completed = () => {
+      last = queue.completed() ?? last
+      return last
+    }
+    return { completed }
+  }),
+  'loses a buffer in the end': changedDriver((queue) => ({ detach: () => (queue.detach() === undefined ? undefined : queue.detach()) })),
+  'puts buffers elsewhere': changedDriver((queue) => ({
+    append: (address: number, length: number, writable: boolean) => queue.append(address + 1, length, writable),
+  })),
+  'writes into the part of the device': changedDriver((queue, memory) => ({
+    publish: () => {
+      queue.publish()
+      memory.regions.at(-1)!.u8[0]! ^= 1
+    },
+  })),
 }
 
-describe('the fuzzer notices a device queue that', () => {
-  it.each(Object.entries(faults))('%s', (_, device) => {
-    const executions = new Executions({ device })
-    expect(() => {
-      for (let seed = 0; seed < 4000; seed += 2) executions.run(seed)
-    }).toThrow(FailedExecution)
+describe('the fuzzer notices', () => {
+  const run = (side: string, faulty: Partial<typeof subjects>): void => {
+    const executions = new Executions({ ...subjects, ...faulty })
+    for (let seed = 0; seed < 8000; seed++) if (sideOf(seed) === side) executions.run(seed)
+  }
+
+  it.each(Object.entries(deviceFaults))('a device queue that %s', (_, device) => {
+    expect(() => run('device', { device })).toThrow(FailedExecution)
+  })
+
+  it.each(Object.entries(driverFaults))('a driver queue that %s', (_, driver) => {
+    expect(() => run('driver', { driver: driver as typeof subjects.driver })).toThrow(FailedExecution)
+  })
+
+  it('each of the formats and sides among its seeds', () => {
+    expect(new Set([0, 1, 2, 3].map((seed) => `${formatOf(seed)} ${sideOf(seed)}`)).size).toBe(4)
   })
 })
