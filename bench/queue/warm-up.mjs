@@ -13,7 +13,7 @@ import { EntropyDevice } from 'virtgen/skeleton/entropy'
 import { NetDevice } from 'virtgen/skeleton/net'
 import { VIRTIO_BLK_S_IOERR, virtio_blk_size } from 'virtgen/wire/blk'
 import { VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_RING_PACKED, VIRTIO_F_VERSION_1 } from 'virtgen/wire/content'
-import { formats } from './library.mjs'
+import { createDeviceQueue, formats } from './library.mjs'
 
 const { sector_bytes } = virtio_blk_size
 const rounds = 200
@@ -92,8 +92,9 @@ const uses = [
 async function run({ make, driver: type, begin, use }, ringFeatures) {
   const memory = GuestMemory.of(new Uint8Array(memoryBytes))
   let raise = () => {}
-  const slot = new MmioDevice(make(), { memory, ringFeatures, interrupt: (level) => level && raise() })
+  const slot = new MmioDevice(make(), { memory, ringFeatures, createQueue: createDeviceQueue, interrupt: (level) => level && raise() })
   const { driver, interrupt } = await connectMmio(slot, type, { memory: new DriverMemory(memory, 0, memoryBytes) })
+  if (!ringFeatures.isSubsetOf(driver.features)) throw new Error(`the driver took ${driver.features} of ${ringFeatures}`)
   raise = interrupt
   begin?.(driver)
   for (let round = 0; round < rounds; round++) await use(driver, round)
