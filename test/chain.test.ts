@@ -4,7 +4,8 @@ import type { Chain } from 'virtgen/runtime'
 import { type ChainDescription, chain as describeChain, TestMemory, type TestQueue, testQueue } from 'virtgen/testing'
 import { VirtqDesc } from 'virtgen/wire/split-ring'
 import { describe, expect, it } from 'vitest'
-import { ringFormats } from './support/ring-formats.ts'
+import { warm } from './support/offers.ts'
+import { queueStates } from './support/ring-formats.ts'
 
 /** Readable buffers of 3, 4 and 5 bytes: 1 to 12. Writable ones of 6, 1 and 7 bytes. */
 function twoParts(): ChainDescription {
@@ -15,8 +16,11 @@ function twoParts(): ChainDescription {
   return description
 }
 
-describe.each(ringFormats)('on a $format queue,', ({ packed }) => {
+describe.each(queueStates)('on a $state $format queue,', ({ packed, isWarm }) => {
   const taken = (test: TestQueue, spec: ChainDescription): Chain => {
+    if (isWarm) warm(test)
+    test.memory.settle()
+    test.recorder.clear()
     test.driver.offer(spec)
     return test.queue.next()!
   }

@@ -1,13 +1,23 @@
 /** The catalogues of chains: what a hostile driver makes is a violation of its kind, once; what only looks odd is taken. */
-import { forgedChains, testQueue, unusualChains } from 'virtgen/testing'
+import { forgedChains, type QueueNeeds, type TestQueue, testQueue, unusualChains } from 'virtgen/testing'
 import { describe, expect, it } from 'vitest'
+import { warm } from './support/offers.ts'
+import { queueStates } from './support/ring-formats.ts'
 
-describe.each(['split', 'packed'] as const)('a %s device queue', (format) => {
-  const packed = format === 'packed'
+describe.each(queueStates)('a $state $format device queue', ({ format, packed, isWarm }) => {
+  /** A position is for a queue that is new. */
+  const make = (needs: QueueNeeds = {}): TestQueue => {
+    const test = testQueue({ packed, ...needs })
+    if (!isWarm || needs.position !== undefined) return test
+    warm(test, typeof needs.maxChainLength === 'number' ? needs.maxChainLength : undefined)
+    test.memory.settle()
+    test.recorder.clear()
+    return test
+  }
   const forged = forgedChains.filter(({ violation }) => violation[format] !== undefined)
 
   it.each(forged)('finds $title', ({ forge, forgeLater, needs, before = 0, violation }) => {
-    const { queue, driver, memory, recorder } = testQueue({ packed, ...needs })
+    const { queue, driver, memory, recorder } = make(needs)
     forge(driver)
     for (let i = 0; i < before; i++) expect(queue.next()?.head).toBeDefined()
     forgeLater?.(driver)
@@ -26,7 +36,7 @@ describe.each(['split', 'packed'] as const)('a %s device queue', (format) => {
   })
 
   it.each(unusualChains.filter(({ formats }) => formats.includes(format)))('takes $title', ({ forge, needs, readable, writable }) => {
-    const { queue, driver, memory, recorder } = testQueue({ packed, ...needs })
+    const { queue, driver, memory, recorder } = make(needs)
     forge(driver)
     const chain = queue.next()
     expect(recorder.violations).toEqual([])

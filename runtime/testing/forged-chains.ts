@@ -66,6 +66,17 @@ const loops: readonly ForgedChain[] = [
 
 const lengths: readonly ForgedChain[] = [
   entry('more descriptors than the bound', both, 'chain-length', () => many(21), { maxChainLength: 20 }),
+  entry(
+    'more descriptors than the bound, in the ring',
+    both,
+    'chain-length',
+    () => {
+      const description = chain()
+      for (let i = 0; i < 5; i++) description.readable(1)
+      return description
+    },
+    { size: 8, maxChainLength: 4 },
+  ),
   entry('more descriptors than the queue size, where the text is taken strictly', both, 'chain-length', ({ size }) => many(size + 1), {
     maxChainLength: 'strict',
   }),
@@ -131,9 +142,16 @@ const tables: readonly ForgedChain[] = [
     const at = memory.allocate(descriptorSize, descriptorSize)
     return chain().indirect({ at }).readable(1, inner(at))
   }),
-  entry('the descriptor table as indirect table', split, 'indirect-nested', ({ setup, size }) =>
-    table({ address: setup.descriptorArea, length: size * descriptorSize }),
-  ),
+  {
+    title: 'an indirect descriptor that refers to itself',
+    violation: { split: 'indirect-nested' },
+    forge: (driver) => {
+      const { descriptors } = driver.put(table({}))
+      const own = driver.setup.descriptorArea + descriptors[0]! * descriptorSize
+      driver.setDescriptor(descriptors[0]!, { address: own, length: descriptorSize })
+      driver.publish()
+    },
+  },
   entry('an indirect descriptor that goes on', both, 'indirect-next', () => table({ set: NEXT, next: 1 })),
   entry('an indirect table of 0 bytes', both, 'indirect-table', () => table({ length: 0 })),
   entry('an indirect table of less than a descriptor', both, 'indirect-table', () => table({ length: descriptorSize / 2 })),
@@ -163,7 +181,7 @@ const tables: readonly ForgedChain[] = [
 
 /**
  * Every kind of chain and ring that is no chain or ring. A device queue must find the violation, once; give no chain; and touch nothing but its own notification
- * words.
+ * words. Let it meet them when it is new, and when it has served chains before.
  *
  * @example
  * it.each(forgedChains.filter(({ violation }) => violation.split))('$title', (forged) => {

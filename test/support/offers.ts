@@ -1,5 +1,5 @@
 /** The least that a driver says to a device: a buffer to write into, and what came back. */
-import { chain, type FakeDriver } from 'virtgen/testing'
+import { chain, type FakeDriver, type TestQueue } from 'virtgen/testing'
 
 /** Makes a device-writable buffer available; gives what the device uses it by. */
 export function offer(driver: FakeDriver, at: number, length: number): number {
@@ -17,4 +17,20 @@ export function offerHeads(driver: FakeDriver, ...heads: readonly number[]): voi
   driver.drain()
   for (const head of heads) driver.put(chain().writable(16), { head })
   driver.publish()
+}
+
+/**
+ * Lets a device queue serve chains of all lengths that the ring has, so that what is tested then does not meet the queue as it was made: a queue keeps room for
+ * segments from chain to chain, and reads chains that find room there in another way.
+ */
+export function warm({ driver, queue }: TestQueue, longest: number = driver.size): void {
+  for (let round = 0; round < 3; round++) {
+    for (let length = Math.min(driver.size, longest); length > 0; length--) {
+      const spec = chain()
+      for (let i = 0; i < length; i++) spec.element({ writable: i % 2 === 1 && i === length - 1, length: 1, at: driver.setup.descriptorArea })
+      driver.offer(spec)
+      queue.next()!.complete(0)
+      driver.drain()
+    }
+  }
 }
