@@ -191,6 +191,7 @@ describe.each(queueStates)('on a $state $format queue,', ({ packed, isWarm }) =>
 
     it('refuses every use after its completion', () => {
       const { chain } = setUp()
+      const { head } = chain
       chain.complete(0)
       const { readable, writable } = chain
       for (const wrong of [
@@ -213,7 +214,7 @@ describe.each(queueStates)('on a $state $format queue,', ({ packed, isWarm }) =>
         () => chain.storage(1),
         () => chain.complete(),
       ]) {
-        expect(wrong).toThrow('the chain at descriptor 0 is completed')
+        expect(wrong).toThrow(`the chain at descriptor ${head} is completed`)
       }
     })
 
