@@ -6,7 +6,7 @@ import type { FakeDriver, RingFormat } from './fake-driver.ts'
 import type { ForgedChain, QueueNeeds } from './forged-chain.ts'
 import { forgedPackedRings, forgedSplitRings } from './forged-rings.ts'
 import type { TestMemory } from './memory.ts'
-import { beyond32Bits, endOfMemory, firstHole, longestRange } from './memory-shape.ts'
+import { beyond32Bits, endOfMemory, firstHole, longestRange, overHole } from './memory-shape.ts'
 import { descriptorSize } from './placed-chain.ts'
 
 const NEXT = VIRTQ_DESC_F_NEXT
@@ -96,6 +96,7 @@ const places: readonly (readonly [string, (memory: TestMemory) => Pick<ChainElem
   ['a buffer that begins where memory ends', (memory) => ({ address: endOfMemory(memory), length: 1 })],
   ['a buffer in a hole', (memory) => ({ address: firstHole(memory) + 64, length: 16 })],
   ['a buffer that reaches into a hole', (memory) => ({ address: firstHole(memory) - 4, length: 8 })],
+  ['a buffer from one region over a hole into another one', overHole],
   ['a buffer of almost 4 GiB', (memory) => ({ address: memory.regions[0]!.guestAddress, length: 0xffff_ffff })],
   ['a buffer that wraps at 2^64', () => ({ address: 2n ** 64n - 8n, length: 16 })],
   ['a buffer at the last byte of 2^64', () => ({ address: 2n ** 64n - 1n, length: 1 })],

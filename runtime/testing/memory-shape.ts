@@ -30,6 +30,14 @@ export function endOfMemory(memory: GuestMemory): number {
   return address + length
 }
 
+/** From the last bytes before the first hole to the first ones behind it, as far as 32 bits reach: who looks at the ends alone finds nothing wrong. */
+export function overHole(memory: GuestMemory): Range {
+  const [first, second] = stretches(memory)
+  const begin = first!.address + first!.length - 8
+  const end = second === undefined ? begin + 16 : second.address + 8
+  return { address: begin, length: Math.min(end - begin, 0xffff_ffff) }
+}
+
 /** Where one region ends and another one begins. @throws RangeError where no two regions touch */
 export function meeting(memory: GuestMemory): number {
   const { regions } = memory
