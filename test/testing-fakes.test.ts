@@ -174,6 +174,13 @@ describe.each([{ packed: false }, { packed: true }])('a ring (packed: $packed) b
     },
   )
 
+  it('begins with zeros, whatever was there', () => {
+    const memory = new TestMemory()
+    for (const { guestAddress, size } of memory.regions) memory.poke(guestAddress, new Uint8Array(size).fill(0xff))
+    const { setup } = fakeDriver(memory, format)
+    expect(fakeDevice(memory, setup, format).take()).toBeUndefined()
+  })
+
   it('refuses what cannot be offered', () => {
     const { driver } = sides({ ...format, size: 4 })
     expect(() => driver.offer(chain())).toThrow(RangeError)

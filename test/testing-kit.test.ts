@@ -305,6 +305,13 @@ describe.each([{ packed: false }, { packed: true }])('a device under test (packe
     expect(() => make({ features: [VIRTIO_BLK_F_RO] })).toThrow(RangeError)
   })
 
+  it('has queues as long as both sides allow', async () => {
+    const disk = testDevice(new Disk({ config: { capacity: 100 }, queueSize: 12 }), format)
+    expect(disk.driver().size).toBe(format.packed ? 12 : 8)
+    expect((await disk.request(read(7))).written).toBe(513)
+    expect(() => disk.driver(1)).toThrow('no queue 1')
+  })
+
   it('lets no one wait for what does not come: after a violation, and after a reset', async () => {
     const disk = make()
     disk.device.parks = true

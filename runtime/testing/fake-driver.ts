@@ -207,13 +207,19 @@ function usedChain(chain: OfferedChain, written: number, skipped: boolean): Used
 
 export const indexMask = 0xffff
 
-/** Places for the areas of a ring. */
+type AreaNumbers = Omit<QueueSetup, 'index' | 'size'>
+
+/** Places for the areas of a ring, which begins with zeros. */
 export function placeAreas(
   memory: TestMemory,
   { size = 8, index = 0, areas = {} }: FakeDriverOptions,
-  bytes: Omit<QueueSetup, 'index' | 'size'>,
-  alignment: Omit<QueueSetup, 'index' | 'size'>,
+  bytes: AreaNumbers,
+  alignment: AreaNumbers,
 ): QueueSetup {
-  const place = (area: keyof typeof bytes): number => areas[area] ?? memory.allocate(bytes[area], alignment[area])
+  const place = (area: keyof AreaNumbers): number => {
+    const address = areas[area] ?? memory.allocate(bytes[area], alignment[area])
+    memory.poke(address, new Uint8Array(bytes[area]))
+    return address
+  }
   return { index, size, descriptorArea: place('descriptorArea'), driverArea: place('driverArea'), deviceArea: place('deviceArea') }
 }

@@ -5,6 +5,7 @@ import type { VirtioDevice } from '../device.ts'
 import { DeviceControl, type DeviceControlSettings } from '../device-control.ts'
 import { createDeviceQueue } from '../device-queue.ts'
 import type { RingFeatures } from '../queue.ts'
+import { negotiateQueueSize } from '../queue-layout.ts'
 import type { ChainSpec } from './chain.ts'
 import type { FakeDriver, OfferedChain, UsedChain } from './fake-driver.ts'
 import { fakeDriver } from './fakes.ts'
@@ -15,7 +16,7 @@ import { ringFeatureSet } from './ring-features.ts'
 export interface TestDeviceOptions extends RingFeatures, Pick<DeviceControlSettings, 'maxChainLength' | 'defer'> {
   /** Of the features of its type that the device offers, those that the driver accepts: a set, or bit numbers. Default: all. */
   readonly features?: FeatureSet | readonly number[]
-  /** Entries of each queue at most, 16 by default. */
+  /** Entries of each queue at most, 16 by default; of a split ring rounded down to a power of 2. */
   readonly size?: number
   readonly memory?: TestMemory
 }
@@ -84,7 +85,7 @@ export class TestDevice<Device extends VirtioDevice = VirtioDevice> {
   /** Goes through the initialization that a driver does (VIRTIO 1.4, Device Initialization). The constructor does it already; for use after `reset`. */
   start(): void {
     const { control } = this
-    const { size = defaultSize, features } = this.#options
+    const { size = defaultSize, features, packed = false } = this.#options
     const chosen = features === undefined ? this.device.offered : features instanceof FeatureSet ? features : FeatureSet.of(...features)
     const accepted = chosen.union(ringFeatureSet(this.#options))
     control.writeStatus(ACKNOWLEDGE | DRIVER)
@@ -92,7 +93,7 @@ export class TestDevice<Device extends VirtioDevice = VirtioDevice> {
     control.writeStatus(control.status | FEATURES_OK)
     if ((control.status & FEATURES_OK) === 0) throw new RangeError(`the device does not work with the features ${accepted}`)
     this.#drivers = this.device.queueSizes.map((most, index) => {
-      const entries = Math.min(most, size)
+      const entries = negotiateQueueSize(most, size, { packed })
       const driver = fakeDriver(this.memory, { ...this.#options, size: entries, index, notify: () => control.notifyAvailable(index) })
       if (most > 0) this.#setUp(driver)
       return driver
