@@ -38,6 +38,7 @@ export const usedGlobals: ReadonlySet<string> = new Set([
 
 /** Names of the contract that skeletons and driver clients import, and that a device could give its own types. See test/skeleton-emit.test.ts. */
 export const contractTypes: ReadonlySet<string> = new Set([
+  'EventDevice',
   'RequestDevice',
   'RequestDeviceOptions',
   'DeviceRequest',

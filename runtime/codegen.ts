@@ -7,6 +7,7 @@ export { type ConfigField, ConfigSpace } from './config-space.ts'
 export { DeviceDriver, type DeviceDriverOptions, type ReadablePayload, type WritablePayload } from './driver/device-driver.ts'
 export type { DriverHost } from './driver/host.ts'
 export type { DeviceRequest } from './request/device-request.ts'
+export { EventDevice } from './request/event-device.ts'
 export type {
   DeviceInfo,
   LayoutInfo,
@@ -17,5 +18,5 @@ export type {
   RequestInfo,
   StatusInfo,
 } from './request/message.ts'
-export { type Outcome, PARKED, UNKNOWN } from './request/outcome.ts'
+export type { Outcome } from './request/outcome.ts'
 export { RequestDevice, type RequestDeviceOptions } from './request/request-device.ts'

@@ -41,6 +41,7 @@ export type {
   SavedDriverBuffer,
 } from './queue.ts'
 export type { DeviceRequest } from './request/device-request.ts'
+export { EventDevice } from './request/event-device.ts'
 export { type Outcome, PARKED, UNKNOWN } from './request/outcome.ts'
 export { RequestDevice, type RequestDeviceOptions } from './request/request-device.ts'
 export { defaultRingFeatures, ringFeaturesOf } from './ring-features.ts'

@@ -1,8 +1,8 @@
 /** The indirect table that a device reads at the moment. Both ring formats have descriptors of the same size. */
-import { split_ring_limits, VirtqDesc } from 'virtgen/wire/split-ring'
+import { split_ring_limits, VirtqDescSize } from 'virtgen/wire/split-ring'
 import type { GuestMemory } from './memory.ts'
 
-const wordsPerDescriptor = VirtqDesc.size / 4
+const wordsPerDescriptor = VirtqDescSize / 4
 // What a 16-bit index reaches.
 const most = split_ring_limits.split_ring_index_wrap
 
@@ -18,7 +18,7 @@ export class IndirectTable {
   /** Why the table cannot be read, after `open` gave false. */
   detail = ''
   readonly #memory: GuestMemory
-  readonly #copy = new Uint8Array(VirtqDesc.size)
+  readonly #copy = new Uint8Array(VirtqDescSize)
   readonly #copyWords = new Uint32Array(this.#copy.buffer)
   /** First word of the table; -1: descriptors are copied. */
   #first = 0
@@ -31,9 +31,9 @@ export class IndirectTable {
 
   /** Begins with the table of a descriptor. False where it is empty, not whole descriptors, too large or outside memory. */
   open(address: number, length: number): boolean {
-    const entries = length / VirtqDesc.size
+    const entries = length / VirtqDescSize
     if (!Number.isInteger(entries) || entries === 0 || entries > most) {
-      this.detail = `an indirect table has 1 to ${most} descriptors of ${VirtqDesc.size} bytes, not ${length} bytes`
+      this.detail = `an indirect table has 1 to ${most} descriptors of ${VirtqDescSize} bytes, not ${length} bytes`
       return false
     }
     const region = this.#memory.regionOf(address, length)
@@ -57,7 +57,7 @@ export class IndirectTable {
   /** Where a descriptor begins in `words`. */
   at(index: number): number {
     if (this.#first >= 0) return this.#first + index * wordsPerDescriptor
-    this.#memory.read(this.#address + index * VirtqDesc.size, this.#copy)
+    this.#memory.read(this.#address + index * VirtqDescSize, this.#copy)
     return 0
   }
 }

@@ -1,5 +1,5 @@
 /** The indirect tables of a driver's queue: at most one per buffer, allocated when first needed and kept for the next buffer. */
-import { VirtqDesc } from 'virtgen/wire/split-ring'
+import { VirtqDescSize } from 'virtgen/wire/split-ring'
 import { DriverError } from './driver/host.ts'
 import type { DmaBuffer, DriverMemory } from './driver/memory.ts'
 import type { MemoryRegion } from './memory.ts'
@@ -65,7 +65,7 @@ export class IndirectTables {
 
   /** Makes `words` those in which a table lies; returns where it begins there. */
   open(address: number, count: number): number {
-    const region = this.#find(address, count * VirtqDesc.size)
+    const region = this.#find(address, count * VirtqDescSize)
     this.words = region.u32
     return (address - region.guestAddress) / 4
   }
@@ -87,7 +87,7 @@ export class IndirectTables {
     if (this.#ready < 0) this.#ready = this.#tables.length
     else this.#memory.free(this.#tables[this.#ready]!)
     this.#tables[this.#ready] = larger
-    this.#capacity[this.#ready] = larger.length / VirtqDesc.size
+    this.#capacity[this.#ready] = larger.length / VirtqDescSize
     return true
   }
 
@@ -95,7 +95,7 @@ export class IndirectTables {
     let capacity = Math.min(smallest, this.#size)
     while (capacity < count) capacity *= 2
     try {
-      const table = this.#memory.allocate(capacity * VirtqDesc.size, VirtqDesc.size)
+      const table = this.#memory.allocate(capacity * VirtqDescSize, VirtqDescSize)
       this.allocations++
       return table
     } catch (error) {

@@ -3,7 +3,7 @@
  * allow it and under features that do not, answered at once, by a promise and later. What must arrive is worked out from the description, not from generated code.
  */
 import * as fc from 'fast-check'
-import { FeatureSet } from 'virtgen/codegen/v1/wire'
+import { type FeatureInfo, FeatureSet } from 'virtgen/codegen/v1/wire'
 import type { DeviceDriver, DriverType, RequestDevice } from 'virtgen/runtime'
 import { type DriverError, PARKED, RequestError } from 'virtgen/runtime'
 import {
@@ -22,6 +22,7 @@ import { evaluate, nodes } from '../generator/evaluate.ts'
 import { type CodecContext, encodeStruct, requestStruct } from '../generator/index.ts'
 import type { Chapter, Expression, FieldPath, Member, Message, Reference, Request, Struct } from '../generator/model.ts'
 import { identifier } from '../generator/names.ts'
+import type { ConfigField } from '../runtime/config-space.ts'
 import type { RequestParts } from '../runtime/request/device-request.ts'
 import type { DeviceInfo, MessageInfo, RequestInfo } from '../runtime/request/message.ts'
 import { loadEverything } from './support/description.ts'
@@ -44,27 +45,35 @@ const runs = Number(process.env.FUZZ_RUNS ?? 40)
 
 interface Modules {
   chapter: Chapter
-  device: DeviceInfo
+  device: Description
   Device: new (options: object) => RequestDevice
   Driver: DriverType<DeviceDriver>
   /** What the configuration space holds: see `support/configs`. */
   config: (random: Random) => Plain
 }
 
+/** The tables of a device type, and what its modules say besides. */
+interface Description extends DeviceInfo {
+  readonly features: readonly FeatureInfo[]
+  readonly configFields: readonly ConfigField[]
+}
+
 async function modulesOf(chapter: Chapter): Promise<Modules> {
   const name = chapter.name
   const prefix = (name[0] as string).toUpperCase() + name.slice(1)
-  const [skeleton, driver, messages, config] = await Promise.all([
+  const [wire, skeleton, driver, messages, config] = await Promise.all([
+    import(/* @vite-ignore */ `../generated/wire/${name}.ts`),
     import(/* @vite-ignore */ `../generated/skeleton/${name}.ts`),
     import(/* @vite-ignore */ `../generated/driver/${name}.ts`),
     import(/* @vite-ignore */ `../generated/messages/${name}.ts`),
     chapter.config ? import(/* @vite-ignore */ `./support/configs/${name}.ts`) : { config: () => ({}) },
   ])
-  return { chapter, device: messages.device, Device: skeleton[`${prefix}Device`], Driver: driver[`${prefix}Driver`], config: config.config }
+  const device = { ...messages.device, features: wire.features ?? [], configFields: messages.configFields }
+  return { chapter, device, Device: skeleton[`${prefix}Device`], Driver: driver[`${prefix}Driver`], config: config.config }
 }
 
 /** A device whose every method is the test's. */
-function scripted(Device: Modules['Device'], info: DeviceInfo, answer: (request: RequestParts, method: string) => unknown): Modules['Device'] {
+function scripted(Device: Modules['Device'], info: Description, answer: (request: RequestParts, method: string) => unknown): Modules['Device'] {
   const Scripted = class extends Device {}
   for (const message of info.messages)
     if (message.kind === 'requests')
@@ -77,7 +86,7 @@ function scripted(Device: Modules['Device'], info: DeviceInfo, answer: (request:
 const reservedBits = new Set(model.chapters.filter(({ kind }) => kind === 'common').flatMap(({ features }) => features.map(({ bit }) => bit)))
 
 /** Some features of the device, those that break a requirement left out; with all that the conditions name, or without some of them. */
-function featuresOf(info: DeviceInfo, conditions: readonly Expression[], wanted: boolean, random: Random): FeatureSet {
+function featuresOf(info: Description, conditions: readonly Expression[], wanted: boolean, random: Random): FeatureSet {
   const version1 = 32
   let set = FeatureSet.of(version1)
   for (const { bit } of info.features) if (!reservedBits.has(bit) && random(fc.boolean)) set = set.with(bit)
@@ -127,7 +136,7 @@ function hasSibling({ message, request }: Trial): boolean {
   return request.is.length > 0 && message.requests.some((other) => other !== request && selects(other) === selects(request))
 }
 
-function requiredBits(info: DeviceInfo, text: string): number[] {
+function requiredBits(info: Description, text: string): number[] {
   return info.features.filter(({ name }) => text.includes(name)).map(({ bit }) => bit)
 }
 

@@ -25,7 +25,6 @@ import {
   VIRTIO_BALLOON_F_PAGE_REPORTING,
   VIRTIO_BALLOON_F_STATS_VQ,
   checkFeatures,
-  features,
 } from 'virtgen/wire/balloon'
 
 const balloonInflateInflateHeader: LayoutInfo = {
@@ -228,10 +227,6 @@ export function queues(features: FeatureSet, _config: Uint8Array): QueueInfo[] {
  */
 export const device: DeviceInfo = {
   id: DEVICE_ID,
-  name: 'balloon',
-  configLength: 16,
-  configFields,
-  features,
   checkFeatures,
   messages: [balloon_inflate, balloon_deflate, balloon_stats, balloon_free_page, balloon_reporting],
   queues,

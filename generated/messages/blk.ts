@@ -62,7 +62,6 @@ import {
   VIRTIO_BLK_T_ZONE_RESET_ALL,
   VirtioBlkConfig,
   checkFeatures,
-  features,
 } from 'virtgen/wire/blk'
 
 /** What layouts and conditions of Block Device depend on. */
@@ -487,10 +486,6 @@ export function queues(features: FeatureSet, config: Uint8Array): QueueInfo[] {
  */
 export const device: DeviceInfo = {
   id: DEVICE_ID,
-  name: 'blk',
-  configLength: 96,
-  configFields,
-  features,
   checkFeatures,
   messages: [virtio_blk_req],
   queues,

@@ -11,7 +11,7 @@ import type {
 } from 'virtgen/codegen/v1/device'
 import type { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { BtRxEvent, BtTxHeader } from 'virtgen/parts/bluetooth'
-import { DEVICE_ID, checkFeatures, features } from 'virtgen/wire/bluetooth'
+import { DEVICE_ID, checkFeatures } from 'virtgen/wire/bluetooth'
 
 const btTxHeader: LayoutInfo = { create: () => new BtTxHeader(), suffix: 0 }
 
@@ -138,10 +138,6 @@ export function queues(_features: FeatureSet, _config: Uint8Array): QueueInfo[] 
 /** Bluetooth Device: what its skeleton and its driver client are made of. */
 export const device: DeviceInfo = {
   id: DEVICE_ID,
-  name: 'bluetooth',
-  configLength: 6,
-  configFields,
-  features,
   checkFeatures,
   messages: [bt_tx, bt_rx],
   queues,

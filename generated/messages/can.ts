@@ -34,7 +34,6 @@ import {
   VIRTIO_CAN_TX,
   type VirtioCanConfig,
   checkFeatures,
-  features,
 } from 'virtgen/wire/can'
 
 /** What layouts and conditions of CAN Device depend on. */
@@ -208,10 +207,6 @@ export function queues(_features: FeatureSet, _config: Uint8Array): QueueInfo[] 
  */
 export const device: DeviceInfo = {
   id: DEVICE_ID,
-  name: 'can',
-  configLength: 2,
-  configFields,
-  features,
   checkFeatures,
   messages: [can_transmission, can_reception, can_control],
   queues,

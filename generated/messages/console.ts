@@ -24,7 +24,6 @@ import {
   VIRTIO_CONSOLE_RESIZE,
   VirtioConsoleConfig,
   checkFeatures,
-  features,
 } from 'virtgen/wire/console'
 
 const consoleControlTxHeader: LayoutInfo = { create: () => new ConsoleControlTxHeader(), suffix: 0 }
@@ -264,10 +263,6 @@ export function queues(features: FeatureSet, config: Uint8Array): QueueInfo[] {
  */
 export const device: DeviceInfo = {
   id: DEVICE_ID,
-  name: 'console',
-  configLength: 12,
-  configFields,
-  features,
   checkFeatures,
   messages: [console_rx, console_tx, console_control_rx, console_control_tx],
   queues,

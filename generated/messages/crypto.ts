@@ -143,7 +143,6 @@ import {
   VIRTIO_CRYPTO_SERVICE_MAC,
   VirtioCryptoConfig,
   checkFeatures,
-  features,
 } from 'virtgen/wire/crypto'
 
 /** What layouts and conditions of Crypto Device depend on. */
@@ -1419,10 +1418,6 @@ export function queues(_features: FeatureSet, config: Uint8Array): QueueInfo[] {
  */
 export const device: DeviceInfo = {
   id: DEVICE_ID,
-  name: 'crypto',
-  configLength: 56,
-  configFields,
-  features,
   checkFeatures,
   messages: [virtio_crypto_op_ctrl_req, virtio_crypto_op_data_req],
   queues,

@@ -49,10 +49,6 @@ export function queues(_features: FeatureSet, _config: Uint8Array): QueueInfo[] 
  */
 export const device: DeviceInfo = {
   id: DEVICE_ID,
-  name: 'entropy',
-  configLength: 0,
-  configFields,
-  features: [],
   checkFeatures: () => [],
   messages: [entropy_request],
   queues,

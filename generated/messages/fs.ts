@@ -22,7 +22,7 @@ import {
   VirtioFsReqHeader,
   VirtioFsReqReply,
 } from 'virtgen/parts/fs'
-import { DEVICE_ID, VIRTIO_FS_F_NOTIFICATION, VirtioFsConfig, checkFeatures, features } from 'virtgen/wire/fs'
+import { DEVICE_ID, VIRTIO_FS_F_NOTIFICATION, VirtioFsConfig, checkFeatures } from 'virtgen/wire/fs'
 
 const virtioFsReqHeader: LayoutInfo = { create: () => new VirtioFsReqHeader(), suffix: 0 }
 
@@ -263,10 +263,6 @@ export function queues(features: FeatureSet, config: Uint8Array): QueueInfo[] {
  */
 export const device: DeviceInfo = {
   id: DEVICE_ID,
-  name: 'fs',
-  configLength: 44,
-  configFields,
-  features,
   checkFeatures,
   messages: [virtio_fs_req, fs_hiprio, virtio_fs_notify],
   queues,

@@ -45,7 +45,6 @@ import {
   VIRTIO_GPIO_STATUS_OK,
   type VirtioGpioConfig,
   checkFeatures,
-  features,
 } from 'virtgen/wire/gpio'
 
 /** What layouts and conditions of GPIO Device depend on. */
@@ -292,10 +291,6 @@ export function queues(features: FeatureSet, _config: Uint8Array): QueueInfo[] {
  */
 export const device: DeviceInfo = {
   id: DEVICE_ID,
-  name: 'gpio',
-  configLength: 8,
-  configFields,
-  features,
   checkFeatures,
   messages: [gpio_request, gpio_irq],
   queues,

@@ -115,7 +115,6 @@ import {
   type VirtioGpuConfig,
   VirtioGpuCtrlHdr,
   checkFeatures,
-  features,
 } from 'virtgen/wire/gpu'
 
 /** What layouts and conditions of GPU Device depend on. */
@@ -1033,10 +1032,6 @@ export function queues(_features: FeatureSet, _config: Uint8Array): QueueInfo[] 
  */
 export const device: DeviceInfo = {
   id: DEVICE_ID,
-  name: 'gpu',
-  configLength: 20,
-  configFields,
-  features,
   checkFeatures,
   messages: [gpu_control, gpu_cursor],
   queues,

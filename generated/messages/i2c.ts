@@ -19,7 +19,6 @@ import {
   VIRTIO_I2C_MSG_ERR,
   VIRTIO_I2C_MSG_OK,
   checkFeatures,
-  features,
 } from 'virtgen/wire/i2c'
 
 /** What layouts and conditions of I2C Adapter Device depend on. */
@@ -117,10 +116,6 @@ export function queues(_features: FeatureSet, _config: Uint8Array): QueueInfo[] 
  */
 export const device: DeviceInfo = {
   id: DEVICE_ID,
-  name: 'i2c',
-  configLength: 0,
-  configFields,
-  features,
   checkFeatures,
   messages: [virtio_i2c_req],
   queues,

@@ -96,10 +96,6 @@ export function queues(_features: FeatureSet, _config: Uint8Array): QueueInfo[] 
  */
 export const device: DeviceInfo = {
   id: DEVICE_ID,
-  name: 'input',
-  configLength: 136,
-  configFields,
-  features: [],
   checkFeatures: () => [],
   messages: [input_event, input_status],
   queues,

@@ -39,7 +39,6 @@ import {
   VIRTIO_IOMMU_T_UNMAP,
   type VirtioIommuConfig,
   checkFeatures,
-  features,
 } from 'virtgen/wire/iommu'
 
 /** What layouts and conditions of IOMMU Device depend on. */
@@ -257,10 +256,6 @@ export function queues(_features: FeatureSet, _config: Uint8Array): QueueInfo[] 
  */
 export const device: DeviceInfo = {
   id: DEVICE_ID,
-  name: 'iommu',
-  configLength: 40,
-  configFields,
-  features,
   checkFeatures,
   messages: [iommu_request, iommu_event],
   queues,

@@ -379,10 +379,6 @@ export function queues(_features: FeatureSet, _config: Uint8Array): QueueInfo[] 
  */
 export const device: DeviceInfo = {
   id: DEVICE_ID,
-  name: 'media',
-  configLength: 40,
-  configFields,
-  features: [],
   checkFeatures: () => [],
   messages: [media_command, media_event],
   queues,

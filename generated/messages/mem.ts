@@ -32,7 +32,6 @@ import {
   VIRTIO_MEM_RESP_ACK,
   VIRTIO_MEM_RESP_ERROR,
   checkFeatures,
-  features,
 } from 'virtgen/wire/mem'
 
 const memRequestPlugHeader: LayoutInfo = { create: () => new MemRequestPlugHeader(), suffix: 0 }
@@ -193,10 +192,6 @@ export function queues(_features: FeatureSet, _config: Uint8Array): QueueInfo[] 
  */
 export const device: DeviceInfo = {
   id: DEVICE_ID,
-  name: 'mem',
-  configLength: 56,
-  configFields,
-  features,
   checkFeatures,
   messages: [mem_request],
   queues,

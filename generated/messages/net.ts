@@ -112,7 +112,6 @@ import {
   VIRTNET_RSS_CTX_CTRL_MOD,
   VirtioNetConfig,
   checkFeatures,
-  features,
 } from 'virtgen/wire/net'
 
 /** What layouts and conditions of Network Device depend on. */
@@ -816,10 +815,6 @@ export function queues(features: FeatureSet, config: Uint8Array): QueueInfo[] {
  */
 export const device: DeviceInfo = {
   id: DEVICE_ID,
-  name: 'net',
-  configLength: 28,
-  configFields,
-  features,
   checkFeatures,
   messages: [virtio_net_rx, virtio_net_tx, virtio_net_ctrl],
   queues,

@@ -11,7 +11,7 @@ import type {
 } from 'virtgen/codegen/v1/device'
 import type { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { P9RequestHeader, P9RequestReply } from 'virtgen/parts/p9'
-import { DEVICE_ID, checkFeatures, features } from 'virtgen/wire/p9'
+import { DEVICE_ID, checkFeatures } from 'virtgen/wire/p9'
 
 const p9RequestHeader: LayoutInfo = { create: () => new P9RequestHeader(), suffix: 0 }
 
@@ -63,10 +63,6 @@ export function queues(_features: FeatureSet, _config: Uint8Array): QueueInfo[] 
 /** 9P Transport: what its skeleton and its driver client are made of. */
 export const device: DeviceInfo = {
   id: DEVICE_ID,
-  name: 'p9',
-  configLength: 2,
-  configFields,
-  features,
   checkFeatures,
   messages: [p9_request],
   queues,

@@ -12,7 +12,7 @@ import type {
 } from 'virtgen/codegen/v1/device'
 import type { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { PmemRequestHeader, PmemRequestReply } from 'virtgen/parts/pmem'
-import { DEVICE_ID, VIRTIO_PMEM_REQ_TYPE_FLUSH, checkFeatures, features } from 'virtgen/wire/pmem'
+import { DEVICE_ID, VIRTIO_PMEM_REQ_TYPE_FLUSH, checkFeatures } from 'virtgen/wire/pmem'
 
 const pmemRequestHeader: LayoutInfo = { create: () => new PmemRequestHeader(), suffix: 0 }
 
@@ -85,10 +85,6 @@ export function queues(_features: FeatureSet, _config: Uint8Array): QueueInfo[] 
  */
 export const device: DeviceInfo = {
   id: DEVICE_ID,
-  name: 'pmem',
-  configLength: 16,
-  configFields,
-  features,
   checkFeatures,
   messages: [pmem_request],
   queues,

@@ -222,10 +222,6 @@ export function queues(_features: FeatureSet, _config: Uint8Array): QueueInfo[] 
  */
 export const device: DeviceInfo = {
   id: DEVICE_ID,
-  name: 'rpmb',
-  configLength: 3,
-  configFields,
-  features: [],
   checkFeatures: () => [],
   messages: [rpmb_request],
   queues,

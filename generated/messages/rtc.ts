@@ -52,7 +52,6 @@ import {
   VirtioRtcNotifHead,
   VirtioRtcReqHead,
   checkFeatures,
-  features,
 } from 'virtgen/wire/rtc'
 
 /** What layouts and conditions of RTC Device depend on. */
@@ -363,10 +362,6 @@ export function queues(features: FeatureSet, _config: Uint8Array): QueueInfo[] {
  */
 export const device: DeviceInfo = {
   id: DEVICE_ID,
-  name: 'rtc',
-  configLength: 0,
-  configFields,
-  features,
   checkFeatures,
   messages: [rtc_request, rtc_notification],
   queues,

@@ -12,7 +12,7 @@ import type {
 } from 'virtgen/codegen/v1/device'
 import type { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { ScmiCommandHeader, ScmiCommandReply, ScmiEventEvent } from 'virtgen/parts/scmi'
-import { DEVICE_ID, VIRTIO_SCMI_F_P2A_CHANNELS, checkFeatures, features } from 'virtgen/wire/scmi'
+import { DEVICE_ID, VIRTIO_SCMI_F_P2A_CHANNELS, checkFeatures } from 'virtgen/wire/scmi'
 
 const scmiCommandHeader: LayoutInfo = { create: () => new ScmiCommandHeader(), suffix: 0 }
 
@@ -145,10 +145,6 @@ export function queues(features: FeatureSet, _config: Uint8Array): QueueInfo[] {
  */
 export const device: DeviceInfo = {
   id: DEVICE_ID,
-  name: 'scmi',
-  configLength: 0,
-  configFields,
-  features,
   checkFeatures,
   messages: [scmi_command, scmi_event],
   queues,

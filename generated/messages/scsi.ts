@@ -42,7 +42,6 @@ import {
   VIRTIO_SCSI_T_TRANSPORT_RESET,
   VirtioScsiConfig,
   checkFeatures,
-  features,
 } from 'virtgen/wire/scsi'
 
 /** What layouts and conditions of SCSI Host Device depend on. */
@@ -329,10 +328,6 @@ export function queues(_features: FeatureSet, config: Uint8Array): QueueInfo[] {
  */
 export const device: DeviceInfo = {
   id: DEVICE_ID,
-  name: 'scsi',
-  configLength: 36,
-  configFields,
-  features,
   checkFeatures,
   messages: [virtio_scsi_ctrl, scsi_event, virtio_scsi_req_cmd],
   queues,

@@ -82,7 +82,6 @@ import {
   type VirtioSndConfig,
   VirtioSndHdr,
   checkFeatures,
-  features,
 } from 'virtgen/wire/sound'
 
 /** What layouts and conditions of Sound Device depend on. */
@@ -730,10 +729,6 @@ export function queues(_features: FeatureSet, _config: Uint8Array): QueueInfo[] 
  */
 export const device: DeviceInfo = {
   id: DEVICE_ID,
-  name: 'sound',
-  configLength: 16,
-  configFields,
-  features,
   checkFeatures,
   messages: [snd_control, snd_event, snd_tx, snd_rx],
   queues,

@@ -101,10 +101,6 @@ export function queues(_features: FeatureSet, _config: Uint8Array): QueueInfo[] 
  */
 export const device: DeviceInfo = {
   id: DEVICE_ID,
-  name: 'spi',
-  configLength: 32,
-  configFields,
-  features: [],
   checkFeatures: () => [],
   messages: [spi_request],
   queues,

@@ -22,7 +22,6 @@ import {
   VIRTIO_VSOCK_OP_RW,
   VIRTIO_VSOCK_OP_SHUTDOWN,
   checkFeatures,
-  features,
 } from 'virtgen/wire/vsock'
 
 const vsockTxHeader: LayoutInfo = { create: () => new VsockTxHeader(), suffix: 0 }
@@ -386,10 +385,6 @@ export function queues(_features: FeatureSet, _config: Uint8Array): QueueInfo[] 
  */
 export const device: DeviceInfo = {
   id: DEVICE_ID,
-  name: 'vsock',
-  configLength: 8,
-  configFields,
-  features,
   checkFeatures,
   messages: [vsock_rx, vsock_tx, vsock_event],
   queues,

@@ -14,6 +14,12 @@ import {
   viewOf,
 } from 'virtgen/codegen/v1/wire'
 
+/** Length of `virtio_ccw` in bytes. */
+export const VirtioCcwReadableSize = 1
+
+/** Offsets of the members of `virtio_ccw` in bytes. */
+export const VirtioCcwReadableOffsets = { command: 0 } as const
+
 /** A `virtio_ccw` as a plain value. */
 export interface VirtioCcwReadableValue {
   /** One of {@link ccw_cmd}. */
@@ -77,6 +83,12 @@ export class VirtioCcwReadable extends Struct {
   }
 }
 
+/** Length of `virtio_ccw` in bytes. */
+export const VirtioCcwHeaderSize = 1
+
+/** Offsets of the members of `virtio_ccw` in bytes. */
+export const VirtioCcwHeaderOffsets = { command: 0 } as const
+
 /** A `virtio_ccw` as a plain value. */
 export interface VirtioCcwHeaderValue {
   /** One of {@link ccw_cmd}. */
@@ -139,6 +151,9 @@ export class VirtioCcwHeader extends Struct {
     return this
   }
 }
+
+/** Offsets of the members of `virtio_ccw.set_virtio_rev` in bytes. */
+export const VirtioCcwSetVirtioRevHeaderOffsets = { command: 0, revision: 1, length: 3, data: 5 } as const
 
 /** A `virtio_ccw.set_virtio_rev` as a plain value. */
 export interface VirtioCcwSetVirtioRevHeaderValue {
@@ -255,6 +270,12 @@ export class VirtioCcwSetVirtioRevHeader extends Struct {
   }
 }
 
+/** Length of `virtio_ccw.read_feat` in bytes. */
+export const VirtioCcwReadFeatHeaderSize = 6
+
+/** Offsets of the members of `virtio_ccw.read_feat` in bytes. */
+export const VirtioCcwReadFeatHeaderOffsets = { command: 0, features: 1, index: 5 } as const
+
 /** A `virtio_ccw.read_feat` as a plain value. */
 export interface VirtioCcwReadFeatHeaderValue {
   /**
@@ -348,6 +369,12 @@ export class VirtioCcwReadFeatHeader extends Struct {
   }
 }
 
+/** Length of `virtio_ccw.read_feat` in bytes. */
+export const VirtioCcwReadFeatReplySize = 5
+
+/** Offsets of the members of `virtio_ccw.read_feat` in bytes. */
+export const VirtioCcwReadFeatReplyOffsets = { features: 0, index: 4 } as const
+
 /** A `virtio_ccw.read_feat` as a plain value. */
 export interface VirtioCcwReadFeatReplyValue {
   /** Feature bits index * 32 to index * 32 + 31. */
@@ -421,6 +448,12 @@ export class VirtioCcwReadFeatReply extends Struct {
     return this
   }
 }
+
+/** Length of `virtio_ccw.write_feat` in bytes. */
+export const VirtioCcwWriteFeatHeaderSize = 6
+
+/** Offsets of the members of `virtio_ccw.write_feat` in bytes. */
+export const VirtioCcwWriteFeatHeaderOffsets = { command: 0, features: 1, index: 5 } as const
 
 /** A `virtio_ccw.write_feat` as a plain value. */
 export interface VirtioCcwWriteFeatHeaderValue {
@@ -515,6 +548,12 @@ export class VirtioCcwWriteFeatHeader extends Struct {
   }
 }
 
+/** Length of `virtio_ccw.write_status` in bytes. */
+export const VirtioCcwWriteStatusHeaderSize = 2
+
+/** Offsets of the members of `virtio_ccw.write_status` in bytes. */
+export const VirtioCcwWriteStatusHeaderOffsets = { command: 0, device_status: 1 } as const
+
 /** A `virtio_ccw.write_status` as a plain value. */
 export interface VirtioCcwWriteStatusHeaderValue {
   /**
@@ -596,6 +635,12 @@ export class VirtioCcwWriteStatusHeader extends Struct {
   }
 }
 
+/** Length of `virtio_ccw.read_status` in bytes. */
+export const VirtioCcwReadStatusReplySize = 1
+
+/** Offsets of the members of `virtio_ccw.read_status` in bytes. */
+export const VirtioCcwReadStatusReplyOffsets = { device_status: 0 } as const
+
 /** A `virtio_ccw.read_status` as a plain value. */
 export interface VirtioCcwReadStatusReplyValue {
   /** Bits of {@link device_status}. */
@@ -657,6 +702,12 @@ export class VirtioCcwReadStatusReply extends Struct {
     return this
   }
 }
+
+/** Length of `virtio_ccw.read_vq_conf` in bytes. */
+export const VirtioCcwReadVqConfHeaderSize = 5
+
+/** Offsets of the members of `virtio_ccw.read_vq_conf` in bytes. */
+export const VirtioCcwReadVqConfHeaderOffsets = { command: 0, index: 1, max_queue_size: 3 } as const
 
 /** A `virtio_ccw.read_vq_conf` as a plain value. */
 export interface VirtioCcwReadVqConfHeaderValue {
@@ -757,6 +808,12 @@ export class VirtioCcwReadVqConfHeader extends Struct {
   }
 }
 
+/** Length of `virtio_ccw.read_vq_conf` in bytes. */
+export const VirtioCcwReadVqConfReplySize = 4
+
+/** Offsets of the members of `virtio_ccw.read_vq_conf` in bytes. */
+export const VirtioCcwReadVqConfReplyOffsets = { index: 0, max_queue_size: 2 } as const
+
 /** A `virtio_ccw.read_vq_conf` as a plain value. */
 export interface VirtioCcwReadVqConfReplyValue {
   /** Index of the virtqueue. */
@@ -836,6 +893,12 @@ export class VirtioCcwReadVqConfReply extends Struct {
     return this
   }
 }
+
+/** Length of `virtio_ccw.set_vq` in bytes. */
+export const VirtioCcwSetVqHeaderSize = 33
+
+/** Offsets of the members of `virtio_ccw.set_vq` in bytes. */
+export const VirtioCcwSetVqHeaderOffsets = { command: 0, desc: 1, res0: 9, index: 13, size: 15, driver: 17, device: 25 } as const
 
 /** A `virtio_ccw.set_vq` as a plain value. */
 export interface VirtioCcwSetVqHeaderValue {
@@ -993,6 +1056,12 @@ export class VirtioCcwSetVqHeader extends Struct {
   }
 }
 
+/** Length of `virtio_ccw.set_vq_legacy` in bytes. */
+export const VirtioCcwSetVqLegacyHeaderSize = 17
+
+/** Offsets of the members of `virtio_ccw.set_vq_legacy` in bytes. */
+export const VirtioCcwSetVqLegacyHeaderOffsets = { command: 0, queue: 1, align: 9, index: 13, size: 15 } as const
+
 /** A `virtio_ccw.set_vq_legacy` as a plain value. */
 export interface VirtioCcwSetVqLegacyHeaderValue {
   /**
@@ -1131,6 +1200,12 @@ export class VirtioCcwSetVqLegacyHeader extends Struct {
   }
 }
 
+/** Length of `virtio_ccw.set_ind` in bytes. */
+export const VirtioCcwSetIndHeaderSize = 9
+
+/** Offsets of the members of `virtio_ccw.set_ind` in bytes. */
+export const VirtioCcwSetIndHeaderOffsets = { command: 0, indicators: 1 } as const
+
 /** A `virtio_ccw.set_ind` as a plain value. */
 export interface VirtioCcwSetIndHeaderValue {
   /**
@@ -1218,6 +1293,12 @@ export class VirtioCcwSetIndHeader extends Struct {
   }
 }
 
+/** Length of `virtio_ccw.set_conf_ind` in bytes. */
+export const VirtioCcwSetConfIndHeaderSize = 9
+
+/** Offsets of the members of `virtio_ccw.set_conf_ind` in bytes. */
+export const VirtioCcwSetConfIndHeaderOffsets = { command: 0, indicators: 1 } as const
+
 /** A `virtio_ccw.set_conf_ind` as a plain value. */
 export interface VirtioCcwSetConfIndHeaderValue {
   /**
@@ -1303,6 +1384,12 @@ export class VirtioCcwSetConfIndHeader extends Struct {
     return this
   }
 }
+
+/** Length of `virtio_ccw.set_ind_adapter` in bytes. */
+export const VirtioCcwSetIndAdapterHeaderSize = 26
+
+/** Offsets of the members of `virtio_ccw.set_ind_adapter` in bytes. */
+export const VirtioCcwSetIndAdapterHeaderOffsets = { command: 0, summary_indicator: 1, indicator: 9, bit_nr: 17, isc: 25 } as const
 
 /** A `virtio_ccw.set_ind_adapter` as a plain value. */
 export interface VirtioCcwSetIndAdapterHeaderValue {

@@ -7,10 +7,9 @@ import {
   type Outcome,
   RequestDevice,
   type RequestDeviceOptions,
-  UNKNOWN,
   type WritableBytes,
 } from 'virtgen/codegen/v1/device'
-import { configFields, device } from 'virtgen/messages/balloon'
+import { device } from 'virtgen/messages/balloon'
 import type {
   BalloonDeflateDeflateHeader,
   BalloonFreePageFreePageCommandHeader,
@@ -90,7 +89,10 @@ export interface BalloonDeviceOptions extends RequestDeviceOptions {
  */
 export abstract class BalloonDevice extends RequestDevice<VirtioBalloonConfig> {
   constructor(options: BalloonDeviceOptions = {}) {
-    super(device, options, new ConfigSpace(VirtioBalloonConfig.encode(options.config ?? {}), configFields, new VirtioBalloonConfig()))
+    super(device, options, new ConfigSpace(VirtioBalloonConfig.encode(options.config ?? {}), [
+  { name: 'actual', offset: 4, width: 4, access: 'rw' },
+  { name: 'poison_val', offset: 12, width: 4, access: 'rw' },
+], new VirtioBalloonConfig()))
   }
 
   /**
@@ -134,23 +136,4 @@ export abstract class BalloonDevice extends RequestDevice<VirtioBalloonConfig> {
    * VIRTIO 1.4, Device Types / Memory Balloon Device / Device Operation / Free Page Reporting
    */
   protected reportFreePages?(request: BalloonReportFreePagesRequest): Outcome
-
-  protected override dispatch(request: DeviceRequest): Outcome {
-    switch (request.info.id) {
-      case 0:
-        return this.inflate(request as BalloonInflateRequest)
-      case 1:
-        return this.deflate(request as BalloonDeflateRequest)
-      case 2:
-        return this.stats ? this.stats(request as BalloonStatsRequest) : UNKNOWN
-      case 3:
-        return this.freePageCommand ? this.freePageCommand(request as BalloonFreePageCommandRequest) : UNKNOWN
-      case 4:
-        return this.freePageHint ? this.freePageHint(request as BalloonFreePageHintRequest) : UNKNOWN
-      case 5:
-        return this.reportFreePages ? this.reportFreePages(request as BalloonReportFreePagesRequest) : UNKNOWN
-      default:
-        return UNKNOWN
-    }
-  }
 }

@@ -8,10 +8,9 @@ import {
   type ReadableBytes,
   RequestDevice,
   type RequestDeviceOptions,
-  UNKNOWN,
   type WritableBytes,
 } from 'virtgen/codegen/v1/device'
-import { configFields, device } from 'virtgen/messages/blk'
+import { device } from 'virtgen/messages/blk'
 import type {
   VirtioBlkReqDiscardHeader,
   VirtioBlkReqGetIdReply,
@@ -227,7 +226,7 @@ export interface BlkDeviceOptions extends RequestDeviceOptions {
  */
 export abstract class BlkDevice extends RequestDevice<VirtioBlkConfig> {
   constructor(options: BlkDeviceOptions = {}) {
-    super(device, options, new ConfigSpace(VirtioBlkConfig.encode(options.config ?? {}), configFields, new VirtioBlkConfig()))
+    super(device, options, new ConfigSpace(VirtioBlkConfig.encode(options.config ?? {}), [{ name: 'writeback', offset: 32, width: 1, access: 'rw' }], new VirtioBlkConfig()))
   }
 
   /** VIRTIO 1.4, Device Types / Block Device / Device Operation */
@@ -322,43 +321,4 @@ export abstract class BlkDevice extends RequestDevice<VirtioBlkConfig> {
    * VIRTIO 1.4, Device Types / Block Device / Device Operation / Legacy Interface: Device Operation
    */
   protected scsiCmd?(request: BlkScsiCmdRequest): Outcome
-
-  protected override dispatch(request: DeviceRequest): Outcome {
-    switch (request.info.id) {
-      case 0:
-        return this.read(request as BlkReadRequest)
-      case 1:
-        return this.write(request as BlkWriteRequest)
-      case 2:
-        return this.flush(request as BlkFlushRequest)
-      case 3:
-        return this.getId(request as BlkGetIdRequest)
-      case 4:
-        return this.getLifetime ? this.getLifetime(request as BlkGetLifetimeRequest) : UNKNOWN
-      case 5:
-        return this.discard ? this.discard(request as BlkDiscardRequest) : UNKNOWN
-      case 6:
-        return this.writeZeroes ? this.writeZeroes(request as BlkWriteZeroesRequest) : UNKNOWN
-      case 7:
-        return this.secureErase ? this.secureErase(request as BlkSecureEraseRequest) : UNKNOWN
-      case 8:
-        return this.zoneAppend ? this.zoneAppend(request as BlkZoneAppendRequest) : UNKNOWN
-      case 9:
-        return this.zoneReport ? this.zoneReport(request as BlkZoneReportRequest) : UNKNOWN
-      case 10:
-        return this.zoneOpen ? this.zoneOpen(request as BlkZoneOpenRequest) : UNKNOWN
-      case 11:
-        return this.zoneClose ? this.zoneClose(request as BlkZoneCloseRequest) : UNKNOWN
-      case 12:
-        return this.zoneFinish ? this.zoneFinish(request as BlkZoneFinishRequest) : UNKNOWN
-      case 13:
-        return this.zoneReset ? this.zoneReset(request as BlkZoneResetRequest) : UNKNOWN
-      case 14:
-        return this.zoneResetAll ? this.zoneResetAll(request as BlkZoneResetAllRequest) : UNKNOWN
-      case 15:
-        return this.scsiCmd ? this.scsiCmd(request as BlkScsiCmdRequest) : UNKNOWN
-      default:
-        return UNKNOWN
-    }
-  }
 }

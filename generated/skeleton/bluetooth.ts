@@ -4,13 +4,12 @@
 import {
   ConfigSpace,
   type DeviceRequest,
+  EventDevice,
   type Outcome,
   type ReadableBytes,
-  RequestDevice,
   type RequestDeviceOptions,
-  UNKNOWN,
 } from 'virtgen/codegen/v1/device'
-import { bt_rx, configFields, device, events } from 'virtgen/messages/bluetooth'
+import { bt_rx, device, events } from 'virtgen/messages/bluetooth'
 import type { BtTxHeader } from 'virtgen/parts/bluetooth'
 import { BtConfig, type BtConfigValue } from 'virtgen/wire/bluetooth'
 
@@ -53,9 +52,9 @@ export interface BluetoothDeviceOptions extends RequestDeviceOptions {
  * A method returns nothing when the request has succeeded, a status, PARKED to complete the request later, UNKNOWN where
  * the device does not know it, or a promise. What it throws is answered with the status for failures.
  */
-export abstract class BluetoothDevice extends RequestDevice<BtConfig> {
+export abstract class BluetoothDevice extends EventDevice<BtConfig> {
   constructor(options: BluetoothDeviceOptions = {}) {
-    super(device, options, new ConfigSpace(BtConfig.encode(options.config ?? {}), configFields, new BtConfig()))
+    super(device, options, new ConfigSpace(BtConfig.encode(options.config ?? {}), [], new BtConfig()))
   }
 
   protected abstract command(request: BluetoothCommandRequest): Outcome
@@ -96,20 +95,5 @@ export abstract class BluetoothDevice extends RequestDevice<BtConfig> {
    */
   protected sendIsoData(packet: Uint8Array): number | undefined {
     return this.sendEvent(events.isoData, this.queueOf(bt_rx) ?? -1, undefined, packet)
-  }
-
-  protected override dispatch(request: DeviceRequest): Outcome {
-    switch (request.info.id) {
-      case 0:
-        return this.command(request as BluetoothCommandRequest)
-      case 1:
-        return this.aclData(request as BluetoothAclDataRequest)
-      case 2:
-        return this.scoData(request as BluetoothScoDataRequest)
-      case 3:
-        return this.isoData(request as BluetoothIsoDataRequest)
-      default:
-        return UNKNOWN
-    }
   }
 }

@@ -4,12 +4,11 @@
 import {
   ConfigSpace,
   type DeviceRequest,
+  EventDevice,
   type Outcome,
-  RequestDevice,
   type RequestDeviceOptions,
-  UNKNOWN,
 } from 'virtgen/codegen/v1/device'
-import { can_reception, configFields, device, events } from 'virtgen/messages/can'
+import { can_reception, device, events } from 'virtgen/messages/can'
 import type {
   CanControlHeader,
   CanControlReply,
@@ -64,9 +63,9 @@ export interface CanDeviceOptions extends RequestDeviceOptions {
  * the device does not know it, or a promise. What it throws is answered with the status for failures.
  * VIRTIO 1.4, Device Types / CAN Device
  */
-export abstract class CanDevice extends RequestDevice<VirtioCanConfig> {
+export abstract class CanDevice extends EventDevice<VirtioCanConfig> {
   constructor(options: CanDeviceOptions = {}) {
-    super(device, options, new ConfigSpace(VirtioCanConfig.encode(options.config ?? {}), configFields, new VirtioCanConfig()))
+    super(device, options, new ConfigSpace(VirtioCanConfig.encode(options.config ?? {}), [], new VirtioCanConfig()))
   }
 
   /**
@@ -94,18 +93,5 @@ export abstract class CanDevice extends RequestDevice<VirtioCanConfig> {
    */
   protected sendFrame(value: Partial<Omit<CanReceptionEventValue, 'msg_type'>>): boolean {
     return this.sendEvent(events.frame, this.queueOf(can_reception) ?? -1, value, undefined) !== undefined
-  }
-
-  protected override dispatch(request: DeviceRequest): Outcome {
-    switch (request.info.id) {
-      case 0:
-        return this.transmit(request as CanTransmitRequest)
-      case 2:
-        return this.start(request as CanStartRequest)
-      case 3:
-        return this.stop(request as CanStopRequest)
-      default:
-        return UNKNOWN
-    }
   }
 }

@@ -4,11 +4,10 @@
 import {
   ConfigSpace,
   type DeviceRequest,
+  EventDevice,
   type Outcome,
   type ReadableBytes,
-  RequestDevice,
   type RequestDeviceOptions,
-  UNKNOWN,
 } from 'virtgen/codegen/v1/device'
 import { configFields, console_control_rx, device, events } from 'virtgen/messages/console'
 import type {
@@ -63,7 +62,7 @@ export interface ConsoleDeviceOptions extends RequestDeviceOptions {
  * the device does not know it, or a promise. What it throws is answered with the status for failures.
  * VIRTIO 1.4, Device Types / Console Device
  */
-export abstract class ConsoleDevice extends RequestDevice<VirtioConsoleConfig> {
+export abstract class ConsoleDevice extends EventDevice<VirtioConsoleConfig> {
   constructor(options: ConsoleDeviceOptions = {}) {
     super(device, options, new ConfigSpace(VirtioConsoleConfig.encode(options.config ?? {}), configFields, new VirtioConsoleConfig()))
   }
@@ -160,20 +159,5 @@ export abstract class ConsoleDevice extends RequestDevice<VirtioConsoleConfig> {
    */
   protected sendPortName(value: Partial<Omit<ConsoleControlRxEventValue, 'event'>>, name: Uint8Array): number | undefined {
     return this.sendEvent(events.portName, this.queueOf(console_control_rx) ?? -1, value, name)
-  }
-
-  protected override dispatch(request: DeviceRequest): Outcome {
-    switch (request.info.id) {
-      case 1:
-        return this.output(request as ConsoleOutputRequest)
-      case 8:
-        return this.deviceReady ? this.deviceReady(request as ConsoleDeviceReadyRequest) : UNKNOWN
-      case 9:
-        return this.portReady ? this.portReady(request as ConsolePortReadyRequest) : UNKNOWN
-      case 10:
-        return this.portOpen ? this.portOpen(request as ConsolePortOpenRequest) : UNKNOWN
-      default:
-        return UNKNOWN
-    }
   }
 }

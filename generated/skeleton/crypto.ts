@@ -7,10 +7,9 @@ import {
   type Outcome,
   RequestDevice,
   type RequestDeviceOptions,
-  UNKNOWN,
   type WritableBytes,
 } from 'virtgen/codegen/v1/device'
-import { configFields, device } from 'virtgen/messages/crypto'
+import { device } from 'virtgen/messages/crypto'
 import type {
   VirtioCryptoOpCtrlReqCreateAeadSessionHeader,
   VirtioCryptoOpCtrlReqCreateAeadSessionReply,
@@ -511,7 +510,7 @@ export interface CryptoDeviceOptions extends RequestDeviceOptions {
  */
 export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
   constructor(options: CryptoDeviceOptions = {}) {
-    super(device, options, new ConfigSpace(VirtioCryptoConfig.encode(options.config ?? {}), configFields, new VirtioCryptoConfig()))
+    super(device, options, new ConfigSpace(VirtioCryptoConfig.encode(options.config ?? {}), [], new VirtioCryptoConfig()))
   }
 
   /**
@@ -766,75 +765,4 @@ export abstract class CryptoDevice extends RequestDevice<VirtioCryptoConfig> {
    * VIRTIO 1.4, Device Types / Crypto Device / Device Operation / IPsec Service Operation / Data processing
    */
   protected ipsecInbound?(request: CryptoIpsecInboundRequest): Outcome
-
-  protected override dispatch(request: DeviceRequest): Outcome {
-    switch (request.info.id) {
-      case 0:
-        return this.createCipherSession ? this.createCipherSession(request as CryptoCreateCipherSessionRequest) : UNKNOWN
-      case 1:
-        return this.destroyCipherSession ? this.destroyCipherSession(request as CryptoDestroyCipherSessionRequest) : UNKNOWN
-      case 2:
-        return this.createHashSession ? this.createHashSession(request as CryptoCreateHashSessionRequest) : UNKNOWN
-      case 3:
-        return this.destroyHashSession ? this.destroyHashSession(request as CryptoDestroyHashSessionRequest) : UNKNOWN
-      case 4:
-        return this.createMacSession ? this.createMacSession(request as CryptoCreateMacSessionRequest) : UNKNOWN
-      case 5:
-        return this.destroyMacSession ? this.destroyMacSession(request as CryptoDestroyMacSessionRequest) : UNKNOWN
-      case 6:
-        return this.createAeadSession ? this.createAeadSession(request as CryptoCreateAeadSessionRequest) : UNKNOWN
-      case 7:
-        return this.destroyAeadSession ? this.destroyAeadSession(request as CryptoDestroyAeadSessionRequest) : UNKNOWN
-      case 8:
-        return this.createAkcipherSession ? this.createAkcipherSession(request as CryptoCreateAkcipherSessionRequest) : UNKNOWN
-      case 9:
-        return this.destroyAkcipherSession ? this.destroyAkcipherSession(request as CryptoDestroyAkcipherSessionRequest) : UNKNOWN
-      case 10:
-        return this.cipherEncrypt ? this.cipherEncrypt(request as CryptoCipherEncryptRequest) : UNKNOWN
-      case 11:
-        return this.cipherDecrypt ? this.cipherDecrypt(request as CryptoCipherDecryptRequest) : UNKNOWN
-      case 12:
-        return this.cipherEncryptStateless ? this.cipherEncryptStateless(request as CryptoCipherEncryptStatelessRequest) : UNKNOWN
-      case 13:
-        return this.cipherDecryptStateless ? this.cipherDecryptStateless(request as CryptoCipherDecryptStatelessRequest) : UNKNOWN
-      case 14:
-        return this.hash ? this.hash(request as CryptoHashRequest) : UNKNOWN
-      case 15:
-        return this.hashStateless ? this.hashStateless(request as CryptoHashStatelessRequest) : UNKNOWN
-      case 16:
-        return this.mac ? this.mac(request as CryptoMacRequest) : UNKNOWN
-      case 17:
-        return this.macStateless ? this.macStateless(request as CryptoMacStatelessRequest) : UNKNOWN
-      case 18:
-        return this.aeadEncrypt ? this.aeadEncrypt(request as CryptoAeadEncryptRequest) : UNKNOWN
-      case 19:
-        return this.aeadDecrypt ? this.aeadDecrypt(request as CryptoAeadDecryptRequest) : UNKNOWN
-      case 20:
-        return this.aeadEncryptStateless ? this.aeadEncryptStateless(request as CryptoAeadEncryptStatelessRequest) : UNKNOWN
-      case 21:
-        return this.aeadDecryptStateless ? this.aeadDecryptStateless(request as CryptoAeadDecryptStatelessRequest) : UNKNOWN
-      case 22:
-        return this.akcipherEncrypt ? this.akcipherEncrypt(request as CryptoAkcipherEncryptRequest) : UNKNOWN
-      case 23:
-        return this.akcipherDecrypt ? this.akcipherDecrypt(request as CryptoAkcipherDecryptRequest) : UNKNOWN
-      case 24:
-        return this.akcipherSign ? this.akcipherSign(request as CryptoAkcipherSignRequest) : UNKNOWN
-      case 25:
-        return this.akcipherVerify ? this.akcipherVerify(request as CryptoAkcipherVerifyRequest) : UNKNOWN
-      case 26:
-        return this.akcipherEncryptStateless ? this.akcipherEncryptStateless(request as CryptoAkcipherEncryptStatelessRequest) : UNKNOWN
-      case 27:
-        return this.akcipherDecryptStateless ? this.akcipherDecryptStateless(request as CryptoAkcipherDecryptStatelessRequest) : UNKNOWN
-      case 28:
-        return this.akcipherSignStateless ? this.akcipherSignStateless(request as CryptoAkcipherSignStatelessRequest) : UNKNOWN
-      case 29:
-        return this.akcipherVerifyStateless ? this.akcipherVerifyStateless(request as CryptoAkcipherVerifyStatelessRequest) : UNKNOWN
-      case 30:
-        return this.ipsecOutbound ? this.ipsecOutbound(request as CryptoIpsecOutboundRequest) : UNKNOWN
-      case 31:
-        return this.ipsecInbound ? this.ipsecInbound(request as CryptoIpsecInboundRequest) : UNKNOWN
-      default:
-        return UNKNOWN
-    }
-  }
 }

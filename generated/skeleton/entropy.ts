@@ -7,7 +7,6 @@ import {
   type Outcome,
   RequestDevice,
   type RequestDeviceOptions,
-  UNKNOWN,
   type WritableBytes,
 } from 'virtgen/codegen/v1/device'
 import { device } from 'virtgen/messages/entropy'
@@ -40,13 +39,4 @@ export abstract class EntropyDevice extends RequestDevice {
    * VIRTIO 1.4, Device Types / Entropy Device / Device Operation
    */
   protected abstract read(request: EntropyReadRequest): Outcome
-
-  protected override dispatch(request: DeviceRequest): Outcome {
-    switch (request.info.id) {
-      case 0:
-        return this.read(request as EntropyReadRequest)
-      default:
-        return UNKNOWN
-    }
-  }
 }

@@ -4,14 +4,13 @@
 import {
   ConfigSpace,
   type DeviceRequest,
+  EventDevice,
   type Outcome,
   type ReadableBytes,
-  RequestDevice,
   type RequestDeviceOptions,
-  UNKNOWN,
   type WritableBytes,
 } from 'virtgen/codegen/v1/device'
-import { configFields, device, events, virtio_fs_notify } from 'virtgen/messages/fs'
+import { device, events, virtio_fs_notify } from 'virtgen/messages/fs'
 import type {
   FsHiprioBatchForgetHeader,
   FsHiprioForgetHeader,
@@ -81,9 +80,9 @@ export interface FsDeviceOptions extends RequestDeviceOptions {
  * the device does not know it, or a promise. What it throws is answered with the status for failures.
  * VIRTIO 1.4, Device Types / File System Device
  */
-export abstract class FsDevice extends RequestDevice<VirtioFsConfig> {
+export abstract class FsDevice extends EventDevice<VirtioFsConfig> {
   constructor(options: FsDeviceOptions = {}) {
-    super(device, options, new ConfigSpace(VirtioFsConfig.encode(options.config ?? {}), configFields, new VirtioFsConfig()))
+    super(device, options, new ConfigSpace(VirtioFsConfig.encode(options.config ?? {}), [], new VirtioFsConfig()))
   }
 
   /**
@@ -121,20 +120,5 @@ export abstract class FsDevice extends RequestDevice<VirtioFsConfig> {
    */
   protected sendNotify(value: Partial<VirtioFsNotifyEventValue>, outarg: Uint8Array): number | undefined {
     return this.sendEvent(events.notify, this.queueOf(virtio_fs_notify) ?? -1, value, outarg)
-  }
-
-  protected override dispatch(request: DeviceRequest): Outcome {
-    switch (request.info.id) {
-      case 0:
-        return this.fuse(request as FsFuseRequest)
-      case 1:
-        return this.forget(request as FsForgetRequest)
-      case 2:
-        return this.batchForget(request as FsBatchForgetRequest)
-      case 3:
-        return this.interrupt(request as FsInterruptRequest)
-      default:
-        return UNKNOWN
-    }
   }
 }

@@ -7,9 +7,8 @@ import {
   type Outcome,
   RequestDevice,
   type RequestDeviceOptions,
-  UNKNOWN,
 } from 'virtgen/codegen/v1/device'
-import { configFields, device } from 'virtgen/messages/gpio'
+import { device } from 'virtgen/messages/gpio'
 import type {
   GpioIrqUnmaskIrqHeader,
   GpioIrqUnmaskIrqReply,
@@ -123,7 +122,7 @@ export interface GpioDeviceOptions extends RequestDeviceOptions {
  */
 export abstract class GpioDevice extends RequestDevice<VirtioGpioConfig> {
   constructor(options: GpioDeviceOptions = {}) {
-    super(device, options, new ConfigSpace(VirtioGpioConfig.encode(options.config ?? {}), configFields, new VirtioGpioConfig()))
+    super(device, options, new ConfigSpace(VirtioGpioConfig.encode(options.config ?? {}), [], new VirtioGpioConfig()))
   }
 
   /**
@@ -172,25 +171,4 @@ export abstract class GpioDevice extends RequestDevice<VirtioGpioConfig> {
    * VIRTIO 1.4, Device Types / GPIO Device / eventq Operation
    */
   protected unmaskIrq?(request: GpioUnmaskIrqRequest): Outcome
-
-  protected override dispatch(request: DeviceRequest): Outcome {
-    switch (request.info.id) {
-      case 0:
-        return this.getLineNames ? this.getLineNames(request as GpioGetLineNamesRequest) : UNKNOWN
-      case 1:
-        return this.getDirection(request as GpioGetDirectionRequest)
-      case 2:
-        return this.setDirection(request as GpioSetDirectionRequest)
-      case 3:
-        return this.getValue(request as GpioGetValueRequest)
-      case 4:
-        return this.setValue(request as GpioSetValueRequest)
-      case 5:
-        return this.setIrqType ? this.setIrqType(request as GpioSetIrqTypeRequest) : UNKNOWN
-      case 6:
-        return this.unmaskIrq ? this.unmaskIrq(request as GpioUnmaskIrqRequest) : UNKNOWN
-      default:
-        return UNKNOWN
-    }
-  }
 }

@@ -8,10 +8,9 @@ import {
   type ReadableBytes,
   RequestDevice,
   type RequestDeviceOptions,
-  UNKNOWN,
   type WritableBytes,
 } from 'virtgen/codegen/v1/device'
-import { configFields, device } from 'virtgen/messages/gpu'
+import { device } from 'virtgen/messages/gpu'
 import type {
   GpuControlCtxAttachResourceHeader,
   GpuControlCtxAttachResourceReply,
@@ -385,7 +384,7 @@ export interface GpuDeviceOptions extends RequestDeviceOptions {
  */
 export abstract class GpuDevice extends RequestDevice<VirtioGpuConfig> {
   constructor(options: GpuDeviceOptions = {}) {
-    super(device, options, new ConfigSpace(VirtioGpuConfig.encode(options.config ?? {}), configFields, new VirtioGpuConfig()))
+    super(device, options, new ConfigSpace(VirtioGpuConfig.encode(options.config ?? {}), [{ name: 'events_clear', offset: 4, width: 4, access: 'rw', clears: 0 }], new VirtioGpuConfig()))
   }
 
   /**
@@ -556,63 +555,4 @@ export abstract class GpuDevice extends RequestDevice<VirtioGpuConfig> {
    * VIRTIO 1.4, Device Types / GPU Device / Device Operation / Device Operation: cursorq
    */
   protected abstract moveCursor(request: GpuMoveCursorRequest): Outcome
-
-  protected override dispatch(request: DeviceRequest): Outcome {
-    switch (request.info.id) {
-      case 0:
-        return this.getDisplayInfo(request as GpuGetDisplayInfoRequest)
-      case 1:
-        return this.resourceCreate2d(request as GpuResourceCreate2dRequest)
-      case 2:
-        return this.resourceUnref(request as GpuResourceUnrefRequest)
-      case 3:
-        return this.setScanout(request as GpuSetScanoutRequest)
-      case 4:
-        return this.resourceFlush(request as GpuResourceFlushRequest)
-      case 5:
-        return this.transferToHost2d(request as GpuTransferToHost2dRequest)
-      case 6:
-        return this.resourceAttachBacking(request as GpuResourceAttachBackingRequest)
-      case 7:
-        return this.resourceDetachBacking(request as GpuResourceDetachBackingRequest)
-      case 8:
-        return this.getCapsetInfo(request as GpuGetCapsetInfoRequest)
-      case 9:
-        return this.getCapset(request as GpuGetCapsetRequest)
-      case 10:
-        return this.getEdid ? this.getEdid(request as GpuGetEdidRequest) : UNKNOWN
-      case 11:
-        return this.resourceAssignUuid ? this.resourceAssignUuid(request as GpuResourceAssignUuidRequest) : UNKNOWN
-      case 12:
-        return this.resourceCreateBlob ? this.resourceCreateBlob(request as GpuResourceCreateBlobRequest) : UNKNOWN
-      case 13:
-        return this.setScanoutBlob ? this.setScanoutBlob(request as GpuSetScanoutBlobRequest) : UNKNOWN
-      case 14:
-        return this.ctxCreate ? this.ctxCreate(request as GpuCtxCreateRequest) : UNKNOWN
-      case 15:
-        return this.ctxDestroy ? this.ctxDestroy(request as GpuCtxDestroyRequest) : UNKNOWN
-      case 16:
-        return this.ctxAttachResource ? this.ctxAttachResource(request as GpuCtxAttachResourceRequest) : UNKNOWN
-      case 17:
-        return this.ctxDetachResource ? this.ctxDetachResource(request as GpuCtxDetachResourceRequest) : UNKNOWN
-      case 18:
-        return this.resourceCreate3d ? this.resourceCreate3d(request as GpuResourceCreate3dRequest) : UNKNOWN
-      case 19:
-        return this.transferToHost3d ? this.transferToHost3d(request as GpuTransferToHost3dRequest) : UNKNOWN
-      case 20:
-        return this.transferFromHost3d ? this.transferFromHost3d(request as GpuTransferFromHost3dRequest) : UNKNOWN
-      case 21:
-        return this.submit3d ? this.submit3d(request as GpuSubmit3dRequest) : UNKNOWN
-      case 22:
-        return this.resourceMapBlob ? this.resourceMapBlob(request as GpuResourceMapBlobRequest) : UNKNOWN
-      case 23:
-        return this.resourceUnmapBlob ? this.resourceUnmapBlob(request as GpuResourceUnmapBlobRequest) : UNKNOWN
-      case 24:
-        return this.updateCursor(request as GpuUpdateCursorRequest)
-      case 25:
-        return this.moveCursor(request as GpuMoveCursorRequest)
-      default:
-        return UNKNOWN
-    }
-  }
 }

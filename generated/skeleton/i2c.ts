@@ -8,7 +8,6 @@ import {
   type ReadableBytes,
   RequestDevice,
   type RequestDeviceOptions,
-  UNKNOWN,
   type WritableBytes,
 } from 'virtgen/codegen/v1/device'
 import { device } from 'virtgen/messages/i2c'
@@ -69,15 +68,4 @@ export abstract class I2cDevice extends RequestDevice {
    * VIRTIO 1.4, Device Types / I2C Adapter Device / Device Operation: Request Queue
    */
   protected abstract write(request: I2cWriteRequest): Outcome
-
-  protected override dispatch(request: DeviceRequest): Outcome {
-    switch (request.info.id) {
-      case 0:
-        return this.read(request as I2cReadRequest)
-      case 1:
-        return this.write(request as I2cWriteRequest)
-      default:
-        return UNKNOWN
-    }
-  }
 }

@@ -4,12 +4,11 @@
 import {
   ConfigSpace,
   type DeviceRequest,
+  EventDevice,
   type Outcome,
-  RequestDevice,
   type RequestDeviceOptions,
-  UNKNOWN,
 } from 'virtgen/codegen/v1/device'
-import { configFields, device, events, input_event } from 'virtgen/messages/input'
+import { device, events, input_event } from 'virtgen/messages/input'
 import type { InputEventInputEventValue, InputStatusSetStatusHeader } from 'virtgen/parts/input'
 import { VirtioInputConfig, type VirtioInputConfigValue } from 'virtgen/wire/input'
 
@@ -34,9 +33,12 @@ export interface InputDeviceOptions extends RequestDeviceOptions {
  * the device does not know it, or a promise. What it throws is answered with the status for failures.
  * VIRTIO 1.4, Device Types / Input Device
  */
-export abstract class InputDevice extends RequestDevice<VirtioInputConfig> {
+export abstract class InputDevice extends EventDevice<VirtioInputConfig> {
   constructor(options: InputDeviceOptions = {}) {
-    super(device, options, new ConfigSpace(VirtioInputConfig.encode(options.config ?? {}), configFields, new VirtioInputConfig()))
+    super(device, options, new ConfigSpace(VirtioInputConfig.encode(options.config ?? {}), [
+  { name: 'select', offset: 0, width: 1, access: 'rw' },
+  { name: 'subsel', offset: 1, width: 1, access: 'rw' },
+], new VirtioInputConfig()))
   }
 
   /**
@@ -52,14 +54,5 @@ export abstract class InputDevice extends RequestDevice<VirtioInputConfig> {
    */
   protected sendInput(value: Partial<InputEventInputEventValue>): boolean {
     return this.sendEvent(events.input, this.queueOf(input_event) ?? -1, value, undefined) !== undefined
-  }
-
-  protected override dispatch(request: DeviceRequest): Outcome {
-    switch (request.info.id) {
-      case 1:
-        return this.setStatus(request as InputSetStatusRequest)
-      default:
-        return UNKNOWN
-    }
   }
 }

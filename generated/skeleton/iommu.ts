@@ -4,12 +4,11 @@
 import {
   ConfigSpace,
   type DeviceRequest,
+  EventDevice,
   type Outcome,
-  RequestDevice,
   type RequestDeviceOptions,
-  UNKNOWN,
 } from 'virtgen/codegen/v1/device'
-import { configFields, device, events, iommu_event } from 'virtgen/messages/iommu'
+import { device, events, iommu_event } from 'virtgen/messages/iommu'
 import type {
   IommuEventFaultEventValue,
   IommuRequestAttachHeader,
@@ -20,7 +19,7 @@ import type {
   IommuRequestReply,
   IommuRequestUnmapHeader,
 } from 'virtgen/parts/iommu'
-import { VirtioIommuConfig, type VirtioIommuConfigValue } from 'virtgen/wire/iommu'
+import { VIRTIO_IOMMU_F_BYPASS_CONFIG, VirtioIommuConfig, type VirtioIommuConfigValue } from 'virtgen/wire/iommu'
 
 /**
  * Attaches an endpoint to a domain, which is made if it does not exist. An endpoint has one domain at most.
@@ -92,9 +91,17 @@ export interface IommuDeviceOptions extends RequestDeviceOptions {
  * the device does not know it, or a promise. What it throws is answered with the status for failures.
  * VIRTIO 1.4, Device Types / IOMMU Device
  */
-export abstract class IommuDevice extends RequestDevice<VirtioIommuConfig> {
+export abstract class IommuDevice extends EventDevice<VirtioIommuConfig> {
   constructor(options: IommuDeviceOptions = {}) {
-    super(device, options, new ConfigSpace(VirtioIommuConfig.encode(options.config ?? {}), configFields, new VirtioIommuConfig()))
+    super(device, options, new ConfigSpace(VirtioIommuConfig.encode(options.config ?? {}), [
+  {
+    name: 'bypass',
+    offset: 36,
+    width: 1,
+    access: 'rw',
+    writable: (features) => features.has(VIRTIO_IOMMU_F_BYPASS_CONFIG),
+  },
+], new VirtioIommuConfig()))
   }
 
   /**
@@ -137,22 +144,5 @@ export abstract class IommuDevice extends RequestDevice<VirtioIommuConfig> {
    */
   protected sendFault(value: Partial<IommuEventFaultEventValue>): boolean {
     return this.sendEvent(events.fault, this.queueOf(iommu_event) ?? -1, value, undefined) !== undefined
-  }
-
-  protected override dispatch(request: DeviceRequest): Outcome {
-    switch (request.info.id) {
-      case 0:
-        return this.attach(request as IommuAttachRequest)
-      case 1:
-        return this.detach(request as IommuDetachRequest)
-      case 2:
-        return this.map ? this.map(request as IommuMapRequest) : UNKNOWN
-      case 3:
-        return this.unmap ? this.unmap(request as IommuUnmapRequest) : UNKNOWN
-      case 4:
-        return this.probe ? this.probe(request as IommuProbeRequest) : UNKNOWN
-      default:
-        return UNKNOWN
-    }
   }
 }

@@ -4,14 +4,13 @@
 import {
   ConfigSpace,
   type DeviceRequest,
+  EventDevice,
   type Outcome,
   type ReadableBytes,
-  RequestDevice,
   type RequestDeviceOptions,
-  UNKNOWN,
   type WritableBytes,
 } from 'virtgen/codegen/v1/device'
-import { configFields, device, events, media_event } from 'virtgen/messages/media'
+import { device, events, media_event } from 'virtgen/messages/media'
 import type {
   MediaCommandCloseSessionHeader,
   MediaCommandIoctlHeader,
@@ -104,9 +103,9 @@ export interface MediaDeviceOptions extends RequestDeviceOptions {
  * the device does not know it, or a promise. What it throws is answered with the status for failures.
  * VIRTIO 1.4, Device Types / Media Device
  */
-export abstract class MediaDevice extends RequestDevice<VirtioMediaConfig> {
+export abstract class MediaDevice extends EventDevice<VirtioMediaConfig> {
   constructor(options: MediaDeviceOptions = {}) {
-    super(device, options, new ConfigSpace(VirtioMediaConfig.encode(options.config ?? {}), configFields, new VirtioMediaConfig()))
+    super(device, options, new ConfigSpace(VirtioMediaConfig.encode(options.config ?? {}), [], new VirtioMediaConfig()))
   }
 
   /**
@@ -171,22 +170,5 @@ export abstract class MediaDevice extends RequestDevice<VirtioMediaConfig> {
     value: Partial<Omit<MediaEventV4l2EventEventValue, 'hdr'>> & { hdr?: Partial<Omit<VirtioMediaEventHeaderValue, 'event'>> },
   ): boolean {
     return this.sendEvent(events.v4l2Event, this.queueOf(media_event) ?? -1, value, undefined) !== undefined
-  }
-
-  protected override dispatch(request: DeviceRequest): Outcome {
-    switch (request.info.id) {
-      case 0:
-        return this.openSession(request as MediaOpenSessionRequest)
-      case 1:
-        return this.closeSession(request as MediaCloseSessionRequest)
-      case 2:
-        return this.ioctl(request as MediaIoctlRequest)
-      case 3:
-        return this.mmap(request as MediaMmapRequest)
-      case 4:
-        return this.munmap(request as MediaMunmapRequest)
-      default:
-        return UNKNOWN
-    }
   }
 }

@@ -7,9 +7,8 @@ import {
   type Outcome,
   RequestDevice,
   type RequestDeviceOptions,
-  UNKNOWN,
 } from 'virtgen/codegen/v1/device'
-import { configFields, device } from 'virtgen/messages/mem'
+import { device } from 'virtgen/messages/mem'
 import type {
   MemRequestPlugHeader,
   MemRequestPlugReply,
@@ -80,7 +79,7 @@ export interface MemDeviceOptions extends RequestDeviceOptions {
  */
 export abstract class MemDevice extends RequestDevice<VirtioMemConfig> {
   constructor(options: MemDeviceOptions = {}) {
-    super(device, options, new ConfigSpace(VirtioMemConfig.encode(options.config ?? {}), configFields, new VirtioMemConfig()))
+    super(device, options, new ConfigSpace(VirtioMemConfig.encode(options.config ?? {}), [], new VirtioMemConfig()))
   }
 
   /**
@@ -106,19 +105,4 @@ export abstract class MemDevice extends RequestDevice<VirtioMemConfig> {
    * VIRTIO 1.4, Device Types / Memory Device / Device Operation / STATE request
    */
   protected abstract state(request: MemStateRequest): Outcome
-
-  protected override dispatch(request: DeviceRequest): Outcome {
-    switch (request.info.id) {
-      case 0:
-        return this.plug(request as MemPlugRequest)
-      case 1:
-        return this.unplug(request as MemUnplugRequest)
-      case 2:
-        return this.unplugAll(request as MemUnplugAllRequest)
-      case 3:
-        return this.state(request as MemStateRequest)
-      default:
-        return UNKNOWN
-    }
-  }
 }

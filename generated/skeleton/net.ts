@@ -4,13 +4,12 @@
 import {
   ConfigSpace,
   type DeviceRequest,
+  EventDevice,
   type Outcome,
   type ReadableBytes,
-  RequestDevice,
   type RequestDeviceOptions,
-  UNKNOWN,
 } from 'virtgen/codegen/v1/device'
-import { configFields, device, events } from 'virtgen/messages/net'
+import { device, events } from 'virtgen/messages/net'
 import type {
   VirtioNetCtrlAddRssContextHeader,
   VirtioNetCtrlAddVlanHeader,
@@ -44,6 +43,7 @@ import type {
   VirtioNetRxPacketEventValue,
   VirtioNetTxTransmitHeader,
 } from 'virtgen/parts/net'
+import { VIRTIO_F_VERSION_1 } from 'virtgen/wire/content'
 import { VirtioNetConfig, type VirtioNetConfigValue } from 'virtgen/wire/net'
 
 /**
@@ -391,9 +391,17 @@ export interface NetDeviceOptions extends RequestDeviceOptions {
  * the device does not know it, or a promise. What it throws is answered with the status for failures.
  * VIRTIO 1.4, Device Types / Network Device
  */
-export abstract class NetDevice extends RequestDevice<VirtioNetConfig> {
+export abstract class NetDevice extends EventDevice<VirtioNetConfig> {
   constructor(options: NetDeviceOptions = {}) {
-    super(device, options, new ConfigSpace(VirtioNetConfig.encode(options.config ?? {}), configFields, new VirtioNetConfig()))
+    super(device, options, new ConfigSpace(VirtioNetConfig.encode(options.config ?? {}), [
+  {
+    name: 'mac',
+    offset: 0,
+    width: 6,
+    access: 'rw',
+    writable: (features) => !features.has(VIRTIO_F_VERSION_1),
+  },
+], new VirtioNetConfig()))
   }
 
   /**
@@ -627,66 +635,5 @@ export abstract class NetDevice extends RequestDevice<VirtioNetConfig> {
    */
   protected sendPacket(queue: number, value: Partial<VirtioNetRxPacketEventValue>, packet: Uint8Array): number | undefined {
     return this.sendEvent(events.packet, queue, value, packet)
-  }
-
-  protected override dispatch(request: DeviceRequest): Outcome {
-    switch (request.info.id) {
-      case 1:
-        return this.transmit(request as NetTransmitRequest)
-      case 2:
-        return this.setPromisc ? this.setPromisc(request as NetSetPromiscRequest) : UNKNOWN
-      case 3:
-        return this.setAllmulti ? this.setAllmulti(request as NetSetAllmultiRequest) : UNKNOWN
-      case 4:
-        return this.setAlluni ? this.setAlluni(request as NetSetAlluniRequest) : UNKNOWN
-      case 5:
-        return this.setNomulti ? this.setNomulti(request as NetSetNomultiRequest) : UNKNOWN
-      case 6:
-        return this.setNouni ? this.setNouni(request as NetSetNouniRequest) : UNKNOWN
-      case 7:
-        return this.setNobcast ? this.setNobcast(request as NetSetNobcastRequest) : UNKNOWN
-      case 8:
-        return this.setMacTable ? this.setMacTable(request as NetSetMacTableRequest) : UNKNOWN
-      case 9:
-        return this.setMacAddr ? this.setMacAddr(request as NetSetMacAddrRequest) : UNKNOWN
-      case 10:
-        return this.addVlan ? this.addVlan(request as NetAddVlanRequest) : UNKNOWN
-      case 11:
-        return this.deleteVlan ? this.deleteVlan(request as NetDeleteVlanRequest) : UNKNOWN
-      case 12:
-        return this.ackAnnounce ? this.ackAnnounce(request as NetAckAnnounceRequest) : UNKNOWN
-      case 13:
-        return this.setVqPairs ? this.setVqPairs(request as NetSetVqPairsRequest) : UNKNOWN
-      case 14:
-        return this.setRss ? this.setRss(request as NetSetRssRequest) : UNKNOWN
-      case 15:
-        return this.setHash ? this.setHash(request as NetSetHashRequest) : UNKNOWN
-      case 16:
-        return this.setOffloads ? this.setOffloads(request as NetSetOffloadsRequest) : UNKNOWN
-      case 17:
-        return this.setTxCoalescing ? this.setTxCoalescing(request as NetSetTxCoalescingRequest) : UNKNOWN
-      case 18:
-        return this.setRxCoalescing ? this.setRxCoalescing(request as NetSetRxCoalescingRequest) : UNKNOWN
-      case 19:
-        return this.setVqCoalescing ? this.setVqCoalescing(request as NetSetVqCoalescingRequest) : UNKNOWN
-      case 20:
-        return this.getVqCoalescing ? this.getVqCoalescing(request as NetGetVqCoalescingRequest) : UNKNOWN
-      case 21:
-        return this.setHashTunnel ? this.setHashTunnel(request as NetSetHashTunnelRequest) : UNKNOWN
-      case 22:
-        return this.queryStats ? this.queryStats(request as NetQueryStatsRequest) : UNKNOWN
-      case 23:
-        return this.getStats ? this.getStats(request as NetGetStatsRequest) : UNKNOWN
-      case 24:
-        return this.getRssContextCap ? this.getRssContextCap(request as NetGetRssContextCapRequest) : UNKNOWN
-      case 25:
-        return this.addRssContext ? this.addRssContext(request as NetAddRssContextRequest) : UNKNOWN
-      case 26:
-        return this.modifyRssContext ? this.modifyRssContext(request as NetModifyRssContextRequest) : UNKNOWN
-      case 27:
-        return this.deleteRssContext ? this.deleteRssContext(request as NetDeleteRssContextRequest) : UNKNOWN
-      default:
-        return UNKNOWN
-    }
   }
 }

@@ -8,10 +8,9 @@ import {
   type ReadableBytes,
   RequestDevice,
   type RequestDeviceOptions,
-  UNKNOWN,
   type WritableBytes,
 } from 'virtgen/codegen/v1/device'
-import { configFields, device } from 'virtgen/messages/p9'
+import { device } from 'virtgen/messages/p9'
 import type { P9RequestHeader, P9RequestReply } from 'virtgen/parts/p9'
 import { Virtio9pConfig, type Virtio9pConfigValue } from 'virtgen/wire/p9'
 
@@ -40,18 +39,9 @@ export interface P9DeviceOptions extends RequestDeviceOptions {
  */
 export abstract class P9Device extends RequestDevice<Virtio9pConfig> {
   constructor(options: P9DeviceOptions = {}) {
-    super(device, options, new ConfigSpace(Virtio9pConfig.encode(options.config ?? {}), configFields, new Virtio9pConfig()))
+    super(device, options, new ConfigSpace(Virtio9pConfig.encode(options.config ?? {}), [], new Virtio9pConfig()))
   }
 
   /** Any request of 9P. */
   protected abstract message(request: P9MessageRequest): Outcome
-
-  protected override dispatch(request: DeviceRequest): Outcome {
-    switch (request.info.id) {
-      case 0:
-        return this.message(request as P9MessageRequest)
-      default:
-        return UNKNOWN
-    }
-  }
 }

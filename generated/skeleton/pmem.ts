@@ -7,9 +7,8 @@ import {
   type Outcome,
   RequestDevice,
   type RequestDeviceOptions,
-  UNKNOWN,
 } from 'virtgen/codegen/v1/device'
-import { configFields, device } from 'virtgen/messages/pmem'
+import { device } from 'virtgen/messages/pmem'
 import type { PmemRequestHeader, PmemRequestReply } from 'virtgen/parts/pmem'
 import { VirtioPmemConfig, type VirtioPmemConfigValue } from 'virtgen/wire/pmem'
 
@@ -38,7 +37,7 @@ export interface PmemDeviceOptions extends RequestDeviceOptions {
  */
 export abstract class PmemDevice extends RequestDevice<VirtioPmemConfig> {
   constructor(options: PmemDeviceOptions = {}) {
-    super(device, options, new ConfigSpace(VirtioPmemConfig.encode(options.config ?? {}), configFields, new VirtioPmemConfig()))
+    super(device, options, new ConfigSpace(VirtioPmemConfig.encode(options.config ?? {}), [], new VirtioPmemConfig()))
   }
 
   /**
@@ -46,13 +45,4 @@ export abstract class PmemDevice extends RequestDevice<VirtioPmemConfig> {
    * VIRTIO 1.4, Device Types / PMEM Driver / Driver Operation / Request Queues
    */
   protected abstract flush(request: PmemFlushRequest): Outcome
-
-  protected override dispatch(request: DeviceRequest): Outcome {
-    switch (request.info.id) {
-      case 0:
-        return this.flush(request as PmemFlushRequest)
-      default:
-        return UNKNOWN
-    }
-  }
 }

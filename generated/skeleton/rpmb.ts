@@ -7,9 +7,8 @@ import {
   type Outcome,
   RequestDevice,
   type RequestDeviceOptions,
-  UNKNOWN,
 } from 'virtgen/codegen/v1/device'
-import { configFields, device } from 'virtgen/messages/rpmb'
+import { device } from 'virtgen/messages/rpmb'
 import type {
   RpmbRequestDataReadHeader,
   RpmbRequestDataReadReply,
@@ -101,7 +100,7 @@ export interface RpmbDeviceOptions extends RequestDeviceOptions {
  */
 export abstract class RpmbDevice extends RequestDevice<VirtioRpmbConfig> {
   constructor(options: RpmbDeviceOptions = {}) {
-    super(device, options, new ConfigSpace(VirtioRpmbConfig.encode(options.config ?? {}), configFields, new VirtioRpmbConfig()))
+    super(device, options, new ConfigSpace(VirtioRpmbConfig.encode(options.config ?? {}), [], new VirtioRpmbConfig()))
   }
 
   /**
@@ -135,21 +134,4 @@ export abstract class RpmbDevice extends RequestDevice<VirtioRpmbConfig> {
    * VIRTIO 1.4, Device Types / RPMB Device / Device Operation / Device Operation: Result Read
    */
   protected abstract resultRead(request: RpmbResultReadRequest): Outcome
-
-  protected override dispatch(request: DeviceRequest): Outcome {
-    switch (request.info.id) {
-      case 0:
-        return this.programKey(request as RpmbProgramKeyRequest)
-      case 1:
-        return this.getWriteCounter(request as RpmbGetWriteCounterRequest)
-      case 2:
-        return this.dataWrite(request as RpmbDataWriteRequest)
-      case 3:
-        return this.dataRead(request as RpmbDataReadRequest)
-      case 4:
-        return this.resultRead(request as RpmbResultReadRequest)
-      default:
-        return UNKNOWN
-    }
-  }
 }

@@ -4,10 +4,9 @@
 import {
   ConfigSpace,
   type DeviceRequest,
+  EventDevice,
   type Outcome,
-  RequestDevice,
   type RequestDeviceOptions,
-  UNKNOWN,
 } from 'virtgen/codegen/v1/device'
 import { device, events, rtc_notification } from 'virtgen/messages/rtc'
 import type {
@@ -130,7 +129,7 @@ export type RtcDeviceOptions = RequestDeviceOptions
  * the device does not know it, or a promise. What it throws is answered with the status for failures.
  * VIRTIO 1.4, Device Types / RTC Device
  */
-export abstract class RtcDevice extends RequestDevice {
+export abstract class RtcDevice extends EventDevice {
   constructor(options: RtcDeviceOptions = {}) {
     super(device, options, new ConfigSpace(new Uint8Array(0)))
   }
@@ -194,28 +193,5 @@ export abstract class RtcDevice extends RequestDevice {
    */
   protected sendAlarm(value: Partial<Omit<RtcNotificationAlarmEventValue, 'head'>>): boolean {
     return this.sendEvent(events.alarm, this.queueOf(rtc_notification) ?? -1, value, undefined) !== undefined
-  }
-
-  protected override dispatch(request: DeviceRequest): Outcome {
-    switch (request.info.id) {
-      case 0:
-        return this.cfg(request as RtcCfgRequest)
-      case 1:
-        return this.clockCap(request as RtcClockCapRequest)
-      case 2:
-        return this.crossCap(request as RtcCrossCapRequest)
-      case 3:
-        return this.read(request as RtcReadRequest)
-      case 4:
-        return this.readCross(request as RtcReadCrossRequest)
-      case 5:
-        return this.readAlarm ? this.readAlarm(request as RtcReadAlarmRequest) : UNKNOWN
-      case 6:
-        return this.setAlarm ? this.setAlarm(request as RtcSetAlarmRequest) : UNKNOWN
-      case 7:
-        return this.setAlarmEnabled ? this.setAlarmEnabled(request as RtcSetAlarmEnabledRequest) : UNKNOWN
-      default:
-        return UNKNOWN
-    }
   }
 }

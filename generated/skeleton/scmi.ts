@@ -4,11 +4,10 @@
 import {
   ConfigSpace,
   type DeviceRequest,
+  EventDevice,
   type Outcome,
   type ReadableBytes,
-  RequestDevice,
   type RequestDeviceOptions,
-  UNKNOWN,
   type WritableBytes,
 } from 'virtgen/codegen/v1/device'
 import { device, events, scmi_event } from 'virtgen/messages/scmi'
@@ -38,7 +37,7 @@ export type ScmiDeviceOptions = RequestDeviceOptions
  * the device does not know it, or a promise. What it throws is answered with the status for failures.
  * VIRTIO 1.4, Device Types / SCMI Device
  */
-export abstract class ScmiDevice extends RequestDevice {
+export abstract class ScmiDevice extends EventDevice {
   constructor(options: ScmiDeviceOptions = {}) {
     super(device, options, new ConfigSpace(new Uint8Array(0)))
   }
@@ -69,14 +68,5 @@ export abstract class ScmiDevice extends RequestDevice {
    */
   protected sendNotification(value: Partial<ScmiEventEventValue>, payload: Uint8Array): number | undefined {
     return this.sendEvent(events.notification, this.queueOf(scmi_event) ?? -1, value, payload)
-  }
-
-  protected override dispatch(request: DeviceRequest): Outcome {
-    switch (request.info.id) {
-      case 0:
-        return this.command(request as ScmiCommandRequest)
-      default:
-        return UNKNOWN
-    }
   }
 }

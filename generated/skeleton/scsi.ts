@@ -4,14 +4,13 @@
 import {
   ConfigSpace,
   type DeviceRequest,
+  EventDevice,
   type Outcome,
   type ReadableBytes,
-  RequestDevice,
   type RequestDeviceOptions,
-  UNKNOWN,
   type WritableBytes,
 } from 'virtgen/codegen/v1/device'
-import { configFields, device, events, scsi_event } from 'virtgen/messages/scsi'
+import { device, events, scsi_event } from 'virtgen/messages/scsi'
 import type {
   ScsiEventEventValue,
   VirtioScsiCtrlAsyncQueryHeader,
@@ -91,9 +90,12 @@ export interface ScsiDeviceOptions extends RequestDeviceOptions {
  * the device does not know it, or a promise. What it throws is answered with the status for failures.
  * VIRTIO 1.4, Device Types / SCSI Host Device
  */
-export abstract class ScsiDevice extends RequestDevice<VirtioScsiConfig> {
+export abstract class ScsiDevice extends EventDevice<VirtioScsiConfig> {
   constructor(options: ScsiDeviceOptions = {}) {
-    super(device, options, new ConfigSpace(VirtioScsiConfig.encode({ sense_size: 96, cdb_size: 32, ...options.config }), configFields, new VirtioScsiConfig()))
+    super(device, options, new ConfigSpace(VirtioScsiConfig.encode({ sense_size: 96, cdb_size: 32, ...options.config }), [
+  { name: 'sense_size', offset: 20, width: 4, access: 'rw', reset: 96 },
+  { name: 'cdb_size', offset: 24, width: 4, access: 'rw', reset: 32 },
+], new VirtioScsiConfig()))
   }
 
   /**
@@ -156,20 +158,5 @@ export abstract class ScsiDevice extends RequestDevice<VirtioScsiConfig> {
    */
   protected sendParamChange(value: Partial<ScsiEventEventValue>): boolean {
     return this.sendEvent(events.paramChange, this.queueOf(scsi_event) ?? -1, value, undefined) !== undefined
-  }
-
-  protected override dispatch(request: DeviceRequest): Outcome {
-    switch (request.info.id) {
-      case 0:
-        return this.taskManagement(request as ScsiTaskManagementRequest)
-      case 1:
-        return this.asyncQuery(request as ScsiAsyncQueryRequest)
-      case 2:
-        return this.asyncSubscribe(request as ScsiAsyncSubscribeRequest)
-      case 7:
-        return this.command(request as ScsiCommandRequest)
-      default:
-        return UNKNOWN
-    }
   }
 }

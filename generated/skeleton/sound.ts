@@ -4,14 +4,13 @@
 import {
   ConfigSpace,
   type DeviceRequest,
+  EventDevice,
   type Outcome,
   type ReadableBytes,
-  RequestDevice,
   type RequestDeviceOptions,
-  UNKNOWN,
   type WritableBytes,
 } from 'virtgen/codegen/v1/device'
-import { configFields, device, events, snd_event } from 'virtgen/messages/sound'
+import { device, events, snd_event } from 'virtgen/messages/sound'
 import type {
   SndControlChmapInfoHeader,
   SndControlChmapInfoReply,
@@ -282,9 +281,9 @@ export interface SoundDeviceOptions extends RequestDeviceOptions {
  * the device does not know it, or a promise. What it throws is answered with the status for failures.
  * VIRTIO 1.4, Device Types / Sound Device
  */
-export abstract class SoundDevice extends RequestDevice<VirtioSndConfig> {
+export abstract class SoundDevice extends EventDevice<VirtioSndConfig> {
   constructor(options: SoundDeviceOptions = {}) {
-    super(device, options, new ConfigSpace(VirtioSndConfig.encode(options.config ?? {}), configFields, new VirtioSndConfig()))
+    super(device, options, new ConfigSpace(VirtioSndConfig.encode(options.config ?? {}), [], new VirtioSndConfig()))
   }
 
   /**
@@ -447,48 +446,5 @@ export abstract class SoundDevice extends RequestDevice<VirtioSndConfig> {
    */
   protected sendCtlNotify(value: Partial<Omit<SndEventCtlNotifyEventValue, 'hdr'>>): boolean {
     return this.sendEvent(events.ctlNotify, this.queueOf(snd_event) ?? -1, value, undefined) !== undefined
-  }
-
-  protected override dispatch(request: DeviceRequest): Outcome {
-    switch (request.info.id) {
-      case 0:
-        return this.jackInfo(request as SoundJackInfoRequest)
-      case 1:
-        return this.jackRemap(request as SoundJackRemapRequest)
-      case 2:
-        return this.pcmInfo(request as SoundPcmInfoRequest)
-      case 3:
-        return this.pcmSetParams(request as SoundPcmSetParamsRequest)
-      case 4:
-        return this.pcmPrepare(request as SoundPcmPrepareRequest)
-      case 5:
-        return this.pcmRelease(request as SoundPcmReleaseRequest)
-      case 6:
-        return this.pcmStart(request as SoundPcmStartRequest)
-      case 7:
-        return this.pcmStop(request as SoundPcmStopRequest)
-      case 8:
-        return this.chmapInfo(request as SoundChmapInfoRequest)
-      case 9:
-        return this.ctlInfo ? this.ctlInfo(request as SoundCtlInfoRequest) : UNKNOWN
-      case 10:
-        return this.ctlEnumItems ? this.ctlEnumItems(request as SoundCtlEnumItemsRequest) : UNKNOWN
-      case 11:
-        return this.ctlRead ? this.ctlRead(request as SoundCtlReadRequest) : UNKNOWN
-      case 12:
-        return this.ctlWrite ? this.ctlWrite(request as SoundCtlWriteRequest) : UNKNOWN
-      case 13:
-        return this.ctlTlvRead ? this.ctlTlvRead(request as SoundCtlTlvReadRequest) : UNKNOWN
-      case 14:
-        return this.ctlTlvWrite ? this.ctlTlvWrite(request as SoundCtlTlvWriteRequest) : UNKNOWN
-      case 15:
-        return this.ctlTlvCommand ? this.ctlTlvCommand(request as SoundCtlTlvCommandRequest) : UNKNOWN
-      case 21:
-        return this.play(request as SoundPlayRequest)
-      case 22:
-        return this.record(request as SoundRecordRequest)
-      default:
-        return UNKNOWN
-    }
   }
 }

@@ -8,10 +8,9 @@ import {
   type ReadableBytes,
   RequestDevice,
   type RequestDeviceOptions,
-  UNKNOWN,
   type WritableBytes,
 } from 'virtgen/codegen/v1/device'
-import { configFields, device } from 'virtgen/messages/spi'
+import { device } from 'virtgen/messages/spi'
 import type { SpiRequestTransferHeader, SpiRequestTransferReply } from 'virtgen/parts/spi'
 import { VirtioSpiConfig, type VirtioSpiConfigValue } from 'virtgen/wire/spi'
 
@@ -46,7 +45,7 @@ export interface SpiDeviceOptions extends RequestDeviceOptions {
  */
 export abstract class SpiDevice extends RequestDevice<VirtioSpiConfig> {
   constructor(options: SpiDeviceOptions = {}) {
-    super(device, options, new ConfigSpace(VirtioSpiConfig.encode(options.config ?? {}), configFields, new VirtioSpiConfig()))
+    super(device, options, new ConfigSpace(VirtioSpiConfig.encode(options.config ?? {}), [], new VirtioSpiConfig()))
   }
 
   /**
@@ -55,13 +54,4 @@ export abstract class SpiDevice extends RequestDevice<VirtioSpiConfig> {
    * VIRTIO 1.4, Device Types / SPI Controller Device / Device Operation: Request Queue
    */
   protected abstract transfer(request: SpiTransferRequest): Outcome
-
-  protected override dispatch(request: DeviceRequest): Outcome {
-    switch (request.info.id) {
-      case 0:
-        return this.transfer(request as SpiTransferRequest)
-      default:
-        return UNKNOWN
-    }
-  }
 }

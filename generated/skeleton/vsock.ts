@@ -4,13 +4,12 @@
 import {
   ConfigSpace,
   type DeviceRequest,
+  EventDevice,
   type Outcome,
   type ReadableBytes,
-  RequestDevice,
   type RequestDeviceOptions,
-  UNKNOWN,
 } from 'virtgen/codegen/v1/device'
-import { configFields, device, events, vsock_event, vsock_rx } from 'virtgen/messages/vsock'
+import { device, events, vsock_event, vsock_rx } from 'virtgen/messages/vsock'
 import type { VsockTxHeader } from 'virtgen/parts/vsock'
 import { VirtioVsockConfig, type VirtioVsockConfigValue, type VirtioVsockHdrValue } from 'virtgen/wire/vsock'
 
@@ -91,9 +90,9 @@ export interface VsockDeviceOptions extends RequestDeviceOptions {
  * the device does not know it, or a promise. What it throws is answered with the status for failures.
  * VIRTIO 1.4, Device Types / Socket Device
  */
-export abstract class VsockDevice extends RequestDevice<VirtioVsockConfig> {
+export abstract class VsockDevice extends EventDevice<VirtioVsockConfig> {
   constructor(options: VsockDeviceOptions = {}) {
-    super(device, options, new ConfigSpace(VirtioVsockConfig.encode(options.config ?? {}), configFields, new VirtioVsockConfig()))
+    super(device, options, new ConfigSpace(VirtioVsockConfig.encode(options.config ?? {}), [], new VirtioVsockConfig()))
   }
 
   /**
@@ -209,26 +208,5 @@ export abstract class VsockDevice extends RequestDevice<VirtioVsockConfig> {
    */
   protected sendTransportReset(): boolean {
     return this.sendEvent(events.transportReset, this.queueOf(vsock_event) ?? -1, undefined, undefined) !== undefined
-  }
-
-  protected override dispatch(request: DeviceRequest): Outcome {
-    switch (request.info.id) {
-      case 7:
-        return this.connect(request as VsockConnectRequest)
-      case 8:
-        return this.accept(request as VsockAcceptRequest)
-      case 9:
-        return this.rst(request as VsockRstRequest)
-      case 10:
-        return this.shutdown(request as VsockShutdownRequest)
-      case 11:
-        return this.rw(request as VsockRwRequest)
-      case 12:
-        return this.creditUpdate(request as VsockCreditUpdateRequest)
-      case 13:
-        return this.creditRequest(request as VsockCreditRequest)
-      default:
-        return UNKNOWN
-    }
   }
 }

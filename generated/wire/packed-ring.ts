@@ -107,6 +107,12 @@ export const packed_ring_initial = {
 } as const
 export type packed_ring_initial = (typeof packed_ring_initial)[keyof typeof packed_ring_initial]
 
+/** Length of `pvirtq_desc` in bytes. */
+export const PvirtqDescSize = 16
+
+/** Offsets of the members of `pvirtq_desc` in bytes. */
+export const PvirtqDescOffsets = { addr: 0, len: 8, id: 12, flags: 14 } as const
+
 /** A `pvirtq_desc` as a plain value. */
 export interface PvirtqDescValue {
   /**
@@ -215,6 +221,9 @@ export class PvirtqDesc extends Struct {
   }
 }
 
+/** Offsets of the members of `pvirtq_indirect_descriptor_table` in bytes. */
+export const PvirtqIndirectDescriptorTableOffsets = { desc: 0 } as const
+
 /** A `pvirtq_indirect_descriptor_table` as a plain value. */
 export interface PvirtqIndirectDescriptorTableValue {
   desc: PvirtqDescValue[]
@@ -289,6 +298,12 @@ export class PvirtqIndirectDescriptorTable extends Struct {
     return this
   }
 }
+
+/** Length of `pvirtq_event_suppress` in bytes. */
+export const PvirtqEventSuppressSize = 4
+
+/** Offsets of the members of `pvirtq_event_suppress` in bytes. */
+export const PvirtqEventSuppressOffsets = { desc: 0, flags: 2 } as const
 
 /** A `pvirtq_event_suppress` as a plain value. */
 export interface PvirtqEventSuppressValue {

@@ -104,6 +104,12 @@ export const virtq_used_f = {
 } as const
 export type virtq_used_f = (typeof virtq_used_f)[keyof typeof virtq_used_f]
 
+/** Length of `virtq_desc` in bytes. */
+export const VirtqDescSize = 16
+
+/** Offsets of the members of `virtq_desc` in bytes. */
+export const VirtqDescOffsets = { addr: 0, len: 8, flags: 12, next: 14 } as const
+
 /** A `virtq_desc` as a plain value. */
 export interface VirtqDescValue {
   /**
@@ -211,6 +217,9 @@ export class VirtqDesc extends Struct {
     return this
   }
 }
+
+/** Offsets of the members of `virtq_avail` in bytes. */
+export const VirtqAvailOffsets = { flags: 0, idx: 2, ring: 4 } as const
 
 /** A `virtq_avail` as a plain value. */
 export interface VirtqAvailValue {
@@ -362,6 +371,12 @@ export class VirtqAvail extends Struct {
   }
 }
 
+/** Length of `virtq_used_elem` in bytes. */
+export const VirtqUsedElemSize = 8
+
+/** Offsets of the members of `virtq_used_elem` in bytes. */
+export const VirtqUsedElemOffsets = { id: 0, len: 4 } as const
+
 /** A `virtq_used_elem` as a plain value. */
 export interface VirtqUsedElemValue {
   /**
@@ -443,6 +458,9 @@ export class VirtqUsedElem extends Struct {
     return this
   }
 }
+
+/** Offsets of the members of `virtq_used` in bytes. */
+export const VirtqUsedOffsets = { flags: 0, idx: 2, ring: 4 } as const
 
 /** A `virtq_used` as a plain value. */
 export interface VirtqUsedValue {
@@ -583,6 +601,9 @@ export class VirtqUsed extends Struct {
   }
 }
 
+/** Offsets of the members of `virtq` in bytes. */
+export const VirtqOffsets = { desc: 0 } as const
+
 /** A `virtq` as a plain value. */
 export interface VirtqValue {
   desc: VirtqDescValue[]
@@ -707,6 +728,9 @@ export class Virtq extends Struct {
     return this
   }
 }
+
+/** Offsets of the members of `indirect_descriptor_table` in bytes. */
+export const IndirectDescriptorTableOffsets = { desc: 0 } as const
 
 /** A `indirect_descriptor_table` as a plain value. */
 export interface IndirectDescriptorTableValue {

@@ -97,6 +97,12 @@ export const ccw_notify = {
 } as const
 export type ccw_notify = (typeof ccw_notify)[keyof typeof ccw_notify]
 
+/** Length of `ccw_sense_id` in bytes. */
+export const CcwSenseIdSize = 256
+
+/** Offsets of the members of `ccw_sense_id` in bytes. */
+export const CcwSenseIdOffsets = { reserved: 0, control_unit_type: 1, control_unit_model: 3, device_type: 4, device_model: 6, extended_sense_id: 7 } as const
+
 /** A `ccw_sense_id` as a plain value. */
 export interface CcwSenseIdValue {
   /** Always 255. */
@@ -179,6 +185,9 @@ export class CcwSenseId extends Struct {
     return this
   }
 }
+
+/** Offsets of the members of `virtio_rev_info` in bytes. */
+export const VirtioRevInfoOffsets = { revision: 0, length: 2, data: 4 } as const
 
 /** A `virtio_rev_info` as a plain value. */
 export interface VirtioRevInfoValue {
@@ -272,6 +281,12 @@ export class VirtioRevInfo extends Struct {
   }
 }
 
+/** Length of `vq_config_block` in bytes. */
+export const VqConfigBlockSize = 4
+
+/** Offsets of the members of `vq_config_block` in bytes. */
+export const VqConfigBlockOffsets = { index: 0, max_queue_size: 2 } as const
+
 /** A `vq_config_block` as a plain value. */
 export interface VqConfigBlockValue {
   /** Index of the virtqueue. */
@@ -347,6 +362,12 @@ export class VqConfigBlock extends Struct {
     return this
   }
 }
+
+/** Length of `vq_info_block` in bytes. */
+export const VqInfoBlockSize = 32
+
+/** Offsets of the members of `vq_info_block` in bytes. */
+export const VqInfoBlockOffsets = { desc: 0, res0: 8, index: 12, size: 14, driver: 16, device: 24 } as const
 
 /** A `vq_info_block` as a plain value. */
 export interface VqInfoBlockValue {
@@ -481,6 +502,12 @@ export class VqInfoBlock extends Struct {
   }
 }
 
+/** Length of `vq_info_block_legacy` in bytes. */
+export const VqInfoBlockLegacySize = 16
+
+/** Offsets of the members of `vq_info_block_legacy` in bytes. */
+export const VqInfoBlockLegacyOffsets = { queue: 0, align: 8, index: 12, size: 14 } as const
+
 /** A `vq_info_block_legacy` as a plain value. */
 export interface VqInfoBlockLegacyValue {
   /**
@@ -599,6 +626,12 @@ export class VqInfoBlockLegacy extends Struct {
   }
 }
 
+/** Length of `virtio_feature_desc` in bytes. */
+export const VirtioFeatureDescSize = 5
+
+/** Offsets of the members of `virtio_feature_desc` in bytes. */
+export const VirtioFeatureDescOffsets = { features: 0, index: 4 } as const
+
 /** A `virtio_feature_desc` as a plain value. */
 export interface VirtioFeatureDescValue {
   /** Feature bits index * 32 to index * 32 + 31. */
@@ -668,6 +701,12 @@ export class VirtioFeatureDesc extends Struct {
     return this
   }
 }
+
+/** Length of `virtio_thinint_area` in bytes. */
+export const VirtioThinintAreaSize = 25
+
+/** Offsets of the members of `virtio_thinint_area` in bytes. */
+export const VirtioThinintAreaOffsets = { summary_indicator: 0, indicator: 8, bit_nr: 16, isc: 24 } as const
 
 /** A `virtio_thinint_area` as a plain value. */
 export interface VirtioThinintAreaValue {

@@ -36,6 +36,36 @@ export const mmio_shared_memory = {
   mmio_missing_region_base: 0xffffffffffffffffn,
 } as const
 export type mmio_shared_memory = (typeof mmio_shared_memory)[keyof typeof mmio_shared_memory]
+export const virtio_mmio_MagicValue = 0x000
+export const virtio_mmio_Version = 0x004
+export const virtio_mmio_DeviceID = 0x008
+export const virtio_mmio_VendorID = 0x00c
+export const virtio_mmio_DeviceFeatures = 0x010
+export const virtio_mmio_DeviceFeaturesSel = 0x014
+export const virtio_mmio_DriverFeatures = 0x020
+export const virtio_mmio_DriverFeaturesSel = 0x024
+export const virtio_mmio_QueueSel = 0x030
+export const virtio_mmio_QueueSizeMax = 0x034
+export const virtio_mmio_QueueSize = 0x038
+export const virtio_mmio_QueueReady = 0x044
+export const virtio_mmio_QueueNotify = 0x050
+export const virtio_mmio_InterruptStatus = 0x060
+export const virtio_mmio_InterruptACK = 0x064
+export const virtio_mmio_Status = 0x070
+export const virtio_mmio_QueueDescLow = 0x080
+export const virtio_mmio_QueueDescHigh = 0x084
+export const virtio_mmio_QueueDriverLow = 0x090
+export const virtio_mmio_QueueDriverHigh = 0x094
+export const virtio_mmio_QueueDeviceLow = 0x0a0
+export const virtio_mmio_QueueDeviceHigh = 0x0a4
+export const virtio_mmio_SHMSel = 0x0ac
+export const virtio_mmio_SHMLenLow = 0x0b0
+export const virtio_mmio_SHMLenHigh = 0x0b4
+export const virtio_mmio_SHMBaseLow = 0x0b8
+export const virtio_mmio_SHMBaseHigh = 0x0bc
+export const virtio_mmio_QueueReset = 0x0c0
+export const virtio_mmio_ConfigGeneration = 0x0fc
+export const virtio_mmio_Config = 0x100
 
 /**
  * Registers are accessed 32 bits at a time; Config by the width of its fields, 64 bits in two halves.
@@ -100,6 +130,25 @@ export const virtio_mmio = {
   /** The configuration space. The driver may write it. */
   Config: { offset: 0x100, width: 0, access: 'rw' },
 } as const satisfies RegisterMap
+export const virtio_mmio_legacy_MagicValue = 0x000
+export const virtio_mmio_legacy_Version = 0x004
+export const virtio_mmio_legacy_DeviceID = 0x008
+export const virtio_mmio_legacy_VendorID = 0x00c
+export const virtio_mmio_legacy_HostFeatures = 0x010
+export const virtio_mmio_legacy_HostFeaturesSel = 0x014
+export const virtio_mmio_legacy_GuestFeatures = 0x020
+export const virtio_mmio_legacy_GuestFeaturesSel = 0x024
+export const virtio_mmio_legacy_GuestPageSize = 0x028
+export const virtio_mmio_legacy_QueueSel = 0x030
+export const virtio_mmio_legacy_QueueSizeMax = 0x034
+export const virtio_mmio_legacy_QueueSize = 0x038
+export const virtio_mmio_legacy_QueueAlign = 0x03c
+export const virtio_mmio_legacy_QueuePFN = 0x040
+export const virtio_mmio_legacy_QueueNotify = 0x050
+export const virtio_mmio_legacy_InterruptStatus = 0x060
+export const virtio_mmio_legacy_InterruptACK = 0x064
+export const virtio_mmio_legacy_Status = 0x070
+export const virtio_mmio_legacy_Config = 0x100
 
 /**
  * On the legacy interface only.

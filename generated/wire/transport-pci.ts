@@ -146,6 +146,26 @@ export const pci_legacy_queue = {
   /** Queue Align of a virtqueue. */ legacy_pci_queue_align: 4096,
 } as const
 export type pci_legacy_queue = (typeof pci_legacy_queue)[keyof typeof pci_legacy_queue]
+export const virtio_pci_common_cfg_device_feature_select = 0x000
+export const virtio_pci_common_cfg_device_feature = 0x004
+export const virtio_pci_common_cfg_driver_feature_select = 0x008
+export const virtio_pci_common_cfg_driver_feature = 0x00c
+export const virtio_pci_common_cfg_config_msix_vector = 0x010
+export const virtio_pci_common_cfg_num_queues = 0x012
+export const virtio_pci_common_cfg_device_status = 0x014
+export const virtio_pci_common_cfg_config_generation = 0x015
+export const virtio_pci_common_cfg_queue_select = 0x016
+export const virtio_pci_common_cfg_queue_size = 0x018
+export const virtio_pci_common_cfg_queue_msix_vector = 0x01a
+export const virtio_pci_common_cfg_queue_enable = 0x01c
+export const virtio_pci_common_cfg_queue_notify_off = 0x01e
+export const virtio_pci_common_cfg_queue_desc = 0x020
+export const virtio_pci_common_cfg_queue_driver = 0x028
+export const virtio_pci_common_cfg_queue_device = 0x030
+export const virtio_pci_common_cfg_queue_notif_config_data = 0x038
+export const virtio_pci_common_cfg_queue_reset = 0x03a
+export const virtio_pci_common_cfg_admin_queue_index = 0x03c
+export const virtio_pci_common_cfg_admin_queue_num = 0x03e
 
 /**
  * Each field is accessed by its own width, 64 bits in two halves.
@@ -193,12 +213,23 @@ export const virtio_pci_common_cfg = {
   /** How many administration virtqueues there are. At most 0x10000 - admin_queue_index. Valid only with VIRTIO_F_ADMIN_VQ. */
   admin_queue_num: { offset: 0x03e, width: 2, access: 'r' },
 } as const satisfies RegisterMap
+export const virtio_pci_isr_isr_status = 0x000
 
 /** VIRTIO 1.4, Virtio Transport Options / Virtio Over PCI Bus / PCI Device Layout / ISR status capability */
 export const virtio_pci_isr = {
   /** Reading takes the interrupt back. Unused for queues while MSI-X is enabled. Bits of {@link pci_isr}. Reading clears it. 0 after reset. */
   isr_status: { offset: 0x000, width: 1, access: 'rc', reset: 0 },
 } as const satisfies RegisterMap
+export const virtio_pci_legacy_header_device_features = 0x000
+export const virtio_pci_legacy_header_driver_features = 0x004
+export const virtio_pci_legacy_header_queue_address = 0x008
+export const virtio_pci_legacy_header_queue_size = 0x00c
+export const virtio_pci_legacy_header_queue_select = 0x00e
+export const virtio_pci_legacy_header_queue_notify = 0x010
+export const virtio_pci_legacy_header_device_status = 0x012
+export const virtio_pci_legacy_header_isr_status = 0x013
+export const virtio_pci_legacy_header_config_msix_vector = 0x014
+export const virtio_pci_legacy_header_queue_msix_vector = 0x016
 
 /**
  * The legacy configuration structure in BAR0, an I/O region. Behind it follows the configuration space in the byte order
@@ -231,6 +262,12 @@ export const virtio_pci_legacy_header = {
   /** The configuration space; it moves when MSI-X is enabled or disabled. The driver may write it. */
   config: { offset: -1, width: 0, access: 'rw', at: (context) => context.caller['msix'] !== 0 ? 24 : 20 },
 } as const satisfies RegisterMap
+
+/** Length of `virtio_pci_cap` in bytes. */
+export const VirtioPciCapSize = 16
+
+/** Offsets of the members of `virtio_pci_cap` in bytes. */
+export const VirtioPciCapOffsets = { cap_vndr: 0, cap_next: 1, cap_len: 2, cfg_type: 3, bar: 4, id: 5, padding: 6, offset: 8, length: 12 } as const
 
 /** A `virtio_pci_cap` as a plain value. */
 export interface VirtioPciCapValue {
@@ -445,6 +482,12 @@ export class VirtioPciCap extends Struct {
   }
 }
 
+/** Length of `virtio_pci_cap64` in bytes. */
+export const VirtioPciCap64Size = 24
+
+/** Offsets of the members of `virtio_pci_cap64` in bytes. */
+export const VirtioPciCap64Offsets = { cap: 0, offset_hi: 16, length_hi: 20 } as const
+
 /** A `virtio_pci_cap64` as a plain value. */
 export interface VirtioPciCap64Value {
   cap: VirtioPciCapValue
@@ -526,6 +569,12 @@ export class VirtioPciCap64 extends Struct {
   }
 }
 
+/** Length of `virtio_pci_notify_cap` in bytes. */
+export const VirtioPciNotifyCapSize = 20
+
+/** Offsets of the members of `virtio_pci_notify_cap` in bytes. */
+export const VirtioPciNotifyCapOffsets = { cap: 0, notify_off_multiplier: 16 } as const
+
 /** A `virtio_pci_notify_cap` as a plain value. */
 export interface VirtioPciNotifyCapValue {
   cap: VirtioPciCapValue
@@ -600,6 +649,9 @@ export class VirtioPciNotifyCap extends Struct {
     return this
   }
 }
+
+/** Offsets of the members of `virtio_pci_vndr_data` in bytes. */
+export const VirtioPciVndrDataOffsets = { cap_vndr: 0, cap_next: 1, cap_len: 2, cfg_type: 3, vendor_id: 4, data: 6 } as const
 
 /** A `virtio_pci_vndr_data` as a plain value. */
 export interface VirtioPciVndrDataValue {
@@ -738,6 +790,12 @@ export class VirtioPciVndrData extends Struct {
     return this
   }
 }
+
+/** Length of `virtio_pci_cfg_cap` in bytes. */
+export const VirtioPciCfgCapSize = 20
+
+/** Offsets of the members of `virtio_pci_cfg_cap` in bytes. */
+export const VirtioPciCfgCapOffsets = { cap: 0, pci_cfg_data: 16 } as const
 
 /** A `virtio_pci_cfg_cap` as a plain value. */
 export interface VirtioPciCfgCapValue {

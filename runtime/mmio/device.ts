@@ -1,5 +1,38 @@
 /** Device side of Virtio Over MMIO: a window of registers. VIRTIO 1.4, Virtio Transport Options / Virtio Over MMIO. */
-import { mmio_identity, mmio_interrupt, mmio_shared_memory, virtio_mmio } from 'virtgen/wire/transport-mmio'
+import {
+  mmio_identity,
+  mmio_interrupt,
+  mmio_shared_memory,
+  virtio_mmio_Config,
+  virtio_mmio_ConfigGeneration,
+  virtio_mmio_DeviceFeatures,
+  virtio_mmio_DeviceFeaturesSel,
+  virtio_mmio_DeviceID,
+  virtio_mmio_DriverFeatures,
+  virtio_mmio_DriverFeaturesSel,
+  virtio_mmio_InterruptACK,
+  virtio_mmio_InterruptStatus,
+  virtio_mmio_MagicValue,
+  virtio_mmio_QueueDescHigh,
+  virtio_mmio_QueueDescLow,
+  virtio_mmio_QueueDeviceHigh,
+  virtio_mmio_QueueDeviceLow,
+  virtio_mmio_QueueDriverHigh,
+  virtio_mmio_QueueDriverLow,
+  virtio_mmio_QueueNotify,
+  virtio_mmio_QueueReady,
+  virtio_mmio_QueueReset,
+  virtio_mmio_QueueSel,
+  virtio_mmio_QueueSize,
+  virtio_mmio_QueueSizeMax,
+  virtio_mmio_SHMBaseHigh,
+  virtio_mmio_SHMBaseLow,
+  virtio_mmio_SHMLenHigh,
+  virtio_mmio_SHMLenLow,
+  virtio_mmio_Status,
+  virtio_mmio_VendorID,
+  virtio_mmio_Version,
+} from 'virtgen/wire/transport-mmio'
 import type { VirtioDevice } from '../device.ts'
 import { DeviceControl, type DeviceControlSettings } from '../device-control.ts'
 import type { QueueArea } from '../queue-registers.ts'
@@ -14,16 +47,16 @@ export interface MmioDeviceOptions extends DeviceControlSettings {
   readonly vendorId?: number
 }
 
-const registers = virtio_mmio
 const addresses: ReadonlyMap<number, { readonly area: QueueArea; readonly half: 0 | 1 }> = new Map([
-  [registers.QueueDescLow.offset, { area: 'descriptorArea', half: 0 }],
-  [registers.QueueDescHigh.offset, { area: 'descriptorArea', half: 1 }],
-  [registers.QueueDriverLow.offset, { area: 'driverArea', half: 0 }],
-  [registers.QueueDriverHigh.offset, { area: 'driverArea', half: 1 }],
-  [registers.QueueDeviceLow.offset, { area: 'deviceArea', half: 0 }],
-  [registers.QueueDeviceHigh.offset, { area: 'deviceArea', half: 1 }],
+  [virtio_mmio_QueueDescLow, { area: 'descriptorArea', half: 0 }],
+  [virtio_mmio_QueueDescHigh, { area: 'descriptorArea', half: 1 }],
+  [virtio_mmio_QueueDriverLow, { area: 'driverArea', half: 0 }],
+  [virtio_mmio_QueueDriverHigh, { area: 'driverArea', half: 1 }],
+  [virtio_mmio_QueueDeviceLow, { area: 'deviceArea', half: 0 }],
+  [virtio_mmio_QueueDeviceHigh, { area: 'deviceArea', half: 1 }],
 ])
-const registerWidth = registers.MagicValue.width
+/** The driver MUST only use 32 bit wide and aligned accesses (MMIO Device Register Layout). */
+const registerWidth = 4
 const largestWord = 0xffff_ffff
 const missingLow = Number(BigInt.asUintN(32, mmio_shared_memory.mmio_missing_region_length))
 const missingHigh = Number(mmio_shared_memory.mmio_missing_region_length >> 32n)
@@ -69,8 +102,8 @@ export class MmioDevice {
 
   /** Bytes of the window: a power of two, at least as much again for the configuration space as for the registers. */
   get size(): number {
-    const needed = registers.Config.offset + this.device.config.length
-    let size: number = 2 * registers.Config.offset
+    const needed = virtio_mmio_Config + this.device.config.length
+    let size: number = 2 * virtio_mmio_Config
     while (size < needed) size *= 2
     return size
   }
@@ -81,47 +114,47 @@ export class MmioDevice {
    * @returns an unsigned number of that width
    */
   read(offset: number, width: number): number {
-    if (offset >= registers.Config.offset) return this.control.readConfig(offset - registers.Config.offset, width)
+    if (offset >= virtio_mmio_Config) return this.control.readConfig(offset - virtio_mmio_Config, width)
     return width === registerWidth ? this.#readRegister(offset) : 0
   }
 
   /** @param value - taken as an unsigned number of that width */
   write(offset: number, width: number, value: number): void {
-    if (offset >= registers.Config.offset) this.control.writeConfig(offset - registers.Config.offset, width, value)
+    if (offset >= virtio_mmio_Config) this.control.writeConfig(offset - virtio_mmio_Config, width, value)
     else if (width === registerWidth) this.#writeRegister(offset, value >>> 0)
   }
 
   #readRegister(offset: number): number {
     const { control } = this
     switch (offset) {
-      case registers.MagicValue.offset:
+      case virtio_mmio_MagicValue:
         return mmio_identity.mmio_magic_value
-      case registers.Version.offset:
+      case virtio_mmio_Version:
         return mmio_identity.mmio_version
-      case registers.DeviceID.offset:
+      case virtio_mmio_DeviceID:
         return this.device.id
-      case registers.VendorID.offset:
+      case virtio_mmio_VendorID:
         return this.#vendorId
-      case registers.DeviceFeatures.offset:
+      case virtio_mmio_DeviceFeatures:
         return control.offered.word(this.$deviceFeaturesSel)
-      case registers.QueueSizeMax.offset:
+      case virtio_mmio_QueueSizeMax:
         return control.queueMaximum(this.$queueSel)
-      case registers.QueueReady.offset:
+      case virtio_mmio_QueueReady:
         return control.queueReady(this.$queueSel) ? 1 : 0
-      case registers.QueueReset.offset:
+      case virtio_mmio_QueueReset:
         return control.queueResetting(this.$queueSel) ? 1 : 0
-      case registers.InterruptStatus.offset:
+      case virtio_mmio_InterruptStatus:
         return this.$interruptStatus
-      case registers.Status.offset:
+      case virtio_mmio_Status:
         return control.status
       // No region is shared: whatever SHMSel says, it does not exist.
-      case registers.SHMLenLow.offset:
-      case registers.SHMBaseLow.offset:
+      case virtio_mmio_SHMLenLow:
+      case virtio_mmio_SHMBaseLow:
         return missingLow
-      case registers.SHMLenHigh.offset:
-      case registers.SHMBaseHigh.offset:
+      case virtio_mmio_SHMLenHigh:
+      case virtio_mmio_SHMBaseHigh:
         return missingHigh
-      case registers.ConfigGeneration.offset:
+      case virtio_mmio_ConfigGeneration:
         return control.configGeneration
       default:
         return 0
@@ -131,35 +164,35 @@ export class MmioDevice {
   #writeRegister(offset: number, value: number): void {
     const { control } = this
     switch (offset) {
-      case registers.QueueNotify.offset:
+      case virtio_mmio_QueueNotify:
         control.notified(value)
         return
-      case registers.InterruptACK.offset:
+      case virtio_mmio_InterruptACK:
         this.#acknowledge(value)
         return
-      case registers.DeviceFeaturesSel.offset:
+      case virtio_mmio_DeviceFeaturesSel:
         this.$deviceFeaturesSel = value
         return
-      case registers.DriverFeaturesSel.offset:
+      case virtio_mmio_DriverFeaturesSel:
         this.$driverFeaturesSel = value
         return
-      case registers.DriverFeatures.offset:
+      case virtio_mmio_DriverFeatures:
         control.setDriverFeatures(this.$driverFeaturesSel, value)
         return
-      case registers.QueueSel.offset:
+      case virtio_mmio_QueueSel:
         this.$queueSel = value
         return
-      case registers.QueueSize.offset:
+      case virtio_mmio_QueueSize:
         control.setQueueSize(this.$queueSel, value)
         return
-      case registers.QueueReady.offset:
+      case virtio_mmio_QueueReady:
         // Other values than 0 and 1 have no meaning.
         if (value <= 1) control.setQueueReady(this.$queueSel, value === 1)
         return
-      case registers.QueueReset.offset:
+      case virtio_mmio_QueueReset:
         if (value === 1) control.resetQueue(this.$queueSel)
         return
-      case registers.Status.offset:
+      case virtio_mmio_Status:
         control.writeStatus(value)
         return
       default:

@@ -1,6 +1,7 @@
 /** Device side of a packed virtqueue: one ring that both sides write, and the order between them. VIRTIO 1.4, Packed Virtqueues. */
 import {
-  PvirtqDesc,
+  PvirtqDescOffsets,
+  PvirtqDescSize,
   packed_ring_entry_size,
   packed_ring_limits,
   RING_EVENT_FLAGS_DESC,
@@ -39,8 +40,8 @@ const { words, addressLow, addressHigh, lengthWord, idWord, flagsShift, idMask }
 const { rowWords, rowLow, rowHigh, rowLength, rowPosition } = segmentLayout
 const wrapBit = importedWrapBit
 const offsetMask = importedOffsetMask
-const words16PerDescriptor = PvirtqDesc.size / 2
-const flags16 = PvirtqDesc.offsetOf.flags / 2
+const words16PerDescriptor = PvirtqDescSize / 2
+const flags16 = PvirtqDescOffsets.flags / 2
 const highUnit = 0x1_0000_0000
 const mostBytes = split_ring_limits.split_ring_max_chain_length
 /** As in a split ring. */

@@ -1,6 +1,6 @@
 /** Driver side of a packed virtqueue. VIRTIO 1.4, Basic Facilities of a Virtio Device / Packed Virtqueues. */
 import {
-  PvirtqDesc,
+  PvirtqDescSize,
   packed_ring_limits,
   RING_EVENT_FLAGS_DESC,
   RING_EVENT_FLAGS_DISABLE,
@@ -30,7 +30,7 @@ const pieceStep = pieceWords
 const indirectFlag = VIRTQ_DESC_F_INDIRECT
 const availFlag = VIRTQ_DESC_F_AVAIL
 const usedFlag = VIRTQ_DESC_F_USED
-const descriptorBytes = PvirtqDesc.size
+const descriptorBytes = PvirtqDescSize
 const descriptorStep = descriptorBytes / 4
 const wrapCounter = wrapBit
 const eventShift = eventFlagsShift

@@ -1,5 +1,5 @@
 /** What a driver reads and writes in a packed ring. VIRTIO 1.4, Basic Facilities of a Virtio Device / Packed Virtqueues. */
-import { PvirtqDesc, PvirtqEventSuppress } from 'virtgen/wire/packed-ring'
+import { PvirtqDescOffsets, PvirtqDescSize, PvirtqEventSuppressOffsets } from 'virtgen/wire/packed-ring'
 import { areaBytes } from '../area-bytes.ts'
 import type { GuestMemory } from '../memory.ts'
 import type { QueueSetup } from '../queue.ts'
@@ -7,18 +7,18 @@ import type { AreaSizes } from '../split/areas.ts'
 import { packedAreaAlignment, packedAreaSizes } from './areas.ts'
 
 /** A descriptor in 32-bit words: address (low, high), length, and the id with the flags above it. */
-const descriptor32 = PvirtqDesc.size / 4
-const addressLow32 = PvirtqDesc.offsetOf.addr / 4
+const descriptor32 = PvirtqDescSize / 4
+const addressLow32 = PvirtqDescOffsets.addr / 4
 const addressHigh32 = addressLow32 + 1
-const len32 = PvirtqDesc.offsetOf.len / 4
-const idAndFlags32 = PvirtqDesc.offsetOf.id / 4
+const len32 = PvirtqDescOffsets.len / 4
+const idAndFlags32 = PvirtqDescOffsets.id / 4
 /** And in 16-bit words. */
-const descriptor16 = PvirtqDesc.size / 2
-const id16 = PvirtqDesc.offsetOf.id / 2
-const flags16 = PvirtqDesc.offsetOf.flags / 2
+const descriptor16 = PvirtqDescSize / 2
+const id16 = PvirtqDescOffsets.id / 2
+const flags16 = PvirtqDescOffsets.flags / 2
 
 /** Where `flags` stand in an event suppression structure that is read as one word: above `desc`. */
-export const eventFlagsShift = PvirtqEventSuppress.offsetOf.flags * 8
+export const eventFlagsShift = PvirtqEventSuppressOffsets.flags * 8
 
 /**
  * Writes a whole descriptor, into the ring or an indirect table, with plain stores.

@@ -5,8 +5,7 @@
  * A part of a buffer (device-readable or device-writable) consists of a *header* or *reply*, the members that the description names, and at most one *payload*: open
  * bytes whose length is all that is left. Members may stand on both sides of the payload; header and reply are structs in which the payload is left out.
  */
-import type { FeatureInfo, FeatureProblem, FeatureSet, Struct } from 'virtgen/codegen/v1/wire'
-import type { ConfigField } from '../config-space.ts'
+import type { FeatureProblem, FeatureSet, Struct } from 'virtgen/codegen/v1/wire'
 
 /** What layouts and conditions depend on; the same object from `activate` to `reset`. */
 export interface RequestContext {
@@ -97,7 +96,7 @@ export interface SpansInfo {
 export interface RequestInfo {
   /** Name in the description. */
   readonly name: string
-  /** Its number in the chapter; what `dispatch` switches over. */
+  /** Its number in the chapter. */
   readonly id: number
   /** Name of the method that handles it in the skeleton (`zoneAppend`), or that sends or receives it. */
   readonly method: string
@@ -179,12 +178,6 @@ export interface QueueInfo {
 export interface DeviceInfo {
   /** Device id, VIRTIO 1.4, Device Types. */
   readonly id: number
-  /** The chapter's name. */
-  readonly name: string
-  /** Length of the configuration space in bytes. */
-  readonly configLength: number
-  readonly configFields: readonly ConfigField[]
-  readonly features: readonly FeatureInfo[]
   /** Requirements that a negotiated set breaks, or one that a device offers. */
   checkFeatures(features: FeatureSet, offered?: boolean): FeatureProblem[]
   readonly messages: readonly MessageInfo[]

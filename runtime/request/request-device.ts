@@ -8,7 +8,6 @@ import { type DeviceHost, VirtioDevice } from '../device.ts'
 import type { DeviceQueue } from '../queue.ts'
 import type { ViolationKind } from '../violation.ts'
 import type { DeviceRequest } from './device-request.ts'
-import { EventSender } from './event-sender.ts'
 import { type DeviceInfo, isSuccess, type MessageInfo, type QueueInfo, type RequestContext, type RequestInfo } from './message.ts'
 import { type Outcome, PARKED, UNKNOWN } from './outcome.ts'
 import { type RequestOwner, RequestSlot } from './request-slot.ts'
@@ -27,8 +26,10 @@ export interface RequestDeviceOptions {
   readonly onError?: (error: unknown, request: DeviceRequest | undefined) => void
 }
 
+type Handler = (request: DeviceRequest) => Outcome
+
 /** A queue that the driver has set up. */
-interface ActiveQueue {
+export interface ActiveQueue {
   readonly info: QueueInfo
   readonly queue: DeviceQueue
   readonly context: RequestContext
@@ -47,7 +48,6 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
   readonly #copyLimit: number
   readonly #caller: Readonly<Record<string, number>>
   readonly #onError: (error: unknown, request: DeviceRequest | undefined) => void
-  readonly #events = new EventSender()
   readonly #owner: RequestOwner = {
     finish: (slot, status) => this.#finish(slot, status),
     failed: (slot, error) => this.#failed(slot, error),
@@ -56,6 +56,8 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
   /** The queues that there can be with what is negotiated, by index. */
   #infos: (QueueInfo | undefined)[] = []
   #queues: (ActiveQueue | undefined)[] = []
+  /** The methods of requests, by their numbers, as far as they were called already. */
+  readonly #handlers: (Handler | undefined)[] = []
 
   /** @throws TypeError when a feature is offered without what it requires, or whose requests have no method, RangeError for a queue size or limit that cannot be */
   constructor(info: DeviceInfo, options: RequestDeviceOptions, config: ConfigSpace<Config>) {
@@ -73,9 +75,6 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
     this.#checkOffered()
     this.#checkMethods()
   }
-
-  /** Calls the method of a request. Generated. */
-  protected abstract dispatch(request: DeviceRequest): Outcome
 
   /** The driver has given buffers for events: what could not be sent before may be sent now. */
   protected eventBuffersAvailable(_queue: QueueInfo): void {}
@@ -129,13 +128,13 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
   }
 
   override queueNotified(index: number): void {
-    const active = this.#active(index)
+    const active = this.$active(index)
     if (active?.info.message?.kind === 'events') this.eventBuffersAvailable(active.info)
     else if (active !== undefined) this.#serve(active)
   }
 
-  /** The driver may set queues up at any time, also again after it has reset them: another object, perhaps with another size. */
-  #active(index: number): ActiveQueue | undefined {
+  /** @internal A queue at work. The driver may set queues up at any time, also again after it has reset them: another object, perhaps with another size. */
+  protected $active(index: number): ActiveQueue | undefined {
     const queue = this.#host?.queue(index)
     const info = this.#infos[index]
     if (this.#host === undefined || queue === undefined || info === undefined) return undefined
@@ -230,9 +229,12 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
   }
 
   #handle(slot: RequestSlot, message: MessageInfo): void {
+    const { id, method } = slot.info
+    this.#handlers[id] ??= (this as unknown as Readonly<Record<string, Handler | undefined>>)[method]
+    const handler = this.#handlers[id]
     let outcome: Outcome
     try {
-      outcome = this.dispatch(slot)
+      outcome = handler === undefined ? UNKNOWN : handler.call(this, slot)
     } catch (error) {
       this.#failed(slot, error)
       return
@@ -310,27 +312,6 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
   /** The buffer stays with the device, which goes no further before it is reset. */
   #giveUp(slot: RequestSlot, kind: ViolationKind, detail: string): void {
     this.#host?.fail({ kind, queue: slot.queue.index, head: slot.chain.head, detail })
-  }
-
-  /**
-   * Sends an event: puts it into the next buffer that the driver has given.
-   *
-   * @returns bytes of the payload that were sent (0 for an event without), or undefined where there is no buffer or the event is not negotiated
-   * @throws RangeError for a value that does not fit
-   */
-  protected sendEvent(event: RequestInfo, queueIndex: number, value: object | undefined, payload: Uint8Array | undefined): number | undefined {
-    const active = this.#active(queueIndex)
-    const message = active?.info.message
-    if (active === undefined || message === undefined || event.when?.(active.context) === false) return undefined
-    const result = this.#events.send(message, event, active.context, active.queue, value, payload)
-    if (typeof result !== 'object') return result
-    this.#host?.fail(result)
-    return undefined
-  }
-
-  /** The first queue that carries a message; undefined where there is none. */
-  protected queueOf(message: MessageInfo): number | undefined {
-    return this.#infos.find((info) => info?.message === message && this.#host?.queue(info.index) !== undefined)?.index
   }
 
   #context(features: FeatureSet, queueSize: number): RequestContext {

@@ -7,9 +7,9 @@ import {
   VIRTQ_DESC_F_NEXT,
   VIRTQ_DESC_F_WRITE,
   VIRTQ_USED_F_NO_NOTIFY,
-  VirtqAvail,
-  VirtqUsed,
-  VirtqUsedElem,
+  VirtqAvailOffsets,
+  VirtqUsedElemOffsets,
+  VirtqUsedOffsets,
 } from 'virtgen/wire/split-ring'
 import type { Chain } from '../chain.ts'
 import type { ChainProblem } from '../chain-builder.ts'
@@ -33,15 +33,15 @@ const indirectFlag = VIRTQ_DESC_F_INDIRECT
 const noInterrupt = VIRTQ_AVAIL_F_NO_INTERRUPT
 const { words, addressLow, addressHigh, lengthWord, flagsWord, nextShift } = descriptorWords
 const { rowWords, rowLow, rowHigh, rowLength, rowPosition } = segmentLayout
-const availFlags16 = VirtqAvail.offsetOf.flags / 2
-const availIdx16 = VirtqAvail.offsetOf.idx / 2
-const availRing16 = VirtqAvail.offsetOf.ring / 2
-const usedFlags16 = VirtqUsed.offsetOf.flags / 2
-const usedIdx16 = VirtqUsed.offsetOf.idx / 2
-const usedRing32 = VirtqUsed.offsetOf.ring / 4
+const availFlags16 = VirtqAvailOffsets.flags / 2
+const availIdx16 = VirtqAvailOffsets.idx / 2
+const availRing16 = VirtqAvailOffsets.ring / 2
+const usedFlags16 = VirtqUsedOffsets.flags / 2
+const usedIdx16 = VirtqUsedOffsets.idx / 2
+const usedRing32 = VirtqUsedOffsets.ring / 4
 const usedEntry32 = split_ring_entry_size.used_ring / 4
-const usedId32 = VirtqUsedElem.offsetOf.id / 4
-const usedLen32 = VirtqUsedElem.offsetOf.len / 4
+const usedId32 = VirtqUsedElemOffsets.id / 4
+const usedLen32 = VirtqUsedElemOffsets.len / 4
 const highUnit = 0x1_0000_0000
 const indexMask = split_ring_limits.split_ring_index_wrap - 1
 const mostBytes = split_ring_limits.split_ring_max_chain_length
@@ -257,7 +257,7 @@ export class SplitDeviceQueue extends RingDeviceQueue {
     const wish = this.#eventIndex ? this.$available : wanted ? 0 : VIRTQ_USED_F_NO_NOTIFY
     if (this.#told === wish) return false
     this.#told = wish
-    const word = this.#eventIndex ? (VirtqUsed.offsetOf.ring + split_ring_entry_size.used_ring * this.size) / 2 : usedFlags16
+    const word = this.#eventIndex ? (VirtqUsedOffsets.ring + split_ring_entry_size.used_ring * this.size) / 2 : usedFlags16
     // Sequentially consistent: orders this store before the load of the available index that has to follow. The driver stores that index and then loads this word.
     Atomics.store(this.#device, word, wish)
     this.#tell(word * 2, 2)
@@ -269,9 +269,9 @@ export class SplitDeviceQueue extends RingDeviceQueue {
     const count = Math.min((to - from) & indexMask, this.size)
     const first = from & (this.size - 1)
     const straight = Math.min(count, this.size - first)
-    this.#tell(VirtqUsed.offsetOf.ring + first * split_ring_entry_size.used_ring, straight * split_ring_entry_size.used_ring)
-    if (count > straight) this.#tell(VirtqUsed.offsetOf.ring, (count - straight) * split_ring_entry_size.used_ring)
-    this.#tell(VirtqUsed.offsetOf.idx, 2)
+    this.#tell(VirtqUsedOffsets.ring + first * split_ring_entry_size.used_ring, straight * split_ring_entry_size.used_ring)
+    if (count > straight) this.#tell(VirtqUsedOffsets.ring, (count - straight) * split_ring_entry_size.used_ring)
+    this.#tell(VirtqUsedOffsets.idx, 2)
   }
 
   #tell(offset: number, length: number): void {

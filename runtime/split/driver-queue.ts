@@ -1,5 +1,5 @@
 /** Driver side of a split virtqueue. VIRTIO 1.4, Basic Facilities of a Virtio Device / Split Virtqueues. */
-import { split_ring_limits, VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_NEXT, VIRTQ_DESC_F_WRITE, VirtqDesc } from 'virtgen/wire/split-ring'
+import { split_ring_limits, VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_NEXT, VIRTQ_DESC_F_WRITE, VirtqDescSize } from 'virtgen/wire/split-ring'
 import { BuffersOut } from '../buffers-out.ts'
 import type { DriverQueueOptions } from '../driver-queue-options.ts'
 import { checkSplitDriverState } from '../driver-state.ts'
@@ -17,7 +17,7 @@ const nextFlag = VIRTQ_DESC_F_NEXT
 const writeFlag = VIRTQ_DESC_F_WRITE
 const pieceStep = pieceWords
 const indirectFlag = VIRTQ_DESC_F_INDIRECT
-const descriptorBytes = VirtqDesc.size
+const descriptorBytes = VirtqDescSize
 const descriptorStep = descriptorBytes / 4
 const indexMask = split_ring_limits.split_ring_index_wrap - 1
 /** Half of the way round an index: farther than any queue is long. */

@@ -1,25 +1,33 @@
 /** What a driver reads and writes in a split ring. VIRTIO 1.4, Basic Facilities of a Virtio Device / Split Virtqueues. */
-import { VIRTQ_AVAIL_F_NO_INTERRUPT, VIRTQ_USED_F_NO_NOTIFY, VirtqAvail, VirtqDesc, VirtqUsed, VirtqUsedElem } from 'virtgen/wire/split-ring'
+import {
+  VIRTQ_AVAIL_F_NO_INTERRUPT,
+  VIRTQ_USED_F_NO_NOTIFY,
+  VirtqAvailOffsets,
+  VirtqDescOffsets,
+  VirtqUsedElemOffsets,
+  VirtqUsedElemSize,
+  VirtqUsedOffsets,
+} from 'virtgen/wire/split-ring'
 import { areaBytes } from '../area-bytes.ts'
 import type { GuestMemory } from '../memory.ts'
 import type { QueueSetup } from '../queue.ts'
 import { type AreaSizes, areaAlignment, areaSizes } from './areas.ts'
 
-const availFlags16 = VirtqAvail.offsetOf.flags / 2
-const availIdx16 = VirtqAvail.offsetOf.idx / 2
-const availRing16 = VirtqAvail.offsetOf.ring / 2
-const usedFlags16 = VirtqUsed.offsetOf.flags / 2
-const usedIdx16 = VirtqUsed.offsetOf.idx / 2
-const usedRing32 = VirtqUsed.offsetOf.ring / 4
-const usedEntry32 = VirtqUsedElem.size / 4
-const usedId32 = VirtqUsedElem.offsetOf.id / 4
-const usedLen32 = VirtqUsedElem.offsetOf.len / 4
+const availFlags16 = VirtqAvailOffsets.flags / 2
+const availIdx16 = VirtqAvailOffsets.idx / 2
+const availRing16 = VirtqAvailOffsets.ring / 2
+const usedFlags16 = VirtqUsedOffsets.flags / 2
+const usedIdx16 = VirtqUsedOffsets.idx / 2
+const usedRing32 = VirtqUsedOffsets.ring / 4
+const usedEntry32 = VirtqUsedElemSize / 4
+const usedId32 = VirtqUsedElemOffsets.id / 4
+const usedLen32 = VirtqUsedElemOffsets.len / 4
 
 /** A descriptor in 32-bit words: address (low, high), length, and flags with `next` above them. */
-const addressLow32 = VirtqDesc.offsetOf.addr / 4
+const addressLow32 = VirtqDescOffsets.addr / 4
 const addressHigh32 = addressLow32 + 1
-const len32 = VirtqDesc.offsetOf.len / 4
-const flagsAndNext32 = VirtqDesc.offsetOf.flags / 4
+const len32 = VirtqDescOffsets.len / 4
+const flagsAndNext32 = VirtqDescOffsets.flags / 4
 
 /**
  * Writes a descriptor, into the descriptor table or an indirect one. Plain stores: the device looks at descriptors only after it has seen the available index, which is

@@ -24,6 +24,13 @@ export function configFieldEntries(device: DeviceChapter, imports: Imports): str
   return fieldsOf(device).map((field) => fieldEntry(device, imports, field))
 }
 
+/** Those without which the configuration space would not be the same to a driver. Undefined: all, as some cannot be read, and others lie over them. */
+export function liveFieldEntries(device: DeviceChapter, imports: Imports): string[] | undefined {
+  const all = fieldsOf(device)
+  if (all.some(({ access }) => access?.mode === 'w')) return undefined
+  return all.filter(({ access, reset }) => (access?.mode ?? 'r') !== 'r' || reset !== undefined).map((field) => fieldEntry(device, imports, field))
+}
+
 /** Names of the fields that a driver may write. */
 export function writableFields(device: DeviceChapter): string[] {
   return fieldsOf(device).flatMap(({ name, access }) => (access?.mode === 'w' || access?.mode === 'rw' ? [name] : []))

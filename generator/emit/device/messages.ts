@@ -477,10 +477,6 @@ export class MessagesEmitter {
     const hasFeatures = chapter.features.length > 0
     const entries: Entries = [
       ['id', chapter.id === undefined ? '0' : wire('DEVICE_ID')],
-      ['name', quote(chapter.name)],
-      ['configLength', String(this.#device.configLength)],
-      ['configFields', 'configFields'],
-      ['features', hasFeatures ? wire('features') : '[]'],
       ['checkFeatures', hasFeatures ? wire('checkFeatures') : '() => []'],
       ['messages', array(messages.map(({ message }) => identifier(message.name)))],
       ['queues', 'queues'],

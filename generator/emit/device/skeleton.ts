@@ -8,11 +8,12 @@ import { citation } from '../wire/constants.ts'
 import type { Imports } from '../wire/imports.ts'
 import { dependence } from '../wire/needs.ts'
 import { conditionWords } from '../wording.ts'
+import { liveFieldEntries } from './config-fields.ts'
 import type { DeviceChapter } from './device-chapter.ts'
 import { decidingPaths, membersOf } from './fields.ts'
 import type { NamedRequest } from './names.ts'
 import { payloadText, requestComment } from './request-docs.ts'
-import { call, indent } from './text.ts'
+import { array, call, indent } from './text.ts'
 import { remainingType } from './values.ts'
 
 export class SkeletonEmitter {
@@ -96,7 +97,7 @@ export class SkeletonEmitter {
     const { prefix, chapter, model } = this.#device
     const requests = this.#device.ofKind('requests')
     const events = this.#device.ofKind('events')
-    const base = this.#imports.device('RequestDevice')
+    const base = this.#imports.device(events.length > 0 ? 'EventDevice' : 'RequestDevice')
     const config = this.#configType()
     const comment = commentLines(
       docs(
@@ -111,8 +112,6 @@ export class SkeletonEmitter {
       ...this.#make(),
       ...requests.flatMap((request) => ['', ...this.#method(request)]),
       ...events.flatMap((event) => ['', ...this.#sender(event)]),
-      '',
-      ...this.#dispatch(requests),
     ]
     return [...comment, `export abstract class ${prefix}Device extends ${base}${config ? `<${config}>` : ''} {`, ...indent(body), '}'].join('\n')
   }
@@ -128,9 +127,16 @@ export class SkeletonEmitter {
     const info = this.#imports.from('messages', this.#device.chapter.name, 'device')
     const space = this.#imports.device('ConfigSpace')
     const made = config
-      ? `new ${space}(${config}.encode(${this.#firstConfig()}), ${this.#imports.from('messages', this.#device.chapter.name, 'configFields')}, new ${config}())`
+      ? `new ${space}(${config}.encode(${this.#firstConfig()}), ${this.#liveFields()}, new ${config}())`
       : `new ${space}(new Uint8Array(0))`
     return [`constructor(options: ${prefix}DeviceOptions = {}) {`, ...indent([`super(${info}, options, ${made})`]), '}']
+  }
+
+  /** The fields that are more than bytes which the driver reads. */
+  #liveFields(): string {
+    const live = liveFieldEntries(this.#device, this.#imports)
+    if (live === undefined) return this.#imports.from('messages', this.#device.chapter.name, 'configFields')
+    return array(live)
   }
 
   /** The bytes of the configuration space at first, as a value. */
@@ -194,23 +200,6 @@ export class SkeletonEmitter {
       ...comment,
       ...call(`protected ${named.method}(`, parameters, `): ${payload ? 'number | undefined' : 'boolean'} {`),
       ...indent(`return ${sent}${payload ? '' : ' !== undefined'}`.split('\n')),
-      '}',
-    ]
-  }
-
-  #dispatch(requests: readonly NamedRequest[]): string[] {
-    const request = this.#imports.deviceType('DeviceRequest')
-    const outcome = this.#imports.deviceType('Outcome')
-    const unknown = this.#imports.device('UNKNOWN')
-    if (requests.length === 0) return [`protected override dispatch(_request: ${request}): ${outcome} {`, ...indent([`return ${unknown}`]), '}']
-    const cases = requests.map((named) => {
-      const called = `this.${named.method}(request as ${this.#typeName(named)})`
-      const run = this.#isOptional(named) ? `this.${named.method} ? ${called} : ${unknown}` : called
-      return [`case ${named.id}:`, `  return ${run}`]
-    })
-    return [
-      `protected override dispatch(request: ${request}): ${outcome} {`,
-      ...indent(['switch (request.info.id) {', ...indent([...cases.flat(), 'default:', `  return ${unknown}`]), '}']),
       '}',
     ]
   }

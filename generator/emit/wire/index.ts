@@ -22,7 +22,7 @@ function emitChapter(model: Model, chapter: Chapter, needs: Needs): string {
     ...deviceStatements(model, chapter),
     ...featureStatements(model, chapter, imports),
     ...constantStatements(model, chapter),
-    ...chapter.registers.map((block) => registerStatement(model, block, imports, needs)),
+    ...chapter.registers.flatMap((block) => [...registerPlaces(block), registerStatement(model, block, imports, needs)]),
     ...chapter.structs
       .filter(({ role }) => role !== 'foreign' && role !== 'message')
       .flatMap((struct) => structStatements(model, struct, imports, needs)),
@@ -63,6 +63,13 @@ function deviceStatements(model: Model, chapter: Chapter): Statement[] {
     )
   }
   return statements
+}
+
+/** The offsets alone, for code that need not load the whole map. */
+function registerPlaces(block: Struct): string[] {
+  return block.members.flatMap(({ name, offset }) =>
+    name === '' || offset === null ? [] : [exportConst(`${identifier(block.name)}_${identifier(name)}`, `0x${offset.toString(16).padStart(3, '0')}`)],
+  )
 }
 
 function registerStatement(model: Model, block: Struct, imports: Imports, needs: Needs): Statement {

@@ -3,7 +3,7 @@
 import { familyOf } from '../../codec/choice.ts'
 import type { Member } from '../../model.ts'
 import { identifier } from '../../names.ts'
-import { docs, exportType, propertyName, quote, Scope, type Statement, StructureKind } from '../code.ts'
+import { docs, exportConst, exportType, propertyName, quote, Scope, type Statement, StructureKind } from '../code.ts'
 import { citation } from './constants.ts'
 import { condition, fieldCode, numeric, parenthesise, unparenthesise } from './expression.ts'
 import { dependence } from './needs.ts'
@@ -15,7 +15,7 @@ export class StructEmitter extends SizeOf {
   statements(): Statement[] {
     this.imports.runtime('Struct')
     for (const slot of this.slots) this.slot(slot)
-    return [this.valueInterface(), ...this.layoutInterface(), ...this.givenInterface(), ...this.elementType(), this.class()]
+    return [...this.places(), this.valueInterface(), ...this.layoutInterface(), ...this.givenInterface(), ...this.elementType(), this.class()]
   }
 
   protected valueInterface(): Statement {
@@ -275,23 +275,34 @@ export class StructEmitter extends SizeOf {
     return notes.filter(Boolean).join(' ') || undefined
   }
 
+  /** Of rings and transports also the bare numbers: code that reads words in place need not load the accessors. */
+  protected places(): Statement[] {
+    const chapter = this.model.chapters.find(({ name }) => name === this.struct.chapter)
+    if (chapter === undefined || (chapter.kind !== 'ring' && chapter.kind !== 'transport')) return []
+    const offsets = this.offsets()
+    const fixed = !this.variable && !this.hasLayout
+    return [
+      ...(fixed ? [exportConst(`${this.name}Size`, this.fixedSize(), docs(`Length of \`${this.struct.name}\` in bytes.`))] : []),
+      ...(offsets === undefined
+        ? []
+        : [exportConst(`${this.name}Offsets`, offsets, docs(`Offsets of the members of \`${this.struct.name}\` in bytes.`))]),
+    ]
+  }
+
   /** Offsets of members with a fixed place, for code that reads without accessors (rings). */
   protected offsetTable() {
+    const initializer = this.offsets()
+    if (initializer === undefined) return []
+    return [{ name: 'offsetOf', isStatic: true, isReadonly: true, initializer, ...docs('Offsets of members in bytes.') }]
+  }
+
+  protected offsets(): string | undefined {
     const entries = this.slots.flatMap((slot) =>
       slot.start.kind === 'fixed' && slot.id !== '' && !(slot.member.reserved && this.slots.filter(({ id }) => id === slot.id).length > 1)
         ? [`${slot.id}: ${slot.start.offset}`]
         : [],
     )
-    if (entries.length === 0) return []
-    return [
-      {
-        name: 'offsetOf',
-        isStatic: true,
-        isReadonly: true,
-        initializer: `{ ${entries.join(', ')} } as const`,
-        ...docs('Offsets of members in bytes.'),
-      },
-    ]
+    return entries.length === 0 ? undefined : `{ ${entries.join(', ')} } as const`
   }
 
   protected staticMethods(context: string | undefined) {
