@@ -33,6 +33,19 @@ describe.each(ringFormats)('a $format device queue', ({ packed }) => {
     }
   })
 
+  it('takes no indirect table of more descriptors than an index of 16 bits reaches, though all of it is there', () => {
+    const memory = new TestMemory({ regions: [{ guestAddress: 0, size: 1 << 21 }] })
+    const { driver, queue, recorder } = testQueue({ packed, memory, maxChainLength: 0x1_0000 })
+    const length = 0x1_0001 * VirtqDesc.size
+    driver.offer(
+      chain()
+        .indirect({ at: memory.allocate(length, 16), amend: { length } })
+        .readable(1),
+    )
+    expect(queue.next()?.head).toBeUndefined()
+    expect(recorder.violations).toMatchObject([{ kind: 'indirect-table' }])
+  })
+
   it('breaks without any other one', () => {
     const memory = new TestMemory()
     const bad = testQueue({ packed, memory })

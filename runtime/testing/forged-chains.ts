@@ -72,10 +72,10 @@ const lengths: readonly ForgedChain[] = [
     'chain-length',
     () => {
       const description = chain()
-      for (let i = 0; i < 5; i++) description.readable(1)
+      for (let i = 0; i < 6; i++) description.readable(1)
       return description
     },
-    { size: 8, maxChainLength: 4 },
+    { size: 8, maxChainLength: 5 },
   ),
   entry('more descriptors than the queue size, where the text is taken strictly', both, 'chain-length', ({ size }) => many(size + 1), {
     maxChainLength: 'strict',

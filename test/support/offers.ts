@@ -20,16 +20,24 @@ export function offerHeads(driver: FakeDriver, ...heads: readonly number[]): voi
 }
 
 /**
- * Lets a device queue serve chains of all lengths that the ring has, so that what is tested then does not meet the queue as it was made: a queue keeps room for
- * segments from chain to chain, and reads chains that find room there in another way.
+ * Lets a device queue serve chains of all lengths that the ring has, two at a time, so that what is tested then does not meet the queue as it was made: a queue
+ * keeps room for segments from chain to chain, and reads chains that find room there in another way.
  */
 export function warm({ driver, queue }: TestQueue, longest: number = driver.size): void {
-  for (let round = 0; round < 3; round++) {
-    for (let length = Math.min(driver.size, longest); length > 0; length--) {
-      const spec = chain()
-      for (let i = 0; i < length; i++) spec.element({ writable: i % 2 === 1 && i === length - 1, length: 1, at: driver.setup.descriptorArea })
-      driver.offer(spec)
-      queue.next()!.complete(0)
+  const at = driver.setup.descriptorArea
+  const offerMany = (length: number): void => {
+    if (length === 0) return
+    const spec = chain()
+    for (let i = 0; i < length; i++) spec.element({ writable: i === length - 1, length: 1, at })
+    driver.offer(spec)
+  }
+  for (let length = Math.min(driver.size, longest); length > 0; length--) {
+    for (const lengths of [
+      [length, Math.min(driver.size - length, longest)],
+      [Math.min(driver.size - length, longest), length],
+    ]) {
+      lengths.forEach(offerMany)
+      for (const taken of [queue.next(), queue.next()].toReversed()) taken?.complete(0)
       driver.drain()
     }
   }
