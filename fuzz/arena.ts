@@ -8,6 +8,12 @@ export interface ArenaRegion {
   readonly size: number
 }
 
+/**
+ * How the bytes of a memory come about: in arrays that stay (`fixed`) or that another thread has, too (`shared`), or in what may have another buffer at any time
+ * (`moving`), as a WebAssembly memory has when it grows.
+ */
+export type ArenaKind = 'fixed' | 'moving' | 'shared'
+
 /** Bytes of a guard. */
 const guardSize = 0x100
 const align = (value: number): number => Math.ceil(value / 8) * 8
@@ -24,8 +30,11 @@ export class Arena {
   /** Where the regions begin in the buffer. */
   readonly #offsets: readonly number[]
   readonly #total: number
-  readonly #sources: { buffer: ArrayBufferLike }[]
-  readonly #shared: boolean
+  readonly #kind: ArenaKind
+  /** Where a moving memory finds its buffer. */
+  readonly #source: { buffer: ArrayBufferLike }
+  /** Regions that are not there now. */
+  readonly #unplugged = new Set<number>()
   /** Two to move between. */
   readonly #buffers: readonly ArrayBufferLike[]
   #current = 0
@@ -35,8 +44,7 @@ export class Arena {
   /** What the regions and guards hold as far as somebody was entitled to write it. */
   readonly #shadow: Buffer
 
-  /** @param shared - whether the bytes can be given to another thread */
-  constructor(regions: readonly ArenaRegion[], shared = false) {
+  constructor(regions: readonly ArenaRegion[], kind: ArenaKind) {
     this.regions = regions
     const offsets: number[] = []
     let at = guardSize
@@ -46,19 +54,22 @@ export class Arena {
     }
     this.#offsets = offsets
     this.#total = at
-    this.#shared = shared
-    this.#buffers = shared ? [new SharedArrayBuffer(at)] : [new ArrayBuffer(at), new ArrayBuffer(at)]
+    this.#kind = kind
+    this.#buffers = kind === 'shared' ? [new SharedArrayBuffer(at)] : [new ArrayBuffer(at), new ArrayBuffer(at)]
     this.#buffer = this.#buffers[0]!
     this.#bytes = new Uint8Array(this.#buffer)
     this.#view = new DataView(this.#buffer)
     this.#shadow = Buffer.alloc(at)
-    this.#sources = regions.map(() => ({ buffer: this.#buffer }))
-    this.memory = new GuestMemory(this.options())
+    this.#source = { buffer: this.#buffer }
+    this.memory = new GuestMemory(this.#options())
   }
 
   /** The regions as `GuestMemory` takes them. */
-  options(): RegionOptions[] {
-    return this.regions.map(({ guestAddress, size }, i) => ({ guestAddress, size, source: this.#sources[i]!, byteOffset: this.#offsets[i]! }))
+  #options(): RegionOptions[] {
+    const source = this.#kind === 'moving' ? this.#source : this.#bytes
+    return this.regions.flatMap(({ guestAddress, size }, i) =>
+      this.#unplugged.has(i) ? [] : [{ guestAddress, size, source, byteOffset: this.#offsets[i]! }],
+    )
   }
 
   get buffer(): ArrayBufferLike {
@@ -72,14 +83,15 @@ export class Arena {
   /** Fills everything: the regions with one byte, the guards with another. */
   clear(content: number, poison: number): void {
     this.poison = poison
+    if (this.#unplugged.size > 0) this.plug()
     this.#bytes.fill(poison)
     for (let i = 0; i < this.regions.length; i++) this.#bytes.fill(content, this.#offsets[i]!, this.#offsets[i]! + this.regions[i]!.size)
     this.remember()
   }
 
-  /** Moves everything to another buffer, as a WebAssembly memory does that grows; who still looks at the old one finds poison. */
+  /** Moves everything to another buffer; who still looks at the old one finds poison. */
   move(): void {
-    if (this.#shared) return
+    if (this.#kind === 'shared') return
     const from = this.#bytes
     this.#current = 1 - this.#current
     this.#buffer = this.#buffers[this.#current]!
@@ -87,14 +99,29 @@ export class Arena {
     this.#view = new DataView(this.#buffer)
     this.#bytes.set(from)
     from.fill(this.poison)
-    for (const source of this.#sources) source.buffer = this.#buffer
+    if (this.#kind === 'moving') this.#source.buffer = this.#buffer
+    else this.memory.replace(this.#options())
+  }
+
+  /** Takes a region away: who reads there finds zeros, who writes there writes nowhere. */
+  unplug(region: number): void {
+    this.#unplugged.add(region)
+    this.memory.replace(this.#options())
+  }
+  /** All regions are there again, as they were. */
+  plug(): void {
+    this.#unplugged.clear()
+    this.memory.replace(this.#options())
+  }
+  get isWhole(): boolean {
+    return this.#unplugged.size === 0
   }
 
   /** Where a byte of the guest lies in the buffer; -1: nowhere. */
-  offsetOf(address: bigint | number): number {
+  offsetOf(address: number): number {
     for (let i = 0; i < this.regions.length; i++) {
       const { guestAddress, size } = this.regions[i]!
-      if (address >= guestAddress && address < guestAddress + size) return this.#offsets[i]! + (Number(address) - guestAddress)
+      if (address >= guestAddress && address < guestAddress + size) return this.#unplugged.has(i) ? -1 : this.#offsets[i]! + (address - guestAddress)
     }
     return -1
   }
@@ -112,9 +139,10 @@ export class Arena {
   }
 
   /** How many bytes from this one on lie in its region. */
-  leftAt(address: bigint | number): number {
-    for (const { guestAddress, size } of this.regions) {
-      if (address >= guestAddress && address < guestAddress + size) return guestAddress + size - Number(address)
+  leftAt(address: number): number {
+    for (let i = 0; i < this.regions.length; i++) {
+      const { guestAddress, size } = this.regions[i]!
+      if (address >= guestAddress && address < guestAddress + size) return this.#unplugged.has(i) ? 0 : guestAddress + size - address
     }
     return 0
   }
@@ -137,16 +165,20 @@ export class Arena {
     this.set16(address + 2, value >>> 16)
   }
 
+  /** 0 where nothing is. */
   get8(address: number): number {
-    return this.#bytes[this.offsetOf(address)]!
+    const at = this.offsetOf(address)
+    return at < 0 ? 0 : this.#bytes[at]!
   }
   set8(address: number, value: number): void {
-    this.#bytes[this.offsetOf(address)] = value
+    const at = this.offsetOf(address)
+    if (at >= 0) this.#bytes[at] = value
     this.expect8(address, value)
   }
   /** Expects that the device writes a byte. */
   expect8(address: number, value: number): void {
-    this.#shadow[this.offsetOf(address)] = value
+    const at = this.offsetOf(address)
+    if (at >= 0) this.#shadow[at] = value
   }
 
   /** Takes what a range of addresses holds for right; tells which bytes of it are new, as offsets into the buffer. All of it must be in one region. */

@@ -2,7 +2,7 @@
 import { packed_ring_entry_size, packed_ring_fixed_size } from 'virtgen/wire/packed-ring'
 import { split_ring_entry_size, split_ring_fixed_size, VirtqDesc } from 'virtgen/wire/split-ring'
 import type { QueueSetup } from '../runtime/queue.ts'
-import { Arena, type ArenaRegion } from './arena.ts'
+import { Arena, type ArenaKind, type ArenaRegion } from './arena.ts'
 import type { Random } from './random.ts'
 import { tableEntries } from './split-hand.ts'
 
@@ -35,8 +35,13 @@ const layouts: readonly (readonly ArenaRegion[])[] = [
 ]
 
 /** Makes the memories, once for all executions. */
-export function makeArenas(shared = false): readonly Arena[] {
-  return layouts.map((regions) => new Arena(regions, shared))
+export function makeArenas(...kinds: readonly ArenaKind[]): readonly Arena[] {
+  return kinds.flatMap((kind) => layouts.map((regions) => new Arena(regions, kind)))
+}
+
+/** Number of the region that holds the rings. */
+export function homeOf({ regions }: Arena): number {
+  return regions.findIndex(({ size }) => size === home)
 }
 
 export interface Places {
@@ -74,7 +79,7 @@ const gaps = [0, 0, 0, 16, 48, 256]
 
 /** Places the parts of a ring somewhere in the home region, in any order. */
 export function place(random: Random, arena: Arena, size: number, parts: Parts): Places {
-  const { guestAddress } = arena.regions.find((region) => region.size === home)!
+  const { guestAddress } = arena.regions[homeOf(arena)]!
   const at: Record<keyof Parts, number> = { descriptorArea: 0, driverArea: 0, deviceArea: 0 }
   let next = guestAddress
   for (const part of random.pick(orders)) {

@@ -47,7 +47,8 @@ export class Chances {
 
   /** A buffer that is in memory, and nowhere in the rings, which lie before `room`; one in `badness` is anything. */
   buffer(random: Random, badness: number, room: number): readonly [address: readonly [low: number, high: number], length: number] {
-    if (badness < Number.POSITIVE_INFINITY && random.oneIn(badness)) return [this.address(random), this.length(random)]
+    if (badness < Number.POSITIVE_INFINITY && random.oneIn(badness))
+      return random.oneIn(3) ? this.#atEdge(random) : [this.address(random), this.length(random)]
     const { guestAddress, size } = random.pick(this.arena.regions)
     const isHome = room > guestAddress && room < guestAddress + size
     const start = isHome ? room + random.below(size - (room - guestAddress)) : guestAddress + random.below(size)
@@ -55,6 +56,16 @@ export class Chances {
     const length = random.below(random.pick([2, 16, 64, 300]))
     // What goes on where another region touches is as good, unless that is where the rings are.
     return [this.halves(start), isHome && isHeld(this.arena, start, length) ? length : Math.min(length, end - start)]
+  }
+
+  /** A buffer that reaches to an end of a region, one byte less or one byte more. */
+  #atEdge(random: Random): readonly [address: readonly [low: number, high: number], length: number] {
+    const { guestAddress, size } = random.pick(this.arena.regions)
+    const length = random.between(1, Math.min(size, 64))
+    const step = random.between(-1, 1)
+    if (random.oneIn(2)) return [this.halves(Math.max(guestAddress + step, 0)), length]
+    // Here it is the length that is one more or less: the first byte is inside.
+    return [this.halves(guestAddress + (size - length)), Math.max(length + step, 1)]
   }
 
   /** An address in a region. */

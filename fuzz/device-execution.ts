@@ -5,7 +5,7 @@ import type { GuestMemory } from '../runtime/memory.ts'
 import type { DeviceQueue, QueueSetup, QueueState } from '../runtime/queue.ts'
 import type { Violation } from '../runtime/violation.ts'
 import type { Arena } from './arena.ts'
-import { largestSize, misplace, type Places, packedParts, place, splitParts } from './arenas.ts'
+import { homeOf, largestSize, misplace, type Places, packedParts, place, splitParts } from './arenas.ts'
 import { addressesOf, type Piece } from './chain-reading.ts'
 import { ChainUse, requireRefused } from './chain-use.ts'
 import { Chances } from './chances.ts'
@@ -45,6 +45,8 @@ export class DeviceExecution {
   readonly #isMisplaced: boolean
   /** The driver keeps all rules. */
   readonly #isPolite: boolean
+  /** One buffer in so many is a wrong one. */
+  #badness = Number.POSITIVE_INFINITY
   #queue: DeviceQueue | undefined
   #model!: DeviceModel
   #hand!: DriverHand
@@ -131,17 +133,30 @@ export class DeviceExecution {
       const start = random.oneIn(3) ? random.pick(nearWraps) : 0
       this.#begin(start, start)
     }
+    if (random.oneIn(2)) this.#warm()
+    if (!this.#isPolite) this.#badness = random.pick([20, 100])
     if (!this.#isPolite && random.oneIn(6)) this.#act(() => this.#hand.garble(random, this.#model.available))
     const steps = random.between(6, 40)
     for (let step = 0; step < steps && !(this.#queue!.broken !== undefined && this.#model.out.length === 0); step++) this.#step()
     this.#check()
   }
 
+  /** Some requests as they should be: a queue that was used takes usual chains another way than a new one. */
+  #warm(): void {
+    const rounds = this.#random.between(1, 6)
+    for (let i = 0; i < rounds && this.#queue!.broken === undefined; i++) {
+      this.#act(() => this.#offer())
+      this.#takeSome()
+      while (this.#inHand().length > this.#random.below(3)) this.#completeOne()
+      this.#check()
+    }
+  }
+
   /** A queue from scratch, or at a position as if it had been restored. */
   #begin(available: number, used: number): void {
     const { setup, packed } = this.#rules
     this.#model = this.#newModel(available, used)
-    const options = { ...this.#places, badness: this.#isPolite ? Number.POSITIVE_INFINITY : this.#random.pick([20, 100]), available }
+    const options = { ...this.#places, available }
     this.#hand = packed ? new PackedHand(this.#rules, this.#chances, options) : new SplitHand(this.#rules, this.#chances, options)
     const parts = packed ? packedParts(setup.size) : splitParts(setup.size)
     for (const part of ['descriptorArea', 'driverArea', 'deviceArea'] as const)
@@ -202,8 +217,17 @@ export class DeviceExecution {
     else if (what === 20) this.#putBack()
     else if (what === 21) random.oneIn(3) ? this.#restore() : this.#useCancelled()
     else if (what === 22) random.oneIn(6) ? this.#reset() : this.#changeWish()
-    else random.oneIn(4) ? this.#arena.move() : this.#misuse()
+    else random.oneIn(4) ? this.#remap() : this.#misuse()
     this.#check()
+  }
+
+  /** The VMM gives the guest other memory. */
+  #remap(): void {
+    const arena = this.#arena
+    const region = this.#random.below(arena.regions.length)
+    if (this.#isPolite || this.#random.oneIn(2)) arena.move()
+    else if (!arena.isWhole) arena.plug()
+    else if (region !== homeOf(arena)) arena.unplug(region)
   }
 
   // ---- The driver
@@ -217,7 +241,7 @@ export class DeviceExecution {
     // Who has broken the rules before may write over what is used and not yet visible.
     if (this.#rules.packed && !this.#isPolite && this.#model.due.length > 0) this.#isOverwritten = true
     const count = this.#random.between(1, 4)
-    for (let i = 0; i < count; i++) if (!this.#hand.offer(this.#random)) return
+    for (let i = 0; i < count; i++) if (!this.#hand.offer(this.#random, this.#badness)) return
   }
 
   #mutate(): void {
@@ -239,7 +263,7 @@ export class DeviceExecution {
     else if (what < 8) this.#takeSome()
     else if (what < 10) this.#completeOne()
     else if (what < 11 && random.oneIn(2)) this.#reset()
-    else if (what < 12) this.#arena.move()
+    else if (what < 12) this.#remap()
     this.#depth--
   }
 
@@ -321,7 +345,7 @@ export class DeviceExecution {
     this.#complete(taken, written)
     if (!this.#isCalm || this.#arena.memory.onWrite === undefined) return
     for (const address of done)
-      require(this.#isTold(this.#arena.offsetOf(address)), `onWrite was not told of a byte of a buffer, at 0x${address.toString(16)}`)
+      require(this.#arena.offsetOf(address) < 0 || this.#isTold(this.#arena.offsetOf(address)), `onWrite was not told of a byte of a buffer, at 0x${address.toString(16)}`)
   }
 
   #isTold(offset: number): boolean {

@@ -6,8 +6,6 @@ export interface HandOptions {
   readonly tables: number
   /** Guest address of the memory for buffers in the same region. */
   readonly room: number
-  /** One buffer in so many is not where memory is, or has a strange length; infinite: none. */
-  readonly badness: number
   /** Where the ring begins. */
   readonly available: number
 }
@@ -15,8 +13,8 @@ export interface HandOptions {
 export interface DriverHand {
   /** Leaves the ring as it is after many rounds. */
   age(): void
-  /** Makes a chain available. False: there is no room. */
-  offer(random: Random): boolean
+  /** Makes a chain available. False: there is no room. `badness`: one buffer in so many is not where memory is, or has a strange length; infinite: none. */
+  offer(random: Random, badness: number): boolean
   /** The device has used the chain. */
   returned(head: number): void
   /** Asks for a notification, or for none. `used`: where the device is. */

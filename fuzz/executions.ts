@@ -52,7 +52,7 @@ const twice = 16
 /** Runs executions, in memories that are made once. */
 export class Executions {
   readonly #subjects: Subjects
-  readonly #arenas = makeArenas()
+  readonly #arenas = makeArenas('fixed', 'moving')
   readonly #random = new Random(0)
   /** Made when they are first needed: another thread comes with them. */
   #raced: readonly Arena[] | undefined
@@ -87,7 +87,7 @@ export class Executions {
   }
 
   #race(seed: number): Result {
-    this.#raced ??= makeArenas(true)
+    this.#raced ??= makeArenas('shared')
     this.#racer ??= new Racer(this.#raced)
     this.#random.restart(seed)
     const race = new RaceExecution(this.#random, this.#raced, formatOf(seed) === 'packed', poisons[0])

@@ -22,6 +22,8 @@ export class PackedHand implements DriverHand {
   readonly #rules: RingRules
   readonly #chances: Chances
   readonly #options: HandOptions
+  /** Of the chain that is being offered. */
+  #badness = Number.POSITIVE_INFINITY
   /** Where the next descriptor goes. */
   #position: number
   /** Descriptors that each buffer id takes; 0: it is free. */
@@ -48,7 +50,8 @@ export class PackedHand implements DriverHand {
     }
   }
 
-  offer(random: Random): boolean {
+  offer(random: Random, badness: number): boolean {
+    this.#badness = badness
     const { setup, indirect } = this.#rules
     const id = this.#freeId(random)
     if (this.#free === 0 || id < 0) return false
@@ -63,7 +66,7 @@ export class PackedHand implements DriverHand {
       const flags = usesTable
         ? VIRTQ_DESC_F_INDIRECT | (random.oneIn(4) ? VIRTQ_DESC_F_WRITE : 0)
         : (writable-- <= 0 ? VIRTQ_DESC_F_WRITE : 0) | (isLast ? 0 : VIRTQ_DESC_F_NEXT)
-      const [address, length] = usesTable ? this.#table(random, id) : this.#chances.buffer(random, this.#options.badness, this.#options.room)
+      const [address, length] = usesTable ? this.#table(random, id) : this.#chances.buffer(random, this.#badness, this.#options.room)
       const marked = flags | ((this.#position & wrapBit) === 0 ? VIRTQ_DESC_F_USED : VIRTQ_DESC_F_AVAIL)
       const at = setup.descriptorArea + (this.#position & ~wrapBit) * descriptorSize
       this.#write(at, address, length, isLast ? id : random.below(setup.size), i === 0 ? undefined : marked)
@@ -88,7 +91,7 @@ export class PackedHand implements DriverHand {
     const address = this.#tableOf(id)
     let writable = random.between(0, count)
     for (let i = 0; i < count; i++) {
-      const [at, length] = this.#chances.buffer(random, this.#options.badness, this.#options.room)
+      const [at, length] = this.#chances.buffer(random, this.#badness, this.#options.room)
       // Only one flag means something here.
       const others = random.oneIn(6) ? random.word() & ~VIRTQ_DESC_F_WRITE & 0xffff : 0
       this.#write(address + i * descriptorSize, at, length, random.word(), others | (writable-- <= 0 ? VIRTQ_DESC_F_WRITE : 0))

@@ -8,6 +8,7 @@ import {
   VIRTQ_DESC_F_USED,
   VIRTQ_DESC_F_WRITE,
 } from 'virtgen/wire/packed-ring'
+import { isHeld } from './chain-reading.ts'
 import { DeviceModel, type Outcome, type Reading, type TakenChain } from './device-model.ts'
 import { require } from './failure.ts'
 import { isAnyAvailable, moved, readPackedChain, wrapBit } from './packed-reading.ts'
@@ -30,9 +31,10 @@ export class PackedDeviceModel extends DeviceModel {
     return this.restored.length > 0 || isAnyAvailable(this.rules, this.available)
   }
 
-  /** Used descriptors may lie where it was: it is what it was when it was taken. */
+  /** Used descriptors may lie where it was: it is what it was when it was taken, as far as memory is there. */
   protected override readAgain({ head, reading }: TakenChain): Outcome {
-    return { kind: 'chain', head, reading }
+    const isThere = [...reading.readable, ...reading.writable].every(({ address, length }) => isHeld(this.rules.arena, address, length))
+    return isThere ? { kind: 'chain', head, reading } : { kind: 'violation', kinds: new Set(['descriptor-address']), head }
   }
 
   protected override advance({ slots }: Reading): void {
@@ -52,6 +54,8 @@ export class PackedDeviceModel extends DeviceModel {
       const wrap = (position & wrapBit) !== 0
       const isUsed = ((flags & VIRTQ_DESC_F_AVAIL) !== 0) === wrap && ((flags & VIRTQ_DESC_F_USED) !== 0) === wrap
       require(isUsed, `the descriptor at ${position & ~wrapBit} has flags 0x${flags.toString(16)}: it is not marked as used`)
+      require((flags & VIRTQ_DESC_F_WRITE) === 0 ||
+        arena.get32(at + PvirtqDesc.offsetOf.len) > 0, 'a used descriptor claims that 0 bytes were written')
       const length = (flags & VIRTQ_DESC_F_WRITE) === 0 ? 0 : arena.get32(at + PvirtqDesc.offsetOf.len)
       const last = this.named(due, done, arena.get16(at + PvirtqDesc.offsetOf.id), length)
       position = moved(position, slotsOf(due.slice(done, last + 1)), setup.size)

@@ -57,9 +57,10 @@ export class RaceExecution {
   runDevice(make: MakeDeviceQueue, racer: Racer): void {
     const random = this.#random
     const { setup, packed } = this.#rules
-    const options = { ...this.#places, badness: random.pick([Number.POSITIVE_INFINITY, 20]), available: packed ? 0x8000 : 0 }
+    const options = { ...this.#places, available: packed ? 0x8000 : 0 }
+    const badness = random.pick([Number.POSITIVE_INFINITY, 20])
     const hand = packed ? new PackedHand(this.#rules, this.#chances, options) : new SplitHand(this.#rules, this.#chances, options)
-    while (hand.offer(random)) if (random.oneIn(8)) break
+    while (hand.offer(random, badness)) if (random.oneIn(8)) break
     const words = this.#wordsChangedBy(() => {
       const count = random.between(1, 40)
       for (let i = 0; i < count; i++) hand.mutate(random, options.available + random.below(setup.size))

@@ -23,18 +23,17 @@ export class SplitHand implements DriverHand {
   readonly #tables: number
   /** Which descriptors are with the device, by their chain's head; -1: none. */
   readonly #owner: Int32Array
-  /** One buffer in so many is not where memory is, or has a strange length. */
-  readonly #badness: number
+  /** Of the chain that is being offered. */
+  #badness = Number.POSITIVE_INFINITY
   /** Guest address of the memory for buffers. */
   readonly #room: number
   #available: number
 
-  constructor(rules: RingRules, chances: Chances, { tables, room, badness, available }: HandOptions) {
+  constructor(rules: RingRules, chances: Chances, { tables, room, available }: HandOptions) {
     this.#rules = rules
     this.#chances = chances
     this.#tables = tables
     this.#owner = new Int32Array(rules.setup.size).fill(-1)
-    this.#badness = badness
     this.#room = room
     this.#available = available
   }
@@ -42,7 +41,8 @@ export class SplitHand implements DriverHand {
   age(): void {}
 
   /** Makes a chain available as the rules want it, though not always with buffers that are in memory. */
-  offer(random: Random): boolean {
+  offer(random: Random, badness: number): boolean {
+    this.#badness = badness
     const { setup, indirect } = this.#rules
     const free = this.#free(random)
     if (free.length === 0) return false

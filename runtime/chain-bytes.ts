@@ -480,7 +480,9 @@ export class WritableBytes extends ChainBytes {
     for (let at = low; at < high; segment++) {
       const inside = at - this.slab.position(segment)
       const piece = Math.min(high - at, this.slab.length(segment) - inside)
-      this.memory.onWrite?.(this.slab.address(segment) + inside, piece)
+      const address = this.slab.address(segment) + inside
+      // Nothing was written where memory is not any more.
+      if (this.memory.contains(address, piece)) this.memory.onWrite?.(address, piece)
       at += piece
     }
   }

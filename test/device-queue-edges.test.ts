@@ -79,6 +79,20 @@ describe.each(ringFormats)('a $format device queue', ({ packed }) => {
     ])
   })
 
+  it('tells nobody of bytes that it could not write, as their memory was taken away', () => {
+    const { queue, driver, memory, recorder } = testQueue({ packed })
+    const [near, far] = [memory.regions[0]!, memory.regions.at(-1)!]
+    driver.offer(chain().writable(8).element({ writable: true, at: far.guestAddress, length: 8 }))
+    const taken = queue.next()!
+    const sources = [near].map(({ guestAddress, size, u8 }) => ({ guestAddress, size, source: u8 }))
+    memory.replace(sources)
+    recorder.clear()
+    taken.writable.fill(7)
+    taken.complete()
+    expect(recorder.writes.filter(({ address }) => address >= far.guestAddress)).toEqual([])
+    expect([memory.contains(far.guestAddress, 1), recorder.writes.length > 0]).toEqual([false, true])
+  })
+
   it('takes no entry twice that the driver cannot know to be used: available-index', () => {
     const { queue, driver, memory, recorder } = testQueue({ packed, size: 2 })
     offer(driver, 2)

@@ -24,7 +24,7 @@ describe.each(['split', 'packed'] as const)('fuzzing a %s virtqueue', (format) =
 })
 
 it('a race is one: the other thread writes while a queue works', () => {
-  const arenas = makeArenas(true)
+  const arenas = makeArenas('shared')
   const [arena] = arenas as [Arena]
   const racer = new Racer(arenas)
   const words = new Uint16Array(arena.buffer)
