@@ -3,17 +3,17 @@ import type { Struct } from 'virtgen/codegen/v1/wire'
 import type { Chain } from './chain.ts'
 import { type SegmentSlab, segmentLayout } from './chain-slab.ts'
 import { chainJoined, chainLent, chainOut, chainTouched } from './chain-state.ts'
-import { type ByteViews, copyIn, copyOut, copyOutWords, viewsOf, wordCopy } from './copy.ts'
-import type { GuestMemory, MemoryRegion } from './memory.ts'
+import { copyIn, copyOut, copyWords, viewsOf } from './copy.ts'
+import type { GuestMemory } from './memory.ts'
 
 const nothing = new Uint8Array(0)
-const { rowWords, rowLow, rowHigh, rowLength, rowPosition } = segmentLayout
-const highUnit = 0x1_0000_0000
+const { rowWords, rowLow, rowHigh, rowLength, rowPosition, segmentMask } = segmentLayout
 // What is imported is loaded, and checked for being initialized, at each use; what a module keeps to itself is folded into the code.
-const copied = wordCopy
 const out = chainOut
 const lent = chainLent
 const touched = chainTouched
+const words = copyWords
+const viewsFor = viewsOf
 
 /**
  * A cursor over the device-readable or the device-writable part of a chain. Positions are bytes from the start of the window, which is the whole part at first.
@@ -21,9 +21,9 @@ const touched = chainTouched
  * After the chain is completed every use throws Error. After a reset the cursor still moves, and copies nothing.
  */
 export abstract class ChainBytes {
-  protected readonly chain: Chain
-  protected readonly slab: SegmentSlab
-  protected readonly memory: GuestMemory
+  declare protected readonly chain: Chain
+  declare protected readonly slab: SegmentSlab
+  declare protected readonly memory: GuestMemory
   /** @internal Use of the chain that the cursor belongs to. */
   $generation = 0
   /** First segment in the slab, and how many there are. */
@@ -190,13 +190,44 @@ export abstract class ChainBytes {
 
   /** Throws after completion: the cursor may already belong to another request. */
   protected require(): void {
-    if ((this.chain.$state & out) === 0 || this.$generation !== this.chain.$ticket) this.chain.$misused()
+    const { chain } = this
+    if ((chain.$state & out) === 0 || this.$generation !== chain.$ticket) chain.$misused()
   }
 
   /** The same before memory is touched, with views and regions as they are now. False after a reset. */
   protected use(): boolean {
     this.require()
     return this.chain.$prepare()
+  }
+
+  /** Whether a segment lies in the beginning of a region, which is the one that was found last then. */
+  protected isNear(segment: number): boolean {
+    const address = this.slab.address(segment)
+    const length = this.slab.length(segment)
+    const region = this.memory.regionOf(address, length)
+    return region !== undefined && address + length <= region.guestAddress + region.$span
+  }
+
+  /** Copies `count` bytes to or from the index of an array where segments lie further on, or in no region any more: these read as zeros, and are not written. */
+  protected copyFar(bytes: Uint8Array, index: number, count: number, isOut: boolean): void {
+    const { slab } = this
+    for (const until = this.at + count; this.at < until; ) {
+      const length = slab.length(this.segment)
+      const address = slab.address(this.segment)
+      const inside = this.at - slab.position(this.segment)
+      const piece = Math.min(until - this.at, length - inside)
+      const mine = bytes.subarray(index, index + piece)
+      const region = this.memory.regionOf(address, length)
+      if (region !== undefined) {
+        const offset = address - region.guestAddress + inside
+        const theirs = region.u8.subarray(offset, offset + piece)
+        if (isOut) mine.set(theirs)
+        else theirs.set(mine)
+      } else if (isOut) mine.fill(0)
+      index += piece
+      this.at += piece
+      if (inside + piece === length) this.segment++
+    }
   }
 
   protected requireRemaining(count: number): void {
@@ -245,47 +276,56 @@ export abstract class ChainBytes {
 /** A cursor over what the device reads. */
 export class ReadableBytes extends ChainBytes {
   /**
-   * Copies to `target`, from its index `start` up to `end`, what remains and has room there, and moves on.
+   * Copies to `target`, from its index `start` (0) up to `end` (its length), what remains and has room there, and moves on.
    *
    * @returns how many bytes; 0 after a reset
    * @throws RangeError for a range outside the target
    */
-  copyTo(target: Uint8Array, start = 0, end: number = target.length): number {
-    requireRange(target, start, end)
+  copyTo(target: Uint8Array, start?: number, end?: number): number {
+    let to = 0
+    let room = target.length
+    // Most calls give neither.
+    if (start !== undefined || end !== undefined) {
+      if (start !== undefined) to = start
+      if (end !== undefined) room = end
+      requireRange(target, to, room)
+      room -= to
+    }
     if (!this.use()) return 0
-    const count = Math.min(this.end - this.at, end - start)
-    const views = viewsOf(target)
-    const words = this.memory.$lastRegion.$words
-    let done = 0
-    if (views !== undefined && words !== undefined && count > 0) {
-      done = copyOutWords(this.slab.words, this.segment, this.at - this.slab.position(this.segment), words, views, start, count)
-      this.segment = copied.segment
-      this.at += done
-    }
-    if (done < count) this.copyOut(target, views, start + done, count - done)
-    return count
-  }
-
-  /** The same, whatever the pieces are like. */
-  private copyOut(target: Uint8Array, views: ByteViews | undefined, start: number, count: number): void {
-    const { slab } = this
-    const until = this.at + count
+    const count = Math.min(this.end - this.at, room)
+    const rows = this.slab.words
+    const views = viewsFor(target)
+    let region = this.memory.$last
     let { at, segment } = this
-    let to = start
-    while (at < until) {
-      const address = slab.address(segment)
-      const length = slab.length(segment)
-      const inside = at - slab.position(segment)
-      const piece = Math.min(until - at, length - inside)
-      const region = this.memory.regionOf(address, length)
-      if (region === undefined) target.fill(0, to, to + piece)
-      else copyOut(region.$views, address - region.guestAddress + inside, target, views, to, piece)
+    for (let rest = count; rest > 0; ) {
+      const row = (segment & segmentMask) * rowWords
+      // 2 GiB or more are below 0.
+      const length = rows[row + rowLength]! | 0
+      const offset = (rows[row + rowLow]! - region.$low) | 0
+      // Nothing here overflows: offset and length are compared with a span as non-negative integers.
+      if (length < 0 || offset < 0 || offset > ((region.$span - length) | 0) || (rows[row + rowHigh]! | 0) !== region.$high) {
+        if (!this.isNear(segment)) {
+          this.at = at
+          this.segment = segment
+          this.copyFar(target, to, rest, true)
+          return count
+        }
+        region = this.memory.$last
+        continue
+      }
+      const inside = (at - rows[row + rowPosition]!) | 0
+      const left = (length - inside) | 0
+      const piece = Math.min(rest, left)
+      const from = (offset + inside) | 0
+      if (views === undefined || !words(region.$views, from, views, to, piece)) copyOut(region.$views, from, target, to, piece)
       to += piece
+      rest -= piece
       at += piece
-      if (inside + piece === length) segment++
+      if (piece === left) segment++
     }
+    this.at = at
     this.segment = segment
-    this.at = until
+    return count
   }
 
   /**
@@ -355,44 +395,56 @@ export class WritableBytes extends ChainBytes {
   }
 
   /**
-   * Copies from `source`, from its index `start` up to `end`, what has room in the window, and moves on.
+   * Copies from `source`, from its index `start` (0) up to `end` (its length), what has room in the window, and moves on.
    *
    * @returns how many bytes; 0 after a reset
    * @throws RangeError for a range outside the source
    */
-  copyFrom(source: Uint8Array, start = 0, end: number = source.length): number {
-    requireRange(source, start, end)
+  copyFrom(source: Uint8Array, start?: number, end?: number): number {
+    let from = 0
+    let most = source.length
+    if (start !== undefined || end !== undefined) {
+      if (start !== undefined) from = start
+      if (end !== undefined) most = end
+      requireRange(source, from, most)
+      most -= from
+    }
     if (!this.use()) return 0
-    const rows = this.slab.words
-    const views = viewsOf(source)
-    const count = Math.min(this.end - this.at, end - start)
+    const count = Math.min(this.end - this.at, most)
     const until = this.at + count
     this.touch(this.at, until)
+    this.reach(until)
+    const rows = this.slab.words
+    const views = viewsFor(source)
+    let region = this.memory.$last
     let { at, segment } = this
-    let from = start
-    let region: MemoryRegion | undefined
-    let low = 0.5
-    let high = 0.5
-    while (at < until) {
-      const row = segment * rowWords
-      const length = rows[row + rowLength]!
-      const address = rows[row + rowLow]! + rows[row + rowHigh]! * highUnit
-      const inside = at - rows[row + rowPosition]!
-      const left = length - inside
-      const piece = Math.min(until - at, left)
-      if (!(address >= low && length <= high - address)) {
-        region = this.memory.regionOf(address, length)
-        low = region?.guestAddress ?? 0.5
-        high = region === undefined ? 0.5 : low + region.size
+    // As in `copyTo`.
+    for (let rest = count; rest > 0; ) {
+      const row = (segment & segmentMask) * rowWords
+      const length = rows[row + rowLength]! | 0
+      const offset = (rows[row + rowLow]! - region.$low) | 0
+      if (length < 0 || offset < 0 || offset > ((region.$span - length) | 0) || (rows[row + rowHigh]! | 0) !== region.$high) {
+        if (!this.isNear(segment)) {
+          this.at = at
+          this.segment = segment
+          this.copyFar(source, from, rest, false)
+          return count
+        }
+        region = this.memory.$last
+        continue
       }
-      if (region !== undefined) copyIn(source, views, from, region.$views, address - low + inside, piece)
+      const inside = (at - rows[row + rowPosition]!) | 0
+      const left = (length - inside) | 0
+      const piece = Math.min(rest, left)
+      const to = (offset + inside) | 0
+      if (views === undefined || !words(views, from, region.$views, to, piece)) copyIn(source, from, region.u8, to, piece)
       from += piece
+      rest -= piece
       at += piece
       if (piece === left) segment++
     }
+    this.at = at
     this.segment = segment
-    this.at = until
-    this.reach(until)
     return count
   }
 
@@ -450,7 +502,7 @@ export class WritableBytes extends ChainBytes {
       const piece = Math.min(until - at, length - inside)
       const address = slab.address(segment)
       const region = this.memory.regionOf(address, length)
-      if (region !== undefined) copyIn(source, undefined, from, region.$views, address - region.guestAddress + inside, piece)
+      if (region !== undefined) copyIn(source, from, region.u8, address - region.guestAddress + inside, piece)
       from += piece
       at += piece
     }

@@ -10,6 +10,8 @@ export const segmentLayout = {
   rowLength: 2,
   /** Bytes of the same part of the chain that stand before: fewer than 2^32, as the segment is not among them. */
   rowPosition: 3,
+  /** Of the number of a segment. Where the engine knows how large a number is, it does not check sums for overflow. */
+  segmentMask: 2 ** 20 - 1,
 } as const
 
 const { rowWords, rowLow, rowHigh, rowLength, rowPosition } = segmentLayout
@@ -21,9 +23,9 @@ const highUnit = 0x1_0000_0000
  */
 export class SegmentSlab {
   /** All segments, see {@link segmentLayout}: one array, as each array costs checks of its own. */
-  words: Uint32Array
+  declare words: Uint32Array
   /** Segments that the slab may hold at most. */
-  readonly bound: number
+  readonly bound: number = 0
   /** How often typed arrays were allocated. */
   allocations = 1
   /** Segments behind this one belong to no range yet. */

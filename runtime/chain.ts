@@ -54,13 +54,16 @@ export class Chain {
   /** @internal */
   $copiesView: DataView = new DataView(noBytes.buffer)
   /** @internal */
-  readonly $memory: GuestMemory
+  declare readonly $memory: GuestMemory
   /** @internal */
-  readonly $slab: SegmentSlab
-  readonly #owner: ChainOwner
+  declare readonly $slab: SegmentSlab
+  /** @internal */
+  declare readonly $owner: ChainOwner
+  /** @internal */
+  declare readonly $readable: ReadableBytes
+  /** @internal */
+  declare readonly $writable: WritableBytes
   #head = 0
-  readonly #readable: ReadableBytes
-  readonly #writable: WritableBytes
   #readableCount = 0
   #readableLength = 0
   #writableCount = 0
@@ -72,16 +75,16 @@ export class Chain {
 
   /** @internal */
   constructor(owner: ChainOwner) {
-    this.#owner = owner
+    this.$owner = owner
     this.$memory = owner.memory
     this.$slab = owner.slab
-    this.#readable = new ReadableBytes(this)
-    this.#writable = new WritableBytes(this)
+    this.$readable = new ReadableBytes(this)
+    this.$writable = new WritableBytes(this)
   }
 
   /** What the driver has for the device to read. To be asked for anew at each use of the object. */
   get readable(): ReadableBytes {
-    const cursor = this.#readable
+    const cursor = this.$readable
     // Most chains are asked for one part or the other: a cursor begins when it is first wanted.
     if (cursor.$generation !== this.$ticket) {
       this.#copied = 0
@@ -92,7 +95,7 @@ export class Chain {
 
   /** Where the device writes its answer. To be asked for anew at each use of the object. */
   get writable(): WritableBytes {
-    const cursor = this.#writable
+    const cursor = this.$writable
     if (cursor.$generation !== this.$ticket) cursor.$begin(this.$ticket, this.$first + this.#readableCount, this.#writableCount, this.#writableLength)
     return cursor
   }
@@ -140,14 +143,22 @@ export class Chain {
    */
   complete(written: number = (this.$state & touched) === 0 ? 0 : this.writable.$reached): void {
     const state = this.$state
+    // The usual case first, and short: so the engine puts it into the code of who calls.
+    if ((state & (out | cancelled)) !== out || !(written >= 0 && written <= this.#writableLength && Number.isInteger(written))) this.#end(written)
+    else if ((state & touched) !== 0 && this.$memory.onWrite !== undefined) this.#end(written)
+    else this.$owner.used(this, written)
+  }
+
+  #end(written: number): void {
+    const state = this.$state
     if ((state & out) === 0) this.$misused()
     if (!(written >= 0 && written <= this.#writableLength && Number.isInteger(written)) && (state & cancelled) === 0)
       throw new RangeError(`written must be an integer from 0 to the ${this.#writableLength} bytes of the writable part, not ${written}`)
     this.$state = state & ~out
     // The guest learns of what was written before it can see the chain used. Whoever is told may reset the queue.
     if ((state & touched) !== 0) this.writable.$announce()
-    if ((this.$state & cancelled) !== 0) this.#owner.released(this)
-    else this.#owner.used(this, written)
+    if ((this.$state & cancelled) !== 0) this.$owner.released(this)
+    else this.$owner.used(this, written)
   }
 
   /** @internal Begins another use, with the segments from `$first` on: those of the readable part, then those of the writable part. */

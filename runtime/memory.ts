@@ -1,6 +1,6 @@
 /** Guest memory: regions of guest addresses, each over bytes of the host. */
 
-import { ByteViews, mostInt, type RegionViews } from './copy.ts'
+import { ByteViews } from './copy.ts'
 
 // Rings and structs are little-endian and are read through typed arrays, which have the byte order of the host.
 if (new Uint8Array(Uint16Array.of(1).buffer)[0] !== 1) throw new Error('virtgen needs a little-endian host: rings are read through typed arrays')
@@ -33,8 +33,10 @@ export interface MemoryRegion {
   readonly view: DataView
   /** @internal What copies go through. */
   readonly $views: ByteViews
-  /** @internal The same for copies by words; undefined for a region that is too large for those. */
-  readonly $words: RegionViews | undefined
+  /** @internal Its beginning, whose addresses are compared as 32-bit integers: halves of the first address, and how many bytes, all of which have that upper half. */
+  readonly $low: number
+  readonly $high: number
+  readonly $span: number
 }
 
 /** Called after the device wrote `length` bytes at a guest address. */
@@ -42,6 +44,8 @@ export type OnWrite = (address: number, length: number) => void
 
 /** A region must allow 64-bit words at guest addresses that are multiples of 8. */
 const alignment = 8
+const highUnit = 0x1_0000_0000
+const mostSpan = 0x7fff_ffff
 
 class Region implements MemoryRegion {
   readonly guestAddress: number
@@ -51,12 +55,14 @@ class Region implements MemoryRegion {
   /** The buffer of the source may be another one later. */
   readonly dynamic: boolean
   buffer: ArrayBufferLike
-  u8!: Uint8Array
-  u16!: Uint16Array
-  u32!: Uint32Array
-  view!: DataView
-  $views!: ByteViews
-  $words: RegionViews | undefined
+  declare u8: Uint8Array
+  declare u16: Uint16Array
+  declare u32: Uint32Array
+  declare view: DataView
+  declare $views: ByteViews
+  readonly $low: number = 0
+  readonly $high: number = 0
+  readonly $span: number = 0
 
   constructor({ guestAddress, size, source, byteOffset = (source as { byteOffset?: number }).byteOffset ?? 0 }: RegionOptions) {
     requireAddress('guestAddress', guestAddress)
@@ -65,6 +71,9 @@ class Region implements MemoryRegion {
       throw new RangeError(`a region has 1 byte or more and ends below 2^53, not ${size} bytes at ${hex(guestAddress)}`)
     this.guestAddress = guestAddress
     this.size = size
+    this.$low = guestAddress | 0
+    this.$high = Math.floor(guestAddress / highUnit) | 0
+    this.$span = Math.min(size, mostSpan, highUnit - (this.$low >>> 0))
     this.source = source
     this.byteOffset = byteOffset
     this.dynamic = !ArrayBuffer.isView(source)
@@ -82,8 +91,6 @@ class Region implements MemoryRegion {
     this.u32 = new Uint32Array(buffer, byteOffset, Math.floor(size / 4))
     this.$views = new ByteViews(this.u8)
     this.view = this.$views.view
-    const { guestAddress, $views: views } = this
-    this.$words = size > mostInt ? undefined : { low: guestAddress | 0, high: Math.floor(guestAddress / 2 ** 32), size, views }
   }
 }
 
@@ -105,7 +112,6 @@ export class GuestMemory {
   #ends = new Float64Array(0)
   /** The regions whose views must be compared. */
   #dynamic: Region[] = []
-  #isDynamic = false
   /** Where the last look-up ended, with its first address and that behind its last byte; most look-ups end there again. */
   #last = 0
   #lastStart = 0
@@ -148,7 +154,7 @@ export class GuestMemory {
    * @throws RangeError when a buffer has become too short
    */
   refresh(): boolean {
-    return this.#isDynamic && this.#refreshDynamic()
+    return this.$stamp < 0 && this.#refreshDynamic()
   }
 
   #refreshDynamic(): boolean {
@@ -182,11 +188,10 @@ export class GuestMemory {
     this.#starts = Float64Array.from(sorted, (region) => region.guestAddress)
     this.#ends = Float64Array.from(sorted, (region) => region.guestAddress + region.size)
     this.#dynamic = sorted.filter((region) => region.dynamic)
-    this.#isDynamic = this.#dynamic.length > 0
     this.#remember(0)
     this.#version++
     this.#layout++
-    this.$stamp = this.#isDynamic ? -1 : this.#version
+    this.$stamp = this.#dynamic.length > 0 ? -1 : this.#version
   }
 
   /** @internal First guest addresses of the regions, ascending, and those behind their last bytes. */
@@ -200,15 +205,15 @@ export class GuestMemory {
   /** @internal `version` where only `replace` makes views anew; -1 where `refresh` must be asked, as some region's buffer may be another one. */
   $stamp = 0
 
+  /** @internal The region that was found last. */
+  get $last(): MemoryRegion {
+    return this.#lastRegion
+  }
+
   /** Says whether one region holds all bytes of the range. */
   contains(address: number, length: number): boolean {
     // length <= end - address cannot overflow, and is false for a negative difference.
     return (address >= this.#lastStart && length <= this.#lastEnd - address) || this.#search(address, length) >= 0
-  }
-
-  /** @internal The region of the last look-up, which is mostly that of the next one. */
-  get $lastRegion(): MemoryRegion {
-    return this.#lastRegion
   }
 
   /** The region that holds all bytes of the range, or undefined. */

@@ -3,7 +3,7 @@ import { split_ring_limits } from 'virtgen/wire/split-ring'
 import type { Chain, ChainOwner } from './chain.ts'
 import { ChainBuilder, type ChainProblem } from './chain-builder.ts'
 import { ChainPool } from './chain-pool.ts'
-import { SegmentSlab } from './chain-slab.ts'
+import { SegmentSlab, segmentLayout } from './chain-slab.ts'
 import { chainOut } from './chain-state.ts'
 import type { DeviceQueueOptions } from './device-queue-options.ts'
 import type { InOrder, UsedRing } from './in-order.ts'
@@ -12,11 +12,17 @@ import type { DeviceQueue, QueueInspection, QueueSetup, QueueState, SavedChain }
 import type { Violation, ViolationKind } from './violation.ts'
 
 const defaultChainLength = 1024
+const highUnit = 0x1_0000_0000
+/** Bytes of a window at most, and of them those before the buffer that it is made for. */
+const mostSpan = 2 ** 31 - 1
+const windowBefore = 2 ** 30
 /** Segments of all chains of a queue together: 16 MiB. */
-const mostSegments = 2 ** 20
+const mostSegments = segmentLayout.segmentMask + 1
 const leastSegments = 2 ** 12
-/** No head. */
-const nobody = -1
+/** In place of a head: no chain is out, and the next one may be alone. */
+export const nobody = -1
+/** In place of a head: what is out is marked. */
+const several = -2
 /** No stamp of a memory. */
 const never = -2
 
@@ -36,30 +42,34 @@ export interface RingFormat {
  * Members beginning with `$` are for the formats and this class. `next` and `used` are what each chain goes through: there, a call costs more than what it does.
  */
 export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRing {
-  readonly index: number
-  readonly size: number
-  readonly memory: GuestMemory
-  readonly slab: SegmentSlab
+  readonly index: number = 0
+  readonly size: number = 0
+  declare readonly memory: GuestMemory
+  declare readonly slab: SegmentSlab
   /** Where the next available buffer is looked for, and where the next used buffer goes. */
-  $available: number
-  $used: number
+  $available = 0
+  $used = 0
   /** Up to where used buffers are visible to the driver. */
-  $published: number
+  $published = 0
   /** `memory.$stamp`, as long as the views of the ring are those of now and `next` has nothing to do but to take a chain. */
   $stamp: number = never
   /** The chain object that is taken first, as long as it is free: a device that completes each chain before the next one needs no other. */
-  readonly $spare: Chain
-  /** The head of the only chain that is out; it is not marked then. */
+  declare readonly $spare: Chain
+  /** The head of the only chain that is out, which is `$spare`; it is not marked then. Otherwise below 0. */
   $alone: number = nobody
   /** Number of the chain that was taken last; see `Chain.$ticket`. */
   $tickets = 0
   $starved = false
-  readonly $builder: ChainBuilder
-  readonly $pool: ChainPool
+  declare readonly $builder: ChainBuilder
+  declare readonly $pool: ChainPool
   /** With VIRTIO_F_IN_ORDER: what is complete and waits for its turn. */
   readonly $inOrder: InOrder | undefined
   /** Descriptors of a chain at most. */
-  readonly $most: number
+  readonly $most: number = 0
+  /** The bytes around the last buffer that lie in the same region, as 32-bit integers: see {@link $enter}. None at first. */
+  $low = 0
+  $high = 0
+  $span = 0
   readonly #options: DeviceQueueOptions
   readonly #format: RingFormat
   /** Chains of a saved state, or put back, that are still to be delivered, last first. */
@@ -70,6 +80,8 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
   #corked = 0
   /** While corked: used buffers become visible at once all the same. */
   #publishes = false
+  /** 1: a use has no consequences for now. One number for all that decides it. */
+  #isQuiet = 0
   /** The device wants available buffer notifications. */
   #wanted = true
   /** `next` has found none, looked, and is called once more. */
@@ -95,6 +107,7 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
     this.$spare = this.$pool.take()
     this.#isOut = new Uint8Array(size)
     this.$inOrder = inOrder
+    if (inOrder !== undefined) this.$alone = several
     this.$available = state.available
     this.$used = this.$published = state.used
     this.#restored = state.inFlight.toReversed()
@@ -148,6 +161,26 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
     return this.$starved
   }
 
+  /**
+   * Moves the window to a buffer: `$span` bytes from an address of which `$low` and `$high` are the halves. All of them lie in one region and have the same `$high`,
+   * so that who compares other buffers with it needs no floating-point numbers, which addresses are to the engine.
+   *
+   * @param low - half of its address, as a signed integer
+   * @param length - of the buffer; signed as well, but not below 0
+   * @returns false where the window does not hold all of it: it is in no region, or reaches far
+   */
+  protected $enter(low: number, high: number, length: number): boolean {
+    const address = (low >>> 0) + (high >>> 0) * highUnit
+    const index = this.memory.indexOf(address, length)
+    if (index < 0) return false
+    const start = Math.max(this.memory.$starts[index]!, address - windowBefore, (high >>> 0) * highUnit)
+    const end = Math.min(this.memory.$ends[index]!, start + mostSpan, (high >>> 0) * highUnit + highUnit)
+    this.$low = start | 0
+    this.$high = high
+    this.$span = end - start
+    return address + length <= end
+  }
+
   /** Before a chain is taken, where the stamp is not that of the memory: views become those of now. False where another one comes first, or nothing any more. */
   protected $prepare(): boolean {
     if (!this.#usable() || this.#restored.length > 0) return false
@@ -191,7 +224,10 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
     if (this.$inOrder !== undefined) chain.$order = this.$inOrder.take(head, chain.$slots)
     this.$tickets = (this.$tickets + 1) | 0
     chain.$ticket = this.$tickets
-    this.$starved = false
+    if (this.$starved) {
+      this.$starved = false
+      this.#settle()
+    }
     return chain
   }
 
@@ -203,8 +239,9 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
 
   /** No room in the slab: waits for the chains that are out; when there are none, all ranges are given up, as they are only kept for later. */
   #retry(head: number): Chain | undefined {
-    if (this.$alone !== nobody || this.#marked > 0) {
+    if (this.$alone >= 0 || this.#marked > 0) {
       this.$starved = true
+      this.#settle()
       return undefined
     }
     // Where only the chain that found no room has a range, it cannot be helped.
@@ -249,27 +286,40 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
   used(chain: Chain, written: number): void {
     const head = chain.head
     chain.$state = 0
-    if (chain !== this.$spare) this.$pool.keep(chain)
-    if (this.$stamp !== this.memory.$stamp && !this.#current()) return
-    if (this.$inOrder !== undefined) this.#usedInOrder(this.$inOrder, chain, written)
-    else {
-      if (this.$alone === head) this.$alone = nobody
-      else this.#unmark(head)
+    if (head === this.$alone && this.$stamp === this.memory.$stamp) {
+      this.$alone = nobody
       this.$use(head, written, chain.$slots, 1)
-    }
-    if (this.#corked === 0) this.#publish()
-    else if (this.#publishes) this.#show()
-    if (this.$starved) this.#resume()
+    } else if (!this.#usedAmong(chain, head, written)) return
+    if (this.#isQuiet === 0) this.#tell()
   }
 
-  #usedInOrder(inOrder: InOrder, chain: Chain, written: number): void {
+  /** The chain may be one of several. False where the ring is not in memory any more. */
+  #usedAmong(chain: Chain, head: number, written: number): boolean {
+    if (chain !== this.$spare) this.$pool.keep(chain)
+    if (this.$stamp !== this.memory.$stamp && !this.#current()) return false
+    const inOrder = this.$inOrder
+    if (inOrder === undefined) {
+      this.#unmark(head)
+      this.$use(head, written, chain.$slots, 1)
+      return true
+    }
     inOrder.complete(chain.$order, written, chain.$isReadOnly)
     for (let head = inOrder.advance(this); head >= 0; head = inOrder.advance(this)) this.#unmark(head)
+    return true
   }
 
-  #resume(): void {
+  /** What follows a use, unless it is quiet. */
+  #tell(): void {
+    if (this.#corked === 0) this.#publish()
+    else if (this.#publishes) this.#show()
+    if (!this.$starved) return
     this.$starved = false
+    this.#settle()
     this.#options.resume?.()
+  }
+
+  #settle(): void {
+    this.#isQuiet = this.#corked > 0 && !this.#publishes && !this.$starved ? 1 : 0
   }
 
   /** Nobody works on a cancelled chain any more. */
@@ -279,8 +329,8 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
 
   /** Notes that a head is out, besides the one that was alone until now. False where it is so already. */
   #mark(head: number): boolean {
-    if (this.$alone !== nobody) this.#setOut(this.$alone)
-    this.$alone = nobody
+    if (this.$alone >= 0) this.#setOut(this.$alone)
+    this.$alone = several
     if (this.#isOut[head] === 1) return false
     this.#setOut(head)
     return true
@@ -293,16 +343,11 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
   }
 
   #unmark(head: number): void {
-    if (this.$alone === head) this.$alone = nobody
-    else if (this.#isOut[head] === 1) {
+    if (this.#isOut[head] === 1) {
       this.#isOut[head] = 0
       this.#marked--
     }
-  }
-
-  /** No chain is out: the next one may be alone. */
-  protected get $isIdle(): boolean {
-    return this.#marked === 0 && this.$alone === nobody && this.$inOrder === undefined
+    if (this.#marked === 0 && this.$inOrder === undefined) this.$alone = nobody
   }
 
   // ---- Visibility and notifications
@@ -310,12 +355,15 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
   cork(publishes = false): void {
     if (this.#corked++ === 0) this.#publishes = publishes
     else if (!publishes) this.#publishes = false
+    this.#settle()
   }
 
   /** @throws Error without `cork` */
   uncork(): void {
     if (this.#corked === 0) throw new Error(`queue ${this.index} is not corked`)
-    if (--this.#corked === 0) this.#publish()
+    this.#corked--
+    this.#settle()
+    if (this.#corked === 0) this.#publish()
   }
 
   /** Makes the used entries visible that are not yet, and notifies the driver if it asked for one of them. */

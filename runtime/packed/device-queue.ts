@@ -19,10 +19,10 @@ import type { ChainProblem } from '../chain-builder.ts'
 import { segmentLayout } from '../chain-slab.ts'
 import type { DeviceQueueOptions } from '../device-queue-options.ts'
 import type { InOrder } from '../in-order.ts'
-import { type GuestMemory, regionAt } from '../memory.ts'
+import type { GuestMemory } from '../memory.ts'
 import type { QueueSetup, SavedChain } from '../queue.ts'
 import { ringAreas, words16, words32 } from '../ring-areas.ts'
-import { RingDeviceQueue, type RingFormat } from '../ring-device-queue.ts'
+import { nobody as importedNobody, RingDeviceQueue, type RingFormat } from '../ring-device-queue.ts'
 import type { Violation } from '../violation.ts'
 import { isPackedQueueSize, packedAreaAlignment, packedAreaSizes } from './areas.ts'
 import { PackedChainReader } from './chain-reader.ts'
@@ -32,20 +32,20 @@ import { offsetMask as importedOffsetMask, wrapBit as importedWrapBit, isOffsetD
 // What is imported is loaded, and checked for being initialized, at each use; what a module keeps to itself is folded into the code.
 const nextFlag = VIRTQ_DESC_F_NEXT
 const writeFlag = VIRTQ_DESC_F_WRITE
-const indirectFlag = VIRTQ_DESC_F_INDIRECT
 const availFlag = VIRTQ_DESC_F_AVAIL
 const usedFlag = VIRTQ_DESC_F_USED
 const bothFlags = VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED
+const unusualFlags = bothFlags | VIRTQ_DESC_F_INDIRECT
 const { words, addressLow, addressHigh, lengthWord, idWord, flagsShift, idMask } = packedDescriptorWords
-const { rowWords, rowLow, rowHigh, rowLength, rowPosition } = segmentLayout
+const { rowWords, rowLow, rowHigh, rowLength, rowPosition, segmentMask } = segmentLayout
+/** In place of a head: no chain is out. */
+const nobody = importedNobody
 const wrapBit = importedWrapBit
 const offsetMask = importedOffsetMask
 const words16PerDescriptor = PvirtqDescSize / 2
 const flags16 = PvirtqDescOffsets.flags / 2
-const highUnit = 0x1_0000_0000
-const mostBytes = split_ring_limits.split_ring_max_chain_length
 /** As in a split ring. */
-const mostUsed = mostBytes - 1
+const mostUsed = split_ring_limits.split_ring_max_chain_length - 1
 /** `flags` of an event suppression structure stand above `desc`. */
 const eventFlagsShift = 16
 const eventFlagsMask = RING_EVENT_FLAGS_DESC | RING_EVENT_FLAGS_DISABLE
@@ -79,10 +79,7 @@ export class PackedDeviceQueue extends RingDeviceQueue {
   #device: Uint32Array = new Uint32Array(0)
   #version = -1
   /** The segments of the slab, as long as it does not grow. */
-  #rows: Uint32Array
-  /** The region that the last buffer lies in: its first address, and that behind its last byte. Both are numbers with a fraction at first, and so in no region. */
-  #start = 0.5
-  #end = 0.5
+  #rows: Uint32Array = new Uint32Array(0)
   /** Flags of the used descriptor at `$published`, which is written without them; -1: nothing is held back. */
   #heldFlags = -1
   /** What the device's event suppression structure holds; -1: unknown. */
@@ -122,8 +119,7 @@ export class PackedDeviceQueue extends RingDeviceQueue {
     this.#table16 = words16(areas.descriptorArea)
     this.#driver = words32(areas.driverArea)
     this.#device = words32(areas.deviceArea)
-    this.#start = 0.5
-    this.#end = 0.5
+    this.$span = 0
     this.#version = this.memory.version
     return undefined
   }
@@ -142,16 +138,17 @@ export class PackedDeviceQueue extends RingDeviceQueue {
     /** AVAIL as the wrap counter, USED as its inverse. */
     let expected = (available & wrapBit) === 0 ? usedFlag : availFlag
     if ((firstFlags & bothFlags) !== expected) return this.$nextUnseen()
-    const chain = this.$spare.$state === 0 ? this.$spare : this.$pool.take()
+    const spare = this.$spare
+    const chain = spare.$state === 0 ? spare : this.$pool.take()
     const table = this.#table
     const rows = this.#rows
     const first = chain.$first
     const room = first + chain.$capacity
-    let start = this.#start
-    let end = this.#end
     let at = first
     let bytes = 0
     let readableBytes = 0
+    /** Below 0 where the bytes of a part were, at some point, more than an integer has room for. */
+    let carry = 0
     /** The first segment of the device-writable part. */
     let turn = -1
     let index = position
@@ -160,18 +157,15 @@ export class PackedDeviceQueue extends RingDeviceQueue {
       const word = index * words
       last = table[word + idWord]!
       if (at !== first) flags = last >>> flagsShift
-      const length = table[word + lengthWord]!
-      const low = table[word + addressLow]!
-      const high = table[word + addressHigh]!
-      if (at === room || (flags & bothFlags) !== expected || (flags & indirectFlag) !== 0 || length === 0) return this.#nextAny(chain, firstFlags)
-      const address = low + high * highUnit
-      // length <= end - address cannot overflow, and is false for a negative difference.
-      if (!(address >= start && length <= end - address)) {
-        const region = regionAt(this.memory.$starts, address)
-        start = this.#start = this.memory.$starts[region]!
-        end = this.#end = this.memory.$ends[region]!
-        if (!(address >= start && length <= end - address)) return this.#nextAny(chain, firstFlags)
-      }
+      // 2 GiB or more are below 0.
+      const length = table[word + lengthWord]! | 0
+      const low = table[word + addressLow]! | 0
+      const high = table[word + addressHigh]! | 0
+      if (at === room || (flags & unusualFlags) !== expected || length <= 0) return this.#nextAny(chain, firstFlags)
+      const offset = (low - this.$low) | 0
+      // Nothing here overflows: offset and length are compared with a span as non-negative integers.
+      if (high !== this.$high || offset < 0 || offset > ((this.$span - length) | 0))
+        if (!this.$enter(low, high, length)) return this.#nextAny(chain, firstFlags)
       if ((flags & writeFlag) === 0) {
         if (turn >= 0) return this.#nextAny(chain, firstFlags)
       } else if (turn < 0) {
@@ -179,12 +173,13 @@ export class PackedDeviceQueue extends RingDeviceQueue {
         readableBytes = bytes
         bytes = 0
       }
-      const row = at * rowWords
+      const row = (at & segmentMask) * rowWords
       rows[row + rowLow] = low
       rows[row + rowHigh] = high
       rows[row + rowLength] = length
       rows[row + rowPosition] = bytes
-      bytes += length
+      bytes = (bytes + length) | 0
+      carry |= bytes
       at++
       index++
       if (index === size) {
@@ -195,13 +190,13 @@ export class PackedDeviceQueue extends RingDeviceQueue {
     }
     const slots = at - first
     const id = last & idMask
-    if (readableBytes + bytes > mostBytes || slots > this.$most) return this.#nextAny(chain, firstFlags)
+    if (carry < 0 || slots > this.$most) return this.#nextAny(chain, firstFlags)
     if (slots > this.#free(available)) return this.#tooMany(chain, id, slots)
     if (turn < 0) chain.$begin(id, slots, bytes, 0, 0)
     else chain.$begin(id, turn - first, readableBytes, at - turn, bytes)
     chain.$slots = slots
     this.$available = index | (expected === availFlag ? wrapBit : 0)
-    if (!this.$isIdle) return this.$deliver(chain, id)
+    if (this.$alone !== nobody || chain !== spare) return this.$deliver(chain, id)
     this.$alone = id
     this.$tickets = (this.$tickets + 1) | 0
     chain.$ticket = this.$tickets

@@ -16,10 +16,10 @@ import type { ChainProblem } from '../chain-builder.ts'
 import { segmentLayout } from '../chain-slab.ts'
 import type { DeviceQueueOptions } from '../device-queue-options.ts'
 import type { InOrder } from '../in-order.ts'
-import { type GuestMemory, regionAt } from '../memory.ts'
+import type { GuestMemory } from '../memory.ts'
 import type { QueueSetup, SavedChain } from '../queue.ts'
 import { ringAreas, words16, words32 } from '../ring-areas.ts'
-import { RingDeviceQueue, type RingFormat } from '../ring-device-queue.ts'
+import { nobody as importedNobody, RingDeviceQueue, type RingFormat } from '../ring-device-queue.ts'
 import type { Violation } from '../violation.ts'
 import { areaAlignment, areaSizes, isQueueSize } from './areas.ts'
 import { ChainReader } from './chain-reader.ts'
@@ -32,7 +32,7 @@ const writeFlag = VIRTQ_DESC_F_WRITE
 const indirectFlag = VIRTQ_DESC_F_INDIRECT
 const noInterrupt = VIRTQ_AVAIL_F_NO_INTERRUPT
 const { words, addressLow, addressHigh, lengthWord, flagsWord, nextShift } = descriptorWords
-const { rowWords, rowLow, rowHigh, rowLength, rowPosition } = segmentLayout
+const { rowWords, rowLow, rowHigh, rowLength, rowPosition, segmentMask } = segmentLayout
 const availFlags16 = VirtqAvailOffsets.flags / 2
 const availIdx16 = VirtqAvailOffsets.idx / 2
 const availRing16 = VirtqAvailOffsets.ring / 2
@@ -42,9 +42,12 @@ const usedRing32 = VirtqUsedOffsets.ring / 4
 const usedEntry32 = split_ring_entry_size.used_ring / 4
 const usedId32 = VirtqUsedElemOffsets.id / 4
 const usedLen32 = VirtqUsedElemOffsets.len / 4
-const highUnit = 0x1_0000_0000
 const indexMask = split_ring_limits.split_ring_index_wrap - 1
+/** Of a place in a ring. Where the engine knows how large a number is, it does not check sums for overflow. */
+const placeMask = split_ring_limits.split_ring_max_queue_size - 1
 const mostBytes = split_ring_limits.split_ring_max_chain_length
+/** In place of a head: no chain is out. */
+const nobody = importedNobody
 /** The largest number that the length of a used entry holds: a written length of 2^32 is told as one less, which the text permits. */
 const mostUsed = mostBytes - 1
 
@@ -65,7 +68,7 @@ const format: RingFormat = {
  */
 export class SplitDeviceQueue extends RingDeviceQueue {
   /** The available index as it was last loaded. */
-  #seen: number
+  #seen = 0
   readonly #setup: QueueSetup
   readonly #eventIndex: boolean
   readonly #reader: ChainReader
@@ -76,12 +79,9 @@ export class SplitDeviceQueue extends RingDeviceQueue {
   #used32: Uint32Array = new Uint32Array(0)
   #version = -1
   /** The segments of the slab, as long as it does not grow. */
-  #rows: Uint32Array
-  /** The region that the last buffer lies in: its first address, and that behind its last byte. Both are numbers with a fraction at first, and so in no region. */
-  #start = 0.5
-  #end = 0.5
+  #rows: Uint32Array = new Uint32Array(0)
   /** What the driver was told: `avail_event`, or the flag; -1: unknown. */
-  #told: number
+  #told = 0
   /** Entries that became visible since the driver's wish was looked at last. */
   #unchecked = 0
   /** The driver's wish may be older than the position: it is notified once in any case. */
@@ -117,8 +117,7 @@ export class SplitDeviceQueue extends RingDeviceQueue {
     this.#driver = words16(areas.driverArea)
     this.#device = words16(areas.deviceArea)
     this.#used32 = words32(areas.deviceArea)
-    this.#start = 0.5
-    this.#end = 0.5
+    this.$span = 0
     this.#version = this.memory.version
     return undefined
   }
@@ -131,36 +130,34 @@ export class SplitDeviceQueue extends RingDeviceQueue {
     if (this.$stamp !== this.memory.$stamp && !this.$prepare()) return this.$nextRestored()
     const available = this.$available
     if (available === this.#seen) return this.$nextUnseen()
-    const chain = this.$spare.$state === 0 ? this.$spare : this.$pool.take()
+    const spare = this.$spare
+    const chain = spare.$state === 0 ? spare : this.$pool.take()
     const { size } = this
-    const head = this.#driver[availRing16 + (available & (size - 1))]!
+    const head = this.#driver[availRing16 + (available & (size - 1) & placeMask)]!
     const table = this.#table
     const rows = this.#rows
     const first = chain.$first
     const room = first + chain.$capacity
-    let start = this.#start
-    let end = this.#end
     let at = first
     let bytes = 0
     let readableBytes = 0
+    /** Below 0 where the bytes of a part were, at some point, more than an integer has room for. */
+    let carry = 0
     /** The first segment of the device-writable part. */
     let turn = -1
     for (let index = head; ; ) {
       if (index >= size || at === room) return this.#nextAny(chain, head)
       const word = index * words
       const flags = table[word + flagsWord]!
-      const length = table[word + lengthWord]!
-      const low = table[word + addressLow]!
-      const high = table[word + addressHigh]!
-      if ((flags & indirectFlag) !== 0 || length === 0) return this.#nextAny(chain, head)
-      const address = low + high * highUnit
-      // length <= end - address cannot overflow, and is false for a negative difference.
-      if (!(address >= start && length <= end - address)) {
-        const region = regionAt(this.memory.$starts, address)
-        start = this.#start = this.memory.$starts[region]!
-        end = this.#end = this.memory.$ends[region]!
-        if (!(address >= start && length <= end - address)) return this.#nextAny(chain, head)
-      }
+      // 2 GiB or more are below 0.
+      const length = table[word + lengthWord]! | 0
+      const low = table[word + addressLow]! | 0
+      const high = table[word + addressHigh]! | 0
+      if ((flags & indirectFlag) !== 0 || length <= 0) return this.#nextAny(chain, head)
+      const offset = (low - this.$low) | 0
+      // Nothing here overflows: offset and length are compared with a span as non-negative integers.
+      if (high !== this.$high || offset < 0 || offset > ((this.$span - length) | 0))
+        if (!this.$enter(low, high, length)) return this.#nextAny(chain, head)
       if ((flags & writeFlag) === 0) {
         if (turn >= 0) return this.#nextAny(chain, head)
       } else if (turn < 0) {
@@ -168,21 +165,22 @@ export class SplitDeviceQueue extends RingDeviceQueue {
         readableBytes = bytes
         bytes = 0
       }
-      const row = at * rowWords
+      const row = (at & segmentMask) * rowWords
       rows[row + rowLow] = low
       rows[row + rowHigh] = high
       rows[row + rowLength] = length
       rows[row + rowPosition] = bytes
-      bytes += length
+      bytes = (bytes + length) | 0
+      carry |= bytes
       at++
       if ((flags & nextFlag) === 0) break
       index = flags >>> nextShift
     }
-    if (readableBytes + bytes > mostBytes || at - first > this.$most) return this.#nextAny(chain, head)
+    if (carry < 0 || at - first > this.$most) return this.#nextAny(chain, head)
     if (turn < 0) chain.$begin(head, at - first, bytes, 0, 0)
     else chain.$begin(head, turn - first, readableBytes, at - turn, bytes)
     this.$available = (available + 1) & indexMask
-    if (!this.$isIdle) return this.$deliver(chain, head)
+    if (this.$alone !== nobody || chain !== spare) return this.$deliver(chain, head)
     this.$alone = head
     this.$tickets = (this.$tickets + 1) | 0
     chain.$ticket = this.$tickets
@@ -223,10 +221,12 @@ export class SplitDeviceQueue extends RingDeviceQueue {
   }
 
   override $use(head: number, written: number, _slots: number, count: number): void {
-    const at = usedRing32 + (this.$used & (this.size - 1)) * usedEntry32
-    this.#used32[at + usedId32] = head
-    this.#used32[at + usedLen32] = written > mostUsed ? mostUsed : written
-    this.$used = (this.$used + count) & indexMask
+    const used = this.$used
+    const entries = this.#used32
+    const at = usedRing32 + (used & (this.size - 1) & placeMask) * usedEntry32
+    entries[at + usedId32] = head
+    entries[at + usedLen32] = written > mostUsed ? mostUsed : written
+    this.$used = (used + count) & indexMask
   }
 
   protected override $publish(): void {
