@@ -1,6 +1,17 @@
 /** The fake driver and the fake device of `virtgen/testing`: written from the text each, they understand each other, and find out who breaks a rule. */
 import fc from 'fast-check'
-import { chain, fakeDevice, fakeDriver, RuleBroken, type TakenChain, TestMemory, type UsedChain, unusualChains } from 'virtgen/testing'
+import {
+  chain,
+  fakeDevice,
+  fakeDriver,
+  forgedChains,
+  forgedUses,
+  RuleBroken,
+  type TakenChain,
+  TestMemory,
+  type UsedChain,
+  unusualChains,
+} from 'virtgen/testing'
 import { describe, expect, it } from 'vitest'
 
 const bytes = (length: number, value: number): Uint8Array => new Uint8Array(length).fill(value)
@@ -173,6 +184,27 @@ describe.each([{ packed: false }, { packed: true }])('a ring (packed: $packed) b
       expect([taken.readable.length, taken.writable]).toEqual([readable, writable])
     },
   )
+
+  const name = format.packed ? 'packed' : 'split'
+
+  // A bound of its own is what a device may have; the text knows none but the queue size.
+  const forged = forgedChains.filter(({ violation, needs }) => violation[name] !== undefined && typeof needs?.maxChainLength !== 'number')
+  it.each(forged)('finds $title: the device', ({ forge, forgeLater, needs, before = 0 }) => {
+    const { driver, device } = sides({ ...format, ...needs })
+    forge(driver)
+    for (let i = 0; i < before; i++) device.take()
+    forgeLater?.(driver)
+    expect(() => device.take()).toThrow(RuleBroken)
+  })
+
+  it.each(forgedUses.filter(({ violation }) => violation[name] !== undefined))('finds $title: the driver', ({ forge, needs, before = 0 }) => {
+    const { driver, device } = sides({ ...format, ...needs })
+    driver.offer(chain().readable(1).writable(8))
+    driver.offer(chain().readable(1))
+    forge(device)
+    for (let i = 0; i < before; i++) driver.used()
+    expect(() => driver.used()).toThrow(RuleBroken)
+  })
 
   it('begins with zeros, whatever was there', () => {
     const memory = new TestMemory()

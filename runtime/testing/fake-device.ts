@@ -69,6 +69,8 @@ export abstract class FakeDevice {
     const found = this.read()
     if (found === undefined) return undefined
     if (this.out.some(({ id }) => id === found.id)) throw new RuleBroken(`the driver makes ${found.id} available, which the device has already`)
+    const entries = this.out.reduce((sum, chain) => sum + chain.entries, found.entries)
+    if (entries > this.size) throw new RuleBroken(`the chains that the device has take ${entries} entries of a ring of ${this.size}`)
     const chain = this.#checked(found.id, found.buffers, found.entries)
     this.out.push(chain)
     if (this.wish === 'always') this.tell()

@@ -173,7 +173,6 @@ export class PackedFakeDriver extends FakeDriver {
   // ---- Used chains
 
   protected override usedEntry(): { id: number; written: number } | undefined {
-    if (this.out.length === 0) return undefined
     const { flags, length, last } = this.descriptor(this.#used.index)
     const own = this.#used.wrap === 1 ? VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED : 0
     if ((flags & (VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED)) !== own) return undefined

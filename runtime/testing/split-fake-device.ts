@@ -96,9 +96,9 @@ export class SplitFakeDevice extends FakeDevice {
     let table = this.setup.descriptorArea
     let size = this.size
     let entries = 0
+    let inRing = true
     for (let index = head; ; ) {
       if (index >= size) throw new RuleBroken(`a chain goes on at descriptor ${index} of a table of ${size}`)
-      const inRing = table === this.setup.descriptorArea
       if (visited.has(index)) throw new RuleBroken(`a chain comes to descriptor ${index} again`)
       visited.add(index)
       if (inRing) entries++
@@ -111,6 +111,7 @@ export class SplitFakeDevice extends FakeDevice {
         if (goesOn) throw new RuleBroken('a descriptor has VIRTQ_DESC_F_INDIRECT and VIRTQ_DESC_F_NEXT')
         size = tableLength(this.memory, words, indirect)
         table = Number(words.address)
+        inRing = false
         index = 0
         visited.clear()
         continue
