@@ -44,17 +44,19 @@ export class BuffersOut<T> {
     return this.#writable[id]!
   }
 
-  /** A buffer is in the ring; `setToken` follows. */
-  add(id: number, descriptors: number, writable: number): void {
+  /** A buffer is in the ring. */
+  add(id: number, descriptors: number, writable: number, token: T): void {
     this.#descriptors[id] = descriptors
     this.#writable[id] = writable
     this.#serial[id] = this.#added++
+    this.#tokens[id] = token
     this.#count++
     if (this.#order !== undefined) this.#enqueue(this.#order, id)
   }
 
-  setToken(id: number, token: T): void {
-    this.#tokens[id] = token
+  /** The device was told of all that were added. */
+  get isVisibleAll(): boolean {
+    return this.#visible === this.#added
   }
 
   /** The device is told of all that were added. */

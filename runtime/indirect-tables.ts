@@ -47,12 +47,23 @@ export class IndirectTables {
     return this.#ready >= 0 && this.#capacity[this.#ready]! >= count
   }
 
-  /** Gives the ready table to a buffer; returns its guest address. */
-  take(id: number): number {
-    const table = this.#ready
+  /** Guest address of the table that is ready. */
+  get address(): number {
+    return this.#tables[this.#ready]!.address
+  }
+
+  /** Makes `words` those in which the table that is ready lies; returns where it begins there. */
+  open(count: number): number {
+    const { address } = this
+    const region = this.#find(address, count * VirtqDescSize)
+    this.words = region.u32
+    return (address - region.guestAddress) / 4
+  }
+
+  /** Gives the table that is ready to a buffer. */
+  take(id: number): void {
+    this.#ofBuffer[id] = this.#ready + 1
     this.#ready = -1
-    this.#ofBuffer[id] = table + 1
-    return this.#tables[table]!.address
   }
 
   /** A buffer is back, and its table if it has one. */
@@ -61,13 +72,6 @@ export class IndirectTables {
     if (table < 0) return
     this.#ofBuffer[id] = 0
     this.#free[this.#freeCount++] = table
-  }
-
-  /** Makes `words` those in which a table lies; returns where it begins there. */
-  open(address: number, count: number): number {
-    const region = this.#find(address, count * VirtqDescSize)
-    this.words = region.u32
-    return (address - region.guestAddress) / 4
   }
 
   /** Gives all tables back. */

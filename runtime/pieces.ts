@@ -66,6 +66,18 @@ export class Pieces {
     this.readableBytes = 0
   }
 
+  /** All pieces become one that is device-readable: the table that they have been written into. */
+  become(address: number, length: number): void {
+    const { words } = this
+    words[0] = address >>> 0
+    words[1] = (address / wordRange) >>> 0
+    words[2] = length
+    this.count = 1
+    this.readable = 1
+    this.bytes = length
+    this.readableBytes = length
+  }
+
   /** Device-writable bytes. */
   get writableBytes(): number {
     return this.bytes - this.readableBytes
