@@ -291,7 +291,7 @@ export class PackedDeviceQueue extends RingDeviceQueue {
     // One load of both halves, so that they belong together; sequentially consistent like the store of the flags: it cannot go before that store.
     const wish = Atomics.load(this.#driver, 0)
     const flags = (wish >>> eventFlagsShift) & eventFlagsMask
-    if (flags === RING_EVENT_FLAGS_DISABLE) return stale
+    if (flags === RING_EVENT_FLAGS_DISABLE) return false
     if (flags !== RING_EVENT_FLAGS_DESC || !this.#eventIndex) return true
     return count > this.size || isOffsetDue(wish & 0xffff, this.$published, count, this.size) || stale
   }
