@@ -58,6 +58,16 @@ export class PackedFakeDriver extends FakeDriver {
     this.#before = this.#published = available
     this.#free = size
     this.#ids = Array.from({ length: size }, (_, id) => id)
+    this.#age()
+  }
+
+  /** Makes the ring what it is when it begins at a position: all before it was used in this round, all from there on in the one before. */
+  #age(): void {
+    const { index, wrap } = this.#available
+    for (let i = 0; i < this.size; i++) {
+      const isSet = i < index === (wrap === 1)
+      if (isSet) this.setDescriptor(i, { flags: VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED })
+    }
   }
 
   override get free(): number {
