@@ -1,6 +1,5 @@
 /** The indirect tables of a driver's queue: at most one per buffer, allocated when first needed and kept for the next buffer. */
 import { VirtqDescSize } from 'virtgen/wire/split-ring'
-import { DriverError } from './driver/host.ts'
 import type { DmaBuffer, DriverMemory } from './driver/memory.ts'
 import type { MemoryRegion } from './memory.ts'
 
@@ -98,14 +97,9 @@ export class IndirectTables {
   #allocate(count: number): DmaBuffer | undefined {
     let capacity = Math.min(smallest, this.#size)
     while (capacity < count) capacity *= 2
-    try {
-      const table = this.#memory.allocate(capacity * VirtqDescSize, VirtqDescSize)
-      this.allocations++
-      return table
-    } catch (error) {
-      if (error instanceof DriverError) return undefined
-      throw error
-    }
+    const table = this.#memory.tryAllocate(capacity * VirtqDescSize, VirtqDescSize)
+    if (table !== undefined) this.allocations++
+    return table
   }
 
   #find(address: number, length: number): MemoryRegion {

@@ -7,6 +7,14 @@ import { GuestMemory } from '../runtime/memory.ts'
 
 const make = (address = 0x1000, length = 0x1000) => new DriverMemory(GuestMemory.of(new Uint8Array(0x4000)), address, length)
 
+/** Says whether a piece finds a place between these, from 0x1000 to 0x2000. */
+function hasRoom(buffers: readonly DmaBuffer[], length: number, alignment: number): boolean {
+  const size = Math.ceil(length / 16) * 16
+  for (let at = 0x1000; at + size <= 0x2000; at += Math.max(16, alignment))
+    if (buffers.every((buffer) => at + size <= buffer.address || buffer.address + buffer.length <= at)) return true
+  return false
+}
+
 describe('driver memory', () => {
   it('gives aligned pieces that do not overlap, inside its range, and joins what comes back', () => {
     const command = fc.oneof(
@@ -27,6 +35,7 @@ describe('driver memory', () => {
             buffer = memory.allocate(step.length, step.alignment)
           } catch (error) {
             expect((error as DriverError).kind).toBe('memory')
+            expect(hasRoom(buffers, step.length, step.alignment)).toBe(false)
             continue
           }
           expect(buffer.address % Math.max(16, step.alignment)).toBe(0)
@@ -50,6 +59,27 @@ describe('driver memory', () => {
     memory.allocate(0xff0)
     expect(() => memory.allocate(17)).toThrow(new DriverError('memory', 'there are no 17 bytes left of the 4096 bytes of driver memory'))
     expect(memory.allocate(16).length).toBe(16)
+  })
+
+  it('says it with undefined to whom it is no error, until enough comes back', () => {
+    const memory = make()
+    const [first, second] = [memory.allocate(0x800), memory.allocate(0x7e0)]
+    expect([memory.tryAllocate(0x30), memory.tryAllocate(0x21), memory.tryAllocate(0x20, 64)?.address]).toEqual([undefined, undefined, undefined])
+    expect(memory.tryAllocate(0x20)?.address).toBe(0x1fe0)
+    memory.free(first)
+    expect(memory.tryAllocate(0x800)?.address).toBe(0x1000)
+    memory.free(second)
+    expect(memory.tryAllocate(0x7e0)?.address).toBe(0x1800)
+  })
+
+  it('gives nothing that was unplugged, and gives it when it is back', () => {
+    const guest = new GuestMemory([{ guestAddress: 0x1000, size: 0x1000, source: new Uint8Array(0x1000) }])
+    const memory = new DriverMemory(guest, 0x1000, 0x1000)
+    guest.replace([{ guestAddress: 0x8000, size: 0x1000, source: new Uint8Array(0x1000) }])
+    expect(memory.tryAllocate(16)).toBeUndefined()
+    expect(() => memory.allocate(16)).toThrow(DriverError)
+    guest.replace([{ guestAddress: 0x1000, size: 0x1000, source: new Uint8Array(0x1000) }])
+    expect([memory.tryAllocate(0x1000)?.address, memory.available]).toEqual([0x1000, 0])
   })
 
   it('does not give out address 0', () => {

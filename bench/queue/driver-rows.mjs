@@ -6,15 +6,17 @@ import { createDriverQueue, DriverMemory } from './library.mjs'
 /** Indirect tables are allocated behind all buffers. */
 const tablesAt = 48 << 20
 const tablesLength = 1 << 20
+/** Less than any table. */
+const noRoom = 16
 
 export function driverQueue(memory, setup, row) {
-  const { format, eventIndex = false, indirect = false, inOrder = false } = row
+  const { format, eventIndex = false, indirect = false, inOrder = false, tables = true } = row
   return createDriverQueue(memory, setup, {
     packed: format === 'packed',
     eventIndex,
     inOrder,
     indirect,
-    ...(indirect && { indirectTables: new DriverMemory(memory, tablesAt, tablesLength) }),
+    ...(indirect && { indirectTables: new DriverMemory(memory, tablesAt, tables ? tablesLength : noRoom) }),
     notify: () => {},
     fail: (violation) => {
       throw new Error(`${violation.kind}: ${violation.detail}`)
@@ -46,10 +48,10 @@ export function collect(queue) {
 
 /** @returns the same as `deviceRow` */
 export function driverRow(guest, row) {
-  const { format, n, indirect = false, writable = false } = row
+  const { format, n, indirect = false, tables = true, writable = false } = row
   const setup = layOut(guest, format, queueSize(row))
   const queue = driverQueue(memoryOf(guest, row), setup, row)
-  const device = format === 'packed' ? new PackedDevice(guest, setup, indirect ? 1 : n) : new SplitDevice(guest, setup)
+  const device = format === 'packed' ? new PackedDevice(guest, setup, indirect && tables ? 1 : n) : new SplitDevice(guest, setup)
   const addresses = piecesOf(row)
   const length = pieceLength(row)
   const round = () => {

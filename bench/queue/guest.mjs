@@ -60,8 +60,8 @@ export function pieceLength({ n, payload }) {
 }
 
 /** Entries of the queue: room for a batch, and no more. */
-export function queueSize({ n, indirect }) {
-  return indirect ? batch : batch * n
+export function queueSize({ n, indirect, tables = true }) {
+  return indirect && tables ? batch : batch * n
 }
 
 function orderOf({ shuffled }, count) {

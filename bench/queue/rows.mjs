@@ -46,6 +46,7 @@ export function sections() {
         ...grid({ ...driver, variant: 'driver' }, { sizes: [0] }),
         ...grid({ ...driver, variant: 'driver, event index', eventIndex: true }, { ns: [1, 4], sizes: [0] }),
         ...grid({ ...driver, variant: 'driver, indirect', indirect: true }, { ns: [4, 16], sizes: [0] }),
+        ...grid({ ...driver, variant: 'driver, no room for tables', indirect: true, tables: false }, { ns: [4], sizes: [0] }),
         ...grid({ ...driver, variant: 'driver, in order', inOrder: true }, { ns: [1, 4], sizes: [0] }),
       ],
     },

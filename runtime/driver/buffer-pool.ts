@@ -47,12 +47,9 @@ export class BufferPool {
   }
 
   #allocate(length: number): DmaBuffer {
-    try {
-      return this.#memory.allocate(length)
-    } catch (error) {
-      if (this.#free.size === 0) throw error
-      this.free()
-      return this.#memory.allocate(length)
-    }
+    const buffer = this.#memory.tryAllocate(length)
+    if (buffer !== undefined) return buffer
+    this.free()
+    return this.#memory.allocate(length)
   }
 }

@@ -67,6 +67,8 @@ export class DriverMemory {
   /** Free pieces, ascending: where they begin, and where they end. No two of them touch. */
   readonly #begins: number[]
   readonly #ends: number[]
+  /** No free piece is longer, as far as is known: who asks again in vain is not searched for. */
+  #longest = Number.POSITIVE_INFINITY
   readonly #allocated = new Set<DmaBuffer>()
 
   /**
@@ -98,21 +100,32 @@ export class DriverMemory {
    * @throws DriverError `memory` when no free piece is long enough
    */
   allocate(length: number, alignment = granule): DmaBuffer {
+    const buffer = this.tryAllocate(length, alignment)
+    if (buffer !== undefined) return buffer
+    throw new DriverError('memory', `there are no ${length} bytes left of the ${this.end - this.start} bytes of driver memory`)
+  }
+
+  /** The same for whom a piece is welcome but not needed: undefined when no free piece is long enough, which is found out at little cost. */
+  tryAllocate(length: number, alignment = granule): DmaBuffer | undefined {
     if (!(Number.isSafeInteger(length) && length > 0)) throw new RangeError(`a buffer's length must be a positive integer, not ${length}`)
     if (!(Number.isInteger(alignment) && alignment > 0 && Number.isInteger(Math.log2(alignment))))
       throw new RangeError(`an alignment must be a power of 2, not ${alignment}`)
     const rounded = roundUp(length, granule)
+    if (rounded > this.#longest) return undefined
     const step = Math.max(alignment, granule)
     for (let i = 0; i < this.#begins.length; i++) {
       const address = roundUp(this.#begins[i] as number, step)
       if (address + rounded > (this.#ends[i] as number)) continue
+      // Memory may have been unplugged, and may come back.
+      if (!this.memory.contains(address, rounded)) return undefined
       this.#take(i, address, address + rounded)
       const buffer = new DmaBuffer(this.memory, address, length)
       buffer.bytes.fill(0)
       this.#allocated.add(buffer)
       return buffer
     }
-    throw new DriverError('memory', `there are no ${length} bytes left of the ${this.end - this.start} bytes of driver memory`)
+    if (step === granule) this.#longest = rounded - granule
+    return undefined
   }
 
   /**
@@ -123,6 +136,7 @@ export class DriverMemory {
   free(buffer: DmaBuffer): void {
     if (!this.#allocated.delete(buffer)) throw new Error(`the buffer at ${buffer.address} is not one of this memory, or was freed before`)
     buffer.$freed()
+    this.#longest = Number.POSITIVE_INFINITY
     this.#give(buffer.address, buffer.address + roundUp(buffer.length, granule))
   }
 
