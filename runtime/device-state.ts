@@ -182,7 +182,7 @@ function checkControlState(value: unknown, id: number, queueSizes: readonly numb
 
 function deviceState(value: unknown, id: number): DeviceState {
   const state = object<DeviceState>(value, 'device')
-  if (state.version !== 1 || state.id !== id)
-    throw new RangeError(`a device ${id} takes a state of version 1 of a device ${id}, not version ${state.version} of ${state.id}`)
+  if (state.version !== 1) wrong('version of the device', state.version, '1')
+  if (state.id !== id) wrong('id of the device', state.id, String(id))
   return state as DeviceState
 }

@@ -1053,7 +1053,7 @@ describe('a saved state', () => {
     [
       'another device',
       { ...good(), config: '00'.repeat(16), configGeneration: 9, device: { version: 1, id: 7, state: null } },
-      'a device 42 takes a state of version 1 of a device 42',
+      'id of the device must be 42',
     ],
     ['no device', { ...good(), device: null }, 'device must be an object, not null'],
   ])('is refused when it is %s, and nothing has changed', (_, state, message) => {

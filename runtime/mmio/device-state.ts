@@ -1,7 +1,7 @@
 /** The saved state of a device behind registers: plain data that JSON carries unchanged. */
 import { mmio_interrupt } from 'virtgen/wire/transport-mmio'
 import { type ControlState, restoreDevice, saveDevice } from '../device-state.ts'
-import { savedInteger } from '../saved-value.ts'
+import { savedInteger, wrong } from '../saved-value.ts'
 import type { MmioDevice } from './device.ts'
 
 /** A saved device, with its selectors and pending interrupts. */
@@ -32,7 +32,7 @@ export function saveMmioDevice(slot: MmioDevice): MmioDeviceState {
 
 /** See `restoreDevice`. The interrupt line is driven as it was. */
 export function restoreMmioDevice(slot: MmioDevice, state: MmioDeviceState): void {
-  if (state?.version !== 1) throw new RangeError(`saved state: version must be 1, not ${state?.version}`)
+  if (state?.version !== 1) wrong('version', state?.version, '1')
   const deviceFeaturesSel = savedInteger(state.deviceFeaturesSel, largestWord, 'deviceFeaturesSel')
   const driverFeaturesSel = savedInteger(state.driverFeaturesSel, largestWord, 'driverFeaturesSel')
   const queueSel = savedInteger(state.queueSel, largestWord, 'queueSel')
