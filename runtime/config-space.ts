@@ -42,15 +42,17 @@ export class ConfigSpace<T extends Struct = Struct> {
    * @param bytes - what it holds at first; copied
    * @param fields - its fields; bytes that no field covers are read-only
    * @param accessor - put over the bytes and kept
+   * @param values - members to write through it, by their names; as for `encode` of the struct
    * @throws RangeError for a field that does not lie in the bytes, or bytes too few for the accessor
    */
-  constructor(bytes: Uint8Array, fields: readonly ConfigField[] = [], accessor?: T) {
+  constructor(bytes: Uint8Array, fields: readonly ConfigField[] = [], accessor?: T, values: object = {}) {
     this.bytes = Uint8Array.from(bytes)
     for (const { name, offset, width } of fields)
       if (!(Number.isInteger(offset) && offset >= 0 && width >= 0 && offset + width <= bytes.length))
         throw new RangeError(`${name}, ${width} bytes at ${offset}, does not lie in a configuration space of ${bytes.length} bytes`)
     this.#described = fields
     this.fields = accessor?.at(viewOf(this.bytes))
+    if (this.fields) assign(this.fields, values)
   }
 
   /** A configuration space without any byte; a new one for each device. */
@@ -156,4 +158,21 @@ function isAccess(offset: number, width: number): boolean {
 
 function mayWrite({ access, writable }: ConfigField, features: FeatureSet): boolean {
   return (access === 'w' || access === 'rw') && (writable?.(features) ?? true)
+}
+
+/** Writes members, those of nested structs one by one, likewise the elements of arrays. */
+function assign(struct: object, values: object): void {
+  const place = struct as Record<string, unknown>
+  for (const [name, value] of Object.entries(values)) {
+    if (Array.isArray(value)) setElements(struct, name, value)
+    else if (typeof value === 'object' && !(value instanceof Uint8Array)) assign(place[name] as object, value)
+    else if (value !== undefined) place[name] = value
+  }
+}
+
+function setElements(struct: object, name: string, values: readonly unknown[]): void {
+  const elements = struct as Record<string, (index: number, value: unknown) => void>
+  values.forEach((value, index) => {
+    elements[`set_${name}`]!(index, value)
+  })
 }

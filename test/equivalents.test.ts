@@ -43,7 +43,7 @@ const project = new Project({
     paths: Object.fromEntries([
       ['virtgen/codegen/v1/wire', ['./wire/index.ts']],
       ['virtgen/codegen/v1/device', ['./runtime/codegen.ts']],
-      ...['wire', 'parts', 'messages', 'skeleton', 'driver'].map((room) => [`virtgen/${room}/*`, [`./generated/${room}/*.ts`]]),
+      ...['wire', 'parts', 'messages', 'device', 'skeleton', 'driver'].map((room) => [`virtgen/${room}/*`, [`./generated/${room}/*.ts`]]),
     ]),
   },
 })

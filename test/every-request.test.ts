@@ -2,8 +2,9 @@
  * Every request and event of every device type goes driver → queue → skeleton → back: with random values, descriptors cut at random, under features that
  * allow it and under features that do not, answered at once, by a promise and later. What must arrive is worked out from the description, not from generated code.
  */
+import { existsSync } from 'node:fs'
 import * as fc from 'fast-check'
-import { type FeatureInfo, FeatureSet } from 'virtgen/codegen/v1/wire'
+import { type Struct as Accessor, type FeatureInfo, FeatureSet } from 'virtgen/codegen/v1/wire'
 import type { DeviceDriver, DriverType, RequestDevice } from 'virtgen/runtime'
 import { type DriverError, PARKED, RequestError } from 'virtgen/runtime'
 import {
@@ -33,7 +34,7 @@ import { arbitraryValue, type Fixed, hasViews } from './support/values.ts'
 type Plain = Record<string, unknown>
 type Random = fc.GeneratorValue
 type Methods = Record<string, (...args: unknown[]) => unknown>
-type Settable = { $set(value: object): void }
+type Whole = Accessor & { $get(): object; $set(value: object): void }
 
 const model = loadEverything()
 const session = new Session(model, {})
@@ -56,19 +57,30 @@ interface Modules {
 interface Description extends DeviceInfo {
   readonly features: readonly FeatureInfo[]
   readonly configFields: readonly ConfigField[]
+  /** The classes with plain values, by their names. */
+  readonly classes: Readonly<Record<string, new (...given: unknown[]) => Whole>>
+}
+
+/** The struct in the same place with plain values, which the accessors of a device do not have. */
+function whole({ classes }: Description, struct: Accessor): Whole {
+  if ('$get' in struct) return struct as Whole
+  const { $layout, $given } = struct as { $layout?: unknown; $given?: unknown }
+  const Class = classes[struct.constructor.name]!
+  return new Class(...[$layout, $given].filter((each) => each !== undefined)).at(struct.$view, struct.$offset, struct.$length)
 }
 
 async function modulesOf(chapter: Chapter): Promise<Modules> {
   const name = chapter.name
   const prefix = (name[0] as string).toUpperCase() + name.slice(1)
-  const [wire, skeleton, driver, messages, config] = await Promise.all([
+  const [wire, parts, skeleton, driver, messages, config] = await Promise.all([
     import(/* @vite-ignore */ `../generated/wire/${name}.ts`),
+    existsSync(`generated/parts/${name}.ts`) ? import(/* @vite-ignore */ `../generated/parts/${name}.ts`) : {},
     import(/* @vite-ignore */ `../generated/skeleton/${name}.ts`),
     import(/* @vite-ignore */ `../generated/driver/${name}.ts`),
     import(/* @vite-ignore */ `../generated/messages/${name}.ts`),
     chapter.config ? import(/* @vite-ignore */ `./support/configs/${name}.ts`) : { config: () => ({}) },
   ])
-  const device = { ...messages.device, features: wire.features ?? [], configFields: messages.configFields }
+  const device = { ...messages.device, features: wire.features ?? [], configFields: messages.configFields, classes: { ...wire, ...parts } }
   return { chapter, device, Device: skeleton[`${prefix}Device`], Driver: driver[`${prefix}Driver`], config: config.config }
 }
 
@@ -388,7 +400,7 @@ async function connected(
     options: { caller },
   })
   // Some fields have other values after the reset that the driver began with.
-  if (device.configFields.some(({ reset }) => reset !== undefined)) made.config.update((fields) => (fields as unknown as Settable).$set(config))
+  if (device.configFields.some(({ reset }) => reset !== undefined)) made.config.update((fields) => whole(device, fields).$set(config))
   const context: CodecContext = {
     features: namesOf(chapter, features),
     config,
@@ -422,8 +434,8 @@ async function sendRequest(trial: Trial, random: Random): Promise<void> {
   const handle = (request: RequestParts): unknown => {
     const readable = new Uint8Array(info.readable ? request.readable.length : 0)
     if (info.readable) request.readable.copyTo(readable)
-    seen = { header: (request.header as { $get(): object } | undefined)?.$get(), readable }
-    if (request.reply) (request.reply as unknown as { $set(value: object): void }).$set(reply)
+    seen = { header: request.header && whole(trial.modules.device, request.header).$get(), readable }
+    if (request.reply) whole(trial.modules.device, request.reply).$set(reply)
     if (info.writable) request.writable.copyFrom(written)
     if (answers === 'throws') throw new Error('meant to fail')
     if (answers === 'status' && status !== undefined) return status

@@ -473,6 +473,7 @@ const strictProject = {
       'virtgen/codegen/v1/device': ['../../runtime/codegen.ts'],
       'virtgen/wire/*': ['../../generated/wire/*.ts'],
       'virtgen/parts/*': ['../../generated/parts/*.ts'],
+      'virtgen/device/*': ['../../generated/device/*.ts'],
       'virtgen/messages/*': ['../../generated/messages/*.ts'],
     },
   },

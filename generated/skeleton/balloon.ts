@@ -9,14 +9,15 @@ import {
   type RequestDeviceOptions,
   type WritableBytes,
 } from 'virtgen/codegen/v1/device'
-import { device } from 'virtgen/messages/balloon'
-import type {
-  BalloonDeflateDeflateHeader,
-  BalloonFreePageFreePageCommandHeader,
-  BalloonInflateInflateHeader,
-  BalloonStatsStatsHeader,
-} from 'virtgen/parts/balloon'
-import { VirtioBalloonConfig, type VirtioBalloonConfigValue } from 'virtgen/wire/balloon'
+import {
+  type BalloonDeflateDeflateHeader,
+  type BalloonFreePageFreePageCommandHeader,
+  type BalloonInflateInflateHeader,
+  type BalloonStatsStatsHeader,
+  VirtioBalloonConfig,
+  device,
+} from 'virtgen/device/balloon'
+import type { VirtioBalloonConfigValue } from 'virtgen/wire/balloon'
 
 /**
  * Puts pages into the balloon. The device may discard what they hold.
@@ -89,10 +90,10 @@ export interface BalloonDeviceOptions extends RequestDeviceOptions {
  */
 export abstract class BalloonDevice extends RequestDevice<VirtioBalloonConfig> {
   constructor(options: BalloonDeviceOptions = {}) {
-    super(device, options, new ConfigSpace(VirtioBalloonConfig.encode(options.config ?? {}), [
+    super(device, options, new ConfigSpace(new Uint8Array(16), [
   { name: 'actual', offset: 4, width: 4, access: 'rw' },
   { name: 'poison_val', offset: 12, width: 4, access: 'rw' },
-], new VirtioBalloonConfig()))
+], new VirtioBalloonConfig(), options.config ?? {}))
   }
 
   /**

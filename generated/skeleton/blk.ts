@@ -10,21 +10,22 @@ import {
   type RequestDeviceOptions,
   type WritableBytes,
 } from 'virtgen/codegen/v1/device'
-import { device } from 'virtgen/messages/blk'
-import type {
-  VirtioBlkReqDiscardHeader,
-  VirtioBlkReqGetIdReply,
-  VirtioBlkReqGetLifetimeReply,
-  VirtioBlkReqHeader,
-  VirtioBlkReqReply,
-  VirtioBlkReqScsiCmdHeader,
-  VirtioBlkReqScsiCmdReply,
-  VirtioBlkReqSecureEraseHeader,
-  VirtioBlkReqWriteZeroesHeader,
-  VirtioBlkReqZoneAppendReply,
-  VirtioBlkReqZoneReportReply,
-} from 'virtgen/parts/blk'
-import { VirtioBlkConfig, type VirtioBlkConfigValue } from 'virtgen/wire/blk'
+import {
+  VirtioBlkConfig,
+  type VirtioBlkReqDiscardHeader,
+  type VirtioBlkReqGetIdReply,
+  type VirtioBlkReqGetLifetimeReply,
+  type VirtioBlkReqHeader,
+  type VirtioBlkReqReply,
+  type VirtioBlkReqScsiCmdHeader,
+  type VirtioBlkReqScsiCmdReply,
+  type VirtioBlkReqSecureEraseHeader,
+  type VirtioBlkReqWriteZeroesHeader,
+  type VirtioBlkReqZoneAppendReply,
+  type VirtioBlkReqZoneReportReply,
+  device,
+} from 'virtgen/device/blk'
+import type { VirtioBlkConfigValue } from 'virtgen/wire/blk'
 
 /** VIRTIO 1.4, Device Types / Block Device / Device Operation */
 export interface BlkReadRequest extends DeviceRequest {
@@ -226,7 +227,7 @@ export interface BlkDeviceOptions extends RequestDeviceOptions {
  */
 export abstract class BlkDevice extends RequestDevice<VirtioBlkConfig> {
   constructor(options: BlkDeviceOptions = {}) {
-    super(device, options, new ConfigSpace(VirtioBlkConfig.encode(options.config ?? {}), [{ name: 'writeback', offset: 32, width: 1, access: 'rw' }], new VirtioBlkConfig()))
+    super(device, options, new ConfigSpace(new Uint8Array(96), [{ name: 'writeback', offset: 32, width: 1, access: 'rw' }], new VirtioBlkConfig(), options.config ?? {}))
   }
 
   /** VIRTIO 1.4, Device Types / Block Device / Device Operation */

@@ -9,8 +9,7 @@ import {
   type ReadableBytes,
   type RequestDeviceOptions,
 } from 'virtgen/codegen/v1/device'
-import { bt_rx, device, events } from 'virtgen/messages/bluetooth'
-import type { BtTxHeader } from 'virtgen/parts/bluetooth'
+import { type BtTxHeader, bt_rx, device, events } from 'virtgen/device/bluetooth'
 import { BtConfig, type BtConfigValue } from 'virtgen/wire/bluetooth'
 
 export interface BluetoothCommandRequest extends DeviceRequest {

@@ -8,15 +8,18 @@ import {
   type Outcome,
   type RequestDeviceOptions,
 } from 'virtgen/codegen/v1/device'
-import { can_reception, device, events } from 'virtgen/messages/can'
-import type {
-  CanControlHeader,
-  CanControlReply,
-  CanReceptionEventValue,
-  CanTransmissionHeader,
-  CanTransmissionReply,
-} from 'virtgen/parts/can'
-import { VirtioCanConfig, type VirtioCanConfigValue } from 'virtgen/wire/can'
+import {
+  type CanControlHeader,
+  type CanControlReply,
+  type CanTransmissionHeader,
+  type CanTransmissionReply,
+  VirtioCanConfig,
+  can_reception,
+  device,
+  events,
+} from 'virtgen/device/can'
+import type { CanReceptionEventValue } from 'virtgen/parts/can'
+import type { VirtioCanConfigValue } from 'virtgen/wire/can'
 
 /**
  * Sends a frame. A stopped controller fails it, and so it does one with a flag or of a kind that is not negotiated.
@@ -65,7 +68,7 @@ export interface CanDeviceOptions extends RequestDeviceOptions {
  */
 export abstract class CanDevice extends EventDevice<VirtioCanConfig> {
   constructor(options: CanDeviceOptions = {}) {
-    super(device, options, new ConfigSpace(VirtioCanConfig.encode(options.config ?? {}), [], new VirtioCanConfig()))
+    super(device, options, new ConfigSpace(new Uint8Array(2), [], new VirtioCanConfig(), options.config ?? {}))
   }
 
   /**

@@ -9,13 +9,16 @@ import {
   type ReadableBytes,
   type RequestDeviceOptions,
 } from 'virtgen/codegen/v1/device'
-import { configFields, console_control_rx, device, events } from 'virtgen/messages/console'
-import type {
-  ConsoleControlRxEventValue,
-  ConsoleControlRxResizeEventValue,
-  ConsoleControlTxHeader,
-} from 'virtgen/parts/console'
-import { VirtioConsoleConfig, type VirtioConsoleConfigValue } from 'virtgen/wire/console'
+import {
+  type ConsoleControlTxHeader,
+  VirtioConsoleConfig,
+  console_control_rx,
+  device,
+  events,
+} from 'virtgen/device/console'
+import { configFields } from 'virtgen/messages/console'
+import type { ConsoleControlRxEventValue, ConsoleControlRxResizeEventValue } from 'virtgen/parts/console'
+import type { VirtioConsoleConfigValue } from 'virtgen/wire/console'
 
 /** VIRTIO 1.4, Device Types / Console Device / Device Operation */
 export interface ConsoleOutputRequest extends DeviceRequest {
@@ -64,7 +67,7 @@ export interface ConsoleDeviceOptions extends RequestDeviceOptions {
  */
 export abstract class ConsoleDevice extends EventDevice<VirtioConsoleConfig> {
   constructor(options: ConsoleDeviceOptions = {}) {
-    super(device, options, new ConfigSpace(VirtioConsoleConfig.encode(options.config ?? {}), configFields, new VirtioConsoleConfig()))
+    super(device, options, new ConfigSpace(new Uint8Array(12), configFields, new VirtioConsoleConfig(), options.config ?? {}))
   }
 
   /** VIRTIO 1.4, Device Types / Console Device / Device Operation */

@@ -9,7 +9,7 @@ import {
   type RequestDeviceOptions,
   type WritableBytes,
 } from 'virtgen/codegen/v1/device'
-import { device } from 'virtgen/messages/entropy'
+import { device } from 'virtgen/device/entropy'
 
 /**
  * Asks for random bytes. The device may give fewer than there is room for; the used length tells how many.

@@ -10,17 +10,20 @@ import {
   type RequestDeviceOptions,
   type WritableBytes,
 } from 'virtgen/codegen/v1/device'
-import { device, events, virtio_fs_notify } from 'virtgen/messages/fs'
-import type {
-  FsHiprioBatchForgetHeader,
-  FsHiprioForgetHeader,
-  FsHiprioInterruptHeader,
-  FsHiprioInterruptReply,
-  VirtioFsNotifyEventValue,
-  VirtioFsReqHeader,
-  VirtioFsReqReply,
-} from 'virtgen/parts/fs'
-import { VirtioFsConfig, type VirtioFsConfigValue } from 'virtgen/wire/fs'
+import {
+  type FsHiprioBatchForgetHeader,
+  type FsHiprioForgetHeader,
+  type FsHiprioInterruptHeader,
+  type FsHiprioInterruptReply,
+  VirtioFsConfig,
+  type VirtioFsReqHeader,
+  type VirtioFsReqReply,
+  device,
+  events,
+  virtio_fs_notify,
+} from 'virtgen/device/fs'
+import type { VirtioFsNotifyEventValue } from 'virtgen/parts/fs'
+import type { VirtioFsConfigValue } from 'virtgen/wire/fs'
 
 /**
  * Any request of FUSE but those of high priority. Byte order and features are those of the last FUSE_INIT; little-endian
@@ -82,7 +85,7 @@ export interface FsDeviceOptions extends RequestDeviceOptions {
  */
 export abstract class FsDevice extends EventDevice<VirtioFsConfig> {
   constructor(options: FsDeviceOptions = {}) {
-    super(device, options, new ConfigSpace(VirtioFsConfig.encode(options.config ?? {}), [], new VirtioFsConfig()))
+    super(device, options, new ConfigSpace(new Uint8Array(44), [], new VirtioFsConfig(), options.config ?? {}))
   }
 
   /**

@@ -8,24 +8,25 @@ import {
   RequestDevice,
   type RequestDeviceOptions,
 } from 'virtgen/codegen/v1/device'
-import { device } from 'virtgen/messages/gpio'
-import type {
-  GpioIrqUnmaskIrqHeader,
-  GpioIrqUnmaskIrqReply,
-  GpioRequestGetDirectionHeader,
-  GpioRequestGetDirectionReply,
-  GpioRequestGetLineNamesHeader,
-  GpioRequestGetLineNamesReply,
-  GpioRequestGetValueHeader,
-  GpioRequestGetValueReply,
-  GpioRequestSetDirectionHeader,
-  GpioRequestSetDirectionReply,
-  GpioRequestSetIrqTypeHeader,
-  GpioRequestSetIrqTypeReply,
-  GpioRequestSetValueHeader,
-  GpioRequestSetValueReply,
-} from 'virtgen/parts/gpio'
-import { VirtioGpioConfig, type VirtioGpioConfigValue } from 'virtgen/wire/gpio'
+import {
+  type GpioIrqUnmaskIrqHeader,
+  type GpioIrqUnmaskIrqReply,
+  type GpioRequestGetDirectionHeader,
+  type GpioRequestGetDirectionReply,
+  type GpioRequestGetLineNamesHeader,
+  type GpioRequestGetLineNamesReply,
+  type GpioRequestGetValueHeader,
+  type GpioRequestGetValueReply,
+  type GpioRequestSetDirectionHeader,
+  type GpioRequestSetDirectionReply,
+  type GpioRequestSetIrqTypeHeader,
+  type GpioRequestSetIrqTypeReply,
+  type GpioRequestSetValueHeader,
+  type GpioRequestSetValueReply,
+  VirtioGpioConfig,
+  device,
+} from 'virtgen/device/gpio'
+import type { VirtioGpioConfigValue } from 'virtgen/wire/gpio'
 
 /**
  * Asks for the names of all lines.
@@ -122,7 +123,7 @@ export interface GpioDeviceOptions extends RequestDeviceOptions {
  */
 export abstract class GpioDevice extends RequestDevice<VirtioGpioConfig> {
   constructor(options: GpioDeviceOptions = {}) {
-    super(device, options, new ConfigSpace(VirtioGpioConfig.encode(options.config ?? {}), [], new VirtioGpioConfig()))
+    super(device, options, new ConfigSpace(new Uint8Array(8), [], new VirtioGpioConfig(), options.config ?? {}))
   }
 
   /**

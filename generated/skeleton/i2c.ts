@@ -10,8 +10,7 @@ import {
   type RequestDeviceOptions,
   type WritableBytes,
 } from 'virtgen/codegen/v1/device'
-import { device } from 'virtgen/messages/i2c'
-import type { VirtioI2cReqHeader, VirtioI2cReqReply } from 'virtgen/parts/i2c'
+import { type VirtioI2cReqHeader, type VirtioI2cReqReply, device } from 'virtgen/device/i2c'
 
 /**
  * Reads a segment; the driver says how long it is. It may be empty.

@@ -8,8 +8,8 @@ import {
   type Outcome,
   type RequestDeviceOptions,
 } from 'virtgen/codegen/v1/device'
-import { device, events, input_event } from 'virtgen/messages/input'
-import type { InputEventInputEventValue, InputStatusSetStatusHeader } from 'virtgen/parts/input'
+import { type InputStatusSetStatusHeader, device, events, input_event } from 'virtgen/device/input'
+import type { InputEventInputEventValue } from 'virtgen/parts/input'
 import { VirtioInputConfig, type VirtioInputConfigValue } from 'virtgen/wire/input'
 
 /**

@@ -8,18 +8,21 @@ import {
   type Outcome,
   type RequestDeviceOptions,
 } from 'virtgen/codegen/v1/device'
-import { device, events, iommu_event } from 'virtgen/messages/iommu'
-import type {
-  IommuEventFaultEventValue,
-  IommuRequestAttachHeader,
-  IommuRequestDetachHeader,
-  IommuRequestMapHeader,
-  IommuRequestProbeHeader,
-  IommuRequestProbeReply,
-  IommuRequestReply,
-  IommuRequestUnmapHeader,
-} from 'virtgen/parts/iommu'
-import { VIRTIO_IOMMU_F_BYPASS_CONFIG, VirtioIommuConfig, type VirtioIommuConfigValue } from 'virtgen/wire/iommu'
+import {
+  type IommuRequestAttachHeader,
+  type IommuRequestDetachHeader,
+  type IommuRequestMapHeader,
+  type IommuRequestProbeHeader,
+  type IommuRequestProbeReply,
+  type IommuRequestReply,
+  type IommuRequestUnmapHeader,
+  VirtioIommuConfig,
+  device,
+  events,
+  iommu_event,
+} from 'virtgen/device/iommu'
+import type { IommuEventFaultEventValue } from 'virtgen/parts/iommu'
+import { VIRTIO_IOMMU_F_BYPASS_CONFIG, type VirtioIommuConfigValue } from 'virtgen/wire/iommu'
 
 /**
  * Attaches an endpoint to a domain, which is made if it does not exist. An endpoint has one domain at most.
@@ -93,7 +96,7 @@ export interface IommuDeviceOptions extends RequestDeviceOptions {
  */
 export abstract class IommuDevice extends EventDevice<VirtioIommuConfig> {
   constructor(options: IommuDeviceOptions = {}) {
-    super(device, options, new ConfigSpace(VirtioIommuConfig.encode(options.config ?? {}), [
+    super(device, options, new ConfigSpace(new Uint8Array(40), [
   {
     name: 'bypass',
     offset: 36,
@@ -101,7 +104,7 @@ export abstract class IommuDevice extends EventDevice<VirtioIommuConfig> {
     access: 'rw',
     writable: (features) => features.has(VIRTIO_IOMMU_F_BYPASS_CONFIG),
   },
-], new VirtioIommuConfig()))
+], new VirtioIommuConfig(), options.config ?? {}))
   }
 
   /**

@@ -10,22 +10,27 @@ import {
   type RequestDeviceOptions,
   type WritableBytes,
 } from 'virtgen/codegen/v1/device'
-import { device, events, media_event } from 'virtgen/messages/media'
+import {
+  type MediaCommandCloseSessionHeader,
+  type MediaCommandIoctlHeader,
+  type MediaCommandIoctlReply,
+  type MediaCommandMmapHeader,
+  type MediaCommandMmapReply,
+  type MediaCommandMunmapHeader,
+  type MediaCommandMunmapReply,
+  type MediaCommandOpenSessionHeader,
+  type MediaCommandOpenSessionReply,
+  VirtioMediaConfig,
+  device,
+  events,
+  media_event,
+} from 'virtgen/device/media'
 import type {
-  MediaCommandCloseSessionHeader,
-  MediaCommandIoctlHeader,
-  MediaCommandIoctlReply,
-  MediaCommandMmapHeader,
-  MediaCommandMmapReply,
-  MediaCommandMunmapHeader,
-  MediaCommandMunmapReply,
-  MediaCommandOpenSessionHeader,
-  MediaCommandOpenSessionReply,
   MediaEventDqbufEventValue,
   MediaEventSessionErrorEventValue,
   MediaEventV4l2EventEventValue,
 } from 'virtgen/parts/media'
-import { VirtioMediaConfig, type VirtioMediaConfigValue, type VirtioMediaEventHeaderValue } from 'virtgen/wire/media'
+import type { VirtioMediaConfigValue, VirtioMediaEventHeaderValue } from 'virtgen/wire/media'
 
 /**
  * Begins a session, as opening a device node does.
@@ -105,7 +110,7 @@ export interface MediaDeviceOptions extends RequestDeviceOptions {
  */
 export abstract class MediaDevice extends EventDevice<VirtioMediaConfig> {
   constructor(options: MediaDeviceOptions = {}) {
-    super(device, options, new ConfigSpace(VirtioMediaConfig.encode(options.config ?? {}), [], new VirtioMediaConfig()))
+    super(device, options, new ConfigSpace(new Uint8Array(40), [], new VirtioMediaConfig(), options.config ?? {}))
   }
 
   /**

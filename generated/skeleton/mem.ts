@@ -8,18 +8,19 @@ import {
   RequestDevice,
   type RequestDeviceOptions,
 } from 'virtgen/codegen/v1/device'
-import { device } from 'virtgen/messages/mem'
-import type {
-  MemRequestPlugHeader,
-  MemRequestPlugReply,
-  MemRequestStateHeader,
-  MemRequestStateReply,
-  MemRequestUnplugAllHeader,
-  MemRequestUnplugAllReply,
-  MemRequestUnplugHeader,
-  MemRequestUnplugReply,
-} from 'virtgen/parts/mem'
-import { VirtioMemConfig, type VirtioMemConfigValue } from 'virtgen/wire/mem'
+import {
+  type MemRequestPlugHeader,
+  type MemRequestPlugReply,
+  type MemRequestStateHeader,
+  type MemRequestStateReply,
+  type MemRequestUnplugAllHeader,
+  type MemRequestUnplugAllReply,
+  type MemRequestUnplugHeader,
+  type MemRequestUnplugReply,
+  VirtioMemConfig,
+  device,
+} from 'virtgen/device/mem'
+import type { VirtioMemConfigValue } from 'virtgen/wire/mem'
 
 /**
  * Plugs blocks that are all unplugged.
@@ -79,7 +80,7 @@ export interface MemDeviceOptions extends RequestDeviceOptions {
  */
 export abstract class MemDevice extends RequestDevice<VirtioMemConfig> {
   constructor(options: MemDeviceOptions = {}) {
-    super(device, options, new ConfigSpace(VirtioMemConfig.encode(options.config ?? {}), [], new VirtioMemConfig()))
+    super(device, options, new ConfigSpace(new Uint8Array(56), [], new VirtioMemConfig(), options.config ?? {}))
   }
 
   /**

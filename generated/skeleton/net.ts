@@ -9,42 +9,44 @@ import {
   type ReadableBytes,
   type RequestDeviceOptions,
 } from 'virtgen/codegen/v1/device'
-import { device, events } from 'virtgen/messages/net'
-import type {
-  VirtioNetCtrlAddRssContextHeader,
-  VirtioNetCtrlAddVlanHeader,
-  VirtioNetCtrlDeleteRssContextHeader,
-  VirtioNetCtrlDeleteVlanHeader,
-  VirtioNetCtrlGetRssContextCapReply,
-  VirtioNetCtrlGetStatsHeader,
-  VirtioNetCtrlGetStatsReply,
-  VirtioNetCtrlGetVqCoalescingHeader,
-  VirtioNetCtrlGetVqCoalescingReply,
-  VirtioNetCtrlHeader,
-  VirtioNetCtrlModifyRssContextHeader,
-  VirtioNetCtrlQueryStatsReply,
-  VirtioNetCtrlReply,
-  VirtioNetCtrlSetAllmultiHeader,
-  VirtioNetCtrlSetAlluniHeader,
-  VirtioNetCtrlSetHashHeader,
-  VirtioNetCtrlSetHashTunnelHeader,
-  VirtioNetCtrlSetMacAddrHeader,
-  VirtioNetCtrlSetMacTableHeader,
-  VirtioNetCtrlSetNobcastHeader,
-  VirtioNetCtrlSetNomultiHeader,
-  VirtioNetCtrlSetNouniHeader,
-  VirtioNetCtrlSetOffloadsHeader,
-  VirtioNetCtrlSetPromiscHeader,
-  VirtioNetCtrlSetRssHeader,
-  VirtioNetCtrlSetRxCoalescingHeader,
-  VirtioNetCtrlSetTxCoalescingHeader,
-  VirtioNetCtrlSetVqCoalescingHeader,
-  VirtioNetCtrlSetVqPairsHeader,
-  VirtioNetRxPacketEventValue,
-  VirtioNetTxTransmitHeader,
-} from 'virtgen/parts/net'
+import {
+  VirtioNetConfig,
+  type VirtioNetCtrlAddRssContextHeader,
+  type VirtioNetCtrlAddVlanHeader,
+  type VirtioNetCtrlDeleteRssContextHeader,
+  type VirtioNetCtrlDeleteVlanHeader,
+  type VirtioNetCtrlGetRssContextCapReply,
+  type VirtioNetCtrlGetStatsHeader,
+  type VirtioNetCtrlGetStatsReply,
+  type VirtioNetCtrlGetVqCoalescingHeader,
+  type VirtioNetCtrlGetVqCoalescingReply,
+  type VirtioNetCtrlHeader,
+  type VirtioNetCtrlModifyRssContextHeader,
+  type VirtioNetCtrlQueryStatsReply,
+  type VirtioNetCtrlReply,
+  type VirtioNetCtrlSetAllmultiHeader,
+  type VirtioNetCtrlSetAlluniHeader,
+  type VirtioNetCtrlSetHashHeader,
+  type VirtioNetCtrlSetHashTunnelHeader,
+  type VirtioNetCtrlSetMacAddrHeader,
+  type VirtioNetCtrlSetMacTableHeader,
+  type VirtioNetCtrlSetNobcastHeader,
+  type VirtioNetCtrlSetNomultiHeader,
+  type VirtioNetCtrlSetNouniHeader,
+  type VirtioNetCtrlSetOffloadsHeader,
+  type VirtioNetCtrlSetPromiscHeader,
+  type VirtioNetCtrlSetRssHeader,
+  type VirtioNetCtrlSetRxCoalescingHeader,
+  type VirtioNetCtrlSetTxCoalescingHeader,
+  type VirtioNetCtrlSetVqCoalescingHeader,
+  type VirtioNetCtrlSetVqPairsHeader,
+  type VirtioNetTxTransmitHeader,
+  device,
+  events,
+} from 'virtgen/device/net'
+import type { VirtioNetRxPacketEventValue } from 'virtgen/parts/net'
 import { VIRTIO_F_VERSION_1 } from 'virtgen/wire/content'
-import { VirtioNetConfig, type VirtioNetConfigValue } from 'virtgen/wire/net'
+import type { VirtioNetConfigValue } from 'virtgen/wire/net'
 
 /**
  * A packet to send; num_buffers is 0. Of several transmit queues, drivers use none but the first before they have
@@ -393,7 +395,7 @@ export interface NetDeviceOptions extends RequestDeviceOptions {
  */
 export abstract class NetDevice extends EventDevice<VirtioNetConfig> {
   constructor(options: NetDeviceOptions = {}) {
-    super(device, options, new ConfigSpace(VirtioNetConfig.encode(options.config ?? {}), [
+    super(device, options, new ConfigSpace(new Uint8Array(28), [
   {
     name: 'mac',
     offset: 0,
@@ -401,7 +403,7 @@ export abstract class NetDevice extends EventDevice<VirtioNetConfig> {
     access: 'rw',
     writable: (features) => !features.has(VIRTIO_F_VERSION_1),
   },
-], new VirtioNetConfig()))
+], new VirtioNetConfig(), options.config ?? {}))
   }
 
   /**

@@ -10,8 +10,7 @@ import {
   type RequestDeviceOptions,
   type WritableBytes,
 } from 'virtgen/codegen/v1/device'
-import { device } from 'virtgen/messages/p9'
-import type { P9RequestHeader, P9RequestReply } from 'virtgen/parts/p9'
+import { type P9RequestHeader, type P9RequestReply, device } from 'virtgen/device/p9'
 import { Virtio9pConfig, type Virtio9pConfigValue } from 'virtgen/wire/p9'
 
 /** Any request of 9P. */

@@ -8,9 +8,8 @@ import {
   RequestDevice,
   type RequestDeviceOptions,
 } from 'virtgen/codegen/v1/device'
-import { device } from 'virtgen/messages/pmem'
-import type { PmemRequestHeader, PmemRequestReply } from 'virtgen/parts/pmem'
-import { VirtioPmemConfig, type VirtioPmemConfigValue } from 'virtgen/wire/pmem'
+import { type PmemRequestHeader, type PmemRequestReply, VirtioPmemConfig, device } from 'virtgen/device/pmem'
+import type { VirtioPmemConfigValue } from 'virtgen/wire/pmem'
 
 /**
  * All writes completed before stay in spite of a reset or a power failure.
@@ -37,7 +36,7 @@ export interface PmemDeviceOptions extends RequestDeviceOptions {
  */
 export abstract class PmemDevice extends RequestDevice<VirtioPmemConfig> {
   constructor(options: PmemDeviceOptions = {}) {
-    super(device, options, new ConfigSpace(VirtioPmemConfig.encode(options.config ?? {}), [], new VirtioPmemConfig()))
+    super(device, options, new ConfigSpace(new Uint8Array(16), [], new VirtioPmemConfig(), options.config ?? {}))
   }
 
   /**

@@ -8,20 +8,21 @@ import {
   RequestDevice,
   type RequestDeviceOptions,
 } from 'virtgen/codegen/v1/device'
-import { device } from 'virtgen/messages/rpmb'
-import type {
-  RpmbRequestDataReadHeader,
-  RpmbRequestDataReadReply,
-  RpmbRequestDataWriteHeader,
-  RpmbRequestDataWriteReply,
-  RpmbRequestGetWriteCounterHeader,
-  RpmbRequestGetWriteCounterReply,
-  RpmbRequestProgramKeyHeader,
-  RpmbRequestProgramKeyReply,
-  RpmbRequestResultReadHeader,
-  RpmbRequestResultReadReply,
-} from 'virtgen/parts/rpmb'
-import { VirtioRpmbConfig, type VirtioRpmbConfigValue } from 'virtgen/wire/rpmb'
+import {
+  type RpmbRequestDataReadHeader,
+  type RpmbRequestDataReadReply,
+  type RpmbRequestDataWriteHeader,
+  type RpmbRequestDataWriteReply,
+  type RpmbRequestGetWriteCounterHeader,
+  type RpmbRequestGetWriteCounterReply,
+  type RpmbRequestProgramKeyHeader,
+  type RpmbRequestProgramKeyReply,
+  type RpmbRequestResultReadHeader,
+  type RpmbRequestResultReadReply,
+  VirtioRpmbConfig,
+  device,
+} from 'virtgen/device/rpmb'
+import type { VirtioRpmbConfigValue } from 'virtgen/wire/rpmb'
 
 /**
  * Programs the key, once for ever. Where the driver wants the result, it adds a result_read frame, and room for the
@@ -100,7 +101,7 @@ export interface RpmbDeviceOptions extends RequestDeviceOptions {
  */
 export abstract class RpmbDevice extends RequestDevice<VirtioRpmbConfig> {
   constructor(options: RpmbDeviceOptions = {}) {
-    super(device, options, new ConfigSpace(VirtioRpmbConfig.encode(options.config ?? {}), [], new VirtioRpmbConfig()))
+    super(device, options, new ConfigSpace(new Uint8Array(3), [], new VirtioRpmbConfig(), options.config ?? {}))
   }
 
   /**

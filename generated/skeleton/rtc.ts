@@ -8,26 +8,28 @@ import {
   type Outcome,
   type RequestDeviceOptions,
 } from 'virtgen/codegen/v1/device'
-import { device, events, rtc_notification } from 'virtgen/messages/rtc'
-import type {
-  RtcNotificationAlarmEventValue,
-  RtcRequestCfgHeader,
-  RtcRequestCfgReply,
-  RtcRequestClockCapHeader,
-  RtcRequestClockCapReply,
-  RtcRequestCrossCapHeader,
-  RtcRequestCrossCapReply,
-  RtcRequestReadAlarmHeader,
-  RtcRequestReadAlarmReply,
-  RtcRequestReadCrossHeader,
-  RtcRequestReadCrossReply,
-  RtcRequestReadHeader,
-  RtcRequestReadReply,
-  RtcRequestSetAlarmEnabledHeader,
-  RtcRequestSetAlarmEnabledReply,
-  RtcRequestSetAlarmHeader,
-  RtcRequestSetAlarmReply,
-} from 'virtgen/parts/rtc'
+import {
+  type RtcRequestCfgHeader,
+  type RtcRequestCfgReply,
+  type RtcRequestClockCapHeader,
+  type RtcRequestClockCapReply,
+  type RtcRequestCrossCapHeader,
+  type RtcRequestCrossCapReply,
+  type RtcRequestReadAlarmHeader,
+  type RtcRequestReadAlarmReply,
+  type RtcRequestReadCrossHeader,
+  type RtcRequestReadCrossReply,
+  type RtcRequestReadHeader,
+  type RtcRequestReadReply,
+  type RtcRequestSetAlarmEnabledHeader,
+  type RtcRequestSetAlarmEnabledReply,
+  type RtcRequestSetAlarmHeader,
+  type RtcRequestSetAlarmReply,
+  device,
+  events,
+  rtc_notification,
+} from 'virtgen/device/rtc'
+import type { RtcNotificationAlarmEventValue } from 'virtgen/parts/rtc'
 
 /**
  * Asks how many clocks there are.

@@ -10,8 +10,8 @@ import {
   type RequestDeviceOptions,
   type WritableBytes,
 } from 'virtgen/codegen/v1/device'
-import { device, events, scmi_event } from 'virtgen/messages/scmi'
-import type { ScmiCommandHeader, ScmiCommandReply, ScmiEventEventValue } from 'virtgen/parts/scmi'
+import { type ScmiCommandHeader, type ScmiCommandReply, device, events, scmi_event } from 'virtgen/device/scmi'
+import type { ScmiEventEventValue } from 'virtgen/parts/scmi'
 
 /**
  * A command of SCMI, with its response.

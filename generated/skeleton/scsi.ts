@@ -10,19 +10,22 @@ import {
   type RequestDeviceOptions,
   type WritableBytes,
 } from 'virtgen/codegen/v1/device'
-import { device, events, scsi_event } from 'virtgen/messages/scsi'
-import type {
-  ScsiEventEventValue,
-  VirtioScsiCtrlAsyncQueryHeader,
-  VirtioScsiCtrlAsyncQueryReply,
-  VirtioScsiCtrlAsyncSubscribeHeader,
-  VirtioScsiCtrlAsyncSubscribeReply,
-  VirtioScsiCtrlReply,
-  VirtioScsiCtrlTaskManagementHeader,
-  VirtioScsiReqCmdHeader,
-  VirtioScsiReqCmdReply,
-} from 'virtgen/parts/scsi'
-import { VirtioScsiConfig, type VirtioScsiConfigValue } from 'virtgen/wire/scsi'
+import {
+  VirtioScsiConfig,
+  type VirtioScsiCtrlAsyncQueryHeader,
+  type VirtioScsiCtrlAsyncQueryReply,
+  type VirtioScsiCtrlAsyncSubscribeHeader,
+  type VirtioScsiCtrlAsyncSubscribeReply,
+  type VirtioScsiCtrlReply,
+  type VirtioScsiCtrlTaskManagementHeader,
+  type VirtioScsiReqCmdHeader,
+  type VirtioScsiReqCmdReply,
+  device,
+  events,
+  scsi_event,
+} from 'virtgen/device/scsi'
+import type { ScsiEventEventValue } from 'virtgen/parts/scsi'
+import type { VirtioScsiConfigValue } from 'virtgen/wire/scsi'
 
 /**
  * Does a task management function of SAM. Commands that it ends are completed before it. What a function does not need
@@ -92,10 +95,10 @@ export interface ScsiDeviceOptions extends RequestDeviceOptions {
  */
 export abstract class ScsiDevice extends EventDevice<VirtioScsiConfig> {
   constructor(options: ScsiDeviceOptions = {}) {
-    super(device, options, new ConfigSpace(VirtioScsiConfig.encode({ sense_size: 96, cdb_size: 32, ...options.config }), [
+    super(device, options, new ConfigSpace(new Uint8Array(36), [
   { name: 'sense_size', offset: 20, width: 4, access: 'rw', reset: 96 },
   { name: 'cdb_size', offset: 24, width: 4, access: 'rw', reset: 32 },
-], new VirtioScsiConfig()))
+], new VirtioScsiConfig(), { sense_size: 96, cdb_size: 32, ...options.config }))
   }
 
   /**

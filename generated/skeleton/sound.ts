@@ -10,43 +10,48 @@ import {
   type RequestDeviceOptions,
   type WritableBytes,
 } from 'virtgen/codegen/v1/device'
-import { device, events, snd_event } from 'virtgen/messages/sound'
+import {
+  type SndControlCtlEnumItemsHeader,
+  type SndControlCtlEnumItemsReply,
+  type SndControlCtlReadHeader,
+  type SndControlCtlReadReply,
+  type SndControlCtlTlvCommandHeader,
+  type SndControlCtlTlvReadHeader,
+  type SndControlCtlTlvReadReply,
+  type SndControlCtlTlvWriteHeader,
+  type SndControlCtlWriteHeader,
+  type SndControlJackRemapHeader,
+  type SndControlPcmPrepareHeader,
+  type SndControlPcmReleaseHeader,
+  type SndControlPcmSetParamsHeader,
+  type SndControlPcmStartHeader,
+  type SndControlPcmStopHeader,
+  type SndControlReply,
+  type SndRxRecordHeader,
+  type SndRxRecordReply,
+  type SndTxPlayHeader,
+  type SndTxPlayReply,
+  VirtioSndConfig,
+  device,
+  events,
+  snd_event,
+} from 'virtgen/device/sound'
 import type {
   SndControlChmapInfoHeader,
   SndControlChmapInfoReply,
-  SndControlCtlEnumItemsHeader,
-  SndControlCtlEnumItemsReply,
   SndControlCtlInfoHeader,
   SndControlCtlInfoReply,
-  SndControlCtlReadHeader,
-  SndControlCtlReadReply,
-  SndControlCtlTlvCommandHeader,
-  SndControlCtlTlvReadHeader,
-  SndControlCtlTlvReadReply,
-  SndControlCtlTlvWriteHeader,
-  SndControlCtlWriteHeader,
   SndControlJackInfoHeader,
   SndControlJackInfoReply,
-  SndControlJackRemapHeader,
   SndControlPcmInfoHeader,
   SndControlPcmInfoReply,
-  SndControlPcmPrepareHeader,
-  SndControlPcmReleaseHeader,
-  SndControlPcmSetParamsHeader,
-  SndControlPcmStartHeader,
-  SndControlPcmStopHeader,
-  SndControlReply,
   SndEventCtlNotifyEventValue,
   SndEventJackConnectedEventValue,
   SndEventJackDisconnectedEventValue,
   SndEventPcmPeriodElapsedEventValue,
   SndEventPcmXrunEventValue,
-  SndRxRecordHeader,
-  SndRxRecordReply,
-  SndTxPlayHeader,
-  SndTxPlayReply,
 } from 'virtgen/parts/sound'
-import { VirtioSndConfig, type VirtioSndConfigValue } from 'virtgen/wire/sound'
+import type { VirtioSndConfigValue } from 'virtgen/wire/sound'
 
 /**
  * Asks what the jacks are.
@@ -283,7 +288,7 @@ export interface SoundDeviceOptions extends RequestDeviceOptions {
  */
 export abstract class SoundDevice extends EventDevice<VirtioSndConfig> {
   constructor(options: SoundDeviceOptions = {}) {
-    super(device, options, new ConfigSpace(VirtioSndConfig.encode(options.config ?? {}), [], new VirtioSndConfig()))
+    super(device, options, new ConfigSpace(new Uint8Array(16), [], new VirtioSndConfig(), options.config ?? {}))
   }
 
   /**

@@ -10,8 +10,7 @@ import {
   type RequestDeviceOptions,
   type WritableBytes,
 } from 'virtgen/codegen/v1/device'
-import { device } from 'virtgen/messages/spi'
-import type { SpiRequestTransferHeader, SpiRequestTransferReply } from 'virtgen/parts/spi'
+import { type SpiRequestTransferHeader, type SpiRequestTransferReply, device } from 'virtgen/device/spi'
 import { VirtioSpiConfig, type VirtioSpiConfigValue } from 'virtgen/wire/spi'
 
 /**

@@ -9,9 +9,8 @@ import {
   type ReadableBytes,
   type RequestDeviceOptions,
 } from 'virtgen/codegen/v1/device'
-import { device, events, vsock_event, vsock_rx } from 'virtgen/messages/vsock'
-import type { VsockTxHeader } from 'virtgen/parts/vsock'
-import { VirtioVsockConfig, type VirtioVsockConfigValue, type VirtioVsockHdrValue } from 'virtgen/wire/vsock'
+import { VirtioVsockConfig, type VsockTxHeader, device, events, vsock_event, vsock_rx } from 'virtgen/device/vsock'
+import type { VirtioVsockConfigValue, VirtioVsockHdrValue } from 'virtgen/wire/vsock'
 
 /**
  * Asks for a connection: accept or rst answers it.
@@ -92,7 +91,7 @@ export interface VsockDeviceOptions extends RequestDeviceOptions {
  */
 export abstract class VsockDevice extends EventDevice<VirtioVsockConfig> {
   constructor(options: VsockDeviceOptions = {}) {
-    super(device, options, new ConfigSpace(VirtioVsockConfig.encode(options.config ?? {}), [], new VirtioVsockConfig()))
+    super(device, options, new ConfigSpace(new Uint8Array(8), [], new VirtioVsockConfig(), options.config ?? {}))
   }
 
   /**

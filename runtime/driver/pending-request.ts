@@ -101,7 +101,7 @@ export class PendingRequest implements ClientBuffer {
     const length = Math.min(written, this.#replyLength)
     const reply = this.#info.reply && this.#copyReply(this.#info.reply, length)
     const status = this.#statusInfo
-    if (status !== undefined && reply !== undefined && !isSuccess(status, status.get(reply))) this.#refused(status, reply)
+    if (status !== undefined && reply !== undefined && !isSuccess(status, status.get!(reply))) this.#refused(status, reply)
     else this.#succeeded(status, reply, written - length)
     this.release(served)
     return undefined
@@ -134,7 +134,7 @@ export class PendingRequest implements ClientBuffer {
     if (status !== undefined && layout !== undefined && layout.usesHeader === undefined) {
       const least = layout.create(this.#context, 0, undefined).$minimum
       const reply = written < least ? undefined : this.#copyReply(layout, least)
-      if (reply !== undefined && !isSuccess(status, status.get(reply))) {
+      if (reply !== undefined && !isSuccess(status, status.get!(reply))) {
         this.#refused(status, reply)
         this.release(served)
         return undefined
@@ -154,8 +154,8 @@ export class PendingRequest implements ClientBuffer {
   }
 
   #refused(status: StatusInfo, reply: Struct): void {
-    const value = status.get(reply)
-    this.#reject(new RequestError(this.#info.name, value, status.names[value], reply))
+    const value = status.get!(reply)
+    this.#reject(new RequestError(this.#info.name, value, status.names?.[value], reply))
   }
 
   #result(status: StatusInfo | undefined, reply: Struct | undefined, written: number): unknown {

@@ -25,7 +25,7 @@ function pathsOf(info: RequestInfo, status: StatusInfo, reply: ValueStruct): rea
   const known = statusPaths.get(info)
   if (known !== undefined) return known
   const before = reply.$get() as Members
-  const value = status.get(reply)
+  const value = status.get!(reply)
   status.set(reply, value ^ 1)
   const paths = differences(before, reply.$get() as Members)
   status.set(reply, value)

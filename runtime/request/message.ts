@@ -73,10 +73,11 @@ export interface StatusInfo {
   readonly shrinks?: true
   /** Where its field ends: a refusal is written as far as there is room, if it reaches that far. Absent: only whole ones are. */
   readonly end?: number
-  get(reply: Struct): number
+  /** Absent in the tables of devices, as are the names. */
+  get?(reply: Struct): number
   set(reply: Struct, value: number): void
   /** Names of the values, for messages. */
-  readonly names: Readonly<Record<number, string>>
+  readonly names?: Readonly<Record<number, string>>
 }
 
 /** Says whether a status is one of success. */
@@ -102,8 +103,8 @@ export interface RequestInfo {
   readonly method: string
   /** Values of the deciding fields, one list per alternative; empty where the request is chosen by its condition and its parts. */
   readonly is: readonly (readonly number[])[]
-  /** Members of the header (event: of the reply) that select it, as `$set` takes them. */
-  readonly values: object
+  /** Members of the header (event: of the reply) that select it, as `$set` takes them. Absent in the tables of devices, which make no requests. */
+  readonly values?: object
   /**
    * Absent: always there.
    *

@@ -31,16 +31,17 @@ export function refusedBy(message: MessageInfo, frame: Struct | undefined): Requ
 
 /** Writes a value together with what selects the request or event: nothing else may select it. */
 export function writeSelected(message: MessageInfo, info: RequestInfo, struct: ValueStruct, value: object = {}): void {
+  const { values: selecting = {} } = info
   // First, as other members may depend on it.
-  struct.$set(info.values)
+  struct.$set(selecting)
   const deciding: Record<string, unknown> = {}
   const rest: Record<string, unknown> = {}
-  for (const [name, member] of Object.entries(value)) (name in info.values ? deciding : rest)[name] = member
+  for (const [name, member] of Object.entries(value)) (name in selecting ? deciding : rest)[name] = member
   struct.$set(deciding)
   const [values] = info.is
   // Flags may stand beside the value that selects.
   if (message.select !== undefined && values !== undefined) message.select(struct, values)
-  else struct.$set(info.values)
+  else struct.$set(selecting)
   struct.$set(rest)
 }
 

@@ -5,6 +5,7 @@ import type { EmittedFile } from '../index.ts'
 import { Imports } from '../wire/imports.ts'
 import { header } from '../wire/index.ts'
 import { Needs } from '../wire/needs.ts'
+import { bareModule } from './bare.ts'
 import { DeviceChapter } from './device-chapter.ts'
 import { DriverEmitter } from './driver.ts'
 import { MessagesEmitter } from './messages.ts'
@@ -16,7 +17,10 @@ const emitters = { messages: MessagesEmitter, skeleton: SkeletonEmitter, driver:
 export function emitDevices(model: Model, chapters: readonly Chapter[]): EmittedFile[] {
   const needs = new Needs(model)
   const devices = chapters.filter(({ kind }) => kind === 'device').map((chapter) => new DeviceChapter(model, needs, chapter))
-  return (['messages', 'skeleton', 'driver'] as const).flatMap((folder) => devices.map((device) => emit(device, folder)))
+  return [
+    ...devices.map(bareModule),
+    ...(['messages', 'skeleton', 'driver'] as const).flatMap((folder) => devices.map((device) => emit(device, folder))),
+  ]
 }
 
 function emit(device: DeviceChapter, folder: keyof typeof emitters): EmittedFile {

@@ -26,11 +26,19 @@ export class MessagesEmitter {
   /** Constants of the module by what they say. Layouts that are the same are one constant, as the runtime keeps an accessor for each. */
   readonly #shares = new Map<string, string>()
   readonly #constants: string[] = []
+  /** For devices alone: nothing that only drivers ask for. */
+  readonly #bare: boolean
   #usesContext = false
 
-  constructor(device: DeviceChapter, imports: Imports) {
+  constructor(device: DeviceChapter, imports: Imports, bare = false) {
     this.#device = device
     this.#imports = imports
+    this.#bare = bare
+  }
+
+  /** What a table says of requests to drivers; events are made by the device itself. */
+  #forDrivers<T>(kind: Message['kind'], text: () => T): T | undefined {
+    return this.#bare && kind === 'requests' ? undefined : text()
   }
 
   /** Names that the module declares. */
@@ -51,7 +59,7 @@ export class MessagesEmitter {
       ),
       ...queuesFunction(this.#device, this.#imports),
     ]
-    const tail = [this.#configFields(), queues.join('\n'), this.#deviceInfo()]
+    const tail = [...(this.#bare ? [] : [this.#configFields()]), queues.join('\n'), this.#deviceInfo()]
     return [...this.#context(), ...this.#constants, ...requests, ...events, ...messages, ...tail].map((text) => `\n${text}`)
   }
 
@@ -100,9 +108,9 @@ export class MessagesEmitter {
       ['id', String(named.id)],
       ['method', quote(named.method)],
       ['is', array(request.is.map((alternative) => array(alternative.map((constant) => this.#constant(constant)))))],
-      ['values', this.#values(paths, request.is[0] ?? [])],
+      ['values', this.#forDrivers(message.kind, () => this.#values(paths, request.is[0] ?? []))],
       ['when', this.#when(named)],
-      ['mark', message.kind === 'requests' ? this.#mark(named) : undefined],
+      ['mark', message.kind === 'requests' ? this.#forDrivers(message.kind, () => this.#mark(named)) : undefined],
       ['header', this.#layout(readable)],
       ['reply', this.#layout(writable)],
       ['readable', this.#payload(readable)],
@@ -228,9 +236,16 @@ export class MessagesEmitter {
       ['usesHeader', looks ? 'true' : undefined],
       ['framedAt', framed && String(framed.offset)],
       ['fill', part === 'writable' ? this.#fill(class_) : undefined],
-      ['sizeOf', (isVariable || framed) && !looks ? this.#sizeOf(class_, framed?.member, layout) : undefined],
+      ['sizeOf', (isVariable || framed) && !looks && !this.#isBare(class_) ? this.#sizeOf(class_, framed?.member, layout) : undefined],
     ])
     return this.#shared(text, lowerFirst(name), 'LayoutInfo')
+  }
+
+  /** Only events are made of plain values. */
+  #isBare({ name }: PartClass): boolean {
+    return (
+      this.#bare && !this.#device.messages.some(({ message, classes }) => message.kind === 'events' && classes.some((class_) => class_.name === name))
+    )
   }
 
   /** Writes the members that always have the same value. */
@@ -378,9 +393,9 @@ export class MessagesEmitter {
         ['unknown', status.unknown === undefined ? undefined : status.unknown === 'none' ? quote('none') : this.#constant(status.unknown)],
         ['shrinks', status.error && 'true'],
         ['end', end === undefined || otherEnds.length > 0 ? undefined : String(end)],
-        ['get', `(${reply}) => ${code}`],
+        ['get', this.#bare ? undefined : `(${reply}) => ${code}`],
         ['set', arrow(`${reply}, value: number`, [`${code.replace(/^\((.*) \?\? 0\)$/, '$1')} = value`])],
-        ['names', this.#names(group?.name ?? name, names)],
+        ['names', this.#bare ? undefined : this.#names(group?.name ?? name, names)],
       ],
       true,
     )
@@ -424,7 +439,7 @@ export class MessagesEmitter {
       ['frame', this.#frame(message, part)],
       ['reply', message.kind === 'requests' ? ((shape && this.#layout(shape.frame.writable)) ?? 'undefined') : 'undefined'],
       ['by', this.#by(message, part)],
-      ['select', this.#select(message)],
+      ['select', this.#forDrivers(message.kind, () => this.#select(message))],
       ['status', this.#messageStatus(message)],
       ['setLength', this.#setLength(message.length, shape?.frame.writable.class)],
       ['echo', this.#echo(message, message.echo, shape?.frame.writable.class)],

@@ -94,5 +94,5 @@ function carried({ model, chapter }: DeviceChapter, imports: Imports, carries: R
   if (carries === undefined) return 'undefined'
   const owner = model.chapters.find(({ name }) => name === carries.chapter)
   if (owner?.kind !== 'device') return 'undefined'
-  return owner === chapter ? identifier(carries.name) : imports.from('messages', owner.name, identifier(carries.name))
+  return owner === chapter ? identifier(carries.name) : imports.from(imports.tables, owner.name, identifier(carries.name))
 }

@@ -2,12 +2,13 @@
 
 import { nodes } from '../../evaluate.ts'
 import type { Message } from '../../model.ts'
-import { identifier } from '../../names.ts'
+import { className, identifier } from '../../names.ts'
 import { commentLines, docs, numberCode, propertyName } from '../code.ts'
 import { citation } from '../wire/constants.ts'
 import type { Imports } from '../wire/imports.ts'
 import { dependence } from '../wire/needs.ts'
 import { conditionWords } from '../wording.ts'
+import { bareModule } from './bare.ts'
 import { liveFieldEntries } from './config-fields.ts'
 import type { DeviceChapter } from './device-chapter.ts'
 import { decidingPaths, membersOf } from './fields.ts'
@@ -69,7 +70,8 @@ export class SkeletonEmitter {
   }
 
   #wire(name: string): string {
-    return this.#imports.part(this.#device.chapter.name, name, true)
+    const { name: chapter } = this.#device.chapter
+    return bareModule(this.#device).names.has(name) ? this.#imports.from('device', chapter, name, true) : this.#imports.part(chapter, name, true)
   }
 
   #options(): string {
@@ -118,17 +120,29 @@ export class SkeletonEmitter {
 
   #configType(): string | undefined {
     const { config, chapter } = this.#device
-    return config && this.#imports.class({ chapter: chapter.name, name: config.name }, '')
+    if (config === undefined) return undefined
+    const name = className(config.name)
+    return this.#isConfigBare(name)
+      ? this.#imports.from('device', chapter.name, name)
+      : this.#imports.class({ chapter: chapter.name, name: config.name }, '')
+  }
+
+  #isConfigBare(name: string): boolean {
+    return bareModule(this.#device).names.has(name)
   }
 
   #make(): string[] {
     const { prefix } = this.#device
     const config = this.#configType()
-    const info = this.#imports.from('messages', this.#device.chapter.name, 'device')
+    const info = this.#imports.from('device', this.#device.chapter.name, 'device')
     const space = this.#imports.device('ConfigSpace')
-    const made = config
-      ? `new ${space}(${config}.encode(${this.#firstConfig()}), ${this.#liveFields()}, new ${config}())`
-      : `new ${space}(new Uint8Array(0))`
+    const rest = config && `${this.#liveFields()}, new ${config}()`
+    const made =
+      config === undefined
+        ? `new ${space}(new Uint8Array(0))`
+        : this.#isConfigBare(config)
+          ? `new ${space}(new Uint8Array(${this.#device.configLength}), ${rest}, ${this.#firstConfig()})`
+          : `new ${space}(${config}.encode(${this.#firstConfig()}), ${rest})`
     return [`constructor(options: ${prefix}DeviceOptions = {}) {`, ...indent([`super(${info}, options, ${made})`]), '}']
   }
 
@@ -192,8 +206,8 @@ export class SkeletonEmitter {
     const tags = [...(several ? ['@param queue - index of the queue'] : []), result]
     const spansNote = spans && `It may take several buffers; their number is filled in: ${spans.text}.`
     const comment = requestComment(model, named, [this.#queueNote(message), payloadText(writable.payload), spansNote], tags)
-    const queue = several ? 'queue' : `this.queueOf(${this.#imports.from('messages', this.#device.chapter.name, identifier(message.name))}) ?? -1`
-    const table = this.#imports.from('messages', this.#device.chapter.name, 'events')
+    const queue = several ? 'queue' : `this.queueOf(${this.#imports.from('device', this.#device.chapter.name, identifier(message.name))}) ?? -1`
+    const table = this.#imports.from('device', this.#device.chapter.name, 'events')
     const payloadName = payload && (payload === 'queue' || payload === 'value' ? 'payload' : payload)
     const sent = call('this.sendEvent(', [`${table}.${named.key}`, queue, value ? 'value' : 'undefined', payloadName ?? 'undefined'], ')').join('\n')
     return [

@@ -9,9 +9,11 @@ export const contract = 'virtgen/codegen/v1/wire'
 export const deviceContract = 'virtgen/codegen/v1/device'
 
 /** Folders of generated modules, one module per chapter in each. */
-export type Folder = 'wire' | 'parts' | 'messages' | 'skeleton' | 'driver'
+export type Folder = 'wire' | 'parts' | 'messages' | 'device' | 'skeleton' | 'driver'
 
 export class Imports {
+  /** Where the tables of messages are. */
+  readonly tables: Folder = 'messages'
   readonly #model: Model
   readonly #chapter: string
   readonly #folder: Folder
@@ -85,6 +87,15 @@ export class Imports {
   /** Every name that is imported. */
   get names(): string[] {
     return [...this.#modules.values()].flatMap((names) => [...names.keys()])
+  }
+
+  /** Forgets what was asked for and is not in the text after all. */
+  keep(text: string): void {
+    const words = new Set(text.match(/[\w$]+/g))
+    for (const [module, names] of this.#modules) {
+      for (const name of names.keys()) if (!words.has(name)) names.delete(name)
+      if (names.size === 0) this.#modules.delete(module)
+    }
   }
 
   statements(): string[] {
