@@ -1,12 +1,12 @@
 /** What a driver remembers of the buffers that are in its ring, whatever the format: the device could change what lies in shared memory. */
 
-/** Buffers by their ids: split, the head of the chain; packed, the buffer id. */
+/** Buffers by their ids: split, the head of the chain; packed, the buffer id. The arrays begin empty, not undefined, so that they are not checked at each use. */
 export class BuffersOut<T> {
-  readonly #tokens: (T | undefined)[]
+  readonly #tokens: (T | undefined)[] = []
   /** Of each id: descriptors in the ring (0: not out), device-writable bytes, and which buffer of the queue's life it is. Exact for 2^53 buffers. */
-  readonly #descriptors: Uint16Array
-  readonly #writable: Float64Array
-  readonly #serial: Float64Array
+  readonly #descriptors: Uint16Array = new Uint16Array(0)
+  readonly #writable: Float64Array = new Float64Array(0)
+  readonly #serial: Float64Array = new Float64Array(0)
   /** With VIRTIO_F_IN_ORDER: the ids in the order in which they were added, round and round; and where the oldest one and the next one stand. */
   readonly #order: Uint16Array | undefined
   #oldestAt = 0

@@ -11,14 +11,14 @@ export const pieceWords = 3
 const step = pieceWords
 
 export class Pieces {
-  readonly words: Uint32Array
+  declare readonly words: Uint32Array
   /** Pieces, and how many of them are device-readable; those come first. */
   count = 0
   readable = 0
   /** Bytes of all pieces, and of the device-readable ones. */
   bytes = 0
   readableBytes = 0
-  readonly #most: number
+  readonly #most: number = 0
 
   /** @param size - Queue Size: The driver MUST NOT create a descriptor chain longer than that, whether in the ring or in a table */
   constructor(size: number) {

@@ -42,31 +42,31 @@ export interface DriverRingFormat {
  * What is known of a buffer is kept here and never read back: the device could have changed it. Only the device's own words are read, each once.
  *
  * Members beginning with `$` are for the formats and this class. What each used buffer goes through, `completed`, is theirs: a call for each thing that it asks of a ring
- * costs more than what it does.
+ * costs more than what it does. Fields that are read for each buffer begin with a value of their kind or are only declared: what begins undefined is checked at each use.
  *
  * @typeParam T - what the caller wants back with a used buffer
  */
 export abstract class RingDriverQueue<T> implements DriverQueue<T> {
-  readonly index: number
-  readonly size: number
+  readonly index: number = 0
+  readonly size: number = 0
   /** Where the next buffer goes, and up to where the device has been told. */
-  protected $available: number
-  protected $published: number
+  protected $available = 0
+  protected $published = 0
   /** Where the next used buffer is looked for. */
-  protected $used: number
+  protected $used = 0
   /** VIRTIO_F_IN_ORDER: buffers of a used batch that are not given yet. */
   protected $batch = 0
   /**
    * Of each descriptor: the one behind it, in its chain or in the list of free ones. Where they go round it is always the next one of the table, and since buffers come back
    * as they went, the free ones are those from `$firstFree` on. Packed: of each buffer id that no buffer has, the next such one.
    */
-  protected readonly $next: Uint16Array
+  declare protected readonly $next: Uint16Array
   /** Of each head: the last descriptor of its chain. Packed: of each buffer id, itself. */
-  protected readonly $last: Uint16Array
+  declare protected readonly $last: Uint16Array
   protected $firstFree = 0
-  protected readonly $pieces: Pieces
-  protected readonly $out: BuffersOut<T>
-  protected readonly $eventIndex: boolean
+  declare protected readonly $pieces: Pieces
+  declare protected readonly $out: BuffersOut<T>
+  protected readonly $eventIndex: boolean = false
   /** Detached, closed or broken: takes no buffer and gives none. */
   protected $stopped = false
   readonly #memory: GuestMemory
@@ -83,7 +83,7 @@ export abstract class RingDriverQueue<T> implements DriverQueue<T> {
   #version = -1
   /** Times at which the views were made. */
   #bindings = 0
-  #free: number
+  #free = 0
   /** Bytes written into the last buffer of the batch. */
   #batchWritten = 0
   /** What the device was told of the notifications that are wanted. */

@@ -64,7 +64,7 @@ const format: DriverRingFormat = {
  */
 export class SplitDriverQueue<T = unknown> extends RingDriverQueue<T> {
   /** The used index as it was last loaded. */
-  #seen: number
+  #seen = 0
   /** The areas: descriptor table, available ring, used ring by 16 and by 32 bits. */
   #table: Uint32Array = new Uint32Array(0)
   #driver: Uint16Array = new Uint16Array(0)
