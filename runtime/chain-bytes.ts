@@ -13,6 +13,7 @@ const out = chainOut
 const lent = chainLent
 const touched = chainTouched
 const words = copyWords
+const mostInt = 0x7fff_ffff
 const viewsFor = viewsOf
 
 /**
@@ -208,9 +209,21 @@ export abstract class ChainBytes {
     return region !== undefined && address + length <= region.guestAddress + region.$span
   }
 
-  /** Copies `count` bytes to or from the index of an array where segments lie further on, or in no region any more: these read as zeros, and are not written. */
-  protected copyFar(bytes: Uint8Array, index: number, count: number, isOut: boolean): void {
+  /** `copyTo` and `copyFrom` with whatever numbers. */
+  protected copyAny(bytes: Uint8Array, start = 0, end: number = bytes.length, isOut: boolean): number {
+    requireRange(bytes, start, end)
+    if (!this.use()) return 0
+    const from = this.at
+    const count = this.copyFar(bytes, start, end, isOut)
+    if (!isOut) this.lend(from, from + count)
+    return count
+  }
+
+  /** Copies what has room between two indices of an array where segments lie further on, or in no region any more: these read as zeros, and are not written. */
+  protected copyFar(bytes: Uint8Array, start: number, end: number, isOut: boolean): number {
     const { slab } = this
+    const count = Math.min(this.end - this.at, end - start)
+    let index = start
     for (const until = this.at + count; this.at < until; ) {
       const length = slab.length(this.segment)
       const address = slab.address(this.segment)
@@ -228,6 +241,7 @@ export abstract class ChainBytes {
       this.at += piece
       if (inside + piece === length) this.segment++
     }
+    return count
   }
 
   protected requireRemaining(count: number): void {
@@ -282,17 +296,16 @@ export class ReadableBytes extends ChainBytes {
    * @throws RangeError for a range outside the target
    */
   copyTo(target: Uint8Array, start?: number, end?: number): number {
+    // Integers of 32 bits from here on; any other numbers are for `copyAny`, which throws what there is to throw.
     let to = 0
-    let room = target.length
-    // Most calls give neither.
-    if (start !== undefined || end !== undefined) {
-      if (start !== undefined) to = start
-      if (end !== undefined) room = end
-      requireRange(target, to, room)
-      room -= to
+    let last = target.length | 0
+    if (start !== undefined || end !== undefined || target.length > mostInt) {
+      if (start !== undefined) to = start | 0
+      if (end !== undefined) last = end | 0
+      if (to < 0 || to > last || last > target.length || to !== (start ?? 0) || last !== (end ?? target.length)) return this.copyAny(target, start, end, true)
     }
     if (!this.use()) return 0
-    const count = Math.min(this.end - this.at, room)
+    const count = Math.min(this.end - this.at, last - to)
     const rows = this.slab.words
     const views = viewsFor(target)
     let region = this.memory.$last
@@ -307,8 +320,7 @@ export class ReadableBytes extends ChainBytes {
         if (!this.isNear(segment)) {
           this.at = at
           this.segment = segment
-          this.copyFar(target, to, rest, true)
-          return count
+          return count - rest + this.copyFar(target, to, to + rest, true)
         }
         region = this.memory.$last
         continue
@@ -401,19 +413,17 @@ export class WritableBytes extends ChainBytes {
    * @throws RangeError for a range outside the source
    */
   copyFrom(source: Uint8Array, start?: number, end?: number): number {
+    // As in `copyTo`.
     let from = 0
-    let most = source.length
-    if (start !== undefined || end !== undefined) {
-      if (start !== undefined) from = start
-      if (end !== undefined) most = end
-      requireRange(source, from, most)
-      most -= from
+    let last = source.length | 0
+    if (start !== undefined || end !== undefined || source.length > mostInt) {
+      if (start !== undefined) from = start | 0
+      if (end !== undefined) last = end | 0
+      if (from < 0 || from > last || last > source.length || from !== (start ?? 0) || last !== (end ?? source.length)) return this.copyAny(source, start, end, false)
     }
     if (!this.use()) return 0
-    const count = Math.min(this.end - this.at, most)
-    const until = this.at + count
-    this.touch(this.at, until)
-    this.reach(until)
+    const count = Math.min(this.end - this.at, last - from)
+    this.touch(this.at, this.at + count, true)
     const rows = this.slab.words
     const views = viewsFor(source)
     let region = this.memory.$last
@@ -427,8 +437,7 @@ export class WritableBytes extends ChainBytes {
         if (!this.isNear(segment)) {
           this.at = at
           this.segment = segment
-          this.copyFar(source, from, rest, false)
-          return count
+          return count - rest + this.copyFar(source, from, from + rest, false)
         }
         region = this.memory.$last
         continue
@@ -460,7 +469,7 @@ export class WritableBytes extends ChainBytes {
     this.requireRemaining(length)
     if (!usable) return 0
     const until = this.at + length
-    this.touch(this.at, until)
+    this.touch(this.at, until, true)
     while (this.at < until) {
       const segment = this.segment
       const length = this.slab.length(segment)
@@ -476,7 +485,6 @@ export class WritableBytes extends ChainBytes {
       this.at += piece
       if (piece === left) this.segment++
     }
-    this.reach(until)
     return length
   }
 
@@ -493,7 +501,7 @@ export class WritableBytes extends ChainBytes {
     if (!usable || start === end) return
     const { slab } = this
     const until = position + end - start
-    this.touch(position, until)
+    this.touch(position, until, false)
     let segment = this.segmentAt(position)
     let from = start
     for (let at = position; at < until; segment++) {
@@ -510,6 +518,7 @@ export class WritableBytes extends ChainBytes {
 
   override skip(count: number): this {
     super.skip(count)
+    this.chain.$state |= touched
     this.reach(this.at)
     return this
   }
@@ -541,21 +550,21 @@ export class WritableBytes extends ChainBytes {
 
   protected override lend(from: number, to: number): void {
     this.chain.$state |= lent
-    this.touch(from, to)
-    this.reach(to)
+    this.touch(from, to, true)
   }
 
-  private touch(from: number, to: number): void {
+  /** Notes what is written; `counts`: as far as that, the part is written. */
+  private touch(from: number, to: number, counts: boolean): void {
     this.chain.$state |= touched
-    const whole = this.chain.writable
+    const whole = this.chain.$writable
     if (from < whole.low) whole.low = from
     if (to > whole.high) whole.high = to
+    if (counts) this.reach(to)
   }
 
   private reach(to: number): void {
-    this.chain.$state |= touched
+    const whole = this.chain.$writable
     if (to > this.reached) this.reached = to
-    const whole = this.chain.writable
     if (to > whole.reached) whole.reached = to
   }
 }

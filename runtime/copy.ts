@@ -76,7 +76,6 @@ function remember(bytes: Uint8Array): ByteViews | undefined {
     last.bytes = bytes
     return undefined
   }
-  if (bytes.length > mostInt) return undefined
   last.views = new ByteViews(bytes)
   return last.views
 }

@@ -20,7 +20,8 @@ const windowBefore = 2 ** 30
 const mostSegments = segmentLayout.segmentMask + 1
 const leastSegments = 2 ** 12
 /** In place of a head: no chain is out, and the next one may be alone. */
-export const nobody = -1
+export const noHead = -1
+const nobody = noHead
 /** In place of a head: what is out is marked. */
 const several = -2
 /** No stamp of a memory. */
@@ -93,7 +94,8 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
   constructor(memory: GuestMemory, setup: QueueSetup, options: DeviceQueueOptions, format: RingFormat, inOrder: InOrder | undefined) {
     this.memory = memory
     this.index = setup.index
-    this.size = setup.size
+    // What came out of a calculation may be no integer to the engine, and then would be none in any queue.
+    this.size = setup.size | 0
     this.#options = options
     this.#format = format
     // A queue that does not exist has no chains.

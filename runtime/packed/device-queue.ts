@@ -22,7 +22,7 @@ import type { InOrder } from '../in-order.ts'
 import type { GuestMemory } from '../memory.ts'
 import type { QueueSetup, SavedChain } from '../queue.ts'
 import { ringAreas, words16, words32 } from '../ring-areas.ts'
-import { nobody as importedNobody, RingDeviceQueue, type RingFormat } from '../ring-device-queue.ts'
+import { noHead, RingDeviceQueue, type RingFormat } from '../ring-device-queue.ts'
 import type { Violation } from '../violation.ts'
 import { isPackedQueueSize, packedAreaAlignment, packedAreaSizes } from './areas.ts'
 import { PackedChainReader } from './chain-reader.ts'
@@ -39,12 +39,13 @@ const unusualFlags = bothFlags | VIRTQ_DESC_F_INDIRECT
 const { words, addressLow, addressHigh, lengthWord, idWord, flagsShift, idMask } = packedDescriptorWords
 const { rowWords, rowLow, rowHigh, rowLength, rowPosition, segmentMask } = segmentLayout
 /** In place of a head: no chain is out. */
-const nobody = importedNobody
+const nobody = noHead
 const wrapBit = importedWrapBit
 const offsetMask = importedOffsetMask
 const words16PerDescriptor = PvirtqDescSize / 2
 const flags16 = PvirtqDescOffsets.flags / 2
 /** As in a split ring. */
+const mostInt = 0x7fff_ffff
 const mostUsed = split_ring_limits.split_ring_max_chain_length - 1
 /** `flags` of an event suppression structure stand above `desc`. */
 const eventFlagsShift = 16
@@ -192,8 +193,12 @@ export class PackedDeviceQueue extends RingDeviceQueue {
     const id = last & idMask
     if (carry < 0 || slots > this.$most) return this.#nextAny(chain, firstFlags)
     if (slots > this.#free(available)) return this.#tooMany(chain, id, slots)
-    if (turn < 0) chain.$begin(id, slots, bytes, 0, 0)
-    else chain.$begin(id, turn - first, readableBytes, at - turn, bytes)
+    if (turn < 0) {
+      turn = at
+      readableBytes = bytes
+      bytes = 0
+    }
+    chain.$begin(id, turn - first, readableBytes, at - turn, bytes)
     chain.$slots = slots
     this.$available = index | (expected === availFlag ? wrapBit : 0)
     if (this.$alone !== nobody || chain !== spare) return this.$deliver(chain, id)
@@ -257,7 +262,7 @@ export class PackedDeviceQueue extends RingDeviceQueue {
   override $use(id: number, written: number, slots: number): void {
     const used = this.$used
     const word = (used & offsetMask) * words
-    this.#table[word + lengthWord] = written > mostUsed ? mostUsed : written
+    this.#table[word + lengthWord] = written > mostInt ? Math.min(written, mostUsed) : written
     const flags = ((used & wrapBit) === 0 ? 0 : bothFlags) | (written > 0 ? writeFlag : 0)
     if (this.#heldFlags < 0) {
       // The driver looks at this descriptor, and at no later one before it: its flags come last.

@@ -19,7 +19,7 @@ import type { InOrder } from '../in-order.ts'
 import type { GuestMemory } from '../memory.ts'
 import type { QueueSetup, SavedChain } from '../queue.ts'
 import { ringAreas, words16, words32 } from '../ring-areas.ts'
-import { nobody as importedNobody, RingDeviceQueue, type RingFormat } from '../ring-device-queue.ts'
+import { noHead, RingDeviceQueue, type RingFormat } from '../ring-device-queue.ts'
 import type { Violation } from '../violation.ts'
 import { areaAlignment, areaSizes, isQueueSize } from './areas.ts'
 import { ChainReader } from './chain-reader.ts'
@@ -47,8 +47,9 @@ const indexMask = split_ring_limits.split_ring_index_wrap - 1
 const placeMask = split_ring_limits.split_ring_max_queue_size - 1
 const mostBytes = split_ring_limits.split_ring_max_chain_length
 /** In place of a head: no chain is out. */
-const nobody = importedNobody
+const nobody = noHead
 /** The largest number that the length of a used entry holds: a written length of 2^32 is told as one less, which the text permits. */
+const mostInt = 0x7fff_ffff
 const mostUsed = mostBytes - 1
 
 const format: RingFormat = {
@@ -177,8 +178,12 @@ export class SplitDeviceQueue extends RingDeviceQueue {
       index = flags >>> nextShift
     }
     if (carry < 0 || at - first > this.$most) return this.#nextAny(chain, head)
-    if (turn < 0) chain.$begin(head, at - first, bytes, 0, 0)
-    else chain.$begin(head, turn - first, readableBytes, at - turn, bytes)
+    if (turn < 0) {
+      turn = at
+      readableBytes = bytes
+      bytes = 0
+    }
+    chain.$begin(head, turn - first, readableBytes, at - turn, bytes)
     this.$available = (available + 1) & indexMask
     if (this.$alone !== nobody || chain !== spare) return this.$deliver(chain, head)
     this.$alone = head
@@ -225,7 +230,7 @@ export class SplitDeviceQueue extends RingDeviceQueue {
     const entries = this.#used32
     const at = usedRing32 + (used & (this.size - 1) & placeMask) * usedEntry32
     entries[at + usedId32] = head
-    entries[at + usedLen32] = written > mostUsed ? mostUsed : written
+    entries[at + usedLen32] = written > mostInt ? Math.min(written, mostUsed) : written
     this.$used = (used + count) & indexMask
   }
 
