@@ -24,6 +24,12 @@ const layouts: readonly (readonly ArenaRegion[])[] = [
     { guestAddress: 0xffff_f800, size: 0x800 },
     { guestAddress: 0x1_0000_0000, size: home },
   ],
+  // A region across 4 GiB, and one that is as far above 4 GiB as another one is above 0.
+  [
+    { guestAddress: 0x1000, size: 0x400 },
+    { guestAddress: 0xffff_f000, size: home },
+    { guestAddress: 0x1_0000_1000 + home, size: 0x400 },
+  ],
   // As high as memory can be.
   [
     { guestAddress: 0, size: 0x40 },

@@ -37,8 +37,9 @@ export class Chances {
   /** A 64-bit address in halves, mostly inside memory. */
   address(random: Random): readonly [low: number, high: number] {
     if (random.oneIn(8)) return [random.word(), random.pick(halves)]
-    const address = random.oneIn(4) ? random.pick(this.#edges) : this.inside(random)
-    return this.halves(address)
+    const [low, high] = this.halves(random.oneIn(4) ? random.pick(this.#edges) : this.inside(random))
+    // The lower half alone, or the upper one, would be inside.
+    return random.oneIn(6) ? [low, (high + random.pick([1, -1, 0x20_0000, 0x8000_0000])) >>> 0] : [low, high]
   }
 
   halves(address: number): readonly [low: number, high: number] {

@@ -345,7 +345,8 @@ export class DeviceExecution {
     this.#complete(taken, written)
     if (!this.#isCalm || this.#arena.memory.onWrite === undefined) return
     for (const address of done)
-      require(this.#arena.offsetOf(address) < 0 || this.#isTold(this.#arena.offsetOf(address)), `onWrite was not told of a byte of a buffer, at 0x${address.toString(16)}`)
+      require(this.#arena.offsetOf(address) < 0 ||
+        this.#isTold(this.#arena.offsetOf(address)), `onWrite was not told of a byte of a buffer, at 0x${address.toString(16)}`)
   }
 
   #isTold(offset: number): boolean {
