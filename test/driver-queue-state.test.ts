@@ -154,3 +154,18 @@ describe('a saved split queue with VIRTIO_F_IN_ORDER', () => {
     expect(() => again(state, ['a'])).not.toThrow()
   })
 })
+
+describe('a saved packed queue with VIRTIO_F_IN_ORDER', () => {
+  it('goes on with buffer ids that are free, in whatever order the others were taken', () => {
+    const { queue, device, again } = makeDriver('packed', { size: 4, inOrder: true })
+    for (const token of ['a', 'b', 'c']) queue.add(small, [], token)
+    queue.publish()
+    device.take()
+    const state = json(queue.save())
+    const ids = [3, 0, 2]
+    const restored = again({ ...state, out: state.out.map((buffer, i) => ({ ...buffer, head: ids[i]! })) }, ['A', 'B', 'C'])
+    expect(restored.add(small, [], 'd')).toBe(true)
+    expect(restored.inspect().inFlight).toEqual([3, 0, 2, 1])
+    expect(restored.add(small, [], 'e')).toBe(false)
+  })
+})
