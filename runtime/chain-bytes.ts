@@ -1,5 +1,5 @@
 /** Cursors over the two parts of a chain. They look into guest memory piece by piece and keep no view of it. */
-import type { Struct } from 'virtgen/codegen/v1/wire'
+import { checkInteger, type Struct } from 'virtgen/codegen/v1/wire'
 import type { Chain } from './chain.ts'
 import { type SegmentSlab, segmentLayout } from './chain-slab.ts'
 import { chainJoined, chainLent, chainOut, chainTouched } from './chain-state.ts'
@@ -81,8 +81,8 @@ export abstract class ChainBytes {
    */
   window(start: number, end: number): this {
     this.require()
-    if (!(Number.isInteger(start) && Number.isInteger(end) && start >= 0 && start <= end && end <= this.total))
-      throw new RangeError(`a window must lie in 0 to ${this.total}, not ${start} to ${end}`)
+    checkInteger(end, 0, this.total, 'end')
+    checkInteger(start, 0, end, 'start')
     this.start = start
     this.end = end
     this.seek(start)
@@ -106,7 +106,7 @@ export abstract class ChainBytes {
     const usable = this.use()
     const segment = this.segment + i
     if (!(Number.isInteger(i) && i >= 0 && segment < this.first + this.count && (i === 0 ? this.at : this.slab.position(segment)) < this.end))
-      throw new RangeError(`there are pieces 0 to ${this.segments - 1}, not ${i}`)
+      checkInteger(i, 0, this.segments - 1, 'piece')
     if (!usable) return nothing
     const begin = this.slab.position(segment)
     const length = this.slab.length(segment)
@@ -126,7 +126,7 @@ export abstract class ChainBytes {
    * @throws RangeError for what is no limit
    */
   piece(limit: number = this.end - this.at): Uint8Array {
-    if (!(Number.isInteger(limit) && limit >= 0)) throw new RangeError(`limit must be an integer from 0, not ${limit}`)
+    checkInteger(limit, 0, Number.MAX_SAFE_INTEGER, 'limit')
     const usable = this.use()
     if (this.at === this.end || limit === 0) return nothing
     const { segment, slab } = this
@@ -161,8 +161,7 @@ export abstract class ChainBytes {
   descriptorLength(position: number): number {
     this.require()
     const at = this.start + position
-    if (!(Number.isInteger(position) && position >= 0 && at < this.end))
-      throw new RangeError(`position must be 0 to ${this.end - this.start - 1}, not ${position}`)
+    checkInteger(position, 0, this.end - this.start - 1, 'position')
     const behind = this.first + this.count
     let segment = this.segmentAt(at) + 1
     if ((this.chain.$state & chainJoined) !== 0) while (segment < behind && this.chain.$joints.includes(segment - this.chain.$first)) segment++
@@ -245,8 +244,7 @@ export abstract class ChainBytes {
   }
 
   protected requireRemaining(count: number): void {
-    if (!(Number.isInteger(count) && count >= 0 && count <= this.end - this.at))
-      throw new RangeError(`count must be an integer from 0 to the ${this.end - this.at} bytes that remain, not ${count}`)
+    checkInteger(count, 0, this.end - this.at, 'count')
   }
 
   /** Notes that these bytes of the part were given out. */
@@ -389,8 +387,7 @@ export class WritableBytes extends ChainBytes {
   }
   set written(value: number) {
     this.require()
-    if (!(Number.isInteger(value) && value >= 0 && value <= this.end - this.start))
-      throw new RangeError(`written must be an integer from 0 to ${this.end - this.start}, not ${value}`)
+    checkInteger(value, 0, this.end - this.start, 'written')
     this.reached = this.start + value
     this.chain.$state |= touched
     const whole = this.chain.writable
@@ -464,7 +461,7 @@ export class WritableBytes extends ChainBytes {
    * @throws RangeError for a byte outside 0 to 255, or where fewer bytes remain
    */
   fill(value: number, length: number = this.end - this.at): number {
-    if (!(Number.isInteger(value) && value >= 0 && value <= 255)) throw new RangeError(`value must be an integer from 0 to 255, not ${value}`)
+    checkInteger(value, 0, 255, 'value')
     const usable = this.use()
     this.requireRemaining(length)
     if (!usable) return 0
@@ -496,8 +493,7 @@ export class WritableBytes extends ChainBytes {
   putAt(position: number, source: Uint8Array, start = 0, end: number = source.length): void {
     requireRange(source, start, end)
     const usable = this.use()
-    if (!(Number.isInteger(position) && position >= 0 && position + end - start <= this.total))
-      throw new RangeError(`${end - start} bytes must lie in a part of ${this.total}, not at ${position}`)
+    checkInteger(position, 0, this.total - end + start, 'position')
     if (!usable || start === end) return
     const { slab } = this
     const until = position + end - start
@@ -570,6 +566,7 @@ export class WritableBytes extends ChainBytes {
 }
 
 function requireRange(bytes: Uint8Array, start: number, end: number): void {
-  if (!(Number.isInteger(start) && Number.isInteger(end) && start >= 0 && start <= end && end <= bytes.length))
-    throw new RangeError(`start and end must lie in 0 to ${bytes.length}, not ${start} to ${end}`)
+  if (Number.isInteger(start) && Number.isInteger(end) && start >= 0 && start <= end && end <= bytes.length) return
+  checkInteger(end, 0, bytes.length, 'end')
+  checkInteger(start, 0, end, 'start')
 }

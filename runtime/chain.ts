@@ -1,4 +1,5 @@
 /** A chain of descriptors: one buffer of the driver, from the time the device takes it until it is used. */
+import { checkInteger } from 'virtgen/codegen/v1/wire'
 import { ReadableBytes, WritableBytes } from './chain-bytes.ts'
 import type { SegmentSlab } from './chain-slab.ts'
 import { chainBusy, chainCancelled, chainOut, chainTouched } from './chain-state.ts'
@@ -124,7 +125,7 @@ export class Chain {
   storage(length: number): Uint8Array {
     if ((this.$state & out) === 0) this.$misused()
     if (this.#stored.length === length) return this.#stored
-    if (!(Number.isSafeInteger(length) && length >= 0)) throw new RangeError(`length must be an integer from 0, not ${length}`)
+    checkInteger(length, 0, Number.MAX_SAFE_INTEGER, 'length')
     if (length > this.#storage.length) {
       const larger = new Uint8Array(powerOfTwo(Math.max(length, leastStorage)))
       larger.set(this.#storage)
@@ -153,7 +154,7 @@ export class Chain {
     const state = this.$state
     if ((state & out) === 0) this.$misused()
     if (!(written >= 0 && written <= this.#writableLength && Number.isInteger(written)) && (state & cancelled) === 0)
-      throw new RangeError(`written must be an integer from 0 to the ${this.#writableLength} bytes of the writable part, not ${written}`)
+      checkInteger(written, 0, this.#writableLength, 'written')
     this.$state = state & ~out
     // The guest learns of what was written before it can see the chain used. Whoever is told may reset the queue.
     if ((state & touched) !== 0) this.writable.$announce()

@@ -1,4 +1,5 @@
 /** What a driver says of one queue, and the queue that comes of it. VIRTIO 1.4, Virtio Transport Options / Virtio Over MMIO / MMIO Device Register Layout. */
+import { checkInteger } from 'virtgen/codegen/v1/wire'
 import { virtqueue_limits } from 'virtgen/wire/content'
 import { split_ring_limits } from 'virtgen/wire/split-ring'
 import type { DeviceQueue, QueueSetup } from './queue.ts'
@@ -103,12 +104,10 @@ export class QueueRegisters {
  * @throws RangeError for more queues than a device can have, and for sizes that no queue can have
  */
 export function queueRegistersOf(sizes: readonly number[]): (QueueRegisters | undefined)[] {
-  if (sizes.length > virtqueue_limits.max_virtqueues)
-    throw new RangeError(`a device has at most ${virtqueue_limits.max_virtqueues} queues, not ${sizes.length}`)
+  checkInteger(sizes.length, 0, virtqueue_limits.max_virtqueues, 'the number of queues')
   const largest = split_ring_limits.split_ring_max_queue_size
   return sizes.map((size, index) => {
-    if (!Number.isInteger(size) || size < 0 || size > largest)
-      throw new RangeError(`the maximal size of queue ${index} must be an integer from 0 to ${largest}, not ${size}`)
+    checkInteger(size, 0, largest, `the maximal size of queue ${index}`)
     return size === 0 ? undefined : new QueueRegisters(index, size)
   })
 }

@@ -1,4 +1,5 @@
 /** What the device sides of both ring formats share: chains that are out, when used buffers become visible, and how a queue ends. */
+import { checkInteger } from 'virtgen/codegen/v1/wire'
 import { split_ring_limits } from 'virtgen/wire/split-ring'
 import type { Chain, ChainOwner } from './chain.ts'
 import { ChainBuilder, type ChainProblem } from './chain-builder.ts'
@@ -469,8 +470,5 @@ function enlarged(flags: Uint8Array, index: number): Uint8Array {
 
 function chainLimit(limit: number | 'strict', size: number): number {
   if (limit === 'strict') return size
-  const most = split_ring_limits.split_ring_index_wrap
-  if (!(Number.isInteger(limit) && limit >= 1 && limit <= most))
-    throw new RangeError(`maxChainLength must be an integer from 1 to ${most}, not ${limit}`)
-  return limit
+  return checkInteger(limit, 1, split_ring_limits.split_ring_index_wrap, 'maxChainLength')
 }

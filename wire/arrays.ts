@@ -1,5 +1,5 @@
 /** Arrays on the wire. A length that the content claims is cut to the bytes that are there. */
-import { room } from './integers.ts'
+import { checkInteger, room } from './integers.ts'
 import type { Struct } from './struct.ts'
 
 /** A view of `length` bytes at a place; shorter, or empty, where the struct ends before. */
@@ -57,9 +57,7 @@ function nested<T>(dims: readonly number[], read: (index: number) => T): unknown
 
 /** Checks an index against the number of elements that the struct claims. Throws RangeError. */
 export function checkIndex(index: number, count: number, name: string): number {
-  if (!(Number.isInteger(index) && index >= 0 && index < count))
-    throw new RangeError(`${name} has ${count} elements: the index must be an integer from 0, below that, not ${index}`)
-  return index
+  return checkInteger(index, 0, count - 1, `the index of ${name}`)
 }
 
 /** How many whole parts a length has; none where the divisor, which may be the other side's, is zero. */

@@ -1,4 +1,5 @@
 /** Device side of Virtio Over MMIO: a window of registers. VIRTIO 1.4, Virtio Transport Options / Virtio Over MMIO. */
+import { checkInteger } from 'virtgen/codegen/v1/wire'
 import {
   mmio_identity,
   mmio_interrupt,
@@ -84,10 +85,8 @@ export class MmioDevice {
   /** @throws RangeError as `DeviceControl`, and for a vendor id of more than 32 bits */
   constructor(device: VirtioDevice, options: MmioDeviceOptions) {
     const { interrupt, vendorId = 0, ...settings } = options
-    if (!Number.isInteger(vendorId) || vendorId < 0 || vendorId > largestWord)
-      throw new RangeError(`vendorId must be an integer from 0 to ${largestWord}, not ${vendorId}`)
     this.#interrupt = interrupt
-    this.#vendorId = vendorId
+    this.#vendorId = checkInteger(vendorId, 0, largestWord, 'vendorId')
     this.control = new DeviceControl(device, {
       ...settings,
       notify: () => this.#raise(mmio_interrupt.used_buffer),

@@ -1,5 +1,5 @@
 /** Base of the generated skeletons: it owns the protocol of requests and events, a device author says what they do. */
-import { FeatureSet, type Struct } from 'virtgen/codegen/v1/wire'
+import { checkInteger, FeatureSet, type Struct } from 'virtgen/codegen/v1/wire'
 import { VIRTIO_F_VERSION_1 } from 'virtgen/wire/content'
 import { split_ring_limits } from 'virtgen/wire/split-ring'
 import type { Chain } from '../chain.ts'
@@ -70,7 +70,7 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
     this.#copyLimit = copyLimit
     this.#caller = caller
     this.#onError = onError
-    if (!Number.isSafeInteger(copyLimit) || copyLimit < 0) throw new RangeError(`copyLimit must be a number of bytes from 0, not ${copyLimit}`)
+    checkInteger(copyLimit, 0, Number.MAX_SAFE_INTEGER, 'copyLimit')
     this.queueSizes = queueSizesOf(info.queues(this.offered, config.bytes), queueSize)
     this.#checkOffered()
     this.#checkMethods()
@@ -347,9 +347,7 @@ function queueSizesOf(queues: readonly QueueInfo[], queueSize: number | readonly
   const sizes = new Array<number>(queues.reduce((most, { index }) => Math.max(most, index + 1), 0)).fill(0)
   for (const { index } of queues) {
     const size = typeof queueSize === 'number' ? queueSize : (queueSize[index] ?? defaultQueueSize)
-    if (!Number.isInteger(size) || size < 1 || size > split_ring_max_queue_size)
-      throw new RangeError(`the size of queue ${index} must be an integer from 1 to ${split_ring_max_queue_size}, not ${size}`)
-    sizes[index] = size
+    sizes[index] = checkInteger(size, 1, split_ring_max_queue_size, `the size of queue ${index}`)
   }
   return sizes
 }
