@@ -27,6 +27,10 @@ const nobody = noHead
 const several = -2
 /** No stamp of a memory. */
 const never = -2
+/** What follows a use: entries become visible, the driver is notified if it wants, chains that wait for room are taken again. */
+const shows = 1
+const notifies = 2
+const resumes = 4
 
 /** What a format says of itself. */
 export interface RingFormat {
@@ -82,8 +86,8 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
   #corked = 0
   /** While corked: used buffers become visible at once all the same. */
   #publishes = false
-  /** 1: a use has no consequences for now. One number for all that decides it. */
-  #isQuiet = 0
+  /** What follows when a chain is used. One number for all that decides it, as a truth value of a field costs the engine more than a number. */
+  #after = shows | notifies
   /** The device wants available buffer notifications. */
   #wanted = true
   /** `next` has found none, looked, and is called once more. */
@@ -293,7 +297,8 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
       this.$alone = nobody
       this.$use(head, written, chain.$slots, 1)
     } else if (!this.#usedAmong(chain, head, written)) return
-    if (this.#isQuiet === 0) this.#tell()
+    const after = this.#after
+    if (after !== 0) this.#tell(after)
   }
 
   /** The chain may be one of several. False where the ring is not in memory any more. */
@@ -311,18 +316,16 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
     return true
   }
 
-  /** What follows a use, unless it is quiet. */
-  #tell(): void {
-    if (this.#corked === 0) this.#publish()
-    else if (this.#publishes) this.#show()
-    if (!this.$starved) return
+  #tell(after: number): void {
+    if ((after & shows) !== 0 && this.#show() && (after & notifies) !== 0 && this.$isNotificationDue()) this.#options.notify()
+    if ((after & resumes) === 0) return
     this.$starved = false
     this.#settle()
     this.#options.resume?.()
   }
 
   #settle(): void {
-    this.#isQuiet = this.#corked > 0 && !this.#publishes && !this.$starved ? 1 : 0
+    this.#after = (this.#corked === 0 ? shows | notifies : this.#publishes ? shows : 0) | (this.$starved ? resumes : 0)
   }
 
   /** Nobody works on a cancelled chain any more. */
@@ -376,7 +379,8 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
 
   /** Makes the used entries visible that are not yet. False where the queue is not at work any more. */
   #show(): boolean {
-    if (this.#ended || (this.$stamp !== this.memory.$stamp && !this.#current())) return false
+    // After a reset no stamp is that of the memory.
+    if (this.$stamp !== this.memory.$stamp && (this.#ended || !this.#current())) return false
     if (this.$inOrder !== undefined) this.$inOrder.flush(this)
     if (this.$published === this.$used) return true
     this.$publish()
