@@ -3,7 +3,7 @@ import { checkInteger, type Struct } from 'virtgen/codegen/v1/wire'
 import type { Chain } from './chain.ts'
 import { type SegmentSlab, segmentLayout } from './chain-slab.ts'
 import { chainJoined, chainLent, chainOut, chainTouched } from './chain-state.ts'
-import { copyIn, copyOut, copyWords, viewsOf } from './copy.ts'
+import { copyIn, copyOut, copyWords, viewsOf, wordLayout } from './copy.ts'
 import type { GuestMemory } from './memory.ts'
 
 const nothing = new Uint8Array(0)
@@ -14,6 +14,8 @@ const lent = chainLent
 const touched = chainTouched
 const words = copyWords
 const mostInt = 0x7fff_ffff
+const { wordMask, wordShift, mostAligned, countMask } = wordLayout
+const no64 = new BigUint64Array(0)
 const viewsFor = viewsOf
 
 /**
@@ -300,40 +302,65 @@ export class ReadableBytes extends ChainBytes {
     if (start !== undefined || end !== undefined || target.length > mostInt) {
       if (start !== undefined) to = start | 0
       if (end !== undefined) last = end | 0
-      if (to < 0 || to > last || last > target.length || to !== (start ?? 0) || last !== (end ?? target.length)) return this.copyAny(target, start, end, true)
+      if (to < 0 || to > last || last > target.length || to !== (start ?? 0) || last !== (end ?? target.length))
+        return this.copyAny(target, start, end, true)
     }
     if (!this.use()) return 0
     const count = Math.min(this.end - this.at, last - to)
+    if (count === 0) return 0
     const rows = this.slab.words
     const views = viewsFor(target)
+    const target64 = views === undefined ? no64 : views.u64
+    /** Or-ed to an index: its lower bits are 0 where words are aligned. */
+    const skew = views === undefined ? 1 : views.skew
     let region = this.memory.$last
-    let { at, segment } = this
+    // What each piece needs stands in locals, as the engine checks a field at each turn of a loop.
+    let { $low: low, $high: high, $span: span } = region
+    let source64 = region.$views.u64
+    let { segment } = this
+    let inside = (this.at - rows[(segment & segmentMask) * rowWords + rowPosition]!) | 0
     for (let rest = count; rest > 0; ) {
       const row = (segment & segmentMask) * rowWords
       // 2 GiB or more are below 0.
       const length = rows[row + rowLength]! | 0
-      const offset = (rows[row + rowLow]! - region.$low) | 0
+      const offset = (rows[row + rowLow]! - low) | 0
       // Nothing here overflows: offset and length are compared with a span as non-negative integers.
-      if (length < 0 || offset < 0 || offset > ((region.$span - length) | 0) || (rows[row + rowHigh]! | 0) !== region.$high) {
+      if ((length | offset) < 0 || offset > ((span - length) | 0) || (rows[row + rowHigh]! | 0) !== high) {
         if (!this.isNear(segment)) {
-          this.at = at
+          this.at += count - rest
           this.segment = segment
           return count - rest + this.copyFar(target, to, to + rest, true)
         }
         region = this.memory.$last
+        low = region.$low
+        high = region.$high
+        span = region.$span
+        source64 = region.$views.u64
         continue
       }
-      const inside = (at - rows[row + rowPosition]!) | 0
       const left = (length - inside) | 0
       const piece = Math.min(rest, left)
       const from = (offset + inside) | 0
-      if (views === undefined || !words(region.$views, from, views, to, piece)) copyOut(region.$views, from, target, to, piece)
+      if (((from | to | piece | skew) & wordMask) === 0 && piece <= mostAligned) {
+        // As in `copyWords`, which would not be put into this loop each time.
+        const first = from >>> wordShift
+        const place = to >>> wordShift
+        const end = (piece >>> wordShift) & countMask
+        let i = 0
+        for (const whole = end - 3; i < whole; i += 4) {
+          target64[place + i] = source64[first + i]!
+          target64[place + i + 1] = source64[first + i + 1]!
+          target64[place + i + 2] = source64[first + i + 2]!
+          target64[place + i + 3] = source64[first + i + 3]!
+        }
+        for (; i < end; i++) target64[place + i] = source64[first + i]!
+      } else if (views === undefined || !words(region.$views, from, views, to, piece)) copyOut(region.$views, from, target, to, piece)
       to += piece
       rest -= piece
-      at += piece
+      inside = 0
       if (piece === left) segment++
     }
-    this.at = at
+    this.at += count
     this.segment = segment
     return count
   }
@@ -416,7 +443,8 @@ export class WritableBytes extends ChainBytes {
     if (start !== undefined || end !== undefined || source.length > mostInt) {
       if (start !== undefined) from = start | 0
       if (end !== undefined) last = end | 0
-      if (from < 0 || from > last || last > source.length || from !== (start ?? 0) || last !== (end ?? source.length)) return this.copyAny(source, start, end, false)
+      if (from < 0 || from > last || last > source.length || from !== (start ?? 0) || last !== (end ?? source.length))
+        return this.copyAny(source, start, end, false)
     }
     if (!this.use()) return 0
     const count = Math.min(this.end - this.at, last - from)
@@ -443,7 +471,7 @@ export class WritableBytes extends ChainBytes {
       const left = (length - inside) | 0
       const piece = Math.min(rest, left)
       const to = (offset + inside) | 0
-      if (views === undefined || !words(views, from, region.$views, to, piece)) copyIn(source, from, region.u8, to, piece)
+      if (views === undefined || !words(views, from, region.$views, to, piece)) copyIn(source, views, from, region.u8, to, piece)
       from += piece
       rest -= piece
       at += piece
@@ -506,7 +534,7 @@ export class WritableBytes extends ChainBytes {
       const piece = Math.min(until - at, length - inside)
       const address = slab.address(segment)
       const region = this.memory.regionOf(address, length)
-      if (region !== undefined) copyIn(source, from, region.u8, address - region.guestAddress + inside, piece)
+      if (region !== undefined) copyIn(source, undefined, from, region.u8, address - region.guestAddress + inside, piece)
       from += piece
       at += piece
     }

@@ -1,18 +1,23 @@
 /** Copies between guest memory and arrays of our user. Short ones go through words, as `set(subarray)` makes an object each time and costs more than it copies. */
 
-/** Copies up to that many bytes go by words of 64 bits where both sides are aligned, which beats `set` until there; measured in bench/queue.mjs. */
-const mostAligned = 512
-/** More than there are words in it: all bits. */
-const countMask = mostAligned - 1
+/** Copies by words of 64 bits. */
+export const wordLayout = {
+  /** Of an index or a length: 0 where it is whole words. */
+  wordMask: 7,
+  wordShift: 3,
+  /** Bytes: until here words beat `set`; measured in bench/queue.mjs. */
+  mostAligned: 512,
+  /** Of a number of words in a copy. Where the engine knows how large a number is, it does not check sums for overflow. */
+  countMask: 511,
+} as const
+
+const { wordMask, wordShift, mostAligned, countMask } = wordLayout
 /** The same by words of 32 bits at any alignment. */
 const mostUnaligned = 96
 /** And byte by byte, into an array that is not used again and again. */
 const mostBytewise = 24
 /** Up to here, and a short copy further, a number is a 32-bit integer to the engine. */
 const mostInt = 0x7fff_0000
-const wordBytes = 8
-const wordMask = wordBytes - 1
-const wordShift = 3
 /** Views of pieces of a region that are kept, a power of two; each takes about 100 bytes. */
 const keptViews = 2048
 const keptShift = 32 - 11
@@ -34,7 +39,7 @@ export class ByteViews {
     this.u8 = u8
     this.view = new DataView(u8.buffer, u8.byteOffset, u8.length)
     this.skew = u8.byteOffset & wordMask
-    this.u64 = this.skew === 0 ? new BigUint64Array(u8.buffer, u8.byteOffset, Math.floor(u8.length / wordBytes)) : new BigUint64Array(0)
+    this.u64 = this.skew === 0 ? new BigUint64Array(u8.buffer, u8.byteOffset, Math.floor(u8.length / (wordMask + 1))) : new BigUint64Array(0)
   }
 
   /** A piece in place. */
@@ -42,8 +47,8 @@ export class ByteViews {
     if (offset > mostInt || length > mostInt) return this.u8.subarray(offset, offset + length)
     const from = offset | 0
     const count = length | 0
-    // Buffers lie at round addresses: all bits of the offset must count.
-    const place = Math.imul(from ^ count, 0x9e37_79b1) >>> keptShift
+    // Buffers lie at round addresses. With this factor pages, parts of pages and frames side by side do not get into each other's places.
+    const place = Math.imul(from ^ count, 0xbfb0_d801) >>> keptShift
     const places = this.#keptPlaces
     if (places.length > 0 && places[2 * place] === from && places[2 * place + 1] === count) return this.#kept![place]!
     return this.#keep(place, from, count)
@@ -86,10 +91,15 @@ export function copyOut(source: ByteViews, from: number, target: Uint8Array, to:
   else target.set(source.piece(from, count), to)
 }
 
-/** Copies `count` bytes of an array of our user to guest memory. */
-export function copyIn(source: Uint8Array, from: number, target: Uint8Array, to: number, count: number): void {
+/**
+ * Copies `count` bytes of an array of our user to guest memory.
+ *
+ * @param views - those of the source, where there are any
+ */
+export function copyIn(source: Uint8Array, views: ByteViews | undefined, from: number, target: Uint8Array, to: number, count: number): void {
   if (count <= mostBytewise) copyEach(source, from, target, to, count)
-  else target.set(count === source.length ? source : source.subarray(from, from + count), to)
+  else if (count === source.length) target.set(source, to)
+  else target.set(views === undefined ? source.subarray(from, from + count) : views.piece(from, count), to)
 }
 
 /** Copies by words. False, with nothing copied, where that takes longer than `set`. Offsets are below 2^31. */
