@@ -93,6 +93,11 @@ export class DeviceExecution {
     arena.memory.onWrite = random.oneIn(2) ? (address, length) => this.#written(address, length) : undefined
   }
 
+  /** What lies in memory belongs to what can be seen. */
+  traceMemory(): void {
+    this.trace.memory(this.#arena)
+  }
+
   run(): void {
     try {
       if (this.#isMisplaced) this.#runMisplaced()
@@ -101,7 +106,6 @@ export class DeviceExecution {
       this.#arena.memory.onWrite = undefined
     }
     require(this.#arena.guardsAreWhole(), 'a guard was written')
-    this.trace.memory(this.#arena)
   }
 
   /** A queue where none can be, or one whose parts lie over each other. */

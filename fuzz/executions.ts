@@ -48,6 +48,7 @@ export const isRace = (seed: number): boolean => (seed >>> 2) % races === races 
 const poisons = [0xa5, 0x5a] as const
 /** Every so many executions run twice, over different guards. */
 const twice = 16
+const isTwice = (seed: number): boolean => (seed >>> 2) % twice === 0
 
 /** Runs executions, in memories that are made once. */
 export class Executions {
@@ -72,7 +73,7 @@ export class Executions {
     try {
       if (isRace(seed)) return this.#race(seed)
       const result = this.#once(seed, poisons[0])
-      if ((seed >>> 2) % twice === 0 && this.#once(seed, poisons[1]).trace !== result.trace)
+      if (isTwice(seed) && this.#once(seed, poisons[1]).trace !== result.trace)
         throw new Failure('what was seen depends on bytes outside of the regions')
       return result
     } catch (error) {
@@ -102,6 +103,7 @@ export class Executions {
     const { device, driver } = this.#subjects
     const execution = sideOf(seed) === 'device' ? new DeviceExecution(device, ...setting) : new DriverExecution(driver, ...setting)
     execution.run()
+    if (isTwice(seed)) execution.traceMemory()
     return { trace: execution.trace.value, violation: execution.violation }
   }
 }
