@@ -318,8 +318,8 @@ export class ReadableBytes extends ChainBytes {
     let { $low: low, $high: high, $span: span } = region
     let source64 = region.$views.u64
     let { segment } = this
-    let inside = (this.at - rows[(segment & segmentMask) * rowWords + rowPosition]!) | 0
-    for (let rest = count; rest > 0; ) {
+    let inside = this.at === 0 ? 0 : (this.at - rows[(segment & segmentMask) * rowWords + rowPosition]!) | 0
+    for (let rest = count; ; ) {
       const row = (segment & segmentMask) * rowWords
       // 2 GiB or more are below 0.
       const length = rows[row + rowLength]! | 0
@@ -355,10 +355,11 @@ export class ReadableBytes extends ChainBytes {
         }
         for (; i < end; i++) target64[place + i] = source64[first + i]!
       } else if (views === undefined || !words(region.$views, from, views, to, piece)) copyOut(region.$views, from, target, to, piece)
-      to += piece
-      rest -= piece
-      inside = 0
       if (piece === left) segment++
+      rest -= piece
+      if (rest === 0) break
+      to += piece
+      inside = 0
     }
     this.at += count
     this.segment = segment
