@@ -23,6 +23,7 @@ const out = chainOut
 const touched = chainTouched
 const cancelled = chainCancelled
 const begun = chainOut | chainBusy
+const usable = chainOut | chainCancelled
 
 const noBytes = new Uint8Array(0)
 /** Bytes of the first storage of a chain. */
@@ -142,12 +143,17 @@ export class Chain {
    * @throws RangeError for more than the part has
    * @throws Error when the chain is completed already
    */
-  complete(written: number = (this.$state & touched) === 0 ? 0 : this.writable.$reached): void {
+  complete(written: number = this.$written): void {
     const state = this.$state
-    // The usual case first, and short: so the engine puts it into the code of who calls.
-    if ((state & (out | cancelled)) !== out || !(written >= 0 && written <= this.#writableLength && Number.isInteger(written))) this.#end(written)
+    // The usual case first, and in few words: then the engine puts it into the code of who calls.
+    if ((state & usable) !== out || (written | 0) !== written || written < 0 || written > this.#writableLength) this.#end(written)
     else if ((state & touched) !== 0 && this.$memory.onWrite !== undefined) this.#end(written)
     else this.$owner.used(this, written)
+  }
+
+  /** @internal How far the part is written, as far as `writable` knows. */
+  get $written(): number {
+    return (this.$state & touched) === 0 ? 0 : this.writable.$reached
   }
 
   #end(written: number): void {

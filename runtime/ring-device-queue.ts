@@ -296,9 +296,15 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
     if (head === this.$alone && this.$stamp === this.memory.$stamp) {
       this.$alone = nobody
       this.$use(head, written, chain.$slots, 1)
+      const after = this.#after
+      if (after === 0) return
+      // As in `#show`, without what cannot be: the views are those of now, and nothing waits for its turn.
+      if (after === shows && this.memory.onWrite === undefined) {
+        this.$publish()
+        return
+      }
     } else if (!this.#usedAmong(chain, head, written)) return
-    const after = this.#after
-    if (after !== 0) this.#tell(after)
+    if (this.#after !== 0) this.#tell(this.#after)
   }
 
   /** The chain may be one of several. False where the ring is not in memory any more. */
