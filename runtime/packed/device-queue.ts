@@ -135,7 +135,7 @@ export class PackedDeviceQueue extends RingDeviceQueue {
     const { size } = this
     const position = available & offsetMask
     // Acquire: orders this load before the plain loads of the list and of its buffers that follow. The driver stores those before it stores these flags.
-    const firstFlags = Atomics.load(this.#table16, position * words16PerDescriptor + flags16)
+    const firstFlags = Atomics.load(this.#table16, position * words16PerDescriptor + flags16) | 0
     /** AVAIL as the wrap counter, USED as its inverse. */
     let expected = (available & wrapBit) === 0 ? usedFlag : availFlag
     if ((firstFlags & bothFlags) !== expected) return this.$nextUnseen()
@@ -155,7 +155,8 @@ export class PackedDeviceQueue extends RingDeviceQueue {
     let index = position
     let last = 0
     for (let flags = firstFlags; ; ) {
-      const word = index * words
+      // Where the engine knows how large a number is, it does not check sums for overflow.
+      const word = (index & offsetMask) * words
       last = table[word + idWord]!
       if (at !== first) flags = last >>> flagsShift
       // 2 GiB or more are below 0.
