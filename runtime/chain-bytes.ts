@@ -347,11 +347,22 @@ export class ReadableBytes extends ChainBytes {
         const place = to >>> wordShift
         const end = (piece >>> wordShift) & countMask
         let i = 0
-        for (const whole = end - 3; i < whole; i += 4) {
+        for (const whole = end - 7; i < whole; i += 8) {
           target64[place + i] = source64[first + i]!
           target64[place + i + 1] = source64[first + i + 1]!
           target64[place + i + 2] = source64[first + i + 2]!
           target64[place + i + 3] = source64[first + i + 3]!
+          target64[place + i + 4] = source64[first + i + 4]!
+          target64[place + i + 5] = source64[first + i + 5]!
+          target64[place + i + 6] = source64[first + i + 6]!
+          target64[place + i + 7] = source64[first + i + 7]!
+        }
+        if ((end & 4) !== 0) {
+          target64[place + i] = source64[first + i]!
+          target64[place + i + 1] = source64[first + i + 1]!
+          target64[place + i + 2] = source64[first + i + 2]!
+          target64[place + i + 3] = source64[first + i + 3]!
+          i += 4
         }
         for (; i < end; i++) target64[place + i] = source64[first + i]!
       } else if (views === undefined || !words(region.$views, from, views, to, piece)) copyOut(region.$views, from, target, to, piece)
