@@ -28,7 +28,7 @@ export interface DeviceControlSettings {
   readonly onViolation?: (violation: Violation) => void
   /** A method of the device threw, or its promise was rejected. The device needs a reset. Without this the error is dropped. */
   readonly onError?: (error: unknown) => void
-  /** Calls back later, outside of what is going on now: a resolved promise by default; a VMM passes `setImmediate` so that its other work gets its turn. */
+  /** Calls back later, outside of what is going on now and so that other work gets its turn: `setImmediate` by default, `setTimeout` where there is none. */
   readonly defer?: (callback: () => void) => void
 }
 

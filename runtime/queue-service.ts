@@ -4,8 +4,19 @@ import type { QueueRegisters } from './queue-registers.ts'
 /** Rounds in one go. More can only come of a driver that runs inside its interrupts; who else works in this thread must get a turn. */
 const mostRounds = 16
 
-const asMicrotask = (callback: () => void): void => {
-  Promise.resolve().then(callback)
+/** What engines offer beside ECMAScript, as far as it is used here. */
+interface TaskQueue {
+  readonly setImmediate?: (callback: () => void) => void
+  readonly setTimeout: (callback: () => void) => void
+}
+
+/**
+ * As a task, not a microtask: a driver in another thread that never stops would keep everything else in this one from its turn. Browsers have no `setImmediate`, and
+ * some milliseconds between rounds then.
+ */
+const asTask = (callback: () => void): void => {
+  const { setImmediate, setTimeout } = globalThis as unknown as TaskQueue
+  ;(setImmediate ?? setTimeout)(callback)
 }
 
 export class QueueService {
@@ -17,7 +28,7 @@ export class QueueService {
   constructor(
     queues: readonly (QueueRegisters | undefined)[],
     serve: (queue: QueueRegisters) => void,
-    defer: (callback: () => void) => void = asMicrotask,
+    defer: (callback: () => void) => void = asTask,
   ) {
     this.#queues = queues
     this.#serve = serve

@@ -387,6 +387,27 @@ describe('service', () => {
     expect(bench.deferred).toHaveLength(1)
   })
 
+  it('that is put off for ever leaves everything else its turn', async () => {
+    const control = new DeviceControl(new DummyDevice(), { memory: new TestMemory(), notify: () => {}, configChanged: () => {} })
+    let rounds = 0
+    const device = control.device as DummyDevice
+    device.onQueue = (index, host) => {
+      rounds++
+      host.serveLater(index)
+    }
+    control.writeStatus(ACKNOWLEDGE | DRIVER)
+    control.setDriverFeatures(1, version1.word(1))
+    control.writeStatus(upToFeatures)
+    const ring = new SplitFakeDriver(control.memory as TestMemory, { size: 4 })
+    control.setQueueSize(0, 4)
+    for (const area of ['descriptorArea', 'driverArea', 'deviceArea'] as const) control.setQueueAddress(0, area, 0, ring.setup[area])
+    control.setQueueReady(0, true)
+    control.writeStatus(live)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    expect(rounds).toBeGreaterThan(1)
+    control.writeStatus(0)
+  })
+
   it('can be put off, outside of what goes on', () => {
     bench.negotiate()
     bench.ring(0)
