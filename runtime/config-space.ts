@@ -160,19 +160,11 @@ function mayWrite({ access, writable }: ConfigField, features: FeatureSet): bool
   return (access === 'w' || access === 'rw') && (writable?.(features) ?? true)
 }
 
-/** Writes members, those of nested structs one by one, likewise the elements of arrays. */
+/** Writes members, those of nested structs one by one. */
 function assign(struct: object, values: object): void {
   const place = struct as Record<string, unknown>
   for (const [name, value] of Object.entries(values)) {
-    if (Array.isArray(value)) setElements(struct, name, value)
-    else if (typeof value === 'object' && !(value instanceof Uint8Array)) assign(place[name] as object, value)
+    if (typeof value === 'object' && !(value instanceof Uint8Array)) assign(place[name] as object, value)
     else if (value !== undefined) place[name] = value
   }
-}
-
-function setElements(struct: object, name: string, values: readonly unknown[]): void {
-  const elements = struct as Record<string, (index: number, value: unknown) => void>
-  values.forEach((value, index) => {
-    elements[`set_${name}`]!(index, value)
-  })
 }

@@ -120,11 +120,12 @@ function hasBareConfig({ config, needs }: DeviceChapter): boolean {
   return config !== undefined && config.size !== null && config.members.every((member) => isPlain(needs, member))
 }
 
-function isPlain(needs: Needs, { type, dims, name, size, given }: Member & { given?: unknown }): boolean {
-  if (given !== undefined || size === null || dims.length > 1) return false
-  if (type.kind === 'integer') return true
+function isPlain(needs: Needs, member: Member): boolean {
+  const { type, dims, name, size, reserved } = member
+  if (size === null || member.with !== undefined) return false
+  if (reserved || (type.kind === 'integer' && dims.length === 0)) return true
   if (name === '') return false
-  if (type.kind !== 'struct' || dims.length > 0) return isBytes({ type, dims } as Member)
+  if (type.kind !== 'struct' || dims.length > 0) return isBytes(member) && dims.length <= 1
   const struct = needs.struct(type)
-  return struct.role !== 'foreign' && !usesReadable(struct) && struct.members.every((member) => isPlain(needs, member))
+  return struct.role !== 'foreign' && !usesReadable(struct) && struct.members.every((inner) => isPlain(needs, inner))
 }
