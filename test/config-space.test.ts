@@ -155,6 +155,16 @@ describe('a configuration space', () => {
     expect(ConfigSpace.empty()).not.toBe(ConfigSpace.empty())
   })
 
+  it('holds what is given by the names of members, as `encode` would write it', () => {
+    const values = { capacity: 2 ** 40, geometry: { heads: 3, sectors: 63 }, writeback: 1 }
+    const config = new ConfigSpace(new Uint8Array(VirtioBlkConfig.size), [], new VirtioBlkConfig(), values)
+    expect(config.bytes).toEqual(VirtioBlkConfig.encode(values as never))
+    expect(() => new ConfigSpace(new Uint8Array(VirtioBlkConfig.size), [], new VirtioBlkConfig(), { num_queues: 65_536 })).toThrow(
+      'num_queues must be an integer from 0 to 65535, not 65536',
+    )
+    expect(() => new ConfigSpace(new Uint8Array(4), [], new VirtioBlkConfig(), values)).toThrow(RangeError)
+  })
+
   it('survives saving and restoring, with the generation, and tells nobody', () => {
     const config = space()
     const other = new ConfigSpace(new Uint8Array(10), fields)
