@@ -268,17 +268,19 @@ describe.each(queueStates)('on a $state $format queue,', ({ packed, isWarm }) =>
   })
 
   describe('random scatter', () => {
-    // Regions that touch and one that does not; a buffer may cross the first three.
+    // Regions that touch, so that a buffer may cross the first three; one whose addresses differ from theirs in the upper 32 bits alone; one in which these change.
     const places = [
       { guestAddress: 0, size: 0x3000 },
       { guestAddress: 0x3000, size: 0x18 },
       { guestAddress: 0x3018, size: 0x1005 },
       { guestAddress: 0x1_0000_0000, size: 0x1000 },
+      { guestAddress: 0x1_ffff_f800, size: 0x1000 },
     ]
     const address = fc.oneof(
       fc.integer({ min: 0x2000, max: 0x3900 }),
       fc.integer({ min: 0x2fe0, max: 0x3020 }),
       fc.integer({ min: 2 ** 32, max: 2 ** 32 + 0xe00 }),
+      fc.integer({ min: 2 ** 33 - 0x700, max: 2 ** 33 + 0x600 }),
     )
     const buffer = fc.record({ address, length: fc.oneof(fc.nat(20), fc.nat(300)) })
     const shape = fc.record({
