@@ -118,8 +118,13 @@ export abstract class DeviceModel {
     this.due = []
     const before = this.used
     const count = this.goOn(due)
-    if (isIntact) this.checkEntries(before, due)
+    if (isIntact && !this.#isAmbiguous(due)) this.checkEntries(before, due)
     return { heads: due.map(({ head }) => head), isDue: this.isDue(before, count) }
+  }
+
+  /** A driver may make a chain available again that is complete and not yet visible. Where an entry can stand for several chains, its id does not tell which it is then. */
+  #isAmbiguous(due: readonly TakenChain[]): boolean {
+    return this.rules.inOrder && new Set(due.map(({ head }) => head)).size < due.length
   }
 
   /** Moves `used` behind these chains; gives by how much. */
