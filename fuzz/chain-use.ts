@@ -14,6 +14,10 @@ const mostCopied = 2048
 const scratch = new Uint8Array(mostCopied)
 /** Without a run of the same byte. */
 const pattern = Uint8Array.from({ length: mostCopied }, (_, i) => (i * 7 + 1) & 0xff)
+/** The same, but not at a place of words. */
+const oddPattern = new Uint8Array(mostCopied + 1).subarray(1)
+oddPattern.set(pattern)
+const part = new Uint8Array(1024)
 /** Pieces that are looked at one by one. */
 const mostPieces = 4096
 
@@ -80,10 +84,28 @@ export class ChainUse {
       this.#trace.number(byte)
       i++
     }
+    this.#readPart(readable, count)
     readable.rewind()
     const pieces = Math.min(readable.segments, mostPieces)
     for (let piece = 0; piece < pieces; piece++) this.#arena.requireInside(readable.bytes(piece))
     if (readable.remaining >= PvirtqEventSuppress.size && this.#random.oneIn(2)) this.#keep(readable, reading)
+  }
+
+  /** From anywhere to anywhere, in two goes; `scratch` has the first `count` bytes of the chain. */
+  #readPart(readable: Chain['readable'], count: number): void {
+    const random = this.#random
+    const from = random.below(count + 1)
+    const length = random.below(Math.min(count - from, 600) + 1)
+    const half = random.below(length + 1)
+    const target = random.oneIn(2) ? part : part.subarray(1)
+    const to = random.below(24)
+    target.fill(0, 0, to + length + 1)
+    readable.rewind().skip(from)
+    const done = readable.copyTo(target, to, to + half) + readable.copyTo(target, to + half, to + length)
+    require(done === length, `${done} bytes were copied, there were ${length}`)
+    for (let i = 0; i < length; i++)
+      require(target[to + i] === scratch[from + i], `byte ${from + i} of a chain is another one when it is copied to ${to + i}`)
+    require(target[to + length] === 0 && (to === 0 || target[to - 1] === 0), 'more was copied than was asked for')
   }
 
   /** A struct is a copy: what the driver does to the original later changes nothing. */
@@ -101,12 +123,31 @@ export class ChainUse {
     writable.rewind()
     const way = random.below(3)
     if (way === 2 && this.#arena.isWhole) return this.#writeInPlace(writable, reading)
-    const count = Math.min(reading.writableLength, random.pick([1, 16, mostCopied]))
+    const count = Math.min(reading.writableLength, random.pick([1, 16, 64, 600, mostCopied - 16]))
     const value = random.below(256)
-    const done = way !== 1 ? writable.copyFrom(pattern, 0, count) : writable.fill(value, count)
+    const start = random.below(16)
+    const half = random.below(count + 1)
+    const source = random.oneIn(2) ? pattern : oddPattern
+    const done =
+      way === 1
+        ? writable.fill(value, count)
+        : writable.copyFrom(source, start, start + half) + writable.copyFrom(source, start + half, start + count)
     require(done === count, `${done} bytes were written, there was room for ${count}`)
-    this.#expect(reading, count, (i) => (way !== 1 ? pattern[i]! : value))
+    this.#expect(reading, count, (i) => (way === 1 ? value : pattern[start + i]!))
+    if (this.#arena.isWhole && random.oneIn(4)) this.#put(writable, reading, count)
     return count
+  }
+
+  /** Writes over some of what was written. */
+  #put(writable: Chain['writable'], reading: Reading, count: number): void {
+    const position = this.#random.below(count + 1)
+    const length = this.#random.below(Math.min(count - position, 40) + 1)
+    writable.putAt(position, pattern, 1, 1 + length)
+    let i = 0
+    for (const address of addressesOf(reading.writable, position + length)) {
+      if (i >= position) this.#arena.expect8(address, pattern[1 + i - position]!)
+      i++
+    }
   }
 
   #writeInPlace(writable: Chain['writable'], reading: Reading): number {
