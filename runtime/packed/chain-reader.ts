@@ -7,6 +7,10 @@ import type { GuestMemory } from '../memory.ts'
 import type { ChainReaderOptions } from '../split/chain-reader.ts'
 import { packedDescriptorWords } from './descriptor-words.ts'
 
+// What is imported is loaded, and checked for being initialized, at each use; what a module keeps to itself is folded into the code.
+const nextFlag = VIRTQ_DESC_F_NEXT
+const writeFlag = VIRTQ_DESC_F_WRITE
+const indirectFlag = VIRTQ_DESC_F_INDIRECT
 const { words, addressLow, addressHigh, lengthWord, idWord, flagsShift, idMask } = packedDescriptorWords
 const highUnit = 0x1_0000_0000
 const availAndUsed = VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED
@@ -52,17 +56,17 @@ export class PackedChainReader {
       if ((flags & availAndUsed) !== expected) return this.#found('descriptor-flags', `descriptor ${index}, in a list, is not marked available`)
       const length = ring[at + lengthWord]!
       const address = ring[at + addressLow]! + ring[at + addressHigh]! * highUnit
-      if ((flags & VIRTQ_DESC_F_INDIRECT) !== 0) {
+      if ((flags & indirectFlag) !== 0) {
         // Each list only contains descriptors of a given type.
-        if (count > 0 || (flags & VIRTQ_DESC_F_NEXT) !== 0) return this.#found('indirect-next', 'VIRTQ_DESC_F_INDIRECT in a list of descriptors')
+        if (count > 0 || (flags & nextFlag) !== 0) return this.#found('indirect-next', 'VIRTQ_DESC_F_INDIRECT in a list of descriptors')
         this.id = last & idMask
         this.slots = 1
         return this.#readTable(address, length)
       }
       if (count === this.#most) return this.#found('chain-length', `more than ${count} descriptors`)
-      const problem = this.#builder.add(address, length, (flags & VIRTQ_DESC_F_WRITE) !== 0)
+      const problem = this.#builder.add(address, length, (flags & writeFlag) !== 0)
       if (problem !== undefined) return this.#found(problem, `descriptor ${index}: ${this.#builder.detail}`)
-      if ((flags & VIRTQ_DESC_F_NEXT) === 0) {
+      if ((flags & nextFlag) === 0) {
         this.id = last & idMask
         this.slots = count + 1
         return undefined
@@ -83,7 +87,7 @@ export class PackedChainReader {
     for (let index = 0; index < table.entries; index++) {
       const at = table.at(index)
       const buffer = table.words[at + addressLow]! + table.words[at + addressHigh]! * highUnit
-      const isWritable = ((table.words[at + idWord]! >>> flagsShift) & VIRTQ_DESC_F_WRITE) !== 0
+      const isWritable = ((table.words[at + idWord]! >>> flagsShift) & writeFlag) !== 0
       const problem = this.#builder.add(buffer, table.words[at + lengthWord]!, isWritable)
       if (problem !== undefined) return this.#found(problem, `descriptor ${index} of an indirect table: ${this.#builder.detail}`)
     }

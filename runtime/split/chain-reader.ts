@@ -6,6 +6,10 @@ import { IndirectTable } from '../indirect-table.ts'
 import type { GuestMemory } from '../memory.ts'
 import { descriptorWords } from './descriptor-words.ts'
 
+// What is imported is loaded, and checked for being initialized, at each use; what a module keeps to itself is folded into the code.
+const nextFlag = VIRTQ_DESC_F_NEXT
+const writeFlag = VIRTQ_DESC_F_WRITE
+const indirectFlag = VIRTQ_DESC_F_INDIRECT
 const { words, addressLow, addressHigh, lengthWord, flagsWord, nextShift } = descriptorWords
 const high = 0x1_0000_0000
 
@@ -55,11 +59,11 @@ export class ChainReader {
       const length = table[at + lengthWord]!
       const flags = table[at + flagsWord]!
       const address = table[at + addressLow]! + table[at + addressHigh]! * high
-      if ((flags & VIRTQ_DESC_F_INDIRECT) !== 0) return this.#readTable(address, length, flags, count)
+      if ((flags & indirectFlag) !== 0) return this.#readTable(address, length, flags, count)
       if (count === most) return this.#tooLong(count)
-      const problem = this.#builder.add(address, length, (flags & VIRTQ_DESC_F_WRITE) !== 0)
+      const problem = this.#builder.add(address, length, (flags & writeFlag) !== 0)
       if (problem !== undefined) return this.#badBuffer(problem, index)
-      if ((flags & VIRTQ_DESC_F_NEXT) === 0) return undefined
+      if ((flags & nextFlag) === 0) return undefined
       index = flags >>> nextShift
       if (index >= size) return this.#badIndex(index, size)
     }
@@ -68,7 +72,7 @@ export class ChainReader {
   /** Goes on with an indirect table. The device MUST ignore the write-only flag in the descriptor that refers to it (Indirect Descriptors). */
   #readTable(address: number, length: number, flags: number, before: number): ChainProblem | undefined {
     if (!this.#indirect) return this.#found('indirect-not-negotiated', 'an indirect descriptor without VIRTIO_F_INDIRECT_DESC')
-    if ((flags & VIRTQ_DESC_F_NEXT) !== 0) return this.#found('indirect-next', 'VIRTQ_DESC_F_NEXT beside VIRTQ_DESC_F_INDIRECT')
+    if ((flags & nextFlag) !== 0) return this.#found('indirect-next', 'VIRTQ_DESC_F_NEXT beside VIRTQ_DESC_F_INDIRECT')
     const table = this.#table
     if (!table.open(address, length)) return this.#found('indirect-table', table.detail)
     const { entries } = table
@@ -78,11 +82,11 @@ export class ChainReader {
       if (before + count === this.#most) return this.#found('chain-length', `more than ${this.#most} descriptors`)
       const at = table.at(index)
       const flags = table.words[at + flagsWord]!
-      if ((flags & VIRTQ_DESC_F_INDIRECT) !== 0) return this.#found('indirect-nested', `descriptor ${index} of an indirect table refers to a table`)
+      if ((flags & indirectFlag) !== 0) return this.#found('indirect-nested', `descriptor ${index} of an indirect table refers to a table`)
       const buffer = table.words[at + addressLow]! + table.words[at + addressHigh]! * high
-      const problem = this.#builder.add(buffer, table.words[at + lengthWord]!, (flags & VIRTQ_DESC_F_WRITE) !== 0)
+      const problem = this.#builder.add(buffer, table.words[at + lengthWord]!, (flags & writeFlag) !== 0)
       if (problem !== undefined) return this.#badBuffer(problem, index)
-      if ((flags & VIRTQ_DESC_F_NEXT) === 0) return undefined
+      if ((flags & nextFlag) === 0) return undefined
       index = flags >>> nextShift
       if (index >= entries) return this.#badIndex(index, entries)
     }
