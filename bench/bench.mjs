@@ -1,7 +1,7 @@
 // What each step of a chain's life costs, with tinybench: npm run bench -- [--only TEXT] [--time MS] [--json]. For the whole workload beside others see queue.mjs.
-import { parseArgs } from 'node:util'
 import { Bench } from 'tinybench'
 import { structs, walks } from './accessors.mjs'
+import { readOptions, refuse, wholeNumber } from './options.mjs'
 import { bytesPerCall } from './queue/allocation.mjs'
 import { now, withoutClock } from './queue/clock.mjs'
 import { batch, GuestBytes } from './queue/guest.mjs'
@@ -11,13 +11,12 @@ import { warmUp } from './queue/warm-up.mjs'
 
 const usage = `npm run bench -- [options]
 
-  --only TEXT   only rows whose name holds the text
+  --only TEXT   only rows whose name holds the text: device, driver, packed, "n=4 ", …
   --time MS     how long each row is measured (200)
   --json        one JSON object`
 
-const { values: options } = parseArgs({
-  options: { only: { type: 'string' }, time: { type: 'string', default: '200' }, json: { type: 'boolean' }, help: { type: 'boolean' } },
-})
+const options = readOptions(usage, { only: { type: 'string' }, time: { type: 'string', default: '200' }, json: { type: 'boolean' } })
+const time = wholeNumber(options, 'time', usage)
 const counts = [1, 2, 4, 16]
 
 /** Every row: its name, the step (which says how long its part took, in ms), and how many chains or structs that was. */
@@ -45,7 +44,7 @@ function timed(walk) {
 }
 
 async function measure(wanted) {
-  const bench = new Bench({ time: Number(options.time), warmupTime: 50 })
+  const bench = new Bench({ time, warmupTime: 50 })
   for (const { name, step } of wanted) bench.add(name, () => ({ overriddenDuration: step() }))
   await bench.run()
   return wanted.map(({ name, step, of }, i) => {
@@ -72,11 +71,10 @@ function print(results) {
   }
 }
 
-if (options.help) console.log(usage)
-else {
-  await warmUp()
-  const results = await measure([...rows()].filter(({ name }) => options.only === undefined || name.includes(options.only)))
-  if (options.json) console.log(JSON.stringify({ node: process.versions.node, architecture: process.arch, results }, undefined, 2))
-  else print(results)
-  if (Number.isNaN(sum)) throw new Error('the structs hold no numbers')
-}
+await warmUp()
+const wanted = [...rows()].filter(({ name }) => options.only === undefined || name.includes(options.only))
+if (wanted.length === 0) refuse(`no row has ${options.only} in its name`, usage)
+const results = await measure(wanted)
+if (options.json) console.log(JSON.stringify({ node: process.versions.node, architecture: process.arch, results }, undefined, 2))
+else print(results)
+if (Number.isNaN(sum)) throw new Error('the structs hold no numbers')

@@ -4,7 +4,7 @@
 // For each chain: take it, check and translate every descriptor, copy the payload out, use it. All rows run in one process, whose code has served both formats
 // and several types of devices before. See docs/performance.md.
 import { spawnSync } from 'node:child_process'
-import { parseArgs } from 'node:util'
+import { readOptions, refuse, wholeNumber } from './options.mjs'
 import { bytesPerCall } from './queue/allocation.mjs'
 import { batch, GuestBytes } from './queue/guest.mjs'
 import { findPeers } from './queue/peers.mjs'
@@ -17,24 +17,23 @@ const usage = `npm run bench:queue -- [options]
   --rounds N       batches of 256 chains in a sample (200)
   --samples N      samples of each row (11)
   --peers FOLDER   a folder with ring and rust-queue-bench, or their sources: they run between our samples, and rows show their ratio to virtio-queue's pop
-  --only TEXT      only rows whose label holds the text
+  --only TEXT      only rows whose label holds the text: split, packed, "round trip", …
   --node FILE      runs in another Node
-  --by min         ratios of least times, for a busy machine; default: of medians
+  --by min         ratios of least times, for a busy machine (median)
   --markdown       prints tables
-  --json           prints one JSON object`
+  --json           prints one JSON object
 
-const { values: options } = parseArgs({
-  options: {
-    rounds: { type: 'string', default: '200' },
-    samples: { type: 'string', default: '11' },
-    peers: { type: 'string' },
-    only: { type: 'string' },
-    node: { type: 'string' },
-    by: { type: 'string', default: 'median' },
-    markdown: { type: 'boolean', default: false },
-    json: { type: 'boolean', default: false },
-    help: { type: 'boolean', default: false },
-  },
+Times are for one chain. Labels and the workload are explained in docs/performance.md.`
+
+const options = readOptions(usage, {
+  rounds: { type: 'string', default: '200' },
+  samples: { type: 'string', default: '11' },
+  peers: { type: 'string' },
+  only: { type: 'string' },
+  node: { type: 'string' },
+  by: { type: 'string', default: 'median' },
+  markdown: { type: 'boolean', default: false },
+  json: { type: 'boolean', default: false },
 })
 
 /** Rounds before the first sample, three times of each row: enough for the optimizing compiler to have settled. */
@@ -43,10 +42,11 @@ const warmRounds = 60
 const countedRounds = 2
 
 async function main() {
-  const rounds = count('rounds')
-  const samples = count('samples')
-  if (!['median', 'min'].includes(options.by)) throw new RangeError(`--by takes median or min, not ${options.by}`)
-  const peers = options.peers === undefined ? undefined : findPeers(options.peers, rounds)
+  const rounds = wholeNumber(options, 'rounds', usage)
+  const samples = wholeNumber(options, 'samples', usage)
+  if (!['median', 'min'].includes(options.by)) refuse(`--by takes median or min, not ${options.by}`, usage)
+  if (!sections().some(({ rows }) => rows.some(isWanted))) refuse(`no row has ${options.only} in its label`, usage)
+  const peers = options.peers === undefined ? undefined : peersIn(options.peers, rounds)
   await warmUp()
   const guest = new GuestBytes()
   const found = sections().map(({ heading, rows }) => ({
@@ -74,10 +74,13 @@ function measure(rows, { rounds, samples, peers }) {
     for (const row of rows) if (row.bytes > 0) row.bytes = Math.min(row.bytes, bytesPerCall(row.round, countedRounds) / batch)
 }
 
-function count(name) {
-  const value = Number(options[name])
-  if (!(Number.isInteger(value) && value > 0)) throw new RangeError(`--${name} takes a whole number from 1, not ${options[name]}`)
-  return value
+function peersIn(folder, rounds) {
+  try {
+    return findPeers(folder, rounds)
+  } catch (error) {
+    if (error instanceof RangeError) refuse(error.message, usage)
+    throw error
+  }
 }
 
 function isWanted(row) {
@@ -87,9 +90,10 @@ function isWanted(row) {
 function runIn(node) {
   const words = process.argv.slice(2)
   const rest = words.filter((word, i) => !word.startsWith('--node') && words[i - 1] !== '--node')
-  return spawnSync(node, [import.meta.filename, ...rest], { stdio: 'inherit' }).status ?? 1
+  const { status, error } = spawnSync(node, [import.meta.filename, ...rest], { stdio: 'inherit' })
+  if (error !== undefined) refuse(`${node} does not run: ${error.message}`, usage)
+  return status ?? 1
 }
 
-if (options.help) console.log(usage)
-else if (options.node !== undefined) process.exitCode = runIn(options.node)
+if (options.node !== undefined) process.exitCode = runIn(options.node)
 else await main()

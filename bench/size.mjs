@@ -1,11 +1,17 @@
 // How large the package is for a browser: programs that import parts of it, bundled, minified, compressed. After a build.
-// node bench/size.mjs [--modules NAME] [--json]    --modules: by how much a program shrinks without each of its modules
 import { existsSync } from 'node:fs'
 import { relative, resolve } from 'node:path'
-import { parseArgs } from 'node:util'
 import { gzipSync } from 'node:zlib'
 import { rolldown } from 'rolldown'
 import { minifySync } from 'rolldown/experimental'
+import { readOptions, refuse } from './options.mjs'
+
+const usage = `npm run size -- [options]
+
+  --modules NAME   also what the program of that name, or part of a name, shrinks by without each of its modules
+  --json           prints a JSON array, with the modules of all programs
+
+Bytes. A program that has grown beyond its limit makes this end with 1.`
 
 const dist = resolve(import.meta.dirname, '../dist')
 const kilobyte = 1024
@@ -72,7 +78,10 @@ function compressed(code) {
 }
 
 async function main() {
-  const { values: options } = parseArgs({ options: { modules: { type: 'string' }, json: { type: 'boolean' } } })
+  const options = readOptions(usage, { modules: { type: 'string' }, json: { type: 'boolean' } })
+  const names = Object.keys(programs)
+  if (options.modules !== undefined && !names.some((name) => name.includes(options.modules)))
+    refuse(`no program is called ${options.modules}; there are: ${names.join('; ')}`, usage)
   const found = []
   for (const [name, { limit }] of Object.entries(programs)) found.push({ name, limit, ...(await sizeOf(name)) })
   if (options.json) console.log(JSON.stringify(found, undefined, 2))

@@ -3,19 +3,32 @@ import { parseArgs } from 'node:util'
 import { createDeviceQueue } from '../runtime/device-queue.ts'
 import { createDriverQueue } from '../runtime/driver-queue.ts'
 import { runCampaign, type Summary } from './campaign.ts'
-import { Executions, FailedExecution, type Format, isRace, type Side, type Subjects } from './executions.ts'
+import { Executions, FailedExecution, type Format, formatOf, isRace, type Side, type Subjects, sideOf } from './executions.ts'
 
-const usage = `npm run fuzz -- [--seconds N] [--seed S] [--format split|packed] [--side device|driver] [--json]
+const usage = `npm run fuzz -- [options]
 
-  --seconds N   runs for so long, 10 by default
-  --seed S      begins with this seed, a random one by default; without --seconds: runs this one execution
-  --format F    only this ring format
-  --side S      only this side of the queue under test
-  --json        prints the summary as JSON`
+  --seconds N   runs executions for so long (10)
+  --seed S      begins with this seed, by default a random one; without --seconds: runs this one execution
+  --format F    only this ring format: split or packed
+  --side S      only this side of the queue under test: device or driver
+  --json        prints one JSON object
+
+Ends with 0 if nothing was found, and with 1 at the first execution that fails: its seed brings it back. What is checked stands in docs/hostile-peer.md.`
 
 const subjects: Subjects = { device: createDeviceQueue, driver: createDriverQueue }
 
-function main(): number {
+interface Options {
+  /** Absent: the one execution of the seed. */
+  readonly seconds: number | undefined
+  readonly seed: number
+  readonly format: Format | undefined
+  readonly side: Side | undefined
+  readonly json: boolean
+  readonly help: boolean
+}
+
+/** @throws TypeError or RangeError, which say what is wrong */
+function readOptions(): Options {
   const { values } = parseArgs({
     options: {
       seconds: { type: 'string' },
@@ -26,42 +39,65 @@ function main(): number {
       help: { type: 'boolean', default: false },
     },
   })
-  const { seconds = '10', format, side, json } = values
+  const { format, side, json, help } = values
+  const isOne = values.seed !== undefined && values.seconds === undefined
+  const seconds = isOne ? undefined : Number(values.seconds ?? '10')
   const seed = values.seed === undefined ? (Math.random() * 2 ** 32) >>> 0 : Number(values.seed)
-  const isWrong =
-    !(Number(seconds) > 0) ||
-    !(Number.isInteger(seed) && seed >= 0 && seed < 2 ** 32) ||
-    !(format === undefined || isFormat(format)) ||
-    !(side === undefined || isSide(side))
-  if (values.help || isWrong) {
+  if (seconds !== undefined && !(seconds > 0)) throw new RangeError(`--seconds takes a number above 0, not ${values.seconds}`)
+  if (!(Number.isInteger(seed) && seed >= 0 && seed < 2 ** 32))
+    throw new RangeError(`--seed takes a whole number from 0 to ${2 ** 32 - 1}, not ${values.seed}`)
+  if (format !== undefined && !isFormat(format)) throw new RangeError(`--format takes split or packed, not ${format}`)
+  if (side !== undefined && !isSide(side)) throw new RangeError(`--side takes device or driver, not ${side}`)
+  if (isOne && (format !== undefined || side !== undefined)) throw new RangeError('a seed alone is of one format and side: give --seconds as well')
+  return { seconds, seed, format, side, json, help }
+}
+
+function main(): number {
+  let options: Options
+  try {
+    options = readOptions()
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${usage}`)
+    return 2
+  }
+  if (options.help) {
     console.log(usage)
-    return values.help ? 0 : 2
+    return 0
   }
   try {
-    if (values.seed !== undefined && values.seconds === undefined) {
-      const executions = new Executions(subjects)
-      const { trace, violation } = executions.run(seed)
-      executions.close()
-      console.log(JSON.stringify({ seed, trace, race: isRace(seed), violation: violation ?? null }))
-      return 0
-    }
-    if (!json) console.log(`from seed ${seed}`)
-    const summary = runCampaign(subjects, { seconds: Number(seconds), seed, ...(isFormat(format) && { format }), ...(isSide(side) && { side }) })
-    console.log(json ? JSON.stringify(summary) : text(summary))
+    if (options.seconds === undefined) runOne(options)
+    else runMany(options, options.seconds)
     return 0
   } catch (error) {
     if (!(error instanceof FailedExecution)) throw error
+    if (options.json) console.log(JSON.stringify({ failed: { seed: error.seed, message: error.message } }))
     console.error(error)
     console.error(`again: npm run fuzz -- --seed ${error.seed}`)
     return 1
   }
 }
 
-function isFormat(format: string | undefined): format is Format {
+function runOne({ seed, json }: Options): void {
+  const executions = new Executions(subjects)
+  const { trace, violation = null } = executions.run(seed)
+  executions.close()
+  const result = { seed, format: formatOf(seed), side: sideOf(seed), race: isRace(seed), trace, violation }
+  const found = violation === null ? 'no violation' : `${violation.kind}: ${violation.detail}`
+  const kind = `${result.format} virtqueue, side of the ${result.side}${result.race ? ', a race with another thread' : ''}`
+  console.log(json ? JSON.stringify(result) : `seed ${seed}: ${kind}; ${found}; nothing failed`)
+}
+
+function runMany({ seed, format, side, json }: Options, seconds: number): void {
+  if (!json) console.log(`from seed ${seed}`)
+  const summary = runCampaign(subjects, { seconds, seed, ...(format && { format }), ...(side && { side }) })
+  console.log(json ? JSON.stringify(summary) : text(summary))
+}
+
+function isFormat(format: string): format is Format {
   return format === 'split' || format === 'packed'
 }
 
-function isSide(side: string | undefined): side is Side {
+function isSide(side: string): side is Side {
   return side === 'device' || side === 'driver'
 }
 

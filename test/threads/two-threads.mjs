@@ -1,20 +1,25 @@
 /**
  * Driver and device in two threads over one SharedArrayBuffer: every combination of format, VIRTIO_F_EVENT_IDX, indirect descriptors and VIRTIO_F_IN_ORDER, with the
  * driver in the worker and with the device in it. Both sleep when they have nothing to do, so that a lost notification ends the run, with the state of the ring.
- *
- *     node test/threads/two-threads.mjs [--chains N] [--seed N] [--patience MS] [--only TEXT] [--json]
- *
- * `--chains` is for each combination with a large queue; see combinations.mjs. `--only` takes those whose name contains the text. Runs what is in `dist`, on any Node that the package supports.
+ * Runs what is in `dist`, on any Node that the package supports.
  */
 import { once } from 'node:events'
-import { parseArgs } from 'node:util'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
+import { readOptions, refuse, wholeNumber } from '../../bench/options.mjs'
 import { combinations } from './combinations.mjs'
 import { DeviceSide } from './device-side.mjs'
 import { Stopped, stop, words } from './doorbell.mjs'
 import { DriverSide } from './driver-side.mjs'
 import { memoryBytes, prepareRing } from './layout.mjs'
 import { describeRing } from './ring-words.mjs'
+
+const usage = `npm run test:threads -- [options]
+
+  --chains N      chains of a combination with a large queue; small queues take long and get a part of them (1000000)
+  --seed N        chooses queue sizes and chains; by default one that is printed
+  --patience MS   how long a side sleeps before a notification counts as lost (20000)
+  --only TEXT     only combinations whose name holds the text: packed, event-index, worker=driver, …
+  --json          prints one JSON object`
 
 /** Runs one side to its end. What it throws is told to the other side and is part of the outcome. */
 function runSide(role, { run, memory, control }) {
@@ -58,18 +63,17 @@ function print({ run, milliseconds, device, driver, failed, ring }) {
 }
 
 async function main() {
-  const { values } = parseArgs({
-    options: {
-      chains: { type: 'string', default: '1000000' },
-      seed: { type: 'string', default: `${Date.now() % 1_000_000}` },
-      patience: { type: 'string', default: '20000' },
-      only: { type: 'string', default: '' },
-      json: { type: 'boolean', default: false },
-    },
+  const values = readOptions(usage, {
+    chains: { type: 'string', default: '1000000' },
+    seed: { type: 'string', default: `${Date.now() % 1_000_000}` },
+    patience: { type: 'string', default: '20000' },
+    only: { type: 'string', default: '' },
+    json: { type: 'boolean', default: false },
   })
-  const settings = { chains: Number(values.chains), seed: Number(values.seed), patience: Number(values.patience) }
+  const number = (name, least) => wholeNumber(values, name, usage, least)
+  const settings = { chains: number('chains', 1), seed: number('seed', 0), patience: number('patience', 1) }
   const runs = combinations(settings).filter(({ name }) => name.includes(values.only))
-  if (runs.length === 0) throw new RangeError(`no combination is called ${values.only}`)
+  if (runs.length === 0) refuse(`no combination has ${values.only} in its name`, usage)
   const results = []
   for (const run of runs) {
     const result = await runCombination(run)
