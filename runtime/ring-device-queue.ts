@@ -223,8 +223,7 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
 
   /** The chain is out now, beside others or in a place among them. */
   protected $deliver(chain: Chain, head: number): Chain | undefined {
-    if (this.$alone === nobody && chain === this.$spare) this.$alone = head
-    else if (!this.#mark(head)) {
+    if (!this.#mark(head)) {
       chain.$state = 0
       this.$pool.keep(chain)
       return this.$violate('available-index', head, 'the chain is made available again while the device has it')
