@@ -25,7 +25,7 @@ beforeAll(async () => {
 
 describe('the asynchronous face as the guide shows it', () => {
   it('echoes what was sent, with one interrupt for both', () => {
-    expect(printed).toEqual([
+    expect(printed.slice(0, 2)).toEqual([
       [
         [1, 2, 3],
         [4, 5],
@@ -62,4 +62,8 @@ describe('the asynchronous face as the guide shows it', () => {
       await settle()
     }
   })
+})
+
+it('a queue by itself as the guide shows it goes on from where it was saved', () => {
+  expect(printed.slice(2)).toEqual(['first', 4, 'second', 4, 'third', 4])
 })
