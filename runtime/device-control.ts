@@ -279,10 +279,16 @@ export class DeviceControl {
   #close(registers: QueueRegisters): void {
     // A reset of a queue that is being stopped joins that.
     if (registers.stopping) return
+    registers.stopping = true
+    const life = this.#life
     const isAtWork = registers.queue !== undefined
     const waits = [registers.stop(), isAtWork ? this.#tellReset(registers.index) : undefined].filter((wait) => wait !== undefined)
-    if (waits.length === 0) registers.stopped()
-    else registers.stopping = Promise.all(waits).then(() => registers.stopped())
+    const stopped = (): void => {
+      if (life === this.#life) registers.stopped()
+    }
+    // A reset of the device, also one out of these calls, waits for the queue by itself, and what is set up behind it is another one.
+    if (waits.length === 0) stopped()
+    else if (life === this.#life) registers.atRest = Promise.all(waits).then(stopped)
   }
 
   /** Never rejects; see `#resetDevice`. */

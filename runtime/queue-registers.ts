@@ -23,10 +23,12 @@ export class QueueRegisters {
   ready = false
   /** The queue at work: while `ready`, and nothing is wrong with it. */
   queue: DeviceQueue | undefined
-  /** Resolves when a queue that the driver has stopped or reset is at rest. */
-  stopping: Promise<void> | undefined
+  /** The driver has stopped or reset the queue, and it is not yet at rest. */
+  stopping = false
   /** The driver has reset the queue, and it is not yet at rest. */
   resetting = false
+  /** While `stopping`: resolves when the queue is at rest. */
+  atRest: Promise<void> | undefined
   /** Where the driver puts its next buffer, as it said when it notified last; undefined where it did not. */
   announced: number | undefined
   /** The device is serving this queue right now. */
@@ -35,6 +37,8 @@ export class QueueRegisters {
   again = false
   /** A service is deferred and has not begun. */
   deferred = false
+  /** The queue that was at work last, until it is at rest. */
+  #last: DeviceQueue | undefined
   readonly #halves = new Uint32Array(6)
 
   constructor(index: number, maximum: number) {
@@ -74,24 +78,31 @@ export class QueueRegisters {
 
   /** Takes the queue out of work. Resolves when it is at rest; undefined where it is so at once. */
   stop(): Promise<void> | undefined {
-    const queue = this.queue
+    this.#last = this.queue ?? this.#last
     this.queue = undefined
     this.again = false
     this.announced = undefined
-    return queue?.reset() ?? this.stopping
+    // Who is told of the last writes of a queue that ends may stop it once more: that waits for the same.
+    return this.atRest ?? this.#last?.reset()
   }
 
   /** The queue is at rest. */
   stopped(): void {
-    this.stopping = undefined
-    this.ready = false
     if (this.resetting) this.clear()
+    else this.#rest()
+  }
+
+  #rest(): void {
+    this.ready = false
+    this.stopping = false
+    this.atRest = undefined
+    this.#last = undefined
   }
 
   /** Initial values. `serving` and `deferred` describe calls that go on, and stay. */
   clear(): void {
+    this.#rest()
     this.size = this.maximum
-    this.ready = false
     this.resetting = false
     this.again = false
     this.#halves.fill(0)

@@ -658,6 +658,51 @@ describe('the reset of one queue', () => {
     expect([bench.control.status, registers(bench)]).toEqual([0, initial])
   })
 
+  it.each<[string, () => void]>([
+    ['stops the queue', () => bench.control.setQueueReady(0, false)],
+    ['resets the queue', () => bench.control.resetQueue(0)],
+    ['resets the device', () => bench.control.writeStatus(0)],
+  ])('is waited for by a driver that %s when it is told of the last writes', async (_, act) => {
+    let parked: Chain | undefined
+    bench.device.onQueue = (index, host) => {
+      parked = host.queue(index)?.next() ?? parked
+    }
+    bench.negotiate(withReset)
+    offer(bench.ring(0), 0x2000, 4)
+    bench.start()
+    parked?.writable.bytes(0)
+    let acted = 0
+    bench.memory.onWrite = () => {
+      if (acted++ === 0) act()
+    }
+    bench.control.resetQueue(0)
+    for (let i = 0; i < 10; i++) await Promise.resolve()
+    expect([acted, bench.control.status, bench.control.queueReady(0)]).toEqual([1, live, true])
+    parked?.complete()
+    for (let i = 0; i < 10; i++) await Promise.resolve()
+    expect([registers(bench), bench.device.log.includes('queue 0 reset')]).toEqual([initial, bench.control.status === live])
+  })
+
+  it('does not end a queue that was set up behind a reset of the device', async () => {
+    let settle = (): void => {}
+    bench.device.onQueueReset = () => {
+      bench.control.writeStatus(0)
+      return new Promise<void>((resolve) => {
+        settle = resolve
+      })
+    }
+    bench.negotiate(withReset)
+    bench.ring(0)
+    bench.start()
+    bench.control.resetQueue(0)
+    bench.negotiate(withReset)
+    bench.ring(0)
+    bench.start()
+    settle()
+    for (let i = 0; i < 10; i++) await Promise.resolve()
+    expect([bench.control.status, registers(bench).slice(0, 2)]).toEqual([live, [true, false]])
+  })
+
   it('inside a service ends it; the queue that is set up right there is served', () => {
     let anew: SplitFakeDriver | undefined
     bench.device.onQueue = (index, host) => {
