@@ -40,6 +40,7 @@ export function checkPackedDriverState(state: DriverQueueState, tokens: readonly
   const lap = ((available ^ used) & wrapBit) === 0 ? 0 : size
   const distance = (available & offsetMask) - (used & offsetMask) + lap
   const taken = out.reduce((sum, { descriptors }) => sum + countOf(descriptors), 0)
+  must(taken <= size, `at most ${size} descriptors can be out, not ${taken}`)
   must(distance === taken, `${distance} descriptors are between used and available, not the ${taken} of out`)
   const ids = new Set(out.map(({ head }) => head))
   must(ids.size === out.length, 'a buffer id may be out once only')

@@ -104,7 +104,19 @@ for (const format of formats) {
         { out: [first, { ...second, descriptors: descriptors(9) }] },
         { batch: { buffers: 1, written: 0 } },
         ...(format === 'packed'
-          ? [{ available: 8 | 0x8000 }, { used: 0 }, { out: [first, { ...second, descriptors: 3 }] }]
+          ? [
+              { available: 8 | 0x8000 },
+              { used: 0 },
+              { out: [first, { ...second, descriptors: 3 }] },
+              {
+                available: 7,
+                used: 0x8000,
+                out: [
+                  { ...first, descriptors: 8 },
+                  { ...second, descriptors: 7 },
+                ],
+              },
+            ]
           : [
               { out: [first, { ...second, descriptors: 2 }] },
               { out: [first, { ...second, descriptors: [second.head, first.head] }] },
