@@ -32,7 +32,7 @@ export class PlacedChain {
   constructor(memory: TestMemory, spec: ChainSpec) {
     this.#memory = memory
     this.spec = spec
-    if (spec.elements.length === 0) throw new RangeError('a chain has an element at least')
+    if (spec.elements.length === 0) throw new RangeError('a chain needs at least one element: chain().readable(…) or .writable(…)')
     this.elements = spec.elements.map((element) => this.#place(element))
     if (spec.table === undefined) return
     this.table = spec.table.at ?? this.#allocate(this.inTable * descriptorSize, descriptorSize)

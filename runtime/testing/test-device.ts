@@ -115,7 +115,7 @@ export class TestDevice<Device extends VirtioDevice = VirtioDevice> {
    */
   request(spec: ChainSpec, queue = 0): Promise<UsedChain> {
     const driver = this.driver(queue)
-    if (!this.#isServing) return Promise.reject(new Error(this.needsReset ? 'the device needs a reset' : 'the device was reset: start it again'))
+    if (!this.#isServing) return Promise.reject(new Error(this.#whyNotServing))
     return new Promise((resolve, reject) => {
       this.#waiting.set(driver.put(spec), { driver, resolve, reject })
       driver.publish()
@@ -138,6 +138,11 @@ export class TestDevice<Device extends VirtioDevice = VirtioDevice> {
 
   get #isServing(): boolean {
     return (this.control.status & (DRIVER_OK | DEVICE_NEEDS_RESET)) === DRIVER_OK
+  }
+
+  get #whyNotServing(): string {
+    if (!this.needsReset) return 'the device was reset: start it again with start()'
+    return 'the device needs a reset: recorder.violations or recorder.errors say why; reset() and start() begin anew'
   }
 
   #setUp({ setup }: FakeDriver): void {
