@@ -28,6 +28,9 @@ export const defaultRingFeatures = FeatureSet.of(VIRTIO_F_VERSION_1, VIRTIO_F_IN
 /** Features that rings and transports have, and no control here. */
 const impossible = FeatureSet.of(VIRTIO_F_NOTIFY_ON_EMPTY, VIRTIO_F_ANY_LAYOUT, UNUSED, VIRTIO_F_SR_IOV, VIRTIO_F_ADMIN_VQ, VIRTIO_F_SUSPEND)
 
+/** Features that need more than the queue which is there by default. */
+const needQueue = FeatureSet.of(VIRTIO_F_RING_PACKED, VIRTIO_F_IN_ORDER)
+
 /** What a negotiated set of features means for the rings. */
 export function ringFeaturesOf(features: FeatureSet): RingFeatures {
   return {
@@ -45,10 +48,9 @@ export function ringFeaturesOf(features: FeatureSet): RingFeatures {
  */
 export function checkOffered(offered: FeatureSet, { notifConfigData, createQueue }: DeviceControlOptions): void {
   const without = notifConfigData ? impossible : impossible.with(VIRTIO_F_NOTIF_CONFIG_DATA)
-  const wrong = offered.intersection(createQueue ? without : without.with(VIRTIO_F_RING_PACKED, VIRTIO_F_IN_ORDER))
-  if (!wrong.isEmpty)
-    throw new RangeError(
-      `features ${wrong.bits} cannot be offered here${createQueue ? '' : `: ${VIRTIO_F_RING_PACKED} and ${VIRTIO_F_IN_ORDER} need createQueue`}`,
-    )
+  const wrong = offered.intersection(without)
+  if (!wrong.isEmpty) throw new RangeError(`features ${wrong.bits} cannot be offered here`)
+  const missing = offered.intersection(needQueue)
+  if (!createQueue && !missing.isEmpty) throw new RangeError(`features ${missing.bits} need the option createQueue: createDeviceQueue`)
   if (!offered.has(VIRTIO_F_VERSION_1)) throw new RangeError('a device must offer VIRTIO_F_VERSION_1')
 }
