@@ -279,6 +279,9 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
     this.$stamp = never
     this.#unmark(chain.head)
     this.$inOrder?.putBack()
+    // The chain has kept its room, and `next` says anew whether that is enough.
+    this.$starved = false
+    this.#settle()
     // Whoever is told may take it again at once, or reset the queue.
     chain.writable.$announce()
     if (this.#ended) {
@@ -405,7 +408,8 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
     this.$ask(true)
     // Who is told of the write may have reset the queue.
     if (!this.#usable()) return false
-    return this.#restored.length > 0 || (this.$look() && !this.$starved)
+    // What there is no room for is told of by `resume`.
+    return !this.$starved && (this.#restored.length > 0 || this.$look())
   }
 
   // ---- Life

@@ -451,6 +451,29 @@ describe.each(ringFormats)('a $format device queue', ({ packed }) => {
       }
       expect([done, recorder.violations, queue.next()]).toEqual([size, [], undefined])
     })
+
+    it('holds saved chains back as well, and nobody finds them until then who asks for notifications', () => {
+      const source = new Uint8Array(0x2_0000)
+      const memory = new TestMemory({ regions: [{ guestAddress: 0, size: source.length, source }] })
+      const pieces = 1600
+      const first = testQueue({ packed, memory, size: 2 })
+      for (let i = 0; i < 2; i++) first.driver.offer(chain().writable(8 * pieces, { at: 0x1_0000 }))
+      take(first, 2)
+      const state = first.queue.save()
+      // Each chain takes more than a third of the room now.
+      const small = Array.from({ length: pieces }, (_, i) => ({ at: 0x1_0000 + 8 * i, size: 8 }))
+      memory.replace([{ at: 0, size: 0x1_0000 }, ...small].map(({ at, size }) => ({ guestAddress: at, size, source, byteOffset: at })))
+      let resumed = 0
+      const { driver, queue, recorder } = testQueue({ driver: first.driver, state, maxChainLength: 'strict', resume: () => resumed++ })
+      const one = queue.next()!
+      expect([queue.next(), queue.starved, queue.enableNotifications()]).toEqual([undefined, true, false])
+      queue.putBack(one)
+      expect([queue.starved, queue.enableNotifications(), queue.next()?.head, queue.next()]).toEqual([false, true, one.head, undefined])
+      one.complete(1)
+      expect([resumed, queue.starved]).toEqual([1, false])
+      queue.next()!.complete(2)
+      expect([driver.drain().map(({ written }) => written), recorder.violations]).toEqual([[1, 2], []])
+    })
   })
 
   describe('a saved state', () => {
