@@ -158,16 +158,16 @@ export class GuestMemory {
   }
 
   #refreshDynamic(): boolean {
-    let changed = false
+    const before = this.#version
     for (let i = 0; i < this.#dynamic.length; i++) {
       const region = this.#dynamic[i]!
       const buffer = region.source.buffer
       if (buffer === region.buffer) continue
       region.bind(buffer)
-      changed = true
+      // At once: the buffer of a later source may be too short.
+      this.#version++
     }
-    if (changed) this.#version++
-    return changed
+    return this.#version !== before
   }
 
   /**
@@ -237,8 +237,8 @@ export class GuestMemory {
   }
 
   #search(address: number, length: number): number {
-    const found = this.indexAt(address)
-    if (found < 0 || !(length <= this.#ends[found]! - address)) return -1
+    const found = regionAt(this.#starts, address)
+    if (!(address >= this.#starts[found]! && length <= this.#ends[found]! - address)) return -1
     this.#remember(found)
     return found
   }

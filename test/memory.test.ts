@@ -53,6 +53,18 @@ describe('guest memory', () => {
     }
   })
 
+  it('holds no bytes at the end of a region as well as inside, whatever was looked for before', () => {
+    const memory = new GuestMemory([region(0, 64), region(0x1000, 64)])
+    for (const before of [0, 0x1000]) {
+      memory.resolve(before, 1)
+      expect([64, 63, 65].map((address) => [memory.contains(address, 0), memory.holds(address, 0), memory.resolve(address, 0)?.length])).toEqual([
+        [true, true, 0],
+        [true, true, 0],
+        [false, false, undefined],
+      ])
+    }
+  })
+
   it('reads and writes across regions that touch, all or nothing', () => {
     const written: number[][] = []
     const memory = new GuestMemory([region(0, 64), region(64, 8), region(72, 64), region(0x1000, 8)], { onWrite: (...range) => written.push(range) })
@@ -105,6 +117,15 @@ describe('guest memory', () => {
     expect([...memory.resolve(0x1000, 3)!]).toEqual([1, 2, 3])
     source.grow(1)
     expect([...memory.resolve(0x1000, 3)!]).toEqual([1, 2, 3])
+  })
+
+  it('says that views are new also where the buffer of another source is too short', () => {
+    const sources = [{ buffer: new ArrayBuffer(64) }, { buffer: new ArrayBuffer(64) }]
+    const memory = new GuestMemory(sources.map((source, i) => ({ guestAddress: 64 * i, size: 64, source })))
+    const before = memory.version
+    for (const [i, length] of [128, 63].entries()) sources[i]!.buffer = new ArrayBuffer(length)
+    expect(() => memory.refresh()).toThrow('a region of 64 bytes at offset 0 does not fit into a buffer of 63 bytes')
+    expect(memory.version).not.toBe(before)
   })
 
   it('never looks at the buffer of a typed array again', () => {
