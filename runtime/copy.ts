@@ -77,12 +77,17 @@ export function viewsOf(bytes: Uint8Array): ByteViews | undefined {
 }
 
 function remember(bytes: Uint8Array): ByteViews | undefined {
-  if (last.bytes !== bytes) {
+  if (last.bytes !== bytes || mayGrow(bytes.buffer)) {
     last.bytes = bytes
     return undefined
   }
   last.views = new ByteViews(bytes)
   return last.views
+}
+
+/** An array over such a buffer may become longer, and views of it would not. */
+function mayGrow(buffer: ArrayBufferLike & { readonly resizable?: boolean; readonly growable?: boolean }): boolean {
+  return buffer.resizable === true || buffer.growable === true
 }
 
 /** Copies `count` bytes of guest memory to an array of our user. */

@@ -159,6 +159,23 @@ describe.each(queueStates)('on a $state $format queue,', ({ packed, isWarm }) =>
     })
   })
 
+  it('copies from and to an array that grows between two copies', () => {
+    const test = testQueue({ packed })
+    const buffer = new (ArrayBuffer as unknown as new (length: number, options: object) => ArrayBuffer & { resize(length: number): void })(16, {
+      maxByteLength: 64,
+    })
+    const bytes = new Uint8Array(buffer)
+    for (const length of [16, 16, 64]) {
+      buffer.resize(length)
+      bytes.fill(length)
+      test.driver.offer(describeChain().readable(new Uint8Array(64).fill(3)).writable(64))
+      const chain = test.queue.next()!
+      expect([chain.writable.copyFrom(bytes), chain.readable.copyTo(bytes)]).toEqual([length, length])
+      chain.complete()
+      expect([test.driver.used()?.bytes, bytes]).toEqual([new Uint8Array(length).fill(length), new Uint8Array(length).fill(3)])
+    }
+  })
+
   describe('a chain', () => {
     it('refuses wrong calls with the value and the range', () => {
       const { chain } = setUp()
