@@ -6,7 +6,6 @@ import type { DriverQueue, QueueSetup } from './queue.ts'
 import { SplitDriverQueue } from './split/driver-queue.ts'
 
 export type { DriverQueueOptions } from './driver-queue-options.ts'
-export { negotiateQueueSize, placeQueue, type QueueLayout, type QueueLayoutOptions, queueLayout } from './queue-layout.ts'
 
 /**
  * Makes the driver side of a queue, with what was negotiated. Without a saved state its areas are cleared: it begins anew, and the transport tells the device afterwards.

@@ -2,26 +2,19 @@
 export { Chain, ChainBytes, ReadableBytes, WritableBytes } from './chain.ts'
 export { type ConfigField, ConfigSpace } from './config-space.ts'
 export { restoreConfig, saveConfig } from './config-state.ts'
+export type { CreateQueue } from './control-options.ts'
 export { type DeviceHost, type Plain, VirtioDevice } from './device.ts'
 export { DeviceControl, type DeviceControlOptions, type DeviceControlSettings } from './device-control.ts'
 export { createDeviceQueue, createSplitDeviceQueue } from './device-queue.ts'
 export type { DeviceQueueOptions } from './device-queue-options.ts'
-export { type ControlState, type DeviceState, restoreDevice, saveDevice } from './device-state.ts'
+export { type AddressHalves, type ControlState, type DeviceState, type QueueRegistersState, restoreDevice, saveDevice } from './device-state.ts'
 export { dispose } from './dispose.ts'
 export { DeviceDriver, type ReadablePayload, type WritablePayload } from './driver/device-driver.ts'
 export { type DriverConfig, DriverError, type DriverErrorKind, type DriverHost, type DriverType, RequestError } from './driver/host.ts'
 export { type DmaBuffer, DriverMemory } from './driver/memory.ts'
-export {
-  createDriverQueue,
-  type DriverQueueOptions,
-  negotiateQueueSize,
-  placeQueue,
-  type QueueLayout,
-  type QueueLayoutOptions,
-  queueLayout,
-} from './driver-queue.ts'
+export { createDriverQueue, type DriverQueueOptions } from './driver-queue.ts'
 export { GuestRange } from './guest-range.ts'
-export { GuestMemory, type MemoryRegion, type RegionOptions, type RegionSource } from './memory.ts'
+export { GuestMemory, type MemoryRegion, type OnWrite, type RegionOptions, type RegionSource } from './memory.ts'
 export { BufferedNotifier } from './notify/buffered-notifier.ts'
 export { type BadDoorbell, DoorbellRange, type DoorbellRangeOptions } from './notify/doorbell-range.ts'
 export type { DriverNotify } from './notify/driver-notify.ts'
@@ -40,6 +33,15 @@ export type {
   SavedChain,
   SavedDriverBuffer,
 } from './queue.ts'
+export {
+  type AreaLayout,
+  negotiateQueueSize,
+  placeQueue,
+  type QueueLayout,
+  type QueueLayoutOptions,
+  queueLayout,
+  type RequestAreaLayout,
+} from './queue-layout.ts'
 export type { DeviceRequest } from './request/device-request.ts'
 export { EventDevice } from './request/event-device.ts'
 export { type Outcome, PARKED, UNKNOWN } from './request/outcome.ts'

@@ -1,7 +1,8 @@
 /** Where the areas of a queue may lie, and how large a queue can be. */
 import { describe, expect, it } from 'vitest'
-import { createDriverQueue, negotiateQueueSize, placeQueue, queueLayout } from '../runtime/driver-queue.ts'
+import { createDriverQueue } from '../runtime/driver-queue.ts'
 import { GuestMemory } from '../runtime/memory.ts'
+import { negotiateQueueSize, placeQueue, queueLayout } from '../runtime/queue-layout.ts'
 
 describe('the layout of a queue', () => {
   it('has the sizes and alignments of the tables in the text', () => {
