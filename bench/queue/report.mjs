@@ -62,7 +62,7 @@ export class Report {
   /** Tables of medians: a row of the table for each label and payload, a column for each n, the ratio to virtio-queue's pop in parentheses. */
   markdown() {
     const lines = [
-      `${machine()}. Medians of ${this.#rows[0]?.times.length ?? 0} samples, ns per chain; in parentheses the ratio to \`pop\` of Rust's virtio-queue.`,
+      `${machine()}. Medians of ${this.#rows[0]?.times.length ?? 0} samples, ns per chain${this.#peers === undefined ? '' : "; in parentheses the ratio to `pop` of Rust's virtio-queue"}.`,
     ]
     for (const { heading, rows } of this.#sections)
       if (rows.length > 0) lines.push('', `### ${heading}`, '', ...table(rows, (row) => this.#cell(row), labelOf))
@@ -109,7 +109,7 @@ export class Report {
 
 function machine() {
   const processors = cpus()
-  return `Node ${process.versions.node}, ${type()} ${release()}, ${processors.length} x ${processors[0]?.model.trim() ?? process.arch}`
+  return `Node ${process.versions.node}, ${type()} ${release().split('-')[0]}, ${processors.length} x ${processors[0]?.model.trim() ?? process.arch}`
 }
 
 function head(label, width, { n, payload }) {
