@@ -100,7 +100,8 @@ export class ChainBuilder {
       const piece = Math.min(length - done, guestAddress + size - address - done)
       const problem = this.add(address + done, piece, this.#writing)
       if (problem !== undefined) return problem === 'full' ? problem : this.#refuse(problem, address, length)
-      if (done > 0) (this.#joints ??= []).push(this.#next - 1 - this.#chain.$first)
+      this.#joints ??= []
+      if (done > 0) this.#joints.push(this.#next - 1 - this.#chain.$first)
       done += piece
     }
     return undefined

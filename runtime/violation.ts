@@ -50,7 +50,7 @@ export interface Violation {
   readonly kind: ViolationKind
   /** Index of the queue. */
   readonly queue: number
-  /** Index of the descriptor at which the chain begins. */
+  /** Index of the descriptor at which the chain begins; packed: its buffer id, or its first entry in the ring where the list breaks before the descriptor with the id. */
   readonly head?: number
   /** What was found and what is allowed. */
   readonly detail: string

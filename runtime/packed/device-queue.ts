@@ -221,8 +221,9 @@ export class PackedDeviceQueue extends RingDeviceQueue {
     const available = this.$available
     const problem = reader.read(chain, available & offsetMask, firstFlags)
     this.#rows = this.slab.words
-    if (problem !== undefined) return this.$refuse(chain, problem, reader.id, this.$builder.detail)
+    // The id stands in the last descriptor of a list: where that was not found, the first one says which list it is.
     const { id, slots } = reader
+    if (problem !== undefined) return this.$refuse(chain, problem, id < 0 ? available & offsetMask : id, this.$builder.detail)
     if (slots > this.#free(available)) return this.#tooMany(chain, id, slots)
     this.$builder.finish(id)
     chain.$slots = slots
