@@ -4,6 +4,7 @@ import { createDeviceQueue } from '../runtime/device-queue.ts'
 import { createDriverQueue } from '../runtime/driver-queue.ts'
 import { runCampaign, type Summary } from './campaign.ts'
 import { Executions, FailedExecution, type Format, formatOf, isRace, type Side, type Subjects, sideOf } from './executions.ts'
+import { Watchdog } from './watchdog.ts'
 
 const usage = `npm run fuzz -- [options]
 
@@ -79,7 +80,10 @@ function main(): number {
 
 function runOne({ seed, json }: Options): void {
   const executions = new Executions(subjects)
+  const watchdog = new Watchdog()
+  watchdog.watch(seed)
   const { trace, violation = null } = executions.run(seed)
+  watchdog.stop()
   executions.close()
   const result = { seed, format: formatOf(seed), side: sideOf(seed), race: isRace(seed), trace, violation }
   const found = violation === null ? 'no violation' : `${violation.kind}: ${violation.detail}`
