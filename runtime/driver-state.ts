@@ -2,16 +2,16 @@
 import { packed_ring_limits } from 'virtgen/wire/packed-ring'
 import { split_ring_limits } from 'virtgen/wire/split-ring'
 import { offsetMask, wrapBit } from './packed/event-offset.ts'
-import type { DriverQueueState } from './queue.ts'
+import type { DriverQueueState, SavedDriverBuffer } from './queue.ts'
+import { list, object, savedInteger } from './saved-value.ts'
 
-const mostBytes = split_ring_limits.split_ring_max_chain_length
+const { split_ring_index_wrap: indexWrap, split_ring_max_chain_length: mostBytes } = split_ring_limits
 
-/** @throws RangeError for a state in which no split queue of this size is */
-export function checkSplitDriverState(state: DriverQueueState, tokens: readonly unknown[] | undefined, size: number, inOrder: boolean): void {
+/** @throws RangeError for what is no state, or one in which no split queue of this size is */
+export function checkSplitDriverState(value: DriverQueueState, tokens: readonly unknown[] | undefined, size: number, inOrder: boolean): void {
+  const state = membersOf(value)
   const { available, used, out, descriptor } = state
-  const isIndex = (index: number) => isBelow(index, split_ring_limits.split_ring_index_wrap)
-  must(isIndex(available) && isIndex(used), `available and used must be 16-bit indices, not ${available} and ${used}`)
-  const distance = (available - used) & (split_ring_limits.split_ring_index_wrap - 1)
+  const distance = (available - used) & (indexWrap - 1)
   must(distance === out.length, `${distance} buffers are between used and available, not the ${out.length} of out`)
   checkBuffers(state, tokens, size, inOrder)
   const seen = new Set<number>()
@@ -31,10 +31,11 @@ export function checkSplitDriverState(state: DriverQueueState, tokens: readonly 
   )
 }
 
-/** @throws RangeError for a state in which no packed queue of this size is */
-export function checkPackedDriverState(state: DriverQueueState, tokens: readonly unknown[] | undefined, size: number, inOrder: boolean): void {
+/** @throws RangeError for what is no state, or one in which no packed queue of this size is */
+export function checkPackedDriverState(value: DriverQueueState, tokens: readonly unknown[] | undefined, size: number, inOrder: boolean): void {
+  const state = membersOf(value)
   const { available, used, out } = state
-  const isPosition = (position: number) => isBelow(position, wrapBit * 2) && (position & offsetMask) < size
+  const isPosition = (position: number) => (position & offsetMask) < size
   must(isPosition(available) && isPosition(used), `available and used must be positions in a ring of ${size}, not ${available} and ${used}`)
   checkBuffers(state, tokens, size, inOrder)
   const lap = ((available ^ used) & wrapBit) === 0 ? 0 : size
@@ -51,16 +52,35 @@ export function countOf(descriptors: number | readonly number[]): number {
   return typeof descriptors === 'number' ? descriptors : descriptors.length
 }
 
+/** The state, where all of its members are what they must be for themselves. */
+function membersOf(value: unknown): DriverQueueState {
+  const state = object<DriverQueueState>(value, 'it')
+  for (const member of ['available', 'used'] as const) savedInteger(state[member], indexWrap - 1, member)
+  for (const [i, each] of list(state.out, 'out').entries()) {
+    const { head, descriptors, writable } = object<SavedDriverBuffer>(each, `out[${i}]`)
+    savedInteger(head, indexWrap - 1, `out[${i}].head`)
+    savedInteger(writable, mostBytes, `out[${i}].writable`)
+    for (const descriptor of Array.isArray(descriptors) ? descriptors : [descriptors])
+      savedInteger(descriptor, indexWrap - 1, `out[${i}].descriptors`)
+  }
+  if (state.descriptor !== undefined) savedInteger(state.descriptor, indexWrap - 1, 'descriptor')
+  if (state.batch !== undefined) {
+    const { buffers, written } = object<NonNullable<DriverQueueState['batch']>>(state.batch, 'batch')
+    savedInteger(buffers, indexWrap, 'batch.buffers')
+    savedInteger(written, mostBytes, 'batch.written')
+  }
+  return state as DriverQueueState
+}
+
 function checkBuffers({ out, batch }: DriverQueueState, tokens: readonly unknown[] | undefined, size: number, inOrder: boolean): void {
   must(tokens?.length === out.length, `there must be ${out.length} tokens, not ${tokens?.length ?? 'none'}`)
-  for (const { head, descriptors, writable } of out) {
+  for (const { head, descriptors } of out) {
     must(isBelow(head, size), `a head must be from 0 to ${size - 1}, not ${head}`)
     const count = countOf(descriptors)
     must(
       isBelow(count - 1, Math.min(size, packed_ring_limits.packed_ring_max_queue_size)),
       `buffer ${head} must have 1 to ${size} descriptors, not ${count}`,
     )
-    must(isBelow(writable, mostBytes + 1), `the writable bytes of buffer ${head} must be from 0 to ${mostBytes}, not ${writable}`)
   }
   if (batch === undefined) return
   must(inOrder, 'there are batches only with VIRTIO_F_IN_ORDER')

@@ -129,6 +129,24 @@ for (const format of formats) {
       expect(() => again(state, ['a', 'b'])).not.toThrow()
     })
 
+    it('cannot be in what is no state at all', () => {
+      const { queue, again } = make({ inOrder: true })
+      queue.add(small, small, 'a')
+      const state = json(queue.save())
+      const odd = [null, true, 'a', [], {}, { toString: {} }]
+      const wrong: unknown[] = [undefined, ...odd].flatMap((value) => [
+        ...['available', 'used', 'out', 'batch', 'descriptor'].map((name) => ({ ...state, [name]: value })),
+        ...['head', 'writable', 'descriptors'].map((name) => ({ ...state, out: [{ ...state.out[0], [name]: value }] })),
+        { ...state, out: [value] },
+        { ...state, batch: { buffers: value, written: 0 } },
+      ])
+      const possible = [{ ...state, batch: undefined }, ...(format === 'packed' ? [{ ...state, descriptor: undefined }] : [])].map((each) =>
+        JSON.stringify(each),
+      )
+      for (const each of [...odd, ...wrong.filter((other) => !possible.includes(JSON.stringify(other)))])
+        expect(() => again(each as DriverQueueState, ['a']), JSON.stringify(each)).toThrow(RangeError)
+    })
+
     it('cannot be in a batch that is not out', () => {
       const { queue, again } = make({ inOrder: true })
       for (const token of ['a', 'b']) queue.add(small, small, token)
