@@ -121,7 +121,7 @@ export interface DeviceQueue {
    */
   reset(): Promise<void> | undefined
 
-  /** Publishes what was held back by `cork`, so that the state is that of the ring in memory. */
+  /** Publishes what was held back by `cork`, so that the state is that of the ring in memory. To be called before `reset`, which gives up the chains that are out. */
   save(): QueueState
   inspect(): QueueInspection
 }
