@@ -117,7 +117,8 @@ export interface DeviceQueue {
 
   /**
    * Ends the queue: chains that are out are cancelled, completing them does nothing. Resolves when no asynchronous work can write into guest memory through a view
-   * that a cancelled chain has handed out, that is when each such chain is completed; undefined where that is so at once.
+   * that a cancelled chain has handed out, that is when each such chain is completed; undefined where that is so at once. Whoever calls again, also out of `onWrite`
+   * while the queue ends, gets the same.
    */
   reset(): Promise<void> | undefined
 

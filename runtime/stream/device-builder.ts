@@ -1,5 +1,5 @@
 /** From what a VMM says of a device's queues to the device. */
-import type { FeatureSet } from 'virtgen/codegen/v1/wire'
+import { checkInteger, type FeatureSet } from 'virtgen/codegen/v1/wire'
 import { virtqueue_limits } from 'virtgen/wire/content'
 import { split_ring_limits } from 'virtgen/wire/split-ring'
 import { checkChainLength } from '../control-options.ts'
@@ -88,12 +88,8 @@ export class DeviceBuilder<N extends DriverNotify = DriverNotify> {
 }
 
 function checkConfig({ index, size, ...areas }: QueueConfig): void {
-  requireInteger('index', index, 0, virtqueue_limits.max_virtqueues - 1)
-  requireInteger('size', size, 1, split_ring_limits.split_ring_max_queue_size)
-  for (const area of ['descriptorArea', 'driverArea', 'deviceArea'] as const) requireInteger(area, areas[area], 0, Number.MAX_SAFE_INTEGER)
-}
-
-function requireInteger(name: string, value: number, least: number, most: number): void {
-  if (!(Number.isInteger(value) && value >= least && value <= most))
-    throw new RangeError(`${name} of a queue must be an integer from ${least} to ${most}, not ${value}`)
+  checkInteger(index, 0, virtqueue_limits.max_virtqueues - 1, 'index of a queue')
+  checkInteger(size, 1, split_ring_limits.split_ring_max_queue_size, 'size of a queue')
+  for (const area of ['descriptorArea', 'driverArea', 'deviceArea'] as const)
+    checkInteger(areas[area], 0, Number.MAX_SAFE_INTEGER, `${area} of a queue`)
 }
