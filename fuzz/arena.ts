@@ -14,8 +14,9 @@ export interface ArenaRegion {
  */
 export type ArenaKind = 'fixed' | 'moving' | 'shared'
 
-/** Bytes of a guard. */
+/** Bytes of a guard; fewer where there are many. */
 const guardSize = 0x100
+const smallGuard = 16
 const align = (value: number): number => Math.ceil(value / 8) * 8
 
 /**
@@ -33,6 +34,8 @@ export class Arena {
   readonly #kind: ArenaKind
   /** Where a moving memory finds its buffer. */
   readonly #source: { buffer: ArrayBufferLike }
+  /** Where the last address was; mostly the next one is there too. */
+  #near = 0
   /** Regions that are not there now. */
   readonly #unplugged = new Set<number>()
   /** Two to move between. */
@@ -47,10 +50,11 @@ export class Arena {
   constructor(regions: readonly ArenaRegion[], kind: ArenaKind) {
     this.regions = regions
     const offsets: number[] = []
-    let at = guardSize
+    const guard = regions.length > 50 ? smallGuard : guardSize
+    let at = guard
     for (const { size } of regions) {
       offsets.push(at)
-      at = align(at + size) + guardSize
+      at = align(at + size) + guard
     }
     this.#offsets = offsets
     this.#total = at
@@ -119,11 +123,23 @@ export class Arena {
 
   /** Where a byte of the guest lies in the buffer; -1: nowhere. */
   offsetOf(address: number): number {
-    for (let i = 0; i < this.regions.length; i++) {
-      const { guestAddress, size } = this.regions[i]!
-      if (address >= guestAddress && address < guestAddress + size) return this.#unplugged.has(i) ? -1 : this.#offsets[i]! + (address - guestAddress)
+    const i = this.#regionOf(address)
+    return i < 0 ? -1 : this.#offsets[i]! + (address - this.regions[i]!.guestAddress)
+  }
+
+  /** The region of an address that is there; -1: none. */
+  #regionOf(address: number): number {
+    if (!this.#holds(this.#near, address)) {
+      const found = this.regions.findIndex((_, i) => this.#holds(i, address))
+      if (found < 0) return -1
+      this.#near = found
     }
-    return -1
+    return this.#unplugged.has(this.#near) ? -1 : this.#near
+  }
+
+  #holds(region: number, address: number): boolean {
+    const { guestAddress, size } = this.regions[region]!
+    return address >= guestAddress && address < guestAddress + size
   }
 
   /** The guest's address of a byte of the buffer, which must be in a region. */
@@ -140,11 +156,10 @@ export class Arena {
 
   /** How many bytes from this one on lie in its region. */
   leftAt(address: number): number {
-    for (let i = 0; i < this.regions.length; i++) {
-      const { guestAddress, size } = this.regions[i]!
-      if (address >= guestAddress && address < guestAddress + size) return this.#unplugged.has(i) ? 0 : guestAddress + size - address
-    }
-    return 0
+    const i = this.#regionOf(address)
+    if (i < 0) return 0
+    const { guestAddress, size } = this.regions[i]!
+    return guestAddress + size - address
   }
 
   // What the other side of the ring reads and writes; it knows what it wrote. Addresses must be in a region, with all bytes of the word.

@@ -36,14 +36,17 @@ const layouts: readonly (readonly ArenaRegion[])[] = [
     { guestAddress: Number.MAX_SAFE_INTEGER + 1 - home - 0x800, size: home },
     { guestAddress: Number.MAX_SAFE_INTEGER + 1 - 0x800, size: 0x7ff },
   ],
-  // In crumbs: a buffer that crosses many.
-  [{ guestAddress: 0x1_0000, size: home }, ...Array.from({ length: 24 }, (_, i) => ({ guestAddress: 0x1_0000 + home + i * 8, size: 8 }))],
+  // In crumbs: buffers that cross many, so that some of them take all the room that there is.
+  [{ guestAddress: 0x1_0000, size: home }, ...Array.from({ length: 128 }, (_, i) => ({ guestAddress: 0x1_0000 + home + i * 8, size: 8 }))],
 ]
 
 /** Makes the memories, once for all executions. */
 export function makeArenas(...kinds: readonly ArenaKind[]): readonly Arena[] {
   return kinds.flatMap((kind) => layouts.map((regions) => new Arena(regions, kind)))
 }
+
+/** Whether a buffer may cross many regions there. */
+export const isInCrumbs = ({ regions }: Arena): boolean => regions.length > 50
 
 /** Number of the region that holds the rings. */
 export function homeOf({ regions }: Arena): number {

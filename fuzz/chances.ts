@@ -21,6 +21,9 @@ function edges(arena: Arena): number[] {
 export class Chances {
   readonly arena: Arena
   readonly #edges: readonly number[]
+  readonly #isInCrumbs: boolean
+  /** What lengths of buffers are below. */
+  readonly #lengths: readonly number[]
 
   /** One for each memory. */
   static of(arena: Arena): Chances {
@@ -32,6 +35,8 @@ export class Chances {
   private constructor(arena: Arena) {
     this.arena = arena
     this.#edges = edges(arena)
+    this.#isInCrumbs = arena.regions.length > 50
+    this.#lengths = this.#isInCrumbs ? [2, 16, 600, 1000] : [2, 16, 64, 300]
   }
 
   /** A 64-bit address in halves, mostly inside memory. */
@@ -50,13 +55,20 @@ export class Chances {
   buffer(random: Random, badness: number, room: number): readonly [address: readonly [low: number, high: number], length: number] {
     if (badness < Number.POSITIVE_INFINITY && random.oneIn(badness))
       return random.oneIn(3) ? this.#atEdge(random) : [this.address(random), this.length(random)]
-    const { guestAddress, size } = random.pick(this.arena.regions)
+    // Where there are crumbs, mostly at their beginning: so that a buffer crosses many.
+    const { guestAddress, size } = this.#isInCrumbs && !random.oneIn(4) ? this.arena.regions[random.below(8)]! : random.pick(this.arena.regions)
     const isHome = room > guestAddress && room < guestAddress + size
     const start = isHome ? room + random.below(size - (room - guestAddress)) : guestAddress + random.below(size)
-    const end = guestAddress + size
-    const length = random.below(random.pick([2, 16, 64, 300]))
-    // What goes on where another region touches is as good, unless that is where the rings are.
-    return [this.halves(start), isHome && isHeld(this.arena, start, length) ? length : Math.min(length, end - start)]
+    const length = random.below(random.pick(this.#lengths))
+    // What goes on where another region touches is as good, behind the rings.
+    return [this.halves(start), start < room ? Math.min(length, guestAddress + size - start) : this.#heldFrom(start, length)]
+  }
+
+  /** So many bytes, or fewer where memory ends. */
+  #heldFrom(start: number, length: number): number {
+    let held = length
+    while (!isHeld(this.arena, start, held)) held >>= 1
+    return held
   }
 
   /** A buffer that reaches to an end of a region, one byte less or one byte more. */

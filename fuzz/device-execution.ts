@@ -5,7 +5,7 @@ import type { GuestMemory } from '../runtime/memory.ts'
 import type { DeviceQueue, QueueSetup, QueueState } from '../runtime/queue.ts'
 import type { Violation } from '../runtime/violation.ts'
 import type { Arena } from './arena.ts'
-import { homeOf, largestSize, misplace, type Places, packedParts, place, splitParts } from './arenas.ts'
+import { homeOf, isInCrumbs, largestSize, misplace, type Places, packedParts, place, splitParts } from './arenas.ts'
 import { addressesOf, type Piece } from './chain-reading.ts'
 import { ChainUse, requireRefused } from './chain-use.ts'
 import { Chances } from './chances.ts'
@@ -45,6 +45,8 @@ export class DeviceExecution {
   readonly #isMisplaced: boolean
   /** The driver keeps all rules. */
   readonly #isPolite: boolean
+  /** The device keeps what it has, and that is as much as it can be: there may be no room for more. */
+  readonly #isGreedy: boolean
   /** One buffer in so many is a wrong one. */
   #badness = Number.POSITIVE_INFINITY
   #queue: DeviceQueue | undefined
@@ -70,14 +72,15 @@ export class DeviceExecution {
   constructor(make: MakeDeviceQueue, random: Random, arenas: readonly Arena[], packed: boolean, poison: number) {
     this.#make = make
     this.#random = random
-    const arena = random.pick(arenas)
+    this.#isGreedy = random.oneIn(12)
+    const arena = random.pick(this.#isGreedy ? arenas.filter(isInCrumbs) : arenas)
     this.#arena = arena
     this.#chances = Chances.of(arena)
     arena.clear(random.oneIn(2) ? 0 : random.below(256), poison)
     this.#isMisplaced = random.oneIn(24)
     this.#isCalm = this.#isMisplaced || !random.oneIn(4)
     this.#isPolite = !this.#isMisplaced && random.oneIn(3)
-    const size = packed ? random.between(1, random.pick([4, largestSize])) : 2 ** random.below(7)
+    const size = this.#isGreedy ? largestSize : packed ? random.between(1, random.pick([4, largestSize])) : 2 ** random.below(7)
     const right = place(random, arena, size, packed ? packedParts(size) : splitParts(size))
     this.#places = this.#isMisplaced ? misplace(random, arena, right) : right
     this.#rules = {
@@ -87,7 +90,9 @@ export class DeviceExecution {
       eventIndex: random.oneIn(2),
       indirect: !random.oneIn(4),
       inOrder: random.oneIn(4),
-      maxChainLength: this.#isPolite ? 1024 : random.pick([1024, 1024, 1024, 'strict', 5, 65536, random.oneIn(4) ? 1 : 2] as const),
+      maxChainLength: this.#isPolite
+        ? random.pick([1024, 10])
+        : random.pick([1024, 1024, 1024, 'strict', 5, 65536, random.oneIn(4) ? 1 : 2] as const),
     }
     this.#use = new ChainUse(this.#rules, random, this.trace, (pieces) => this.#overwritten(pieces))
     arena.memory.onWrite = random.oneIn(2) ? (address, length) => this.#written(address, length) : undefined
@@ -140,7 +145,7 @@ export class DeviceExecution {
     if (random.oneIn(2)) this.#warm()
     if (!this.#isPolite) this.#badness = random.pick([20, 100])
     if (!this.#isPolite && random.oneIn(6)) this.#act(() => this.#hand.garble(random, this.#model.available))
-    const steps = random.between(6, 40)
+    const steps = this.#isGreedy ? 80 : random.between(6, 40)
     for (let step = 0; step < steps && !(this.#queue!.broken !== undefined && this.#model.out.length === 0); step++) this.#step()
     this.#check()
   }
@@ -215,7 +220,7 @@ export class DeviceExecution {
     if (what < 5) this.#act(() => this.#offer())
     else if (what < 8) this.#act(() => this.#mutate())
     else if (what < 13) this.#takeSome()
-    else if (what < 18) this.#completeOne()
+    else if (what < 18) this.#isGreedy && !random.oneIn(8) ? this.#takeSome() : this.#completeOne()
     else if (what === 18) this.#cork()
     else if (what === 19) this.#hand.wish(random, this.#model.used)
     else if (what === 20) this.#putBack()
