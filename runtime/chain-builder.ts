@@ -54,12 +54,12 @@ export class ChainBuilder {
   add(address: number, length: number, writable: boolean): ChainProblem | undefined {
     if (writable !== this.#writing) {
       // The driver MUST place any device-writable descriptor elements after any device-readable descriptor elements (Message Framing).
-      if (!writable) return this.#refuse('descriptor-order', address, length)
+      if (!writable) return this.#refuse('descriptor-order', address, length, 'to be read, behind what is to be written')
       this.#turn()
     }
     if (length === 0) return undefined
     const before = this.#length
-    if (this.#readableLength + before + length > mostBytes) return this.#refuse('chain-bytes', address, length)
+    if (this.#readableLength + before + length > mostBytes) return this.#refuse('chain-bytes', address, length, `beyond ${mostBytes} in all`)
     if (!this.#memory.contains(address, length)) return this.#cross(address, length)
     const at = this.#next
     if (at === this.#end) return this.#grow() ? this.add(address, length, writable) : 'full'
@@ -79,8 +79,8 @@ export class ChainBuilder {
     chain.$state |= chainJoined
   }
 
-  #refuse(problem: ChainProblem, address: number, length: number): ChainProblem {
-    this.detail = `${length} bytes at 0x${address.toString(16)}`
+  #refuse(problem: ChainProblem, address: number, length: number, why: string): ChainProblem {
+    this.detail = `${length} bytes at 0x${address.toString(16)}, ${why}`
     return problem
   }
 
@@ -95,11 +95,11 @@ export class ChainBuilder {
   #cross(address: number, length: number): ChainProblem | undefined {
     for (let done = 0; done < length; ) {
       const region = this.#memory.indexAt(address + done)
-      if (region < 0) return this.#refuse('descriptor-address', address, length)
+      if (region < 0) return this.#refuse('descriptor-address', address, length, 'outside memory')
       const { guestAddress, size } = this.#memory.regions[region]!
       const piece = Math.min(length - done, guestAddress + size - address - done)
       const problem = this.add(address + done, piece, this.#writing)
-      if (problem !== undefined) return problem === 'full' ? problem : this.#refuse(problem, address, length)
+      if (problem !== undefined) return problem
       this.#joints ??= []
       if (done > 0) this.#joints.push(this.#next - 1 - this.#chain.$first)
       done += piece
