@@ -384,7 +384,13 @@ export class DeviceControl {
   // ---- Failure
 
   #violated(violation: Violation): void {
-    this.#needsReset(() => this.#options.onViolation?.(violation))
+    this.#needsReset(() => {
+      try {
+        this.#options.onViolation?.(violation)
+      } catch (error) {
+        this.#report(error)
+      }
+    })
   }
 
   #failed(error: unknown, life: number): void {

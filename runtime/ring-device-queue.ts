@@ -25,6 +25,8 @@ export const noHead = -1
 const nobody = noHead
 /** In place of a head: what is out is marked. */
 const several = -2
+/** How often callbacks may complete more while a queue is saved. */
+const mostRounds = 16
 /** No stamp of a memory. */
 const never = -2
 /** What follows a use: entries become visible, the driver is notified if it wants, chains that wait for room are taken again. */
@@ -246,7 +248,8 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
 
   /** No room in the slab: waits for the chains that are out; when there are none, all ranges are given up, as they are only kept for later. */
   #retry(head: number): Chain | undefined {
-    if (this.$alone >= 0 || this.#marked > 0) {
+    // One that is being put back right now is not marked any more, and has its range still.
+    if (this.$alone >= 0 || this.#marked > 0 || this.$pool.out().length > 0) {
       this.$starved = true
       this.#settle()
       return undefined
@@ -264,9 +267,11 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
     // Where what was found is gone again, another thread plays with the ring, and could do so for ever.
     if (!found || this.#isLooking) return undefined
     this.#isLooking = true
-    const chain = this.next()
-    this.#isLooking = false
-    return chain
+    try {
+      return this.next()
+    } finally {
+      this.#isLooking = false
+    }
   }
 
   putBack(chain: Chain): void {
@@ -422,7 +427,11 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
   }
 
   save(): QueueState {
-    this.#publish()
+    // Who is told of what becomes visible may complete other chains.
+    for (let round = 0; round === 0 || (this.$published !== this.$used && this.#broken === undefined && !this.#ended); round++) {
+      if (round === mostRounds) throw new Error(`queue ${this.index} cannot be saved: chains are completed as often as they become visible`)
+      this.#publish()
+    }
     return { available: this.$available, used: this.$published, inFlight: [...this.#out(), ...this.#restored.toReversed()] }
   }
 

@@ -753,6 +753,20 @@ describe('failure', () => {
     return ring
   }
 
+  it('is told to the driver also when the one of the VMM who is told throws', () => {
+    const told = new Error('told')
+    bench = new Bench(undefined, undefined, {
+      onViolation: () => {
+        throw told
+      },
+    })
+    const ring = begin()
+    bench.device.onQueue = (index, host) => useAll(index, host)
+    ring.jumpTo(100)
+    bench.control.notifyAvailable(0)
+    expect([bench.errors, bench.events.slice(-2)]).toEqual([[told], ['needs reset', 'config']])
+  })
+
   it('of a queue needs a reset, is told to driver and VMM, and stops the service of all queues', () => {
     const ring = begin()
     bench.device.onQueue = (index, host) => useAll(index, host)

@@ -241,11 +241,25 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
     }
     if (outcome === undefined || typeof outcome === 'number') this.#finish(slot, outcome as number | undefined)
     else if (outcome === UNKNOWN) this.#unknown(slot, message, slot.info)
-    else if (outcome !== PARKED)
-      outcome.then(
-        (status) => this.#finish(slot, typeof status === 'number' ? status : undefined),
-        (error) => this.#failed(slot, error),
-      )
+    else if (outcome !== PARKED) this.#await(slot, outcome)
+  }
+
+  /** A handler that has completed its request already must not complete the one that its chain carries by then. */
+  #await(slot: RequestSlot, outcome: PromiseLike<unknown>): void {
+    const { chain, info } = slot
+    const { generation } = chain
+    const settle = (end: () => void): void => {
+      try {
+        if (chain.generation !== generation) throw new Error(`${info.name} was completed before its promise was settled`)
+        end()
+      } catch (error) {
+        this.#report(error, slot)
+      }
+    }
+    outcome.then(
+      (status) => settle(() => this.#finish(slot, typeof status === 'number' ? status : undefined)),
+      (error) => settle(() => this.#failed(slot, error)),
+    )
   }
 
   /** Writes the reply and gives the buffer back. */
