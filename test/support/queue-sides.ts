@@ -274,8 +274,8 @@ export class OurDevice implements DeviceSide {
 export class HandDriver implements DriverSide {
   readonly #driver: FakeDriver
   readonly #indirect: boolean
-  /** Numbers of requests, by the ids of their chains. */
-  readonly #sent = new Map<number, number>()
+  /** Numbers of requests, by the ids of their chains: of a batch that is used, ids may be taken again before all of it was asked for. */
+  readonly #sent = new Map<number, number[]>()
   #isNew = false
 
   constructor(ring: Ring) {
@@ -295,7 +295,8 @@ export class HandDriver implements DriverSide {
     for (const bytes of readable) spec.readable(bytes)
     for (const length of writable) spec.writable(length)
     if ((spec.table === undefined ? count : 1) > this.#driver.free) return false
-    this.#sent.set(this.#driver.put(spec).id, number)
+    const { id } = this.#driver.put(spec)
+    this.#sent.set(id, [...(this.#sent.get(id) ?? []), number])
     this.#isNew = true
     return true
   }
@@ -307,7 +308,7 @@ export class HandDriver implements DriverSide {
   used(): Answer | undefined {
     const used = this.#driver.used()
     if (used === undefined) return undefined
-    return { number: this.#sent.get(used.id)!, written: used.written, bytes: used.bytes.slice() }
+    return { number: this.#sent.get(used.id)!.shift()!, written: used.written, bytes: used.bytes.slice() }
   }
   /** What it wants is told from the beginning on. */
   begin(): void {
