@@ -1,5 +1,6 @@
 /** The bytes of a configuration space as a snapshot keeps them. */
 import type { ConfigSpace } from './config-space.ts'
+import { shown } from './saved-value.ts'
 
 /** The bytes as hexadecimal digits. */
 export function saveConfig(config: ConfigSpace): string {
@@ -21,9 +22,4 @@ export function restoreConfig(config: ConfigSpace, hex: string, generation: numb
     throw new RangeError(`a configuration generation must be an integer from 0 to 4294967295, not ${shown(generation)}`)
   for (let at = 0; at < bytes.length; at++) bytes[at] = Number.parseInt(hex.slice(at * 2, at * 2 + 2), 16)
   config.$generation = generation
-}
-
-function shown(value: unknown): string {
-  const text = String(typeof value === 'string' ? JSON.stringify(value) : value)
-  return text.length > 60 ? `${text.slice(0, 60)}…` : text
 }

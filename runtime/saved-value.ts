@@ -1,8 +1,13 @@
 /** Checks of what claims to be a saved value: a RangeError names the member, what is expected and what is there. */
 
 export function wrong(name: string, value: unknown, expected: string): never {
-  const shown = JSON.stringify(value) ?? String(value)
-  throw new RangeError(`saved state: ${name} must be ${expected}, not ${shown.length > 60 ? `${shown.slice(0, 60)}…` : shown}`)
+  throw new RangeError(`saved state: ${name} must be ${expected}, not ${shown(value)}`)
+}
+
+/** The start of a value in words. Whatever its own `toString` is, it is not called. */
+export function shown(value: unknown): string {
+  const text = typeof value === 'number' ? String(value) : (JSON.stringify(value) ?? String(value))
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text
 }
 
 export type Members<T> = { readonly [K in keyof T]?: unknown }
