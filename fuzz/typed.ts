@@ -21,6 +21,7 @@ export const ringKinds: Readonly<Record<Exclude<ViolationKind, 'request-size' | 
   'used-index': true,
   'used-id': true,
   'used-length': true,
+  features: true,
 }
 
 /** What a number becomes that was read from where nothing is. */

@@ -1,6 +1,6 @@
 /** The bytes of a configuration space as a snapshot keeps them. */
 import type { ConfigSpace } from './config-space.ts'
-import { shown } from './saved-value.ts'
+import { wrong } from './saved-value.ts'
 
 /** The bytes as hexadecimal digits. */
 export function saveConfig(config: ConfigSpace): string {
@@ -12,14 +12,14 @@ export function saveConfig(config: ConfigSpace): string {
  *
  * @param hex - what `saveConfig` gave
  * @param generation - so that a driver in the middle of reading sees no change where there is none
- * @throws RangeError unless these are the digits of as many bytes
+ * @throws StateError unless these are the digits of as many bytes
  */
 export function restoreConfig(config: ConfigSpace, hex: string, generation: number = config.generation): void {
   const { bytes } = config
   if (typeof hex !== 'string' || hex.length !== bytes.length * 2 || !/^[0-9a-f]*$/i.test(hex))
-    throw new RangeError(`a configuration space of ${bytes.length} bytes is saved as ${bytes.length * 2} hexadecimal digits, not as ${shown(hex)}`)
+    wrong('config', hex, `${bytes.length * 2} hexadecimal digits, for a configuration space of ${bytes.length} bytes`)
   if (!Number.isInteger(generation) || generation < 0 || generation > 0xffff_ffff)
-    throw new RangeError(`a configuration generation must be an integer from 0 to 4294967295, not ${shown(generation)}`)
+    wrong('configGeneration', generation, 'an integer from 0 to 4294967295')
   for (let at = 0; at < bytes.length; at++) bytes[at] = Number.parseInt(hex.slice(at * 2, at * 2 + 2), 16)
   config.$generation = generation
 }

@@ -14,7 +14,8 @@ export interface DeviceControlSettings {
   readonly memory: GuestMemory
   /**
    * Features of rings and transport to offer with those of the device. VERSION_1 must be among them; the others that there can be are INDIRECT_DESC, EVENT_IDX and
-   * RING_RESET, which with VERSION_1 are the default, NOTIFICATION_DATA, ACCESS_PLATFORM, ORDER_PLATFORM and, where `createQueue` is given, RING_PACKED and IN_ORDER.
+   * RING_RESET, which with VERSION_1 are the default, NOTIFICATION_DATA, ACCESS_PLATFORM, ORDER_PLATFORM, SUSPEND and, where `createQueue` is given, RING_PACKED and
+   * IN_ORDER.
    */
   readonly ringFeatures?: FeatureSet
   /**
@@ -43,6 +44,8 @@ export interface DeviceControlOptions extends DeviceControlSettings {
    * VIRTIO_F_NOTIF_CONFIG_DATA, by index: 16 bits, no two the same. Without them the feature cannot be offered.
    */
   readonly notifConfigData?: readonly number[]
+  /** Features that this transport has a place for, and most have not: ADMIN_VQ. Offered only where `ringFeatures` or the device says so. */
+  readonly transportFeatures?: FeatureSet
   /** DEVICE_NEEDS_RESET has been set. */
   readonly needsReset?: () => void
   /** The driver resets the device: notifications that it has not yet taken are void, no more come. Status may stay busy for a while. */

@@ -5,9 +5,11 @@ import {
   DRIVER_OK,
   FAILED,
   FEATURES_OK,
+  SUSPEND,
   VIRTIO_F_NOTIF_CONFIG_DATA,
   VIRTIO_F_NOTIFICATION_DATA,
   VIRTIO_F_RING_RESET,
+  VIRTIO_F_SUSPEND,
   VIRTIO_F_VERSION_1,
 } from 'virtgen/wire/content'
 import { checkControlOptions, type DeviceControlOptions } from './control-options.ts'
@@ -23,6 +25,17 @@ import { addedSteps } from './status.ts'
 import type { Violation } from './violation.ts'
 
 export type { DeviceControlOptions, DeviceControlSettings } from './control-options.ts'
+
+/** @internal What a device that goes on from a saved state remembers of its life. */
+export interface ResumedLife {
+  readonly status: number
+  readonly features: FeatureSet
+  readonly legacy: boolean
+  /** The device is to be activated. */
+  readonly live: boolean
+  readonly suspending: boolean
+  readonly changePending: boolean
+}
 
 /**
  * One device between its driver and its author.
@@ -45,6 +58,14 @@ export class DeviceControl {
   #life = 0
   #busy = false
   #resetting: Promise<void> | undefined
+  /** The driver has asked to suspend, and chains that were taken are still to be used. */
+  #suspending = false
+  /** The transport lets the device take no buffers. */
+  #held = false
+  /** The configuration has changed while the device was suspended. */
+  #changePending = false
+  /** @internal The driver uses the legacy interface; see LegacyControl. */
+  $legacy = false
 
   /**
    * @param device - in no other control
@@ -71,22 +92,81 @@ export class DeviceControl {
   }
 
   /**
-   * The driver writes the device status: 0 resets the device, anything else can only add steps of the initialization in their order (see `addedSteps`) or
-   * FAILED. While a reset goes on nothing but another reset, which joins it, is heard.
+   * The driver writes the device status: 0 resets the device, anything else can only add steps of the initialization in their order (see `addedSteps`),
+   * FAILED, or SUSPEND once the device is live. While a reset goes on nothing but another reset, which joins it, is heard.
    */
   writeStatus(value: number): void {
     if (value === 0) this.reset()
-    else if (!this.#busy) this.#advance(value)
+    else if (!this.#busy && !this.$legacy) this.#advance(value)
   }
 
   #advance(value: number): void {
     const steps = addedSteps(this.#status, value)
     if ((value & FAILED) !== 0) this.#status |= FAILED
+    if ((value & SUSPEND) !== 0 && (this.#status & DRIVER_OK) !== 0) this.#suspend()
     for (const step of steps) {
       if (step === FEATURES_OK && !this.#acceptsFeatures()) return
       this.#status |= step
-      if (step === DRIVER_OK) this.#start()
+      if (step === DRIVER_OK) this.#goLive()
     }
+  }
+
+  // ---- Suspension. VIRTIO 1.4, General Initialization And Device Operation / Device Suspend
+
+  /** The device takes no more buffers; those that it has taken are used before the status says that it is suspended. */
+  #suspend(): void {
+    if (this.#suspending || (this.#status & (DEVICE_NEEDS_RESET | FAILED)) !== 0 || !this.features.has(VIRTIO_F_SUSPEND)) return
+    this.#suspending = true
+    this.#pauseQueues()
+    const waits = this.#queues.map((queue) => queue?.queue?.drained()).filter((wait) => wait !== undefined)
+    const life = this.#life
+    if (waits.length === 0) this.#suspended()
+    else
+      void Promise.all(waits).then(() => {
+        if (life === this.#life) this.#suspended()
+      })
+  }
+
+  #suspended(): void {
+    this.#suspending = false
+    // Where the device has failed meanwhile, that is the answer.
+    if ((this.#status & DEVICE_NEEDS_RESET) === 0) this.#status = (this.#status & ~DRIVER_OK) | SUSPEND
+  }
+
+  /** DRIVER_OK: the device is live for the first time, or again. */
+  #goLive(): void {
+    if ((this.#status & SUSPEND) === 0) {
+      this.#start()
+      return
+    }
+    this.#status &= ~SUSPEND
+    const changed = this.#changePending
+    this.#changePending = false
+    if (changed) this.#options.configChanged()
+    this.#pauseQueues()
+  }
+
+  /**
+   * The transport says that the device must take no buffers for now, or may again: as while a PCI device is no bus master. Notifications that come meanwhile are made up
+   * for; buffers that the device has taken before it can use.
+   */
+  hold(held: boolean): void {
+    if (this.#held === held) return
+    this.#held = held
+    this.#pauseQueues()
+  }
+
+  get #paused(): boolean {
+    return this.#held || this.#suspending || (this.#status & SUSPEND) !== 0
+  }
+
+  /** Pauses the queues, or lets them go on where nothing pauses them any more. */
+  #pauseQueues(): void {
+    for (const queue of this.#queues) {
+      if (this.#paused) queue?.queue?.pause()
+      else queue?.queue?.unpause()
+    }
+    for (let index = 0; index < this.#queues.length && !this.#paused; index++) this.#service.now(index)
   }
 
   /** Resetting. Status, and with it every register, reads as before until the returned promise resolves; undefined where the reset is over at once. */
@@ -94,6 +174,7 @@ export class DeviceControl {
     // A reset that comes from inside the first one's callbacks, or while it goes on, joins it.
     if (this.#busy) return this.#resetting
     this.#busy = true
+    this.#suspending = false
     this.#life++
     this.#host = undefined
     const waits: Promise<unknown>[] = []
@@ -124,6 +205,8 @@ export class DeviceControl {
   #clear(): void {
     this.#status = 0
     this.#driverFeatures = FeatureSet.empty
+    this.#changePending = false
+    this.$legacy = false
     this.device.config.reset()
     for (const queue of this.#queues) queue?.clear()
     this.#resetting = undefined
@@ -139,7 +222,7 @@ export class DeviceControl {
 
   /** What is negotiated; nothing before FEATURES_OK. */
   get features(): FeatureSet {
-    return (this.#status & FEATURES_OK) === 0 ? FeatureSet.empty : this.#driverFeatures
+    return (this.#status & FEATURES_OK) === 0 && !this.$legacy ? FeatureSet.empty : this.#driverFeatures
   }
 
   /** What the driver has written so far. */
@@ -149,13 +232,16 @@ export class DeviceControl {
 
   /** The driver writes 32 of its feature bits. After FEATURES_OK they are frozen; words beyond bit 127 do not exist. */
   setDriverFeatures(word: number, value: number): void {
-    if (this.#busy || (this.#status & FEATURES_OK) !== 0) return
+    if (this.#busy || this.$legacy || (this.#status & FEATURES_OK) !== 0) return
     this.#driverFeatures = this.#driverFeatures.withWord(word, value)
   }
 
   #acceptsFeatures(): boolean {
     const chosen = this.#driverFeatures
-    if (!chosen.isSubsetOf(this.offered) || !chosen.has(VIRTIO_F_VERSION_1)) return false
+    return chosen.isSubsetOf(this.offered) && chosen.has(VIRTIO_F_VERSION_1) && this.#deviceAccepts(chosen)
+  }
+
+  #deviceAccepts(chosen: FeatureSet): boolean {
     try {
       return this.device.accepts(chosen)
     } catch (error) {
@@ -218,7 +304,8 @@ export class DeviceControl {
   }
 
   #open(registers: QueueRegisters): void {
-    if ((this.#status & (FEATURES_OK | DEVICE_NEEDS_RESET | FAILED)) !== FEATURES_OK) return
+    const negotiated = this.$legacy ? 0 : FEATURES_OK
+    if ((this.#status & (FEATURES_OK | DEVICE_NEEDS_RESET | FAILED)) !== negotiated) return
     registers.ready = true
     this.#build(registers, undefined)
     // Buffers may have been announced before the queue was ready.
@@ -252,6 +339,7 @@ export class DeviceControl {
       },
       ...(state !== undefined && { state }),
     })
+    if (this.#paused) ring.pause()
     return ring
   }
 
@@ -333,7 +421,8 @@ export class DeviceControl {
   }
 
   #serve({ index, queue }: QueueRegisters): void {
-    if (this.#host === undefined || (this.#status & DEVICE_NEEDS_RESET) !== 0 || queue === undefined || queue.broken !== undefined) return
+    if (this.#host === undefined || this.#paused || (this.#status & DEVICE_NEEDS_RESET) !== 0 || queue === undefined || queue.broken !== undefined)
+      return
     const life = this.#life
     try {
       this.device.queueNotified(index)
@@ -429,9 +518,11 @@ export class DeviceControl {
 
   /** The driver writes it, at any time, also before FEATURES_OK; the device is told for each field. A field that only a feature makes writable needs that negotiated. */
   writeConfig(offset: number, width: number, value: number): void {
-    if (this.#busy) return
+    if (this.#busy || (this.#status & SUSPEND) !== 0) return
     const life = this.#life
-    for (const field of this.device.config.write(offset, width, value, this.features)) {
+    // What only a legacy driver may write, no other may before its features are known either.
+    const features = this.$legacy ? this.#driverFeatures : this.features.with(VIRTIO_F_VERSION_1)
+    for (const field of this.device.config.write(offset, width, value, features)) {
       try {
         this.device.configWritten(field)
       } catch (error) {
@@ -441,7 +532,33 @@ export class DeviceControl {
   }
 
   #configChanged(): void {
-    if (!this.#busy && (this.#status & DRIVER_OK) !== 0) this.#options.configChanged()
+    if (this.#busy) return
+    if ((this.#status & DRIVER_OK) !== 0) this.#options.configChanged()
+    else this.#changePending = (this.#status & SUSPEND) !== 0
+  }
+
+  // ---- What LegacyControl does
+
+  /** @internal Features of a legacy driver; nothing in FEATURES_OK says that they are final. */
+  set $legacyFeatures(features: FeatureSet) {
+    this.#driverFeatures = features
+  }
+
+  /** @internal */
+  $addStatus(bits: number): void {
+    this.#status |= bits
+  }
+
+  /** @internal The device is activated, and not reset since. */
+  get $isLive(): boolean {
+    return this.#host !== undefined
+  }
+
+  /** @internal A legacy driver uses the device, with or without DRIVER_OK. */
+  $startLegacy(): void {
+    if (this.#busy || this.#host !== undefined || (this.#status & (DEVICE_NEEDS_RESET | FAILED)) !== 0) return
+    if (this.#deviceAccepts(this.#driverFeatures)) this.#start()
+    else this.#violated({ kind: 'features', queue: -1, detail: `the device does not work with the features ${this.#driverFeatures}` })
   }
 
   // ---- Snapshots, see saveDevice
@@ -451,22 +568,40 @@ export class DeviceControl {
     return this.#queues
   }
 
+  /** @internal A reset of the device goes on. */
+  get $isResetting(): boolean {
+    return this.#busy
+  }
+
   /** @internal A reset goes on, of the device or of a queue. */
   get $isBusy(): boolean {
     return this.#busy || this.#queues.some((queue) => queue?.stopping)
   }
 
+  /** @internal The driver waits for the device to be suspended. */
+  get $isSuspending(): boolean {
+    return this.#suspending
+  }
+
+  /** @internal A suspended device has to tell of a change when it goes on. */
+  get $isChangePending(): boolean {
+    return this.#changePending
+  }
+
   /** @internal Goes on as a device that has this status and these features; the registers of the queues are there already, and `states` has those at work. */
-  $resume(status: number, features: FeatureSet, states: readonly (QueueState | undefined)[]): void {
-    this.#driverFeatures = features
+  $resume(life: ResumedLife, states: readonly (QueueState | undefined)[]): void {
+    const { status } = life
+    this.#driverFeatures = life.features
+    this.$legacy = life.legacy
+    this.#changePending = life.changePending
     // DRIVER_OK last: before it nothing is sent and no queue is served.
     this.#status = status & ~DRIVER_OK
     states.forEach((state, index) => {
       const registers = this.#queues[index]
       if (registers && state) this.#build(registers, state)
     })
-    if ((status & DRIVER_OK) === 0) return
-    this.#status |= DRIVER_OK
-    if ((status & DEVICE_NEEDS_RESET) === 0) this.#start()
+    this.#status |= status & DRIVER_OK
+    if (life.live) this.#start()
+    if (life.suspending) this.#suspend()
   }
 }

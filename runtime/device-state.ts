@@ -1,21 +1,24 @@
 /** The saved state of a device behind a transport: versioned plain data that JSON carries unchanged, and the check of what comes back. */
-import { type FeatureSet, featureNames, featuresFromHex } from 'virtgen/codegen/v1/wire'
-import { DEVICE_NEEDS_RESET, FEATURES_OK, features as reservedFeatures, VIRTIO_F_VERSION_1 } from 'virtgen/wire/content'
+import { FeatureSet, featureNames, featuresFromHex } from 'virtgen/codegen/v1/wire'
+import { DEVICE_NEEDS_RESET, DRIVER_OK, FEATURES_OK, features as reservedFeatures, SUSPEND, VIRTIO_F_VERSION_1 } from 'virtgen/wire/content'
+import type { ConfigSpace } from './config-space.ts'
 import { restoreConfig, saveConfig } from './config-state.ts'
 import type { Plain } from './device.ts'
 import type { DeviceControl } from './device-control.ts'
 import type { QueueState, RingFeatures } from './queue.ts'
 import type { QueueArea, QueueRegisters } from './queue-registers.ts'
 import { checkQueueState } from './queue-state.ts'
-import { ringFeaturesOf } from './ring-features.ts'
-import { flag, list, object, savedInteger, text, wrong } from './saved-value.ts'
-import { isStatus } from './status.ts'
+import { legacyOffered, ringFeaturesOf } from './ring-features.ts'
+import { flag, list, type Members, object, StateError, savedInteger, text, wrong } from './saved-value.ts'
+import { isLegacyStatus, isStatus } from './status.ts'
 
 /** A 64-bit address in halves, the form in which transports move it: low, high. */
 export type AddressHalves = readonly [low: number, high: number]
 
 /** A queue in a saved state. */
 export interface QueueRegistersState {
+  /** Largest size. */
+  readonly maximum: number
   readonly size: number
   readonly descriptorArea: AddressHalves
   readonly driverArea: AddressHalves
@@ -47,43 +50,61 @@ export interface ControlState {
   /** By index; null where the device has no such queue. */
   readonly queues: readonly (QueueRegistersState | null)[]
   readonly device: DeviceState
+  /** The driver uses the legacy interface; `live`: it has begun to use the device, which it may without DRIVER_OK. */
+  readonly legacy?: { readonly live: boolean }
+  /** The driver waits for the device to be suspended. */
+  readonly suspending?: true
+  /** The device has to tell of a change of its configuration when it is suspended no more. */
+  readonly changePending?: true
 }
 
 /** What decides how a queue is saved. */
 interface Negotiated {
   readonly status: number
+  readonly legacy: boolean
   readonly rings: RingFeatures
 }
 
 const areas: readonly QueueArea[] = ['descriptorArea', 'driverArea', 'deviceArea']
 
 /**
- * The state of a device and its control, between two calls from the driver. Guest memory is not in it.
- *
- * @throws Error while a reset, or the stop of a queue, waits for asynchronous work: that cannot be saved. Await it before.
+ * The state of a device and its control, at any time between two calls from the driver. Guest memory is not in it. A reset, of the device or of a queue, that waits for
+ * asynchronous work is saved as done: that work belongs to the memory that is left behind, and `await` is what tells when it is over there.
  */
 export function saveDevice(control: DeviceControl): ControlState {
-  if (control.$isBusy) throw new Error('a device cannot be saved while a reset goes on: await it and save then')
   // The queues first: what they have held back becomes visible now, and may be found to be wrong.
-  const queues = control.$queues.map((queue) => (queue === undefined ? null : savedRegisters(queue)))
-  const { device, status, driverFeatures, configGeneration } = control
+  const isReset = control.$isResetting
+  const queues = control.$queues.map((queue) => (queue === undefined ? null : savedRegisters(queue, isReset)))
+  const { device } = control
   return {
     version: 1,
-    status,
-    features: driverFeatures.toString(),
-    config: saveConfig(device.config),
-    configGeneration,
+    status: isReset ? 0 : control.status,
+    features: (isReset ? FeatureSet.empty : control.driverFeatures).toString(),
+    ...savedConfig(device.config, isReset),
     queues,
     device: { version: 1, id: device.id, state: device.saveState() },
+    ...(control.$legacy && !isReset && { legacy: { live: control.$isLive } }),
+    ...(control.$isSuspending && { suspending: true }),
+    ...(control.$isChangePending && { changePending: true }),
   }
+}
+
+/** The configuration space, as it is or as it will be when a reset is done. */
+function savedConfig(config: ConfigSpace, isReset: boolean): Pick<ControlState, 'config' | 'configGeneration'> {
+  const now = { config: saveConfig(config), configGeneration: config.generation }
+  if (!isReset) return now
+  config.reset()
+  const after = { config: saveConfig(config), configGeneration: config.generation }
+  restoreConfig(config, now.config, now.configGeneration)
+  return after
 }
 
 /**
  * Takes over a saved state and goes on from there; the driver does not notice. Guest memory must already be as it was. A device that was live is activated, its
  * queues go on from their positions, and chains that were out are delivered again.
  *
- * @throws RangeError for what is not a saved state of such a device, or was negotiated with features that are not offered here: nothing has changed then, except
- * for what the device's own `restoreState` did
+ * @throws StateError for what is not a saved state of such a device (id, queues and their largest sizes, length of the configuration space), or was negotiated with
+ * features that are not offered here: nothing has changed then, except for what the device's own `restoreState` did
  * @throws Error when the driver has already begun with this device
  */
 export function restoreDevice(control: DeviceControl, saved: ControlState): void {
@@ -92,7 +113,9 @@ export function restoreDevice(control: DeviceControl, saved: ControlState): void
   const { device } = control
   const state = checkControlState(saved, device.id, device.queueSizes)
   const features = featuresFromHex(state.features)
-  if ((state.status & FEATURES_OK) !== 0) checkNegotiated(features, control.offered)
+  const legacy = state.legacy !== undefined
+  if (legacy) checkOffered(features, legacyOffered(control))
+  else if ((state.status & FEATURES_OK) !== 0) checkNegotiated(features, control.offered)
   const before = saveConfig(device.config)
   const generation = control.configGeneration
   restoreConfig(device.config, state.config, state.configGeneration)
@@ -110,22 +133,36 @@ export function restoreDevice(control: DeviceControl, saved: ControlState): void
     for (const area of areas) for (const half of [0, 1] as const) registers.setHalf(area, half, queue[area][half])
   })
   // Of a device that needs a reset no queue goes on.
-  const states = state.queues.map((queue) => queue?.queue)
-  control.$resume(state.status, features, (state.status & DEVICE_NEEDS_RESET) === 0 ? states : [])
+  const isAtWork = (state.status & DEVICE_NEEDS_RESET) === 0
+  const { status, suspending = false, changePending = false } = state
+  const live = isAtWork && (state.legacy?.live ?? (status & (DRIVER_OK | SUSPEND)) !== 0)
+  control.$resume({ status, features, legacy, live, suspending, changePending }, isAtWork ? state.queues.map((queue) => queue?.queue) : [])
 }
 
-function savedRegisters(registers: QueueRegisters): QueueRegistersState {
+const noAddress: AddressHalves = [0, 0]
+
+/** @param isReset - the whole device is being reset */
+function savedRegisters(registers: QueueRegisters, isReset: boolean): QueueRegistersState {
+  const { maximum } = registers
+  // What is left when the reset, of the device or of the queue alone, is done.
+  if (isReset || registers.resetting)
+    return { maximum, size: maximum, descriptorArea: noAddress, driverArea: noAddress, deviceArea: noAddress, ready: false }
   const halves = (area: QueueArea): AddressHalves => [registers.half(area, 0), registers.half(area, 1)]
-  const { size, ready, queue } = registers
-  const state = { size, descriptorArea: halves('descriptorArea'), driverArea: halves('driverArea'), deviceArea: halves('deviceArea'), ready }
+  const { size, queue } = registers
+  const ready = registers.ready && !registers.stopping
+  const state = { maximum, size, descriptorArea: halves('descriptorArea'), driverArea: halves('driverArea'), deviceArea: halves('deviceArea'), ready }
   return queue === undefined ? state : { ...state, queue: queue.save() }
 }
 
-function checkNegotiated(features: FeatureSet, offered: FeatureSet): void {
+function checkOffered(features: FeatureSet, offered: FeatureSet): void {
   const missing = features.difference(offered)
   if (!missing.isEmpty)
-    throw new RangeError(`saved state: the driver uses features that are not offered here: ${featureNames(missing, reservedFeatures).join(', ')}`)
-  if (!features.has(VIRTIO_F_VERSION_1)) throw new RangeError('saved state: the driver has not accepted VIRTIO_F_VERSION_1')
+    throw new StateError('features', `the driver uses features that are not offered here: ${featureNames(missing, reservedFeatures).join(', ')}`)
+}
+
+function checkNegotiated(features: FeatureSet, offered: FeatureSet): void {
+  checkOffered(features, offered)
+  if (!features.has(VIRTIO_F_VERSION_1)) throw new StateError('features', 'the driver has not accepted VIRTIO_F_VERSION_1')
 }
 
 function halves(value: unknown, name: string): AddressHalves {
@@ -137,7 +174,9 @@ function halves(value: unknown, name: string): AddressHalves {
 function queueRegisters(value: unknown, maximum: number, negotiated: Negotiated, name: string): QueueRegistersState | null {
   if (maximum === 0) return value === null ? null : wrong(name, value, 'null, as the device has no such queue')
   const state = object<QueueRegistersState>(value, name)
+  if (state.maximum !== maximum) wrong(`${name}.maximum`, state.maximum, `${maximum}, the largest size of the queue here`)
   const registers = {
+    maximum,
     size: savedInteger(state.size, 0xffff_ffff, `${name}.size`),
     descriptorArea: halves(state.descriptorArea, `${name}.descriptorArea`),
     driverArea: halves(state.driverArea, `${name}.driverArea`),
@@ -147,7 +186,8 @@ function queueRegisters(value: unknown, maximum: number, negotiated: Negotiated,
   // Of a device that needs a reset no queue goes on.
   if ((negotiated.status & DEVICE_NEEDS_RESET) !== 0) return registers
   if (state.queue === undefined) return registers.ready ? wrong(`${name}.queue`, undefined, 'there, as the queue is ready') : registers
-  if (!registers.ready || registers.size === 0 || registers.size > maximum || (negotiated.status & FEATURES_OK) === 0)
+  const isNegotiated = negotiated.legacy || (negotiated.status & FEATURES_OK) !== 0
+  if (!registers.ready || registers.size === 0 || registers.size > maximum || !isNegotiated)
     wrong(name, registers, `ready, of 1 to ${maximum} entries and behind FEATURES_OK, as it is at work`)
   return { ...registers, queue: checkQueueState(state.queue, registers.size, negotiated.rings, `${name}.queue`) }
 }
@@ -158,15 +198,17 @@ function queueRegisters(value: unknown, maximum: number, negotiated: Negotiated,
  * @param value - anything
  * @param id - of the device that it is for
  * @param queueSizes - maximal sizes of its queues
- * @throws RangeError that names the member, with what is expected and what is there
+ * @throws StateError that names the member, with what is expected and what is there
  */
 function checkControlState(value: unknown, id: number, queueSizes: readonly number[]): ControlState {
   const state = object<ControlState>(value, 'it')
   if (state.version !== 1) wrong('version', state.version, '1')
   const status = savedInteger(state.status, 0xff, 'status')
-  if (!isStatus(status)) wrong('status', status, 'bits in the order of the initialization')
-  const features = featuresFromHex(text(state.features, 'features'))
-  const negotiated = { status, rings: ringFeaturesOf(features) }
+  const legacy = state.legacy === undefined ? undefined : { live: flag(object<{ live: boolean }>(state.legacy, 'legacy').live, 'legacy.live') }
+  const isPossible = legacy ? isLegacyStatus : isStatus
+  if (!isPossible(status)) wrong('status', status, 'bits in the order of the initialization')
+  const features = featureSet(state.features)
+  const negotiated = { status, legacy: legacy !== undefined, rings: ringFeaturesOf(features) }
   const queues = list(state.queues, 'queues')
   if (queues.length !== queueSizes.length) wrong('queues', queues, `those of a device with ${queueSizes.length} queues`)
   return {
@@ -177,6 +219,25 @@ function checkControlState(value: unknown, id: number, queueSizes: readonly numb
     configGeneration: savedInteger(state.configGeneration, 0xffff_ffff, 'configGeneration'),
     queues: queues.map((queue, index) => queueRegisters(queue, queueSizes[index] as number, negotiated, `queues[${index}]`)),
     device: deviceState(state.device, id),
+    ...(legacy && { legacy }),
+    ...marks(state),
+  }
+}
+
+/** What is there only while it holds. */
+function marks(state: Members<ControlState>): Pick<ControlState, 'suspending' | 'changePending'> {
+  const { suspending = true, changePending = true } = state
+  if (suspending !== true) wrong('suspending', suspending, 'true or absent')
+  if (changePending !== true) wrong('changePending', changePending, 'true or absent')
+  return { ...(state.suspending === true && { suspending }), ...(state.changePending === true && { changePending }) }
+}
+
+function featureSet(value: unknown): FeatureSet {
+  const digits = text(value, 'features')
+  try {
+    return featuresFromHex(digits)
+  } catch {
+    return wrong('features', digits, 'at most 32 hexadecimal digits')
   }
 }
 

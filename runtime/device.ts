@@ -1,5 +1,5 @@
 /** Devices and what they are plugged into. A device knows no transport, a transport knows no device type: they meet here. */
-import type { FeatureSet } from 'virtgen/codegen/v1/wire'
+import { FeatureSet } from 'virtgen/codegen/v1/wire'
 import type { ConfigSpace } from './config-space.ts'
 import type { GuestMemory } from './memory.ts'
 import type { DeviceQueue } from './queue.ts'
@@ -7,6 +7,20 @@ import type { Violation } from './violation.ts'
 
 /** Anything that JSON carries unchanged. */
 export type Plain = null | boolean | number | string | readonly Plain[] | { readonly [name: string]: Plain }
+
+/** Memory that device and driver share besides the queues. VIRTIO 1.4, Basic Facilities of a Virtio Device / Shared Memory Regions. */
+export interface SharedMemory {
+  /** `shmid`, 0 to 255; what it means is the device type's business. */
+  readonly id: number
+  /** Bytes. */
+  readonly length: number
+  /** Where a transport is to serve accesses to the region itself; absent where the VMM maps it into the guest. */
+  readonly bytes?: Uint8Array
+}
+
+const none: readonly SharedMemory[] = []
+/** The features that the legacy interface has room for. */
+const legacyBits = FeatureSet.empty.withWord(0, 0xffff_ffff)
 
 /** What a device may use between `activate` and `reset`. */
 export interface DeviceHost {
@@ -36,6 +50,14 @@ export abstract class VirtioDevice {
   abstract readonly queueSizes: readonly number[]
   abstract readonly config: ConfigSpace
 
+  /** Regions that the device shares with its driver, no two with the same id. */
+  get sharedMemory(): readonly SharedMemory[] {
+    return none
+  }
+  /** What of `offered` a driver may choose on the legacy interface, which has bits 0 to 31 alone; those that need VIRTIO_F_VERSION_1 are not among them. */
+  get legacyOffered(): FeatureSet {
+    return this.offered.intersection(legacyBits)
+  }
   /** Says whether the device can work with these features; a driver that insists on others is refused at FEATURES_OK. */
   accepts(_features: FeatureSet): boolean {
     return true

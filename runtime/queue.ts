@@ -122,6 +122,15 @@ export interface DeviceQueue {
    */
   reset(): Promise<void> | undefined
 
+  /** `next` gives nothing until `unpause`; chains that are out can be completed. For transports: a device cannot undo what one has paused. */
+  pause(): void
+  unpause(): void
+  /**
+   * Resolves when every chain that is out is complete and visible to the driver, or nothing can come of it any more; undefined where that is so at once. Of a queue
+   * that is not paused it may never be so.
+   */
+  drained(): Promise<void> | undefined
+
   /** Publishes what was held back by `cork`, so that the state is that of the ring in memory. To be called before `reset`, which gives up the chains that are out. */
   save(): QueueState
   inspect(): QueueInspection

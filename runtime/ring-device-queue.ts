@@ -96,6 +96,10 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
   #isLooking = false
   #broken: Violation | undefined
   #ended = false
+  #paused = false
+  /** Whoever waits until no chain is out: their promise, and what resolves it. */
+  #draining: Promise<void> | undefined
+  #whenDrained: (() => void) | undefined
 
   /** The format calls `$open` when it is ready. */
   constructor(memory: GuestMemory, setup: QueueSetup, options: DeviceQueueOptions, format: RingFormat, inOrder: InOrder | undefined) {
@@ -287,6 +291,7 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
     // The chain has kept its room, and `next` says anew whether that is enough.
     this.$starved = false
     this.#settle()
+    this.#checkDrained()
     // Whoever is told may take it again at once, or reset the queue.
     chain.writable.$announce()
     if (this.#ended) {
@@ -313,6 +318,7 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
       }
     } else if (!this.#usedAmong(chain, head, written)) return
     if (this.#after !== 0) this.#tell(this.#after)
+    if (this.#whenDrained !== undefined) this.#checkDrained()
   }
 
   /** The chain may be one of several. False where the ring is not in memory any more. */
@@ -383,7 +389,9 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
     if (this.#corked === 0) throw new Error(`queue ${this.index} is not corked`)
     this.#corked--
     this.#settle()
-    if (this.#corked === 0) this.#publish()
+    if (this.#corked !== 0) return
+    this.#publish()
+    if (this.#whenDrained !== undefined) this.#checkDrained()
   }
 
   /** Makes the used entries visible that are not yet, and notifies the driver if it asked for one of them. */
@@ -423,7 +431,38 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
     if (this.#ended) return this.$pool.ending
     this.#ended = true
     this.$stamp = never
-    return this.$pool.cancel()
+    const atRest = this.$pool.cancel()
+    this.#checkDrained()
+    return atRest
+  }
+
+  pause(): void {
+    this.#paused = true
+    // Neither `next` nor `used` takes its short way any more.
+    this.$stamp = never
+  }
+
+  unpause(): void {
+    this.#paused = false
+  }
+
+  drained(): Promise<void> | undefined {
+    if (this.#isDrained) return undefined
+    this.#draining ??= new Promise((resolve) => {
+      this.#whenDrained = resolve
+    })
+    return this.#draining
+  }
+
+  get #isDrained(): boolean {
+    if (this.#broken !== undefined || this.#ended) return true
+    return this.#marked === 0 && this.$alone < 0 && this.$published === this.$used
+  }
+
+  #checkDrained(): void {
+    if (this.#whenDrained === undefined || !this.#isDrained) return
+    this.#whenDrained()
+    this.#whenDrained = this.#draining = undefined
   }
 
   save(): QueueState {
@@ -462,7 +501,7 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
 
   /** The queue may take chains, and its views are those of now. */
   #usable(): boolean {
-    return this.#broken === undefined && !this.#ended && this.#current()
+    return this.#broken === undefined && !this.#ended && !this.#paused && this.#current()
   }
 
   /** Makes the views of the ring anew where memory has changed. False where the ring is not in memory any more. */
@@ -481,6 +520,7 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
     if (this.#broken !== undefined) return
     this.#broken = violation
     this.$stamp = never
+    this.#checkDrained()
     this.#options.fail(violation)
   }
 }

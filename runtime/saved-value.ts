@@ -1,7 +1,18 @@
-/** Checks of what claims to be a saved value: a RangeError names the member, what is expected and what is there. */
+/** Checks of what claims to be a saved value: a StateError names the member, what is expected and what is there. */
+
+/** What claims to be a saved state is none, or is not one of such a device. */
+export class StateError extends RangeError {
+  override readonly name = 'StateError'
+  /** The member that is wrong, such as `queues[1].size`. */
+  readonly member: string
+  constructor(member: string, message: string) {
+    super(`saved state: ${message}`)
+    this.member = member
+  }
+}
 
 export function wrong(name: string, value: unknown, expected: string): never {
-  throw new RangeError(`saved state: ${name} must be ${expected}, not ${shown(value)}`)
+  throw new StateError(name, `${name} must be ${expected}, not ${shown(value)}`)
 }
 
 /** The start of a value in words. Whatever its own `toString` is, it is not called. */
@@ -20,7 +31,7 @@ export function list(value: unknown, name: string): readonly unknown[] {
   return Array.isArray(value) ? value : wrong(name, value, 'an array')
 }
 
-/** Throws RangeError unless a saved value is an integer from 0 to a maximum. */
+/** Throws StateError unless a saved value is an integer from 0 to a maximum. */
 export function savedInteger(value: unknown, maximum: number, name: string): number {
   return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= maximum
     ? value

@@ -43,12 +43,14 @@ export type ViolationKind =
   | 'used-id'
   /** The device claims more bytes than the buffer has, or fewer than its answer needs. */
   | 'used-length'
+  /** Features that the device cannot work with, on the legacy interface, which has no way to refuse them. */
+  | 'features'
   /** Not the other side's doing: the device failed, and the request has no status to say so. */
   | 'device-failed'
 
 export interface Violation {
   readonly kind: ViolationKind
-  /** Index of the queue. */
+  /** Index of the queue; -1 where it is about the device as a whole. */
   readonly queue: number
   /** Index of the descriptor at which the chain begins; packed: its buffer id, or its first entry in the ring where the list breaks before the descriptor with the id. */
   readonly head?: number

@@ -332,6 +332,16 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
     return { features, config: this.config.fields, queueSize, caller: this.#caller }
   }
 
+  /** Builds up what keeps all requirements without VIRTIO_F_VERSION_1. */
+  override get legacyOffered(): FeatureSet {
+    let kept = FeatureSet.empty
+    for (let before: FeatureSet | undefined; !before?.equals(kept); ) {
+      before = kept
+      for (const bit of super.legacyOffered.bits) if (this.#info.checkFeatures(kept.with(bit), true).length === 0) kept = kept.with(bit)
+    }
+    return kept
+  }
+
   #checkOffered(): void {
     // Every transport adds it.
     const [problem] = this.#info.checkFeatures(this.offered.with(VIRTIO_F_VERSION_1), true)

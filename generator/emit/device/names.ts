@@ -36,6 +36,8 @@ export const baseMembers: ReadonlySet<string> = new Set([
   'saveState',
   'restore',
   'restoreState',
+  'sharedMemory',
+  'legacyOffered',
   'dispatch',
   'sendEvent',
   'queueOf',
