@@ -49,16 +49,23 @@ export interface QueueLayoutOptions {
   readonly requestSize?: number
   /** Of those structs: a power of 2. Default 8. */
   readonly requestAlignment?: number
+  /**
+   * Queue Align of a legacy interface, a power of 2 from 4: the available ring follows the descriptor table, the used ring begins at the next multiple of this, and the
+   * queue ends at one. Split rings only.
+   */
+  readonly queueAlign?: number
 }
 
 /**
  * Lays a queue into one piece of memory. The areas may as well be allocated one by one, with the sizes and alignments given here (VIRTIO 1.4, Split Virtqueues; Packed
- * Virtqueues / Structure Size and Alignment).
+ * Virtqueues / Structure Size and Alignment). With `queueAlign` they may not (Split Virtqueues / Legacy Interfaces: A Note on Virtqueue Layout).
  *
  * @throws RangeError for a size that a queue of that format cannot have, or a wrong size or alignment of requests
  */
-export function queueLayout({ size, packed = false, requestSize = 0, requestAlignment = 8 }: QueueLayoutOptions): QueueLayout {
+export function queueLayout(options: QueueLayoutOptions): QueueLayout {
+  const { size, packed = false, requestSize = 0, requestAlignment = 8, queueAlign } = options
   checkQueueSize(size, packed)
+  if (queueAlign !== undefined) checkQueueAlign(queueAlign, packed)
   if (!(Number.isSafeInteger(requestSize) && requestSize >= 0)) throw new RangeError(`requestSize must be an integer from 0, not ${requestSize}`)
   if (!(Number.isInteger(requestAlignment) && requestAlignment > 0 && Number.isInteger(Math.log2(requestAlignment))))
     throw new RangeError(`requestAlignment must be a power of 2, not ${requestAlignment}`)
@@ -70,8 +77,8 @@ export function queueLayout({ size, packed = false, requestSize = 0, requestAlig
   const descriptorArea = place('descriptorArea', 0, 1)
   // The driver writes the descriptors as well; of a packed ring the device does too.
   const driverArea = place('driverArea', descriptorArea.size, packed ? cacheLine : alignments.driverArea)
-  const deviceArea = place('deviceArea', driverArea.offset + driverArea.size, cacheLine)
-  const end = deviceArea.offset + deviceArea.size
+  const deviceArea = place('deviceArea', driverArea.offset + driverArea.size, queueAlign ?? cacheLine)
+  const end = roundUp(deviceArea.offset + deviceArea.size, queueAlign ?? 1)
   const stride = roundUp(requestSize, requestAlignment)
   const offset = roundUp(end, Math.max(cacheLine, requestAlignment))
   const requests = requestSize === 0 ? undefined : { offset, size: stride * size, alignment: requestAlignment, stride }
@@ -82,7 +89,7 @@ export function queueLayout({ size, packed = false, requestSize = 0, requestAlig
     deviceArea,
     requests,
     size: requests === undefined ? end : requests.offset + requests.size,
-    alignment: Math.max(cacheLine, requests?.alignment ?? 0),
+    alignment: Math.max(cacheLine, requests?.alignment ?? 0, queueAlign ?? 0),
   }
 }
 
@@ -122,6 +129,13 @@ function checkQueueSize(size: number, packed: boolean): void {
   if (packed ? isPackedQueueSize(size) : isQueueSize(size)) return
   const most = packed ? packed_ring_limits.packed_ring_max_queue_size : split_ring_limits.split_ring_max_queue_size
   throw new RangeError(`a ${packed ? 'packed queue has' : 'split queue has a power of 2,'} 1 to ${most} entries, not ${size}`)
+}
+
+function checkQueueAlign(queueAlign: number, packed: boolean): void {
+  if (packed) throw new RangeError('a packed queue has no legacy layout')
+  const least = areaAlignment.deviceArea
+  if (!(Number.isInteger(Math.log2(queueAlign)) && queueAlign >= least))
+    throw new RangeError(`queueAlign must be a power of 2 from ${least}, not ${queueAlign}`)
 }
 
 function roundUp(value: number, step: number): number {

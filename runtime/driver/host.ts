@@ -5,6 +5,7 @@ import type { DriverQueue } from '../queue.ts'
 import type { QueueInfo } from '../request/message.ts'
 import type { Violation } from '../violation.ts'
 import type { DriverMemory } from './memory.ts'
+import type { DriverSharedMemory } from './transport.ts'
 
 /** A driver client's class, as a transport sees it: what the device must be, and which queues to set up. */
 export interface DriverType<T> {
@@ -63,6 +64,13 @@ export interface DriverHost {
   onConfigChange(handler: () => void): void
   /** Called once, when the device needs a reset or breaks the rules. */
   onFailure(handler: (error: DriverError) => void): void
+  /**
+   * The region of memory that the device shares under that id (VIRTIO 1.4, Shared Memory Regions); undefined where there is none.
+   *
+   * @throws RangeError for an id of more than 8 bits
+   * @throws DriverError `layout` for a region that cannot be addressed
+   */
+  sharedMemory(id: number): DriverSharedMemory | undefined
   /** Reports that the device broke the rules: the device is given up (FAILED). */
   fail(violation: Violation): void
   /** Resets the device; afterwards it uses no memory of the driver's any more. */
@@ -75,6 +83,10 @@ export type DriverErrorKind =
   | 'not-virtio'
   /** The transport speaks a version this driver does not. */
   | 'version'
+  /** A structure of the device is missing, too short, misaligned or out of reach. */
+  | 'layout'
+  /** The device does not map its events to the interrupt vectors. */
+  | 'vectors'
   /** There is no device here (device id 0), or another one than expected. */
   | 'device-id'
   /** The device, or one of its queues, does not come back from a reset. */

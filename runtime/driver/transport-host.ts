@@ -1,41 +1,40 @@
-/** A device behind MMIO registers, initialised: what a driver client stands on. */
-import type { FeatureSet } from 'virtgen/codegen/v1/wire'
+/** A device behind a transport, initialised: what a driver client stands on. */
+import { checkInteger, type FeatureSet } from 'virtgen/codegen/v1/wire'
 import { DEVICE_NEEDS_RESET, FAILED, VIRTIO_F_RING_RESET } from 'virtgen/wire/content'
-import { mmio_interrupt, virtio_mmio } from 'virtgen/wire/transport-mmio'
-import { DriverError, type DriverHost } from '../driver/host.ts'
-import type { DriverMemory } from '../driver/memory.ts'
 import type { DriverQueue } from '../queue.ts'
 import type { QueueInfo } from '../request/message.ts'
 import type { Violation } from '../violation.ts'
-import type { MmioConfig } from './driver-config.ts'
-import type { MmioQueue } from './driver-queue.ts'
-import type { MmioRegisters, Patience } from './registers.ts'
+import { DriverError, type DriverHost } from './host.ts'
+import type { DriverMemory } from './memory.ts'
+import { type DriverSharedMemory, type DriverTransport, driverEvents, type Patience } from './transport.ts'
+import type { TransportConfig } from './transport-config.ts'
+import type { TransportQueue } from './transport-queue.ts'
+import { resetDevice, setStatus } from './transport-status.ts'
 
-const knownEvents = mmio_interrupt.used_buffer | mmio_interrupt.config_change
+/** Ids of shared memory regions have 8 bits (Basic Facilities of a Virtio Device / Shared Memory Regions). */
+const largestRegionId = 0xff
 
-export interface MmioHostOptions {
+export interface TransportHostOptions {
   /** Entries of a queue at most. */
   readonly queueSize: number
   readonly patience: Patience
 }
 
-export class MmioHost implements DriverHost {
+export class TransportHost implements DriverHost {
   readonly features: FeatureSet
   readonly memory: DriverMemory
-  readonly config: MmioConfig
-  readonly #registers: MmioRegisters
-  readonly #options: MmioHostOptions
-  readonly #queues: MmioQueue[] = []
+  readonly config: TransportConfig
+  readonly #transport: DriverTransport
+  readonly #options: TransportHostOptions
+  readonly #queues: TransportQueue[] = []
   readonly #usedHandlers = new Map<number, () => void>()
   readonly #configHandlers: (() => void)[] = []
   readonly #failureHandlers: ((error: DriverError) => void)[] = []
-  /** Generation of the configuration when the handlers were called last. */
-  #generation = 0
   #failure: DriverError | undefined
   #isReset = false
 
-  constructor(registers: MmioRegisters, features: FeatureSet, memory: DriverMemory, config: MmioConfig, options: MmioHostOptions) {
-    this.#registers = registers
+  constructor(transport: DriverTransport, features: FeatureSet, memory: DriverMemory, config: TransportConfig, options: TransportHostOptions) {
+    this.#transport = transport
     this.features = features
     this.memory = memory
     this.config = config
@@ -47,7 +46,7 @@ export class MmioHost implements DriverHost {
   }
 
   /** Before the client is made. */
-  addQueue(queue: MmioQueue): void {
+  addQueue(queue: TransportQueue): void {
     this.#queues.push(queue)
   }
 
@@ -76,7 +75,7 @@ export class MmioHost implements DriverHost {
     return found.enable(size)
   }
 
-  #find(index: number): MmioQueue {
+  #find(index: number): TransportQueue {
     const found = this.#queues.find((queue) => queue.info.index === index)
     if (found === undefined)
       throw new RangeError(`there is no queue ${index}, only ${this.#queues.map((queue) => queue.info.index).join(', ') || 'none'}`)
@@ -109,7 +108,7 @@ export class MmioHost implements DriverHost {
 
   #abandon(error: DriverError): void {
     if (this.#failure !== undefined || this.#isReset) return
-    this.#registers.setStatus(FAILED)
+    setStatus(this.#transport, FAILED)
     this.#giveUp(error)
   }
 
@@ -117,39 +116,51 @@ export class MmioHost implements DriverHost {
   async reset(): Promise<void> {
     if (this.#isReset) return
     this.#isReset = true
-    await this.#registers.reset(this.#options.patience)
+    await resetDevice(this.#transport, this.#options.patience)
+    this.#transport.release?.()
     for (const queue of this.#queues) queue.free()
   }
 
-  /** See `MmioConnection`. */
-  interrupt(): boolean {
+  sharedMemory(id: number): DriverSharedMemory | undefined {
+    this.#checkUsable()
+    return this.#transport.sharedMemory(checkInteger(id, 0, largestRegionId, 'id'))
+  }
+
+  /** See `DriverConnection`. */
+  interrupt(vector?: number): boolean {
     if (this.#isReset) return false
-    // The driver MUST ignore undefined bits, and must not acknowledge them.
-    const events = this.#registers.read(virtio_mmio.InterruptStatus) & knownEvents
+    const events = this.#transport.events(vector)
     if (events === 0) return false
-    this.#handle(events, false)
+    this.#handle(events, vector)
+    if (this.#transport.acknowledge === undefined) return true
     // The text wants the acknowledgement behind the handling. What came in between has lost its bit by it, so look once more.
-    this.#registers.write(virtio_mmio.InterruptACK, events)
-    this.#handle(events, true)
+    this.#transport.acknowledge(events)
+    this.#handle((events & driverEvents.config) !== 0 ? (events & driverEvents.used) | driverEvents.perhapsConfig : events, vector)
     return true
   }
 
-  #handle(events: number, again: boolean): void {
-    if ((events & mmio_interrupt.used_buffer) !== 0)
-      for (const { info, queue } of this.#queues) if (queue && this.#failure === undefined && !this.#isReset) this.#usedHandlers.get(info.index)?.()
-    if ((events & mmio_interrupt.config_change) !== 0 && this.#failure === undefined && !this.#isReset) this.#configChanged(again)
+  #handle(events: number, vector: number | undefined): void {
+    if ((events & driverEvents.used) !== 0)
+      for (const { info, queue } of this.#queues)
+        if (queue && this.#isLive && this.#isServedBy(info.index, vector)) this.#usedHandlers.get(info.index)?.()
+    if ((events & (driverEvents.config | driverEvents.perhapsConfig)) !== 0 && this.#isLive) this.#configChanged((events & driverEvents.config) !== 0)
+  }
+
+  get #isLive(): boolean {
+    return this.#failure === undefined && !this.#isReset
+  }
+
+  #isServedBy(index: number, vector: number | undefined): boolean {
+    return vector === undefined || this.#transport.isServedBy === undefined || this.#transport.isServedBy(index, vector)
   }
 
   /** The device also sends this notification when it needs a reset. */
-  #configChanged(again: boolean): void {
-    if ((this.#registers.status & DEVICE_NEEDS_RESET) !== 0) {
+  #configChanged(surely: boolean): void {
+    if ((this.#transport.status & DEVICE_NEEDS_RESET) !== 0) {
       this.#giveUp(new DriverError('needs-reset', 'the device says that it needs a reset'))
       return
     }
-    const generation = this.config.generation
-    if (again && generation === this.#generation) return
-    this.#generation = generation
-    for (const handler of this.#configHandlers) handler()
+    if (this.config.changed() || surely) for (const handler of this.#configHandlers) handler()
   }
 
   #giveUp(error: DriverError): void {
