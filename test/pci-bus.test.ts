@@ -1,13 +1,12 @@
 /** The PCI bus for VMMs that have none: who answers which access of the guest, and which interrupt line is high. */
 import fc from 'fast-check'
-import { pci_command, pci_config_ports, pci_header } from 'virtgen/wire/pci'
+import { PCI_COMMAND_IO, PCI_COMMAND_MEMORY, pci_config_ports, pci_header } from 'virtgen/wire/pci'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { PciBus, type PciBusOptions } from '../runtime/pci/bus.ts'
 import type { PciFunctionDevice } from '../runtime/pci/function-device.ts'
 import { type PlainBar, PlainFunction } from './support/plain-function.ts'
 
 const ports = { address: pci_config_ports.CONFIG_ADDRESS.offset, data: pci_config_ports.CONFIG_DATA.offset }
-const { PCI_COMMAND_IO, PCI_COMMAND_MEMORY } = pci_command
 const enabled = 0x8000_0000
 const memoryBar: PlainBar = { index: 0, kind: 'memory32', size: 0x1000 }
 const ioBar: PlainBar = { index: 1, kind: 'io', size: 0x40 }

@@ -1,11 +1,19 @@
 /** A slot of a PciBus as a driver reaches it. */
 import { checkInteger } from 'virtgen/codegen/v1/wire'
-import { pci_base_address, pci_ecam, pci_geometry, pci_header_base_address_0, pci_size } from 'virtgen/wire/pci'
+import {
+  PCI_BASE_ADDRESS_IO_MASK,
+  PCI_BASE_ADDRESS_MEM_MASK,
+  PCI_BASE_ADDRESS_MEM_TYPE_64,
+  PCI_BASE_ADDRESS_MEM_TYPE_MASK,
+  PCI_BASE_ADDRESS_SPACE_IO,
+  PCI_CFG_SPACE_EXP_SIZE,
+  PCI_STD_NUM_BARS,
+  pci_ecam,
+  pci_geometry,
+  pci_header_base_address_0,
+} from 'virtgen/wire/pci'
 import type { PciBus } from './bus.ts'
 
-const { PCI_BASE_ADDRESS_SPACE_IO, PCI_BASE_ADDRESS_IO_MASK } = pci_base_address
-const { PCI_BASE_ADDRESS_MEM_TYPE_MASK, PCI_BASE_ADDRESS_MEM_TYPE_64, PCI_BASE_ADDRESS_MEM_MASK } = pci_base_address
-const { PCI_CFG_SPACE_EXP_SIZE, PCI_STD_NUM_BARS } = pci_size
 const slotBytes = pci_geometry.pci_functions_per_device << pci_ecam.pci_ecam_function_shift
 
 type Width = 1 | 2 | 4

@@ -1,9 +1,7 @@
 /** What firmware does with PCI functions before an operating system starts: addresses, the command register, interrupt lines. */
 import { checkInteger } from 'virtgen/codegen/v1/wire'
-import { pci_command, pci_header_base_address_0, pci_header_command, pci_header_interrupt_line } from 'virtgen/wire/pci'
+import { PCI_COMMAND_IO, PCI_COMMAND_MEMORY, pci_header_base_address_0, pci_header_command, pci_header_interrupt_line } from 'virtgen/wire/pci'
 import type { PciBar, PciFunctionDevice } from './function-device.ts'
-
-const { PCI_COMMAND_IO, PCI_COMMAND_MEMORY } = pci_command
 
 /** A range of addresses that BARs may take. */
 export interface PciWindow {

@@ -1,5 +1,12 @@
 /** A PCI function that is nothing but a header and bytes behind BARs. */
-import { pci_command, pci_header_base_address_0, pci_header_command, pci_header_interrupt_line, pci_header_interrupt_pin } from 'virtgen/wire/pci'
+import {
+  PCI_COMMAND_IO,
+  PCI_COMMAND_MEMORY,
+  pci_header_base_address_0,
+  pci_header_command,
+  pci_header_interrupt_line,
+  pci_header_interrupt_pin,
+} from 'virtgen/wire/pci'
 import type { PciBar, PciFunctionDevice } from '../../runtime/pci/function-device.ts'
 
 export type PlainBar = Pick<PciBar, 'index' | 'kind' | 'size'>
@@ -23,7 +30,7 @@ export class PlainFunction implements PciFunctionDevice {
     const register = pci_header_base_address_0 + 4 * index
     const { config } = this
     config.setUint32(register, typeBits[kind], true)
-    const enable = kind === 'io' ? pci_command.PCI_COMMAND_IO : pci_command.PCI_COMMAND_MEMORY
+    const enable = kind === 'io' ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY
     return {
       index,
       kind,
