@@ -568,8 +568,8 @@ export class DeviceControl {
     return this.#queues
   }
 
-  /** @internal A reset of the device goes on. */
-  get $isResetting(): boolean {
+  /** A reset of the device goes on: a transport hears nothing but another reset, also of its own registers, as what it heard would outlive the reset. */
+  get isResetting(): boolean {
     return this.#busy
   }
 

@@ -73,7 +73,7 @@ const areas: readonly QueueArea[] = ['descriptorArea', 'driverArea', 'deviceArea
  */
 export function saveDevice(control: DeviceControl): ControlState {
   // The queues first: what they have held back becomes visible now, and may be found to be wrong.
-  const isReset = control.$isResetting
+  const isReset = control.isResetting
   const queues = control.$queues.map((queue) => (queue === undefined ? null : savedRegisters(queue, isReset)))
   const { device } = control
   return {

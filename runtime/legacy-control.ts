@@ -50,7 +50,7 @@ export class LegacyControl {
   /** False where the driver uses the other interface. A reset that goes on hears nothing. */
   #begin(): boolean {
     const { control } = this
-    if (control.$isResetting || (control.status & FEATURES_OK) !== 0) return false
+    if (control.isResetting || (control.status & FEATURES_OK) !== 0) return false
     if (!control.$legacy) control.$legacyFeatures = FeatureSet.empty
     control.$legacy = true
     return true
