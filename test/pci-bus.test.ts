@@ -454,10 +454,10 @@ describe('what a driver reaches a slot by', () => {
     device.log.length = 0
     slot.writeConfig(4, 2, 7)
     expect(slot.readConfig(4, 2)).toBe(7)
-    slot.map(0, 0x100, 0x10).write(4, 2, 9)
-    slot.map(1, 0, 0x40).write(0x3f, 1, 8)
-    slot.map(4, 0x3000, 0x1000).write(0, 4, 7)
-    expect(slot.map(4, 0x3000, 0x1000).read(0xffc, 4)).toBe(0x5a)
+    slot.map(0, 0x100, 0x10)?.write(4, 2, 9)
+    slot.map(1, 0, 0x40)?.write(0x3f, 1, 8)
+    slot.map(4, 0x3000, 0x1000)?.write(0, 4, 7)
+    expect(slot.map(4, 0x3000, 0x1000)?.read(0xffc, 4)).toBe(0x5a)
     expect(device.log.filter((entry) => entry.startsWith('bar'))).toEqual([
       'bar 0+260/2 <- 9',
       'bar 1+63/1 <- 8',
@@ -466,30 +466,51 @@ describe('what a driver reaches a slot by', () => {
     ])
   })
 
-  it('reads all ones where nobody answers: no function, no BAR, one that does not decode or is covered', () => {
+  it('has no registers where there is no function, no such part of a BAR, or none that decodes', () => {
     const slot = bus.function(6)
-    expect([slot.readConfig(0, 4), slot.map(2, 0, 4).read(0, 4)]).toEqual([0xffff_ffff, 0xffff_ffff])
+    expect([slot.readConfig(0, 4), slot.map(0, 0, 4)]).toEqual([0xffff_ffff, undefined])
     const device = plug(6)
-    expect(slot.map(0, 0, 4).read(0, 4)).toBe(0xffff_ffff)
+    expect(slot.map(0, 0, 4)).toBeUndefined()
     move(device, 0, 0x8000_0000)
+    for (const [bar, offset, length] of [
+      [2, 0, 4],
+      [6, 0, 4],
+      [0, 0xffd, 4],
+      [0, 0x1000, 1],
+      [0, 0, 0x1001],
+      [0, -1, 1],
+      [0, 0, 0],
+      [0, 2 ** 32, 1],
+    ] as const)
+      expect(slot.map(bar, offset, length)).toBeUndefined()
+    expect(slot.map(0, 0, 0x1000)?.read(0xffc, 4)).toBe(0x5a)
+  })
+
+  it('finds there what a guest does when the BAR has moved away, or under another', () => {
+    const device = plug(6)
+    move(device, 0, 0x8000_0000)
+    const registers = bus.function(6).map(0, 0, 4)
     const cover = plug(1)
     move(cover, 0, 0x8000_0000)
     cover.value = 99
-    expect([slot.map(0, 0, 4).read(0, 4), slot.map(5, 0, 4).read(0, 4)]).toEqual([99, 0xffff_ffff])
+    expect(registers?.read(0, 4)).toBe(99)
+    bus.remove(1)
+    move(device, 0, 0x9000_0000)
+    expect(registers?.read(0, 4)).toBe(0xffff_ffff)
   })
 
   it('refuses what the driver itself does wrong', () => {
     const slot = bus.function(6)
+    move(plug(6), 0, 0x8000_0000)
     const window = slot.map(0, 0, 8)
     for (const wrong of [
       () => bus.function(32),
       () => slot.readConfig(4096, 1),
       () => slot.readConfig(4094, 4),
       () => slot.writeConfig(-1, 1, 0),
-      () => slot.map(6, 0, 4),
-      () => window.read(8, 1),
-      () => window.read(6, 4),
-      () => window.write(-1, 1, 0),
+      () => window?.read(8, 1),
+      () => window?.read(6, 4),
+      () => window?.write(-1, 1, 0),
     ])
       expect(wrong).toThrow(RangeError)
   })
