@@ -1,4 +1,10 @@
 /** `virtgen/mmio`: Virtio Over MMIO, both sides. */
+export { type AcpiTableOptions, mmioAcpiBytes, mmioAcpiTable, mmioAcpiText } from './acpi.ts'
+export { mmioKernelParameter } from './command-line.ts'
 export { MmioDevice, type MmioDeviceOptions } from './device.ts'
 export { type MmioDeviceState, restoreMmioDevice, saveMmioDevice } from './device-state.ts'
+export { type DeviceTreeNode, type DeviceTreeOptions, deviceTreeText, gicInterrupt, mmioDeviceTreeNode } from './device-tree.ts'
 export { connectMmio, type MmioBus, type MmioConnection, type MmioDriverOptions } from './driver.ts'
+export { type MmioPlace, type MmioSlotLayout, mmioSlotLayouts } from './slot-layouts.ts'
+export { type MmioSlot, MmioSlots, type MmioSlotsOptions } from './slots.ts'
+export type { MmioWindow } from './window.ts'
