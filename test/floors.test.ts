@@ -26,7 +26,7 @@ const floors: Readonly<Record<string, number>> = {
 const entries: readonly [RegExp, string][] = [
   [/^virtgen\/codegen\/v1\/wire$/, 'wire'],
   [/^virtgen\/codegen\/v1\/device$/, 'runtime'],
-  [/^virtgen\/(?:runtime|testing|mmio)$/, 'runtime'],
+  [/^virtgen\/(?:runtime|testing|mmio|pci)$/, 'runtime'],
   [/^virtgen\/(wire|parts|messages|device|skeleton|driver)\//, 'generated/$1'],
 ]
 

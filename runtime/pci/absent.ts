@@ -7,5 +7,5 @@ export function allOnes(width: number): number {
 
 /** Widths that accesses of PCI have here. 64-bit accesses are two, as the VMM cuts them. */
 export function isAccess(at: number, width: number): boolean {
-  return Number.isInteger(at) && (width === 1 || width === 2 || width === 4)
+  return Number.isInteger(at) && at >= 0 && (width === 1 || width === 2 || width === 4)
 }

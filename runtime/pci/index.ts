@@ -1,0 +1,11 @@
+/** `virtgen/pci`: Virtio Over PCI Bus. */
+export { type MakeFunction, PciBus, type PciBusOptions } from './bus.ts'
+export type { PciVendorData } from './capabilities.ts'
+export { PciDevice } from './device.ts'
+export { type MsixState, type PartsState, type PciDeviceState, restorePciDevice, savePciDevice } from './device-state.ts'
+export type { PciWindow, PciWindows } from './firmware.ts'
+export type { PciFunction, RegisterBus } from './function.ts'
+export type { PciBar, PciFunctionDevice } from './function-device.ts'
+export type { PciIdentityOptions } from './identity.ts'
+export { type PciBarLayout, type PciLayout, type PciRegion, pciLayouts } from './layout.ts'
+export type { PciDeviceOptions } from './options.ts'
