@@ -9,8 +9,6 @@ import { Storage } from './storage.ts'
 
 export class EventSender {
   readonly #storage = new Storage(64)
-  /** Buffers that were taken for an event which needs more than there were. */
-  readonly #held = new WeakMap<DeviceQueue, Chain[]>()
 
   /**
    * Fills the next available buffer, or several.
@@ -28,7 +26,7 @@ export class EventSender {
   ): number | Violation | undefined {
     const length = event.reply === undefined ? 0 : this.#encode(event.reply, message, event, context, value)
     if (event.spans && event.reply && payload) return this.#spread(event, event.spans, event.reply, context, queue, length, payload)
-    const chain = this.#held.get(queue)?.shift() ?? queue.next()
+    const chain = queue.next()
     if (chain === undefined) return undefined
     const { writable } = chain
     const room = writable.length - length
@@ -58,21 +56,23 @@ export class EventSender {
     const struct = layout.create(context, 0, undefined).at(this.#storage.view, 0, length)
     spans.set(struct, 2)
     const mayBeMany = spans.count(struct, context) === 2
-    const chains = this.#held.get(queue) ?? []
-    this.#held.set(queue, chains)
-    let count = 0
-    for (let room = 0; count === 0 || (mayBeMany && room < length + payload.length); count++) {
-      const chain = chains[count] ?? queue.next()
-      if (chain === undefined) return undefined
+    const chains: Chain[] = []
+    for (let room = 0; chains.length === 0 || (mayBeMany && room < length + payload.length); ) {
+      const chain = queue.next()
+      if (chain === undefined) {
+        // Nobody holds buffers that it does not use: a driver that suspends the device waits for those.
+        for (const taken of chains.reverse()) queue.putBack(taken)
+        return undefined
+      }
       const mistake = mistakeOf(event, queue, chain, length)
       if (mistake !== undefined) return mistake
-      chains[count] = chain
+      chains.push(chain)
       room += chain.writable.length
     }
-    spans.set(struct, count)
+    spans.set(struct, chains.length)
     let sent = 0
     queue.cork()
-    for (const [index, chain] of chains.splice(0, count).entries()) {
+    for (const [index, chain] of chains.entries()) {
       const before = index === 0 ? length : 0
       const end = Math.min(payload.length, sent + chain.writable.length - before)
       chain.writable.copyFrom(this.#storage.bytes, 0, before)
