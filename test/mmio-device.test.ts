@@ -20,9 +20,11 @@ import {
 import { mmio_interrupt, virtio_mmio } from 'virtgen/wire/transport-mmio'
 import { beforeEach, describe, expect, it } from 'vitest'
 import type { Chain } from '../runtime/chain.ts'
+import type { SharedMemory } from '../runtime/device.ts'
 import { createDeviceQueue } from '../runtime/device-queue.ts'
 import { MmioDevice, type MmioDeviceOptions } from '../runtime/mmio/device.ts'
 import { type MmioDeviceState, restoreMmioDevice, saveMmioDevice } from '../runtime/mmio/device-state.ts'
+import { StateError } from '../runtime/saved-value.ts'
 import { isStatus } from '../runtime/status.ts'
 import { DummyDevice, useAll } from './support/dummy-device.ts'
 import { offer, usedBy } from './support/offers.ts'
@@ -274,6 +276,56 @@ describe('the registers', () => {
   })
 })
 
+describe('shared memory', () => {
+  const regions = [
+    { id: 1, length: 0x1000 },
+    { id: 255, length: 0x2_0000_0003 },
+    { id: 7, length: 8 },
+  ]
+  const sharing = (list: readonly SharedMemory[]): DummyDevice => Object.defineProperty(new DummyDevice(), 'sharedMemory', { value: list })
+  const found = (target: Board, id: number): number[] => {
+    target.set('SHMSel', id)
+    return (['SHMLenHigh', 'SHMLenLow', 'SHMBaseHigh', 'SHMBaseLow'] as const).map((name) => target.get(name))
+  }
+
+  it('is found by its id, where the VMM has put it', () => {
+    const places = new Map([
+      [1, 0xc000_0000],
+      [255, 0x12_3456_7000],
+    ])
+    const target = new Board(sharing(regions), undefined, { sharedMemory: ({ id }) => places.get(id) })
+    expect([1, 255, 7, 0, 257].map((id) => found(target, id))).toEqual([
+      [0, 0x1000, 0, 0xc000_0000],
+      [2, 3, 0x12, 0x3456_7000],
+      ...Array.from({ length: 3 }, () => Array(4).fill(0xffff_ffff)),
+    ])
+    target.set('Status', 0)
+    expect(target.get('SHMLenLow')).toBe(0xffff_ffff)
+  })
+
+  it.each<[string, readonly SharedMemory[], number]>([
+    ['two regions with one id', [regions[0]!, regions[0]!], 0],
+    ['an id of more than 8 bits', [{ id: 256, length: 1 }], 0],
+    ['no bytes', [{ id: 0, length: 0 }], 0],
+    ['an address that is none', [regions[0]!], -1],
+    ['an end beyond what a number holds', [regions[0]!], Number.MAX_SAFE_INTEGER - 0xfff],
+  ])('is refused with %s', (_, list, address) => {
+    expect(() => new Board(sharing(list), undefined, { sharedMemory: () => address })).toThrow(RangeError)
+  })
+
+  it('must be where it was when a saved device goes on, as the guest knows its address', () => {
+    const at = (address: number): Board => new Board(sharing(regions.slice(0, 1)), undefined, { sharedMemory: () => address })
+    const source = at(0x1000_0000)
+    source.set('SHMSel', 1)
+    const saved = saveMmioDevice(source.mmio)
+    expect(() => restoreMmioDevice(at(0x2000_0000).mmio, saved)).toThrow(StateError)
+    expect(() => restoreMmioDevice(board.mmio, saved)).toThrow(StateError)
+    const target = at(0x1000_0000)
+    restoreMmioDevice(target.mmio, saved)
+    expect(target.get('SHMBaseLow')).toBe(0x1000_0000)
+  })
+})
+
 describe('the window', () => {
   it('has at least 512 bytes, and room for the configuration space', () => {
     expect(board.mmio.size).toBe(0x200)
@@ -375,6 +427,32 @@ describe('a reset', () => {
   })
 })
 
+describe('while a reset goes on', () => {
+  it('no register takes a value, so none outlives it', async () => {
+    let finish = (): void => {}
+    board.device.onReset = () =>
+      new Promise((resolve) => {
+        finish = resolve
+      })
+    board.start()
+    board.set('Status', 0)
+    for (const { offset } of Object.values(virtio_mmio)) board.mmio.write(offset, 4, 2)
+    const reset = board.mmio.control.reset()
+    expect(board.get('Status')).toBe(live)
+    finish()
+    await reset
+    expect(saveMmioDevice(board.mmio)).toEqual(saveMmioDevice(new Board().mmio))
+  })
+})
+
+describe('a reset of the machine', () => {
+  it('is that of the device', () => {
+    board.start()
+    expect(board.mmio.powerOnReset()).toBeUndefined()
+    expect([board.get('Status'), saveMmioDevice(board.mmio)]).toEqual([0, saveMmioDevice(new Board().mmio)])
+  })
+})
+
 describe('a saved device', () => {
   it('goes on elsewhere with its selectors, pending interrupts and parked chains', () => {
     const parked: Chain[] = []
@@ -417,6 +495,9 @@ describe('a saved device', () => {
     ['nothing', () => null],
     ['another version', (state) => ({ ...state, version: 2 })],
     ['selectors that are none', (state) => ({ ...state, queueSel: 2 ** 32 })],
+    ['a selector of shared memory that is none', (state) => ({ ...state, shmSel: -1 })],
+    ['shared memory that is not here', (state) => ({ ...state, regions: [[1, 0, 4096]] })],
+    ['no list of shared memory', (state) => ({ ...state, regions: undefined })],
     ['events that do not exist', (state) => ({ ...state, interruptStatus: 4 })],
     ['no control', (state) => ({ ...state, interruptStatus: 1, queueSel: 1, control: undefined })],
     ['a control that is wrong', (state) => ({ ...state, interruptStatus: 1, control: { ...state.control, status: 4 } })],
@@ -424,8 +505,17 @@ describe('a saved device', () => {
     board.start()
     const other = new Board()
     const fresh = saveMmioDevice(other.mmio)
-    expect(() => restoreMmioDevice(other.mmio, spoil(saveMmioDevice(board.mmio)) as MmioDeviceState)).toThrow(RangeError)
+    expect(() => restoreMmioDevice(other.mmio, spoil(saveMmioDevice(board.mmio)) as MmioDeviceState)).toThrow(StateError)
     expect([saveMmioDevice(other.mmio), other.levels]).toEqual([fresh, []])
+  })
+
+  it('is not put over one that a driver has begun with, which goes on as it was', () => {
+    const saved = saveMmioDevice(new Board().mmio)
+    board.start()
+    board.device.config.update(() => {})
+    board.set('QueueSel', 2)
+    expect(() => restoreMmioDevice(board.mmio, saved)).toThrow('no driver has begun with')
+    expect([board.get('QueueSizeMax'), board.get('InterruptStatus'), board.levels]).toEqual([4, config_change, [true]])
   })
 })
 

@@ -3,7 +3,6 @@ import { checkInteger } from 'virtgen/codegen/v1/wire'
 import {
   mmio_identity,
   mmio_interrupt,
-  mmio_shared_memory,
   virtio_mmio_Config,
   virtio_mmio_ConfigGeneration,
   virtio_mmio_DeviceFeatures,
@@ -30,6 +29,7 @@ import {
   virtio_mmio_SHMBaseLow,
   virtio_mmio_SHMLenHigh,
   virtio_mmio_SHMLenLow,
+  virtio_mmio_SHMSel,
   virtio_mmio_Status,
   virtio_mmio_VendorID,
   virtio_mmio_Version,
@@ -37,6 +37,9 @@ import {
 import type { VirtioDevice } from '../device.ts'
 import { DeviceControl, type DeviceControlSettings } from '../device-control.ts'
 import type { QueueArea } from '../queue-registers.ts'
+import { MmioInterrupt } from './interrupt.ts'
+import { highHalf, lowHalf, type PlacedRegion, type PlaceRegion, placeRegions } from './shared-memory.ts'
+import { type MmioWindow, windowSize } from './window.ts'
 
 /** How a VMM places a device behind registers. */
 export interface MmioDeviceOptions extends DeviceControlSettings {
@@ -46,6 +49,19 @@ export interface MmioDeviceOptions extends DeviceControlSettings {
   readonly interrupt: (level: boolean) => void
   /** What VendorID reads, 0 by default; 32 bits. */
   readonly vendorId?: number
+  /**
+   * Guest address at which the VMM has put a shared memory region of the device, which stays there as long as the device lives. Regions for which it says undefined, or
+   * all where this is absent, are not shown to the guest.
+   */
+  readonly sharedMemory?: PlaceRegion
+}
+
+/** @internal What the driver wrote into the registers that select; 32 bits each. */
+export interface MmioSelectors {
+  deviceFeaturesSel: number
+  driverFeaturesSel: number
+  queueSel: number
+  shmSel: number
 }
 
 const addresses: ReadonlyMap<number, { readonly area: QueueArea; readonly half: 0 | 1 }> = new Map([
@@ -59,38 +75,34 @@ const addresses: ReadonlyMap<number, { readonly area: QueueArea; readonly half: 
 /** The driver MUST only use 32 bit wide and aligned accesses (MMIO Device Register Layout). */
 const registerWidth = 4
 const largestWord = 0xffff_ffff
-const missingLow = Number(BigInt.asUintN(32, mmio_shared_memory.mmio_missing_region_length))
-const missingHigh = Number(mmio_shared_memory.mmio_missing_region_length >> 32n)
+const nothingSelected: Readonly<MmioSelectors> = { deviceFeaturesSel: 0, driverFeaturesSel: 0, queueSel: 0, shmSel: 0 }
 
 /**
  * A virtio device behind memory-mapped registers, version 2. The VMM routes accesses to its window here.
  *
  * Accesses that the text forbids to the driver have no effect and read as 0: registers by another width than 32 bits or misaligned, reads of write-only and writes of
- * read-only ones, places where there is no register. Nothing throws, whatever offset, width and value are.
+ * read-only ones, places where there is no register. While a reset goes on no write has one. Nothing throws, whatever offset, width and value are.
  */
-export class MmioDevice {
+export class MmioDevice implements MmioWindow {
   readonly control: DeviceControl
-  readonly #interrupt: (level: boolean) => void
   readonly #vendorId: number
+  /** @internal By id. */
+  readonly $regions: ReadonlyMap<number, PlacedRegion>
   /** @internal */
-  $deviceFeaturesSel = 0
+  readonly $interrupt: MmioInterrupt
   /** @internal */
-  $driverFeaturesSel = 0
-  /** @internal */
-  $queueSel = 0
-  /** @internal Changes are to be followed by `$drive`. */
-  $interruptStatus = 0
-  #line = false
+  $selectors: MmioSelectors = { ...nothingSelected }
 
-  /** @throws RangeError as `DeviceControl`, and for a vendor id of more than 32 bits */
+  /** @throws RangeError as `DeviceControl`, for a vendor id of more than 32 bits, and for a shared memory region whose id, length or address is none */
   constructor(device: VirtioDevice, options: MmioDeviceOptions) {
-    const { interrupt, vendorId = 0, ...settings } = options
-    this.#interrupt = interrupt
+    const { interrupt, vendorId = 0, sharedMemory = () => undefined, ...settings } = options
+    this.$interrupt = new MmioInterrupt(interrupt)
     this.#vendorId = checkInteger(vendorId, 0, largestWord, 'vendorId')
+    this.$regions = placeRegions(device.sharedMemory, sharedMemory)
     this.control = new DeviceControl(device, {
       ...settings,
-      notify: () => this.#raise(mmio_interrupt.used_buffer),
-      configChanged: () => this.#raise(mmio_interrupt.config_change),
+      notify: () => this.$interrupt.raise(mmio_interrupt.used_buffer),
+      configChanged: () => this.$interrupt.raise(mmio_interrupt.config_change),
       reset: () => this.#reset(),
     })
   }
@@ -101,10 +113,7 @@ export class MmioDevice {
 
   /** Bytes of the window: a power of two, at least as much again for the configuration space as for the registers. */
   get size(): number {
-    const needed = virtio_mmio_Config + this.device.config.length
-    let size: number = 2 * virtio_mmio_Config
-    while (size < needed) size *= 2
-    return size
+    return windowSize(this.device.config.length)
   }
 
   /**
@@ -123,8 +132,14 @@ export class MmioDevice {
     else if (width === registerWidth) this.#writeRegister(offset, value >>> 0)
   }
 
+  /** The machine is reset; see `DeviceControl.reset`. */
+  powerOnReset(): Promise<void> | undefined {
+    return this.control.reset()
+  }
+
   #readRegister(offset: number): number {
     const { control } = this
+    const { deviceFeaturesSel, queueSel } = this.$selectors
     switch (offset) {
       case virtio_mmio_MagicValue:
         return mmio_identity.mmio_magic_value
@@ -135,24 +150,25 @@ export class MmioDevice {
       case virtio_mmio_VendorID:
         return this.#vendorId
       case virtio_mmio_DeviceFeatures:
-        return control.offered.word(this.$deviceFeaturesSel)
+        return control.offered.word(deviceFeaturesSel)
       case virtio_mmio_QueueSizeMax:
-        return control.queueMaximum(this.$queueSel)
+        return control.queueMaximum(queueSel)
       case virtio_mmio_QueueReady:
-        return control.queueReady(this.$queueSel) ? 1 : 0
+        return control.queueReady(queueSel) ? 1 : 0
       case virtio_mmio_QueueReset:
-        return control.queueResetting(this.$queueSel) ? 1 : 0
+        return control.queueResetting(queueSel) ? 1 : 0
       case virtio_mmio_InterruptStatus:
-        return this.$interruptStatus
+        return this.$interrupt.status
       case virtio_mmio_Status:
         return control.status
-      // No region is shared: whatever SHMSel says, it does not exist.
       case virtio_mmio_SHMLenLow:
-      case virtio_mmio_SHMBaseLow:
-        return missingLow
+        return lowHalf(this.#region?.length)
       case virtio_mmio_SHMLenHigh:
+        return highHalf(this.#region?.length)
+      case virtio_mmio_SHMBaseLow:
+        return lowHalf(this.#region?.address)
       case virtio_mmio_SHMBaseHigh:
-        return missingHigh
+        return highHalf(this.#region?.address)
       case virtio_mmio_ConfigGeneration:
         return control.configGeneration
       default:
@@ -160,36 +176,45 @@ export class MmioDevice {
     }
   }
 
+  get #region(): PlacedRegion | undefined {
+    return this.$regions.get(this.$selectors.shmSel)
+  }
+
   #writeRegister(offset: number, value: number): void {
-    const { control } = this
+    const { control, $selectors: selectors } = this
+    // What a reset has cleared stays so until it is over.
+    if (control.isResetting) return
     switch (offset) {
       case virtio_mmio_QueueNotify:
         control.notified(value)
         return
       case virtio_mmio_InterruptACK:
-        this.#acknowledge(value)
+        this.$interrupt.acknowledge(value)
         return
       case virtio_mmio_DeviceFeaturesSel:
-        this.$deviceFeaturesSel = value
+        selectors.deviceFeaturesSel = value
         return
       case virtio_mmio_DriverFeaturesSel:
-        this.$driverFeaturesSel = value
+        selectors.driverFeaturesSel = value
         return
       case virtio_mmio_DriverFeatures:
-        control.setDriverFeatures(this.$driverFeaturesSel, value)
+        control.setDriverFeatures(selectors.driverFeaturesSel, value)
         return
       case virtio_mmio_QueueSel:
-        this.$queueSel = value
+        selectors.queueSel = value
+        return
+      case virtio_mmio_SHMSel:
+        selectors.shmSel = value
         return
       case virtio_mmio_QueueSize:
-        control.setQueueSize(this.$queueSel, value)
+        control.setQueueSize(selectors.queueSel, value)
         return
       case virtio_mmio_QueueReady:
         // Other values than 0 and 1 have no meaning.
-        if (value <= 1) control.setQueueReady(this.$queueSel, value === 1)
+        if (value <= 1) control.setQueueReady(selectors.queueSel, value === 1)
         return
       case virtio_mmio_QueueReset:
-        if (value === 1) control.resetQueue(this.$queueSel)
+        if (value === 1) control.resetQueue(selectors.queueSel)
         return
       case virtio_mmio_Status:
         control.writeStatus(value)
@@ -201,33 +226,11 @@ export class MmioDevice {
 
   #writeAddress(offset: number, value: number): void {
     const place = addresses.get(offset)
-    if (place) this.control.setQueueAddress(this.$queueSel, place.area, place.half, value)
-  }
-
-  /** An event takes place: its bit stays until the driver acknowledges it. */
-  #raise(event: number): void {
-    this.$interruptStatus |= event
-    this.$drive()
-  }
-
-  #acknowledge(events: number): void {
-    this.$interruptStatus &= ~events
-    this.$drive()
+    if (place) this.control.setQueueAddress(this.$selectors.queueSel, place.area, place.half, value)
   }
 
   #reset(): void {
-    this.$deviceFeaturesSel = 0
-    this.$driverFeaturesSel = 0
-    this.$queueSel = 0
-    this.$interruptStatus = 0
-    this.$drive()
-  }
-
-  /** @internal The line is high while a bit is set. It is noted before the call, which may come back here. */
-  $drive(): void {
-    const level = this.$interruptStatus !== 0
-    if (level === this.#line) return
-    this.#line = level
-    this.#interrupt(level)
+    this.$selectors = { ...nothingSelected }
+    this.$interrupt.clear()
   }
 }

@@ -119,6 +119,12 @@ export class MmioSlots {
     return slot.device.control.reset()
   }
 
+  /** The machine is reset, and each device with it; they stay where they are. Resolves when all are at rest; undefined where they are so at once. */
+  powerOnReset(): Promise<void> | undefined {
+    const waits = this.slots.map(({ device }) => device.powerOnReset()).filter((wait) => wait !== undefined)
+    return waits.length === 0 ? undefined : Promise.all(waits).then(() => undefined)
+  }
+
   /** Whether an address belongs to a slot, also to an empty one. */
   contains(address: number): boolean {
     return address >= this.address && address < this.address + this.size
