@@ -1,5 +1,4 @@
 /** From a seed to an execution. */
-import type { Violation } from '../runtime/violation.ts'
 import type { Arena } from './arena.ts'
 import { makeArenas } from './arenas.ts'
 import { DeviceExecution, type MakeDeviceQueue } from './device-execution.ts'
@@ -8,6 +7,7 @@ import { Failure } from './failure.ts'
 import { RaceExecution } from './race-execution.ts'
 import { Racer } from './racer.ts'
 import { Random } from './random.ts'
+import { FailedExecution, type Result } from './target.ts'
 
 export type Format = 'split' | 'packed'
 
@@ -17,23 +17,6 @@ export type Side = 'device' | 'driver'
 export interface Subjects {
   readonly device: MakeDeviceQueue
   readonly driver: MakeDriverQueue
-}
-
-/** What an execution showed. */
-export interface Result {
-  /** A number over everything that could be seen; 0 for a race. */
-  readonly trace: number
-  readonly violation: Violation | undefined
-}
-
-/** An execution that failed, with what is needed to see it again. */
-export class FailedExecution extends Error {
-  readonly seed: number
-
-  constructor(seed: number, cause: unknown) {
-    super(`the execution with seed ${seed} failed: ${cause instanceof Error ? cause.message : cause}`, { cause })
-    this.seed = seed
-  }
 }
 
 /** The lowest bit of a seed says which ring format is under test, the next one which side. */
@@ -77,7 +60,7 @@ export class Executions {
         throw new Failure('what was seen depends on bytes outside of the regions')
       return result
     } catch (error) {
-      throw new FailedExecution(seed, error)
+      throw new FailedExecution('queue', seed, error)
     }
   }
 

@@ -1,0 +1,50 @@
+/** A device behind a transport, as an execution gets at it. */
+import type { VirtioDevice } from '../../runtime/device.ts'
+import type { DeviceControl, DeviceControlSettings } from '../../runtime/device-control.ts'
+import type { QueueSetup } from '../../runtime/queue.ts'
+
+/** Registers that the guest reaches by offset: a window in memory, a BAR, a configuration space. */
+export interface Window {
+  readonly name: string
+  /** Bytes. */
+  readonly size: number
+  /** Where registers begin. */
+  readonly offsets: readonly number[]
+  read(offset: number, width: number): number
+  write(offset: number, width: number, value: number): void
+}
+
+/** The transport under test: its windows, and what a driver that knows it does there. */
+export interface Subject {
+  readonly control: DeviceControl
+  readonly windows: readonly Window[]
+  status: number
+  offered(word: number): number
+  accept(word: number, value: number): void
+  /** Sets up a queue and hands it over. */
+  setUpQueue(setup: QueueSetup): void
+  stopQueue(index: number): void
+  resetQueue(index: number): void
+  notify(index: number, value: number): void
+  /** Takes the interrupt. */
+  acknowledge(): void
+  /** Reads every register that a selector shows, for each value that the selector can have and some that it cannot. */
+  probe(see: (value: number) => void): void
+  save(): unknown
+  restore(state: unknown): void
+  /** The transport itself is as new as well; absent: there is nothing that outlives a reset of the device. */
+  powerOn?(): void
+  /** Brings what a reset of the device leaves alone, the transport's own registers, to where another one has it. */
+  takeOver?(other: Subject): void
+}
+
+/** What a subject tells its machine. */
+export interface SubjectSettings extends DeviceControlSettings {
+  /** An interrupt of whatever kind. */
+  readonly interrupted: (...what: readonly number[]) => void
+}
+
+export type MakeSubject = (device: VirtioDevice, settings: SubjectSettings) => Subject
+
+/** Selectors that lead somewhere, and such as do not. */
+export const selectors: readonly number[] = [0, 1, 2, 3, 4, 5, 7, 31, 0x1_0000, 0x8000_0000, 0xffff_ffff]

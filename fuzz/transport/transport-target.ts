@@ -1,0 +1,46 @@
+/** Devices behind a transport under test. */
+import process from 'node:process'
+import { Failure } from '../failure.ts'
+import { Random } from '../random.ts'
+import { FailedExecution, type Result, type Target } from '../target.ts'
+import { TransportExecution } from './execution.ts'
+import { turn } from './machine.ts'
+import { MmioSubject } from './mmio-subject.ts'
+import type { MakeSubject } from './subject.ts'
+
+/** The transports, by the names of their targets. */
+export const transports: Readonly<Record<string, MakeSubject>> = {
+  mmio: (device, settings) => new MmioSubject(device, settings),
+}
+
+export class TransportTarget implements Target {
+  readonly name: string
+  readonly #make: MakeSubject
+  readonly #random = new Random(0)
+  readonly #rejected: unknown[] = []
+  readonly #onRejection = (reason: unknown): void => {
+    this.#rejected.push(reason)
+  }
+
+  constructor(name: string, make: MakeSubject) {
+    this.name = name
+    this.#make = make
+  }
+
+  async run(seed: number): Promise<Result> {
+    this.#rejected.length = 0
+    process.on('unhandledRejection', this.#onRejection)
+    try {
+      this.#random.restart(seed)
+      const execution = new TransportExecution(this.#make, this.#random)
+      await execution.run()
+      await turn()
+      if (this.#rejected.length > 0) throw new Failure(`nobody hears of a promise that is rejected: ${this.#rejected[0]}`)
+      return { trace: execution.trace.value, violation: execution.violation, counts: execution.counts }
+    } catch (error) {
+      throw new FailedExecution(this.name, seed, error)
+    } finally {
+      process.off('unhandledRejection', this.#onRejection)
+    }
+  }
+}
