@@ -104,8 +104,10 @@ export class DeviceControl {
     const steps = addedSteps(this.#status, value)
     if ((value & FAILED) !== 0) this.#status |= FAILED
     if ((value & SUSPEND) !== 0 && (this.#status & DRIVER_OK) !== 0) this.#suspend()
+    const life = this.#life
     for (const step of steps) {
-      if (step === FEATURES_OK && !this.#acceptsFeatures()) return
+      // Who is asked for the features may reset the device.
+      if (step === FEATURES_OK && (!this.#acceptsFeatures() || life !== this.#life)) return
       this.#status |= step
       if (step === DRIVER_OK) this.#goLive()
     }

@@ -223,6 +223,15 @@ describe('negotiation', () => {
     expect([bench.control.status, bench.errors]).toEqual([ACKNOWLEDGE | DRIVER, [new Error('no idea')]])
   })
 
+  it('ends with a device that resets itself when it is asked whether it accepts them', () => {
+    bench.device.onAccepts = () => {
+      bench.control.reset()
+      return true
+    }
+    bench.negotiate()
+    expect(bench.control.status).toBe(0)
+  })
+
   it('freezes the features at FEATURES_OK and ignores words beyond the fourth', () => {
     bench.control.setDriverFeatures(4, 0xffff_ffff)
     bench.control.setDriverFeatures(0xffff_ffff, 1)

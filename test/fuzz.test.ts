@@ -2,11 +2,13 @@
 import { describe, expect, it } from 'vitest'
 import type { Arena } from '../fuzz/arena.ts'
 import { makeArenas } from '../fuzz/arenas.ts'
-import { runCampaign } from '../fuzz/campaign.ts'
+import { type CampaignOptions, runCampaign, type TargetSummary } from '../fuzz/campaign.ts'
 import type { MakeDeviceQueue } from '../fuzz/device-execution.ts'
 import type { MakeDriverQueue } from '../fuzz/driver-execution.ts'
-import { Executions, FailedExecution, formatOf, sideOf } from '../fuzz/executions.ts'
+import { Executions, formatOf, sideOf } from '../fuzz/executions.ts'
+import { QueueTarget } from '../fuzz/queue-target.ts'
 import { Racer } from '../fuzz/racer.ts'
+import { FailedExecution, type Target } from '../fuzz/target.ts'
 import { createDeviceQueue } from '../runtime/device-queue.ts'
 import { createDriverQueue } from '../runtime/driver-queue.ts'
 
@@ -14,11 +16,18 @@ const subjects = { device: createDeviceQueue, driver: createDriverQueue } satisf
 /** Violations that are found in a few seconds, at least. */
 const kinds = { device: 8, driver: 3 }
 
+const anySeed = (): number => (Math.random() * 2 ** 32) >>> 0
+
+async function campaign(target: Target, options: Partial<CampaignOptions> = {}): Promise<TargetSummary> {
+  const { targets } = await runCampaign([target], { seconds: 2, seed: anySeed(), ...options })
+  return targets[0]!
+}
+
 describe.each(['split', 'packed'] as const)('fuzzing a %s virtqueue', (format) => {
-  it.each(['device', 'driver'] as const)('finds nothing on the side of the %s in some seconds, with violations of many kinds', (side) => {
-    const { executions, races, violations } = runCampaign(subjects, { seconds: 2, seed: (Math.random() * 2 ** 32) >>> 0, format, side })
+  it.each(['device', 'driver'] as const)('finds nothing on the side of the %s in some seconds, with violations of many kinds', async (side) => {
+    const { executions, counts, violations } = await campaign(new QueueTarget(subjects, { format, side }))
     expect(executions).toBeGreaterThan(200)
-    expect(races).toBeGreaterThan(2)
+    expect(counts.races).toBeGreaterThan(2)
     expect(Object.keys(violations).length).toBeGreaterThan(kinds[side])
   })
 })

@@ -116,7 +116,7 @@ class Terminal extends ConsoleDevice {
   }
   protected override eventBuffersAvailable(): void {
     // Tells at once, inside of the notification.
-    this.sendInput(0, Uint8Array.of(1, 2, 3))
+    if (this.#temper.answers()) this.sendInput(0, Uint8Array.of(1, 2, 3))
     this.#temper.visit('buffers')
   }
   override configWritten(field: string): void {
@@ -180,7 +180,7 @@ class Box extends VirtioDevice {
     for (let budget = queue?.size ?? 0; budget > 0; budget--) {
       const next = queue?.next()
       if (next === undefined) return
-      if (this.#temper.accepts()) next.complete(next.writable.length > 0 ? 1 : 0)
+      if (this.#temper.answers()) next.complete(next.writable.length > 0 ? 1 : 0)
       else this.#held.push(next)
     }
     this.#host?.serveLater(index)

@@ -1,6 +1,7 @@
 /** One execution against a device behind a transport: a guest that does anything, a device that does anything, and in the end a reset that leaves nothing of it. */
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
 import {
+  DEVICE_NEEDS_RESET,
   VIRTIO_F_ACCESS_PLATFORM,
   VIRTIO_F_EVENT_IDX,
   VIRTIO_F_IN_ORDER,
@@ -9,6 +10,7 @@ import {
   VIRTIO_F_ORDER_PLATFORM,
   VIRTIO_F_RING_PACKED,
   VIRTIO_F_RING_RESET,
+  VIRTIO_F_SUSPEND,
   VIRTIO_F_VERSION_1,
 } from 'virtgen/wire/content'
 import { restoreConfig, saveConfig } from '../../runtime/config-state.ts'
@@ -31,6 +33,7 @@ const optionalFeatures = [
   VIRTIO_F_NOTIFICATION_DATA,
   VIRTIO_F_ACCESS_PLATFORM,
   VIRTIO_F_ORDER_PLATFORM,
+  VIRTIO_F_SUSPEND,
 ]
 
 export class TransportExecution {
@@ -70,7 +73,8 @@ export class TransportExecution {
     if (!random.oneIn(8)) this.#guest.bringUp()
     const steps = random.between(4, 60)
     for (let i = 0; i < steps; i++) {
-      await this.#step(this.#machine, this.#guest, random)
+      if (random.oneIn(24)) this.#restore()
+      else await this.#step(this.#machine, this.#guest, random)
       this.#look(this.#machine.takeEvents())
     }
     this.#finish(this.#guest)
@@ -95,6 +99,29 @@ export class TransportExecution {
     if (!this.#isPolite) return
     for (const { kind, detail } of this.#machine.violations)
       if (kind !== 'device-failed') throw new Failure(`a driver that keeps the rules is told of ${kind}: ${detail}`)
+  }
+
+  // ---- Another device goes on
+
+  /** What is saved is all that a device like this one needs in order to go on in its place. */
+  #restore(): void {
+    const old = this.#machine
+    if (old.subject.control.$isSuspending) return
+    const state: unknown = JSON.parse(JSON.stringify(old.subject.save()))
+    old.check()
+    const other = new Machine(this.#setting, this.#random.word(), old.memory)
+    other.temper.isHolding = true
+    other.subject.restore(state)
+    other.check()
+    // Of a device that needs a reset no queue goes on; and it may need one now, for what lies in a ring.
+    if ((other.subject.control.status & DEVICE_NEEDS_RESET) === 0) requireContinued(state, JSON.parse(JSON.stringify(other.subject.save())))
+    other.temper.isHolding = false
+    other.violations.push(...old.violations)
+    other.requests += old.requests
+    other.interrupts += old.interrupts
+    this.#machine = other
+    this.#guest.moveTo(other)
+    this.counts.restores++
   }
 
   #finish({ accesses, starts }: Guest): void {
@@ -161,6 +188,26 @@ export class TransportExecution {
       requireSame('what happens', events[0]!, events[1]!)
     }
     for (const { guest } of sides) this.#finish(guest)
+  }
+}
+
+/**
+ * A device that went on from a saved state has it still. What was available it may have taken meanwhile, but nothing that was out may be missing.
+ */
+function requireContinued(saved: unknown, now: unknown, path = 'the state'): void {
+  if (typeof saved !== 'object' || saved === null || typeof now !== 'object' || now === null) {
+    require(saved === now, `${path} was ${JSON.stringify(saved)}, and ${JSON.stringify(now)} once it was restored`)
+    return
+  }
+  for (const name of new Set([...Object.keys(saved), ...Object.keys(now)])) {
+    const [before, after] = [saved, now].map((state) => (state as Record<string, unknown>)[name])
+    if (name === 'available') continue
+    if (name === 'inFlight') {
+      const heads = [before, after].map((list) =>
+        (list as (number | { head: number })[]).map((each) => (typeof each === 'number' ? each : each.head)),
+      )
+      require(heads[0]!.every((head) => heads[1]!.includes(head)), `${path}.${name} was ${heads[0]}, and ${heads[1]} once it was restored`)
+    } else requireContinued(before, after, `${path}.${name}`)
   }
 }
 

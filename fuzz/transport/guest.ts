@@ -6,6 +6,7 @@ import {
   DRIVER_OK,
   FAILED,
   FEATURES_OK,
+  SUSPEND,
   VIRTIO_F_EVENT_IDX,
   VIRTIO_F_IN_ORDER,
   VIRTIO_F_INDIRECT_DESC,
@@ -42,7 +43,7 @@ const mostDepth = 3
 const rounds = 16
 
 export class Guest {
-  readonly #machine: Machine
+  #machine: Machine
   readonly #kind: Kind
   readonly #random: Random
   /** Keeps all rules, as its memory does. */
@@ -64,8 +65,14 @@ export class Guest {
     this.#random = random
     this.#isPolite = isPolite
     this.#isRestless = isRestless
-    machine.onInterrupt = () => this.#interrupted()
     machine.memory.mayWrap = !isPolite
+    this.moveTo(machine)
+  }
+
+  /** The same guest memory, and another device that goes on from where the last one was: nothing of it is seen here. */
+  moveTo(machine: Machine): void {
+    this.#machine = machine
+    machine.onInterrupt = () => this.#interrupted()
   }
 
   get #subject(): Subject {
@@ -82,12 +89,13 @@ export class Guest {
     else if (what === 14) this.#access(() => this.#subject.acknowledge())
     else if (what === 15) this.#restartQueue()
     else if (what === 16 && random.oneIn(3)) this.reset()
+    else if (what === 17) this.#suspend()
     else if (what < 20) this.#wish()
     else if (what < 29) this.#wild()
     else if (what === 29) this.#poke()
     else if (what === 30)
       this.#access(() => {
-        this.#subject.status = random.oneIn(3) ? random.below(256) : this.#subject.status | random.pick([...steps, FAILED])
+        this.#subject.status = random.oneIn(3) ? random.below(256) : this.#subject.status | random.pick([...steps, FAILED, SUSPEND, SUSPEND])
       })
     else this.#access(() => this.#setUp(random.below(6)))
   }
@@ -104,6 +112,13 @@ export class Guest {
   bringUp(): void {
     const random = this.#random
     const subject = this.#subject
+    // A suspended device goes on.
+    if ((subject.status & SUSPEND) !== 0 && random.oneIn(2)) {
+      this.#access(() => {
+        subject.status = subject.status | DRIVER_OK
+      })
+      return
+    }
     const skips = (): boolean => {
       if (!this.#isPolite && random.oneIn(12)) this.#wild()
       return !this.#isPolite && random.oneIn(24)
@@ -161,6 +176,12 @@ export class Guest {
     const { setup } = ring
     if (this.#isPolite || !random.oneIn(12)) this.#subject.setUpQueue(setup)
     else this.#subject.setUpQueue({ ...setup, [random.pick(['size', 'descriptorArea', 'driverArea', 'deviceArea'] as const)]: random.pick(values) })
+  }
+
+  #suspend(): void {
+    this.#access(() => {
+      this.#subject.status = this.#subject.status | SUSPEND
+    })
   }
 
   #notify(index: number): void {

@@ -82,10 +82,10 @@ export class FuzzMemory extends TestMemory {
 }
 
 /** Kinds of violations beside those of rings. */
-const otherKinds = ['request-size', 'event-size', 'device-failed']
+const otherKinds = ['request-size', 'event-size', 'device-failed', 'features']
 
 export class Machine {
-  readonly memory = new FuzzMemory()
+  readonly memory: FuzzMemory
   readonly device: FuzzedDevice
   readonly subject: Subject
   readonly temper: Temper
@@ -102,7 +102,9 @@ export class Machine {
   /** What went wrong inside of a callback, where whoever called may have caught it. */
   #failure: unknown
 
-  constructor(setting: Setting, seed: number) {
+  /** @param memory - of another machine, for a device that goes on from where the one there was */
+  constructor(setting: Setting, seed: number, memory: FuzzMemory = new FuzzMemory()) {
+    this.memory = memory
     const { ringFeatures, queueSize, maxChainLength, kind } = setting
     this.temper = new Temper(
       new Random(seed),

@@ -30,6 +30,8 @@ const steadiness = [1, 1, 4, 16] as const
 export class Temper {
   /** A device that does no more than its duty: it answers at once or later, and well. */
   isGood = false
+  /** Nothing is answered for now. */
+  isHolding = false
   readonly #random: Random
   readonly #world: Mischiefs
   #steady: number
@@ -58,6 +60,10 @@ export class Temper {
   request(given: object): Outcome {
     const random = this.#random
     const request = given as RequestParts
+    if (this.isHolding) {
+      this.#parked.push(request)
+      return PARKED
+    }
     this.#world.requested()
     this.#world.called(request.info.name)
     if (!this.isGood && random.oneIn(16)) this.#interfere()
@@ -125,7 +131,7 @@ export class Temper {
   /** A method that has nothing to say; it may throw, or act. */
   visit(what: string): void {
     this.#world.called(what)
-    if (!this.isGood && this.#random.oneIn(12)) this.#interfere()
+    if (!this.isGood && !this.isHolding && this.#random.oneIn(12)) this.#interfere()
   }
 
   /** A method that says when it is at rest. */
@@ -135,6 +141,11 @@ export class Temper {
     if (random.oneIn(this.#steady)) return
     if (this.isGood || !random.oneIn(4)) return this.#later().then(() => {})
     return Promise.reject(new Mischief('there is no rest'))
+  }
+
+  /** Says whether a chain is to be given back at once. */
+  answers(): boolean {
+    return !this.isHolding && !this.#random.oneIn(8)
   }
 
   /** A question that is answered with yes, mostly. */

@@ -129,7 +129,7 @@ export class MmioDevice implements MmioWindow {
   /** @param value - taken as an unsigned number of that width */
   write(offset: number, width: number, value: number): void {
     if (offset >= virtio_mmio_Config) this.control.writeConfig(offset - virtio_mmio_Config, width, value)
-    else if (width === registerWidth) this.#writeRegister(offset, value >>> 0)
+    else if (width === registerWidth && (offset === virtio_mmio_Status || !this.control.isResetting)) this.#writeRegister(offset, value >>> 0)
   }
 
   /** The machine is reset; see `DeviceControl.reset`. */
