@@ -435,6 +435,16 @@ describe('a request', () => {
     expect(host.violations).toEqual([])
   })
 
+  it('believes an error at the end of the part whatever the used length is, which may be too low', async () => {
+    const { client, take, use, host } = make()
+    const result = client.send(read, {}, undefined, 4, 0)
+    const taken = await take()
+    taken.put(4, 1)
+    use(taken, 0)
+    await expect(result).rejects.toThrow('read: the device answered X_S_IOERR (1)')
+    expect(host.violations).toEqual([])
+  })
+
   it('takes turns over the queues of its message, or the queue that is asked for', async () => {
     const { client, host } = make({ size: 16 })
     for (let i = 0; i < 4; i++) void client.send(read, {}, undefined, 4)

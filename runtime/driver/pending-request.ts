@@ -122,7 +122,10 @@ export class PendingRequest implements ClientBuffer {
     return this.#info.status ?? this.#message.status
   }
 
-  /** The device may answer a request that it refuses with less than the reply of this kind of request: with nothing, or with what all replies have. */
+  /**
+   * The device may answer a request that it refuses with less than the reply of this kind of request: with nothing, or with what all replies have. Where that stands at
+   * the end of the part, the used length, which counts from its start and may be too low, need not reach it: an error is believed even so, a success is not.
+   */
   #short(served: ServedQueue, written: number): Violation | undefined {
     const status = this.#statusInfo
     if (written === 0 && (status === undefined || status.unknown === 'none')) {
@@ -133,7 +136,7 @@ export class PendingRequest implements ClientBuffer {
     const layout = this.#info.refusal ?? this.#message.reply ?? this.#info.reply
     if (status !== undefined && layout !== undefined && layout.usesHeader === undefined) {
       const least = layout.create(this.#context, 0, undefined).$minimum
-      const reply = written < least ? undefined : this.#copyReply(layout, least)
+      const reply = written < least && layout.suffix === 0 ? undefined : this.#copyReply(layout, least)
       if (reply !== undefined && !isSuccess(status, status.get!(reply))) {
         this.#refused(status, reply)
         this.release(served)

@@ -212,15 +212,24 @@ export class RequestSlot implements RequestParts {
     return this.reply === undefined || this.#writableLength === 0 ? 0 : Math.min(this.replyLength, this.reply.$length)
   }
 
-  /** Copies the reply into the buffer. Gives the number of bytes of the device-writable part that are written. */
+  /**
+   * Copies the reply into the buffer. Gives the number of bytes of the device-writable part that are written: a driver takes from it how long the payload is. The text
+   * promises the driver that so many bytes from the start of the part are written (split-ring.tex, The Virtqueue Used Ring); where a payload leaves a gap before the
+   * members at the end, as when a read fails, that many bytes of the gap are written, too.
+   */
   writeReply(): number {
     if (this.reply === undefined || this.#writableLength === 0) return this.writable.written
     const length = this.#membersLength
     const { bytes } = this.#replyStorage
-    const prefix = length - this.#suffix
+    const suffix = this.#suffix
+    const prefix = length - suffix
     const payload = this.writable.written
     if (prefix > 0) this.writable.putAt(0, bytes, 0, prefix)
-    if (this.#suffix > 0) this.writable.putAt(this.#writableLength - this.#suffix, bytes, this.reply.$length - this.#suffix, this.reply.$length)
+    if (suffix > 0) {
+      const gap = Math.min(suffix, this.#writableLength - length - payload)
+      if (gap > 0) this.writable.putAt(prefix + payload, new Uint8Array(gap))
+      this.writable.putAt(this.#writableLength - suffix, bytes, this.reply.$length - suffix, this.reply.$length)
+    }
     return length + payload
   }
 }
