@@ -18,11 +18,18 @@ import {
 } from 'virtgen/wire/content'
 import { PCI_COMMAND_INTX_DISABLE, PCI_COMMAND_IO, PCI_COMMAND_MASTER, PCI_COMMAND_MEMORY } from 'virtgen/wire/pci'
 import { describe, expect, it } from 'vitest'
+import { createDeviceQueue } from '../runtime/device-queue.ts'
 import type { DriverError, DriverHost } from '../runtime/driver/host.ts'
 import { DriverMemory } from '../runtime/driver/memory.ts'
 import { GuestMemory } from '../runtime/memory.ts'
-import { connectPci, type PciDriverOptions } from '../runtime/pci/driver.ts'
+import { PciBus } from '../runtime/pci/bus.ts'
+import { PciDevice } from '../runtime/pci/device.ts'
+import { connectPci, type PciConnection, type PciDriverOptions } from '../runtime/pci/driver.ts'
 import { pciCapabilities, virtioStructures } from '../runtime/pci/driver-capabilities.ts'
+import type { PciFunction } from '../runtime/pci/function.ts'
+import { pciLayouts } from '../runtime/pci/layout.ts'
+import type { PciDeviceOptions } from '../runtime/pci/options.ts'
+import { DummyDevice } from './support/dummy-device.ts'
 import { defaultCapabilities, type FakeCapability, FakePci, type FakePciScript, structures } from './support/fake-pci.ts'
 
 const live = ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK
@@ -30,7 +37,7 @@ const decoding = PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER
 const transitional = { device: 0x1001, subsystem: 42 } as const
 
 class Client {
-  static readonly deviceId = 42
+  static readonly deviceId: number = 42
   static readonly features: FeatureSet = FeatureSet.of(0, 1)
   static readonly configLength: number = 10
   static queues(_features: FeatureSet, _config: Uint8Array) {
@@ -751,5 +758,109 @@ describe('the legacy interface of a transitional device', () => {
     const memory = new DriverMemory(guest, 2 ** 44, 0x1_0000)
     const { connect } = setting(transitional, { ...legacy, memory })
     expect(await failure(connect())).toMatchObject({ kind: 'memory' })
+  })
+})
+
+describe('with the device side of this package', () => {
+  interface Machine {
+    /** Answers each request with its bytes plus one; returns the answers. */
+    talk(count: number): number[]
+    readonly host: DriverHost
+    readonly device: DummyDevice
+    readonly connection: PciConnection<Client>
+  }
+
+  /** One that can be transitional. */
+  class Disk extends DummyDevice {
+    override readonly id = 2
+  }
+  class DiskClient extends Client {
+    static override readonly deviceId = 2
+  }
+
+  /** A device on a bus, whose interrupts the driver serves. */
+  const machine = async (device: Partial<PciDeviceOptions>, driver: Partial<PciDriverOptions>, wrap = (fn: PciFunction) => fn): Promise<Machine> => {
+    const guest = GuestMemory.of(new Uint8Array(0x8_0000))
+    const memory = new DriverMemory(guest, 0x1000, 0x7_f000)
+    const dummy = new Disk([8, 4])
+    let serve: ((vector?: number) => unknown) | undefined
+    const bus = new PciBus({ interrupt: (_, level) => level && serve?.() })
+    bus.add(3, (interrupt) => {
+      const message = (_: number, data: number) => serve?.(data - 0x40)
+      return new PciDevice(dummy, { memory: guest, interrupt, message, createQueue: createDeviceQueue, ...device })
+    })
+    bus.assign({ memory: { address: 0xf000_0000, size: 0x100_0000 }, io: { address: 0xc000, size: 0x1000 } })
+    const connection = await connectPci(wrap(bus.function(3)), DiskClient, { memory, ...driver })
+    serve = connection.interrupt
+    const { host } = connection.driver
+    dummy.onQueue = (index, { queue }) => {
+      for (let chain = queue(index)!.next(); chain !== undefined; chain = queue(index)!.next()) {
+        const bytes = new Uint8Array(chain.readable.length)
+        chain.readable.copyTo(bytes)
+        chain.writable.copyFrom(bytes.map((byte) => byte + 1))
+        chain.complete()
+      }
+    }
+    const buffer = memory.allocate(16)
+    const answers: number[] = []
+    host.onUsed(1, () => {
+      while (host.queue(1).completed() !== undefined) answers.push(buffer.bytes[8]!)
+    })
+    const talk = (count: number): number[] => {
+      answers.length = 0
+      for (let i = 0; i < count; i++) {
+        buffer.bytes[0] = i
+        host.queue(1).add([{ address: buffer.address, length: 1 }], [{ address: buffer.address + 8, length: 1 }], i)
+        host.queue(1).publish()
+      }
+      return answers
+    }
+    return { talk, host, device: dummy, connection }
+  }
+
+  const expected = Array.from({ length: 20 }, (_, i) => i + 1)
+  const unmapped = (fn: PciFunction): PciFunction => ({
+    readConfig: (offset, width) => fn.readConfig(offset, width),
+    writeConfig: (offset, width, value) => fn.writeConfig(offset, width, value),
+    map: () => undefined,
+  })
+  const allRings = FeatureSet.of(
+    VIRTIO_F_VERSION_1,
+    VIRTIO_F_NOTIFICATION_DATA,
+    VIRTIO_F_NOTIF_CONFIG_DATA,
+    VIRTIO_F_RING_PACKED,
+    VIRTIO_F_RING_RESET,
+  )
+
+  it.each<[string, Partial<PciDeviceOptions>, Partial<PciDriverOptions>, number, ((fn: PciFunction) => PciFunction)?]>([
+    ['memory BARs and the line', {}, {}, 0],
+    ['memory BARs and a vector for each', {}, { vectors: messages(3) }, 3],
+    ['memory BARs and one vector', {}, { vectors: messages(1) }, 1],
+    ['I/O BARs', { layout: pciLayouts.io }, {}, 0],
+    ['the window of the configuration space', {}, {}, 0, unmapped],
+    ['the window, where the table of vectors is out of reach', {}, { vectors: messages(3) }, 0, unmapped],
+    ['all features of notifications', { ringFeatures: allRings, notifConfigData: [0x77, 0x99] }, {}, 0],
+    ['a transitional device, as a modern one', { transitional: true }, { interface: 'any' }, 0],
+    ['a transitional device, as a legacy one', { transitional: true }, { interface: 'legacy' }, 0],
+    ['a transitional device, as a legacy one with vectors', { transitional: true }, { interface: 'legacy', vectors: messages(3) }, 3],
+  ])('carries requests over %s', async (_, device, driver, vectors, wrap) => {
+    const { talk, connection, host, device: dummy } = await machine(device, driver, wrap)
+    expect([connection.vectors, connection.legacy, host.features.has(VIRTIO_F_VERSION_1)]).toEqual([
+      vectors,
+      driver.interface === 'legacy',
+      driver.interface !== 'legacy',
+    ])
+    expect(talk(20)).toEqual(expected)
+    let changes = 0
+    host.onConfigChange(() => changes++)
+    dummy.config.update(({ $view }) => $view.setUint8(0, 0xee))
+    expect([changes, host.config.read()[0]]).toEqual([1, 0xee])
+    if (host.features.has(VIRTIO_F_RING_RESET)) {
+      await host.resetQueue(1)
+      host.enableQueue(1)
+      expect(talk(20)).toEqual(expected)
+    }
+    await host.reset()
+    expect(connection.interrupt()).toBe(false)
   })
 })

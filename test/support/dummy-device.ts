@@ -14,7 +14,7 @@ export const dummyFields: readonly ConfigField[] = [
 ]
 
 export class DummyDevice extends VirtioDevice {
-  readonly id = 42
+  readonly id: number = 42
   override offered = FeatureSet.of(VIRTIO_BLK_F_CONFIG_WCE, VIRTIO_BLK_F_MQ, 70)
   readonly queueSizes: readonly number[]
   readonly config = new ConfigSpace(

@@ -24,7 +24,7 @@ export interface FakeCapability {
   capLength?: number
   next?: number
   /** 32-bit words behind the 16 bytes. */
-  more?: number[]
+  more?: readonly number[]
 }
 
 export interface FakePciScript {
