@@ -500,6 +500,7 @@ describe('a saved device', () => {
     ['no list of shared memory', (state) => ({ ...state, regions: undefined })],
     ['events that do not exist', (state) => ({ ...state, interruptStatus: 4 })],
     ['no control', (state) => ({ ...state, interruptStatus: 1, queueSel: 1, control: undefined })],
+    ['that of a driver that uses the legacy interface', (state) => ({ ...state, control: { ...state.control, status: 0, legacy: { live: false } } })],
     ['a control that is wrong', (state) => ({ ...state, interruptStatus: 1, control: { ...state.control, status: 4 } })],
   ])('is refused when it is %s, and nothing has changed', (_, spoil) => {
     board.start()

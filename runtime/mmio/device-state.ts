@@ -45,6 +45,7 @@ export function restoreMmioDevice(slot: MmioDevice, saved: MmioDeviceState): voi
   const interruptStatus = savedInteger(state.interruptStatus, pendingBits, 'interruptStatus')
   const regions = JSON.stringify(regionsOf(slot))
   if (JSON.stringify(state.regions) !== regions) wrong('regions', state.regions, `${regions}, as here`)
+  if (saved.control?.legacy !== undefined) wrong('control.legacy', saved.control.legacy, 'absent, as these registers are not the legacy ones')
   const before = slot.$selectors
   // All of it first: a driver that is called back while the device is activated finds it, and may change it.
   slot.$selectors = selectors

@@ -37,6 +37,8 @@ export function restoreLegacyMmioDevice(slot: LegacyMmioDevice, saved: LegacyMmi
   const guestPageSize = savedInteger(state.guestPageSize, largestWord, 'guestPageSize')
   const interruptStatus = savedInteger(state.interruptStatus, pendingBits, 'interruptStatus')
   const queues = savedQueues(state.queues, slot.device.queueSizes)
+  if (saved.control?.legacy === undefined && saved.control?.status !== 0)
+    wrong('control.legacy', undefined, 'there, as a driver has begun with the device')
   const { $registers, $guestPageSize, $queues } = slot
   Object.assign(slot, { $registers: registers, $guestPageSize: guestPageSize, $queues: queues })
   restoreBehind(slot, interruptStatus, saved.control, () => Object.assign(slot, { $registers, $guestPageSize, $queues }))
