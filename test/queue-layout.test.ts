@@ -52,6 +52,22 @@ describe('the layout of a queue', () => {
     }
   })
 
+  it('is that of legacy interfaces with a Queue Align', () => {
+    for (const queueAlign of [4, 64, 4096])
+      for (const size of [1, 8, 256, 1024]) {
+        const { descriptorArea, driverArea, deviceArea, size: whole, alignment } = queueLayout({ size, queueAlign })
+        const upTo = (value: number) => Math.ceil(value / queueAlign) * queueAlign
+        // The formula of the text, without its slip: ~qalign is ~(qalign - 1).
+        expect([descriptorArea.offset, driverArea.offset]).toEqual([0, 16 * size])
+        expect(deviceArea.offset).toBe(upTo(16 * size + 2 * (3 + size)))
+        expect(whole).toBe(deviceArea.offset + upTo(2 * 3 + 8 * size))
+        expect(alignment).toBe(Math.max(64, queueAlign))
+      }
+    expect(queueLayout({ size: 8, queueAlign: 4096, requestSize: 16 }).requests).toMatchObject({ offset: 8192, size: 128 })
+    for (const queueAlign of [0, 2, 100, 1.5, -4096]) expect(() => queueLayout({ size: 8, queueAlign })).toThrow(RangeError)
+    expect(() => queueLayout({ size: 8, packed: true, queueAlign: 4096 })).toThrow(RangeError)
+  })
+
   it('is refused for what no queue can be', () => {
     for (const size of [0, 3, 65536, 1.5, -1]) expect(() => queueLayout({ size })).toThrow(RangeError)
     for (const size of [0, 32769, 1.5]) expect(() => queueLayout({ size, packed: true })).toThrow(RangeError)

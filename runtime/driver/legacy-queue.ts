@@ -1,9 +1,9 @@
 /** Where a legacy device finds a queue: by the number of its first page. VIRTIO 1.4, Legacy Interfaces: A Note on Virtqueue Layout. */
-import { pci_legacy_queue } from 'virtgen/wire/transport-pci'
+import { split_ring_legacy } from 'virtgen/wire/split-ring'
 import { DriverError } from './host.ts'
 
 /** The pages that the driver counts, and the alignment of the used ring: what PCI demands, and the usual one on MMIO. */
-export const legacyPageSize = pci_legacy_queue.legacy_pci_queue_align
+export const legacyPageSize: number = split_ring_legacy.legacy_queue_align
 
 const largestPage = 0xffff_ffff
 
