@@ -193,6 +193,27 @@ describe('slots that share an interrupt', () => {
   })
 })
 
+describe('a reset of the machine', () => {
+  it('resets all devices, which stay where they are, and is over when all are at rest', async () => {
+    const machine = new Machine()
+    const [fast, slow] = [new DummyDevice(), new DummyDevice()]
+    for (const [index, device] of [fast, slow].entries()) {
+      machine.plug(device)
+      machine.start(index)
+    }
+    slow.onReset = () => Promise.resolve()
+    const reset = machine.slots.powerOnReset()
+    expect([0, 1].map((index) => machine.get(index, 'Status'))).toEqual([0, live])
+    await reset
+    expect([0, 1].map((index) => [machine.get(index, 'DeviceID'), machine.get(index, 'Status')])).toEqual([
+      [42, 0],
+      [42, 0],
+    ])
+    slow.onReset = () => {}
+    expect(machine.slots.powerOnReset()).toBeUndefined()
+  })
+})
+
 describe('a device that is taken out', () => {
   it('leaves an empty place, with its interrupt low, and is reset', () => {
     const machine = new Machine()

@@ -129,7 +129,8 @@ export class MmioDevice implements MmioWindow {
   /** @param value - taken as an unsigned number of that width */
   write(offset: number, width: number, value: number): void {
     if (offset >= virtio_mmio_Config) this.control.writeConfig(offset - virtio_mmio_Config, width, value)
-    else if (width === registerWidth && (offset === virtio_mmio_Status || !this.control.isResetting)) this.#writeRegister(offset, value >>> 0)
+    // What a reset has cleared stays so until it is over.
+    else if (width === registerWidth && !this.control.isResetting) this.#writeRegister(offset, value >>> 0)
   }
 
   /** The machine is reset; see `DeviceControl.reset`. */
@@ -182,8 +183,6 @@ export class MmioDevice implements MmioWindow {
 
   #writeRegister(offset: number, value: number): void {
     const { control, $selectors: selectors } = this
-    // What a reset has cleared stays so until it is over.
-    if (control.isResetting) return
     switch (offset) {
       case virtio_mmio_QueueNotify:
         control.notified(value)

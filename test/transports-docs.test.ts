@@ -1,0 +1,49 @@
+/** docs/transports.md: its programs print what their comments say (`console.log(…) // what`), and its tables are right. */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { type MmioSlotLayout, mmioSlotLayouts } from 'virtgen/mmio'
+import { afterAll, describe, expect, it, vi } from 'vitest'
+
+const page = readFileSync('docs/transports.md', 'utf8')
+const examples = [...page.matchAll(/<!-- run -->\n```ts\n([\s\S]*?)```/g)].map(([, text = '']) => text)
+const shown = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value))
+
+describe('docs/transports.md', () => {
+  const printed: string[] = []
+  const log = vi.spyOn(console, 'log').mockImplementation((...values) => void printed.push(values.map(shown).join(' ')))
+  afterAll(() => log.mockRestore())
+
+  it.each(examples.map((text, index) => ({ text, index })))('has programs that do what they say: %#', async ({ text, index }) => {
+    const said = [...text.matchAll(/^\s*console\.log\(.*\) \/\/ (.*)$/gm)].map(([, what]) => what)
+    expect(said.length).toBeGreaterThan(0)
+    mkdirSync('test/generated', { recursive: true })
+    writeFileSync(`test/generated/transports-${index}.ts`, text)
+    printed.length = 0
+    await import(/* @vite-ignore */ `./generated/transports-${index}.ts`)
+    expect(printed).toEqual(said)
+  })
+
+  it('has all layouts of slots', () => {
+    const rows = Object.entries<MmioSlotLayout>(mmioSlotLayouts).map(([name, { address, slots, slotSize, firstInterrupt }]) =>
+      [`\`${name}\``, `\`0x${address.toString(16).padStart(8, '0')}\``, slots, slotSize, `${firstInterrupt} to ${firstInterrupt + slots - 1}`].join(
+        '|',
+      ),
+    )
+    const table = /<!-- layouts -->\n.*\n.*\n([\s\S]*?)\n<!-- end -->/.exec(page)?.[1] ?? ''
+    const cells = (row: string): string[] =>
+      row
+        .split('|')
+        .slice(1, -1)
+        .map((cell) => cell.trim())
+    expect(table.split('\n').map((row) => cells(row).join('|'))).toEqual(rows)
+  })
+
+  it('links to headings that are there', () => {
+    const headings = [...page.matchAll(/^#+ (.*)$/gm)].map(([, text = '']) =>
+      text
+        .toLowerCase()
+        .replaceAll(/[^\w -]/g, '')
+        .replaceAll(' ', '-'),
+    )
+    for (const [, link = ''] of page.matchAll(/\]\(#(.*?)\)/g)) expect(headings).toContain(link)
+  })
+})
