@@ -178,13 +178,15 @@ export class DeviceControl {
     this.#busy = true
     this.#suspending = false
     this.#life++
+    // A driver that resets a device that is as new reads 0 at once, and waits for nothing: neither may the device.
+    const isAsNew = this.#status === 0 && this.#host === undefined
     this.#host = undefined
     const waits: Promise<unknown>[] = []
     for (const queue of this.#queues) {
       const atRest = queue?.stop()
       if (atRest) waits.push(atRest)
     }
-    const deviceAtRest = this.#resetDevice()
+    const deviceAtRest = isAsNew ? undefined : this.#resetDevice()
     if (deviceAtRest) waits.push(deviceAtRest)
     if (waits.length === 0) this.#clear()
     else this.#resetting = Promise.all(waits).then(() => this.#clear())

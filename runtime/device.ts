@@ -76,7 +76,7 @@ export abstract class VirtioDevice {
   configWritten(_field: string): void {}
   /**
    * The driver resets the device. The host of `activate` must not be used any more; all chains are already cancelled. The reset is not over, and the driver
-   * sees so, before the promise resolves.
+   * sees so, before the promise resolves. Also called before `activate`, when a driver has begun; not for a device that is as new.
    */
   abstract reset(): void | Promise<void>
 

@@ -3,6 +3,7 @@ import { checkInteger, FeatureSet, type Struct } from 'virtgen/codegen/v1/wire'
 import { VIRTIO_F_VERSION_1 } from 'virtgen/wire/content'
 import { split_ring_limits } from 'virtgen/wire/split-ring'
 import type { Chain } from '../chain.ts'
+import { chainOut } from '../chain-state.ts'
 import type { ConfigSpace } from '../config-space.ts'
 import { type DeviceHost, VirtioDevice } from '../device.ts'
 import type { DeviceQueue } from '../queue.ts'
@@ -236,12 +237,16 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
     try {
       outcome = handler === undefined ? UNKNOWN : handler.call(this, slot)
     } catch (error) {
-      this.#failed(slot, error)
+      // The driver has its answer: a mistake behind that is none of its concern.
+      if (isOut(slot)) this.#failed(slot, error)
+      else this.#report(error, slot)
       return
     }
-    if (outcome === undefined || typeof outcome === 'number') this.#finish(slot, outcome as number | undefined)
+    if (outcome === PARKED) return
+    if (typeof outcome === 'object') this.#await(slot, outcome)
+    else if (!isOut(slot)) this.#report(new Error(`${slot.info.name} was completed already, and its handler returned what completes it`), slot)
     else if (outcome === UNKNOWN) this.#unknown(slot, message, slot.info)
-    else if (outcome !== PARKED) this.#await(slot, outcome)
+    else this.#finish(slot, outcome as number | undefined)
   }
 
   /** A handler that has completed its request already must not complete the one that its chain carries by then. */
@@ -357,6 +362,11 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
           throw new TypeError(`the request ${name} is possible with the features ${this.offered}: implement ${method}()`)
     }
   }
+}
+
+/** The handler has not completed it. */
+function isOut({ chain }: RequestSlot): boolean {
+  return (chain.$state & chainOut) !== 0
 }
 
 function fits(payload: RequestInfo['readable'], length: number, context: RequestContext): boolean {
