@@ -122,17 +122,22 @@ describe('a list in the descriptor ring', () => {
 })
 
 describe('a used descriptor', () => {
-  it('without the WRITE flag has no length: what stands there is ignored', () => {
+  it('without the WRITE flag need not have a length: what cannot be one is ignored, what can be is taken, as QEMU never sets the flag', () => {
     const { queue, device } = make()
     queue.add(small, [piece(0x1_9000, 8)], 'a')
     queue.add(small, [piece(0x1_9000, 8)], 'b')
+    queue.add(small, [piece(0x1_9000, 8)], 'c')
     queue.publish()
-    const [a, b] = device.take().map(({ id }) => id)
+    const [a, b, c] = device.take().map(({ id }) => id)
     device.forge(a!, 0xffff_ffff, 0)
     expect([queue.completed(), queue.written]).toEqual(['a', 0])
     device.use(a!, 0)
     device.forge(b!, 8, VIRTQ_DESC_F_WRITE)
     expect([queue.completed(), queue.written]).toEqual(['b', 8])
+    device.use(b!, 8)
+    device.forge(c!, 5, 0)
+    expect([queue.completed(), queue.written]).toEqual(['c', 5])
+    expect(queue.broken).toBeUndefined()
   })
 
   it('may have other flags, which are ignored', () => {

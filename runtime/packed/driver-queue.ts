@@ -169,8 +169,10 @@ export class PackedDriverQueue<T = unknown> extends RingDriverQueue<T> {
     if (!this.$look() && !this.$lookAgain()) return nobody
     const at = this.$used & offsetMask
     const id = this.#table16[at * words16PerDescriptor + id16]!
-    // Element Length is reserved for used descriptors without the VIRTQ_DESC_F_WRITE flag, and is ignored by drivers.
-    const length = (this.#usedFlags & writeFlag) === 0 ? 0 : this.#table[at * words + lengthWord]!
+    // Element Length is reserved for used descriptors without the VIRTQ_DESC_F_WRITE flag, and is ignored by drivers. QEMU (10.0) never sets the flag and Linux never asks
+    // for it, so a length that can be one is taken for one; what was written is not believed further than without the flag.
+    const told = this.#table[at * words + lengthWord]!
+    const length = (this.#usedFlags & writeFlag) === 0 && told > this.$out.writable(id) ? 0 : told
     // With VIRTIO_F_IN_ORDER the next used descriptor lies behind the descriptors of all that this one stands for.
     return this.$accept(id, length, this.size)
   }
