@@ -104,10 +104,15 @@ export class PciBus {
     return device && this.#lineOf(slot, device)
   }
 
-  /** The guest's machine is reset: every function is as after power-on, and nothing is chosen for CONFIG_DATA. */
-  powerOnReset(): void {
+  /**
+   * The guest's machine is reset: every function is as after power-on, and nothing is chosen for CONFIG_DATA.
+   *
+   * @returns resolves when that is over for all of them; undefined where it is at once
+   */
+  powerOnReset(): Promise<void> | undefined {
     this.#ports.address = 0
-    for (const slot of this.#slots) slot?.device.powerOnReset?.()
+    const waits = this.#slots.map((slot) => slot?.device.powerOnReset?.()).filter((wait) => wait !== undefined)
+    return waits.length > 0 ? Promise.all(waits).then(() => {}) : undefined
   }
 
   #checkEmpty(slot: number): void {

@@ -20,6 +20,6 @@ export interface PciFunctionDevice {
   /** @param offset - bytes from the start of the BAR */
   readBar(bar: number, offset: number, width: number): number
   writeBar(bar: number, offset: number, width: number, value: number): void
-  /** Back to the state after power-on; absent where there is none to go back to. */
-  powerOnReset?(): void
+  /** Back to the state after power-on; absent where there is none to go back to. A promise where that takes its time. */
+  powerOnReset?(): void | Promise<void>
 }

@@ -1,5 +1,6 @@
 /** Every way in which a device and its driver can be joined, behind one interface: a guest with memory, a transport, interrupts that arrive inside of what raised them. */
-import { connectMmio, type MmioConnection as DriverConnection, type MmioDriverOptions as DriverOptions, MmioDevice } from 'virtgen/mmio'
+import { connectMmio, LegacyMmioDevice, type MmioConnection, MmioDevice, type MmioDriverOptions } from 'virtgen/mmio'
+import { connectPci, PciBus, PciDevice, type PciDeviceOptions, type PciLayout, pciLayouts } from 'virtgen/pci'
 import {
   createDeviceQueue,
   type DeviceControl,
@@ -65,7 +66,7 @@ export interface Plugged {
   readonly guest: Guest
   readonly control: DeviceControl
   /** Initialises the device as a driver does; its interrupts go to this driver from then on. */
-  connect<T>(type: DriverType<T>, options?: Partial<DriverOptions>): Promise<T>
+  connect<T>(type: DriverType<T>, options?: Partial<MmioDriverOptions>): Promise<T>
   /** The VMM's reset button. */
   powerOnReset(): void
 }
@@ -79,8 +80,8 @@ export interface Transport {
 
 interface Attached {
   readonly control: DeviceControl
-  connect<T>(type: DriverType<T>, options: DriverOptions): Promise<DriverConnection<T>>
-  powerOnReset?(): void
+  connect<T>(type: DriverType<T>, options: MmioDriverOptions): Promise<MmioConnection<T>>
+  powerOnReset(): void
 }
 
 function transport(
@@ -98,20 +99,68 @@ function transport(
         guest,
         control: attached.control,
         async connect(type, options) {
-          const wanted: DriverOptions = { memory: guest.driverMemory, queueSize: 16, interface: legacy ? 'legacy' : 'modern', ...options }
+          const wanted: MmioDriverOptions = { memory: guest.driverMemory, queueSize: 16, interface: legacy ? 'legacy' : 'modern', ...options }
           const { driver, interrupt } = await attached.connect(type, wanted)
           guest.listen(interrupt)
           return driver
         },
-        powerOnReset: () => (attached.powerOnReset ? attached.powerOnReset() : attached.control.reset()),
+        powerOnReset: () => attached.powerOnReset(),
       }
     },
   }
 }
 
+const slot = 3
+const messageAddress = 0xfee0_0000
+/** One for the configuration and some for queues. */
+const messages = Array.from({ length: 4 }, (_, vector) => ({ address: messageAddress, data: 0x40 + vector }))
+const windows = {
+  memory: { address: 0xe000_0000, size: 0x1000_0000 },
+  memory64: { address: 0x80_0000_0000, size: 0x1000_0000 },
+  io: { address: 0xc000, size: 0x4000 },
+}
+type PciSetting = Pick<PciDeviceOptions, 'layout' | 'transitional'> & { readonly byMessages?: boolean }
+
+/** Through a bus and what a firmware would do; interrupts by the pin or by MSI-X. */
+function pciTransport(name: string, legacy: boolean, { byMessages = false, ...setting }: PciSetting): Transport {
+  return transport(name, legacy, (guest, device, settings) => {
+    const bus = new PciBus({ interrupt: (_line, level) => guest.line(level) })
+    const message = (address: number, data: number): void => {
+      const vector = messages.findIndex((each) => each.address === address && each.data === data)
+      if (vector < 0) throw new Error(`a message ${data} to ${address}`)
+      guest.message(vector)
+    }
+    const pci = bus.add(slot, (interrupt) => new PciDevice(device, { ...settings, ...setting, interrupt, message }))
+    bus.assign(windows)
+    return {
+      control: pci.control,
+      connect: (type, options) => connectPci(bus.function(slot), type, byMessages ? { ...options, vectors: messages } : options),
+      powerOnReset() {
+        bus.powerOnReset()
+        bus.assign(windows)
+      },
+    }
+  })
+}
+
+/** Registers on ports, the table of MSI-X where it must be. */
+const portsAndTable: PciLayout = [...pciLayouts.io, { kind: 'memory32', index: 1, regions: ['msix'] }]
+
 export const transports: readonly Transport[] = [
   transport('MMIO', false, (guest, device, settings) => {
     const mmio = new MmioDevice(device, { ...settings, interrupt: guest.line })
-    return { control: mmio.control, connect: (type, options) => connectMmio(mmio, type, options) }
+    return { control: mmio.control, connect: (type, options) => connectMmio(mmio, type, options), powerOnReset: () => mmio.powerOnReset() }
   }),
+  transport('legacy MMIO', true, (guest, device, settings) => {
+    const mmio = new LegacyMmioDevice(device, { ...settings, interrupt: guest.line })
+    return { control: mmio.control, connect: (type, options) => connectMmio(mmio, type, options), powerOnReset: () => mmio.powerOnReset() }
+  }),
+  pciTransport('PCI, memory BARs, INTx', false, {}),
+  pciTransport('PCI, memory BARs, MSI-X', false, { byMessages: true }),
+  pciTransport('PCI, I/O BAR, INTx', false, { layout: pciLayouts.io }),
+  pciTransport('PCI, I/O BAR, MSI-X', false, { layout: portsAndTable, byMessages: true }),
+  pciTransport('transitional PCI, modern driver, INTx', false, { transitional: true }),
+  pciTransport('transitional PCI, modern driver, MSI-X', false, { transitional: true, byMessages: true }),
+  pciTransport('transitional PCI, legacy header, INTx', true, { transitional: true }),
+  pciTransport('transitional PCI, legacy header, MSI-X', true, { transitional: true, byMessages: true }),
 ]
