@@ -1,10 +1,23 @@
 /** docs/transports.md: its programs print what their comments say (`console.log(…) // what`), and its tables are right. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { type MmioSlotLayout, mmioSlotLayouts } from 'virtgen/mmio'
+import { type PciLayout, pciLayouts } from 'virtgen/pci'
 import { afterAll, describe, expect, it, vi } from 'vitest'
 
 const page = readFileSync('docs/transports.md', 'utf8')
 const examples = [...page.matchAll(/<!-- run -->\n```ts\n([\s\S]*?)```/g)].map(([, text = '']) => text)
+
+/** Rows of a marked table, the cells joined. */
+function rowsOf(table: string): string[] {
+  const rows = new RegExp(`<!-- ${table} -->\\n.*\\n.*\\n([\\s\\S]*?)\\n<!-- end -->`).exec(page)?.[1] ?? ''
+  return rows.split('\n').map((row) =>
+    row
+      .split('|')
+      .slice(1, -1)
+      .map((cell) => cell.trim())
+      .join('|'),
+  )
+}
 const shown = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value))
 
 describe('docs/transports.md', () => {
@@ -28,13 +41,17 @@ describe('docs/transports.md', () => {
         '|',
       ),
     )
-    const table = /<!-- layouts -->\n.*\n.*\n([\s\S]*?)\n<!-- end -->/.exec(page)?.[1] ?? ''
-    const cells = (row: string): string[] =>
-      row
-        .split('|')
-        .slice(1, -1)
-        .map((cell) => cell.trim())
-    expect(table.split('\n').map((row) => cells(row).join('|'))).toEqual(rows)
+    expect(rowsOf('layouts')).toEqual(rows)
+  })
+
+  it('has all layouts of BARs', () => {
+    const rows = Object.entries<PciLayout>(pciLayouts).flatMap(([name, bars]) =>
+      bars.map(({ index, kind, prefetchable, regions }) =>
+        // What has shared memory and nothing else is prefetchable if nobody says otherwise.
+        [`\`${name}\``, index, prefetchable || regions.includes('shared') ? `${kind}, prefetchable` : kind, regions.join(', ')].join('|'),
+      ),
+    )
+    expect(rowsOf('pci layouts')).toEqual(rows)
   })
 
   it('links to headings that are there', () => {
