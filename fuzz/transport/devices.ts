@@ -139,7 +139,8 @@ class Noise extends EntropyDevice {
 
 /** No skeleton: what the contract of `VirtioDevice` lets an author do, and configuration fields of every sort. */
 class Box extends VirtioDevice {
-  readonly id = 42
+  /** That of a device type which there can be behind the legacy interface of PCI as well. */
+  readonly id = 9
   override readonly offered = FeatureSet.of(0, 5, 23, 50, 70, 127)
   override readonly queueSizes: readonly number[]
   override readonly config = new ConfigSpace(
@@ -155,6 +156,10 @@ class Box extends VirtioDevice {
       { name: 'clear', offset: 14, width: 1, access: 'w', clears: 13 },
     ],
   )
+  readonly #shared = [
+    { id: 1, length: 0x1000, bytes: new Uint8Array(0x1000) },
+    { id: 2, length: 0x10 },
+  ]
   readonly #temper: Temper
   readonly #onError: (error: unknown) => void
   readonly #held: Chain[] = []
@@ -167,6 +172,9 @@ class Box extends VirtioDevice {
     this.queueSizes = [queueSize, 0, 3, 1, queueSize]
   }
 
+  override get sharedMemory() {
+    return this.#shared
+  }
   override accepts(): boolean {
     return this.#temper.accepts()
   }

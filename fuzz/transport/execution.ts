@@ -55,6 +55,7 @@ export class TransportExecution {
     this.#setting = {
       make,
       kind: random.pick(kinds),
+      variant: random.word(),
       ringFeatures: FeatureSet.of(VIRTIO_F_VERSION_1, ...optionalFeatures.filter(() => random.oneIn(2))),
       queueSize: random.pick([1, 2, 4, 8, 16]),
       maxChainLength: this.#isPolite ? 1024 : random.pick([1024, 'strict', 4] as const),
@@ -136,16 +137,22 @@ export class TransportExecution {
     const old = this.#machine
     old.onInterrupt = () => {}
     old.temper.isGood = true
-    old.subject.status = 0
+    const isPowerOn = old.subject.powerOn !== undefined && this.#random.oneIn(2)
+    if (isPowerOn) old.subject.powerOn?.()
+    else old.subject.status = 0
     await old.settle()
     old.check()
-    require(old.subject.status === 0, `the status is ${old.subject.status} after a reset`)
+    require(old.subject.control.status === 0, `the status is ${old.subject.control.status} after a reset`)
     const seed = this.#random.word()
     const fresh = new Machine(this.#setting, seed)
     fresh.temper.isGood = true
     // A reset leaves to the device what its configuration space holds, and the generation never goes back.
     restoreConfig(fresh.device.config, saveConfig(old.device.config), old.device.config.generation)
-    fresh.subject.takeOver?.(old.subject)
+    // So it does to those with whom it shares memory.
+    old.device.sharedMemory.forEach(({ bytes }, i) => {
+      if (bytes !== undefined) fresh.device.sharedMemory[i]?.bytes?.set(bytes)
+    })
+    fresh.subject.takeOver?.(old.subject, isPowerOn)
     for (const { guestAddress, size } of old.memory.regions) fresh.memory.poke(guestAddress, old.memory.peek(guestAddress, size))
     this.#compareRegisters(old, fresh)
     await this.#compareBehaviour(old, fresh, seed)
@@ -155,9 +162,9 @@ export class TransportExecution {
     requireSame('the saved state', JSON.stringify(old.subject.save()), JSON.stringify(fresh.subject.save()))
     const seen = [old, fresh].map(({ subject }) => {
       const list: string[] = []
-      for (const { name, size, read } of subject.windows)
-        for (const width of [4, 2, 1])
-          for (let at = 0; at < Math.min(size, 0x400); at += width) list.push(`${name} ${at} ${width}: ${read(at, width)}`)
+      for (const { name, parts, read } of subject.windows)
+        for (const [begin, end] of parts)
+          for (const width of [4, 2, 1]) for (let at = begin; at < end; at += width) list.push(`${name} ${at} ${width}: ${read(at, width)}`)
       subject.probe((value) => list.push(String(value)))
       return list
     })

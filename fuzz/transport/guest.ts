@@ -23,7 +23,6 @@ import type { Subject, Window } from './subject.ts'
 
 const words = [0, 1, 2, 3]
 const steps = [ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK]
-const live = ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK
 const widths = [4, 4, 4, 4, 4, 2, 2, 1, 1]
 const oddWidths = [0, 3, 8, -4, 1.5, Number.NaN, 16, 2 ** 32]
 const oddOffsets = [-1, -4, 0.5, 4.25, Number.NaN, Number.POSITIVE_INFINITY, -1e300, 2 ** 31, 2 ** 32, 2 ** 32 + 4, 2 ** 53]
@@ -130,6 +129,7 @@ export class Guest {
       this.#rings = []
       this.#machine.memory.restart()
     }
+    if (!skips()) this.#access(() => this.#subject.prepare?.())
     for (const step of steps) {
       if (step === FEATURES_OK && !skips()) this.#negotiate()
       if (step === DRIVER_OK)
@@ -139,7 +139,7 @@ export class Guest {
           subject.status = subject.status | step
         })
     }
-    if ((subject.status & live) === live) this.starts++
+    if ((subject.status & DRIVER_OK) !== 0) this.starts++
   }
 
   #negotiate(): void {
@@ -163,9 +163,12 @@ export class Guest {
     let size = Math.max(most, 1)
     if (random.oneIn(3)) size = random.between(1, size)
     if (!packed) size = 2 ** Math.floor(Math.log2(size))
-    const ring = fakeDriver(this.#machine.memory, {
+    const { memory } = this.#machine
+    const areas = this.#subject.place?.(memory, size)
+    const ring = fakeDriver(memory, {
       packed,
       size,
+      ...(areas !== undefined && { areas }),
       index,
       eventIndex: this.#features.has(VIRTIO_F_EVENT_IDX),
       indirect: this.#features.has(VIRTIO_F_INDIRECT_DESC),
@@ -278,7 +281,7 @@ export class Guest {
     const { memory } = this.#machine
     const ring = random.pick(this.#rings)
     const area = ring === undefined ? 0 : ring.setup[random.pick(['descriptorArea', 'driverArea', 'deviceArea'] as const)]
-    const at = ring === undefined ? random.below(0x8ff0) : area + random.below(64)
+    const at = ring === undefined ? random.below(0x1_8ff0) : area + random.below(64)
     if (memory.holds(at, 2)) memory.poke(at, Uint8Array.of(random.pick([0, 1, 2, 4, 0x80, 0xff]), random.below(4)))
   }
 

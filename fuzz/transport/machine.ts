@@ -14,6 +14,7 @@ import { Mischief, Temper } from './temper.ts'
 export interface Setting {
   readonly make: MakeSubject
   readonly kind: Kind
+  readonly variant: number
   readonly ringFeatures: FeatureSet
   readonly queueSize: number
   readonly maxChainLength: number | 'strict'
@@ -23,8 +24,8 @@ export interface Setting {
 
 /** Address 0 means no queue to some transports. */
 const least = 16
-const firstEnd = 0x8000
-const secondEnd = 0x9000
+const firstEnd = 0x1_8000
+const secondEnd = 0x1_9000
 /** Two that touch, and one that is as far above 4 GiB as another one is above 0. */
 const regions = [
   { guestAddress: 0, size: firstEnd },
@@ -105,7 +106,7 @@ export class Machine {
   /** @param memory - of another machine, for a device that goes on from where the one there was */
   constructor(setting: Setting, seed: number, memory: FuzzMemory = new FuzzMemory()) {
     this.memory = memory
-    const { ringFeatures, queueSize, maxChainLength, kind } = setting
+    const { ringFeatures, queueSize, maxChainLength, kind, variant } = setting
     this.temper = new Temper(
       new Random(seed),
       {
@@ -137,6 +138,7 @@ export class Machine {
       memory: this.memory,
       ringFeatures,
       maxChainLength,
+      variant,
       createQueue: createDeviceQueue,
       interrupted: (...what) => {
         this.calls++

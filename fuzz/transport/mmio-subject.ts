@@ -4,6 +4,7 @@ import { virtio_mmio } from 'virtgen/wire/transport-mmio'
 import type { VirtioDevice } from '../../runtime/device.ts'
 import { MmioDevice } from '../../runtime/mmio/device.ts'
 import { type MmioDeviceState, restoreMmioDevice, saveMmioDevice } from '../../runtime/mmio/device-state.ts'
+import type { MmioWindow } from '../../runtime/mmio/window.ts'
 import type { QueueSetup } from '../../runtime/queue.ts'
 import { type Subject, type SubjectSettings, selectors, type Window } from './subject.ts'
 
@@ -16,15 +17,27 @@ const banked: readonly (readonly [selector: RegisterInfo, registers: readonly Re
   [virtio_mmio.SHMSel, [virtio_mmio.SHMLenLow, virtio_mmio.SHMLenHigh, virtio_mmio.SHMBaseLow, virtio_mmio.SHMBaseHigh]],
 ]
 
+/** The registers, all of them in one window. */
+export function windowOf(slot: MmioWindow, offsets: readonly number[]): Window {
+  const { size } = slot
+  return { name: 'registers', size, offsets, parts: [[0, size]], read: (...at) => slot.read(...at), write: (...at) => slot.write(...at) }
+}
+
+/** A shared memory region that the guest does not see. */
+const hiddenRegion = 2
+
 export class MmioSubject implements Subject {
   readonly windows: readonly Window[]
   readonly #slot: MmioDevice
 
-  constructor(device: VirtioDevice, { interrupted, ...settings }: SubjectSettings) {
-    const slot = new MmioDevice(device, { ...settings, interrupt: (level) => interrupted(level ? 1 : 0) })
+  constructor(device: VirtioDevice, { interrupted, variant, ...settings }: SubjectSettings) {
+    const slot = new MmioDevice(device, {
+      ...settings,
+      interrupt: (level) => interrupted(level ? 1 : 0),
+      ...(variant % 2 === 0 && { sharedMemory: ({ id }) => (id === hiddenRegion ? undefined : 2 ** 40 + id * 2 ** 32) }),
+    })
     this.#slot = slot
-    const { size } = slot
-    this.windows = [{ name: 'registers', size, offsets, read: (...at) => slot.read(...at), write: (...at) => slot.write(...at) }]
+    this.windows = [windowOf(slot, offsets)]
   }
 
   get control() {
@@ -90,6 +103,10 @@ export class MmioSubject implements Subject {
       }
       this.#set(selector, 0)
     }
+  }
+
+  powerOn(): void {
+    void this.#slot.powerOnReset()
   }
 
   save(): unknown {

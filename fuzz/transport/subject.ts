@@ -2,6 +2,7 @@
 import type { VirtioDevice } from '../../runtime/device.ts'
 import type { DeviceControl, DeviceControlSettings } from '../../runtime/device-control.ts'
 import type { QueueSetup } from '../../runtime/queue.ts'
+import type { TestMemory } from '../../runtime/testing/memory.ts'
 
 /** Registers that the guest reaches by offset: a window in memory, a BAR, a configuration space. */
 export interface Window {
@@ -10,6 +11,8 @@ export interface Window {
   readonly size: number
   /** Where registers begin. */
   readonly offsets: readonly number[]
+  /** What is to be compared: begin, and end behind the last byte. */
+  readonly parts: readonly (readonly [begin: number, end: number])[]
   read(offset: number, width: number): number
   write(offset: number, width: number, value: number): void
 }
@@ -18,9 +21,13 @@ export interface Window {
 export interface Subject {
   readonly control: DeviceControl
   readonly windows: readonly Window[]
+  /** What a driver does first, where there is something; also after resets. */
+  prepare?(): void
   status: number
   offered(word: number): number
   accept(word: number, value: number): void
+  /** Where the parts of a queue go that this transport wants in one piece; absent: they may be anywhere. */
+  place?(memory: TestMemory, size: number): Pick<QueueSetup, 'descriptorArea' | 'driverArea' | 'deviceArea'>
   /** Sets up a queue and hands it over. */
   setUpQueue(setup: QueueSetup): void
   stopQueue(index: number): void
@@ -32,16 +39,18 @@ export interface Subject {
   probe(see: (value: number) => void): void
   save(): unknown
   restore(state: unknown): void
-  /** The transport itself is as new as well; absent: there is nothing that outlives a reset of the device. */
+  /** A reset that leaves nothing of the transport's own registers either. */
   powerOn?(): void
-  /** Brings what a reset of the device leaves alone, the transport's own registers, to where another one has it. */
-  takeOver?(other: Subject): void
+  /** Brings what a reset of the device leaves alone, the transport's own registers, to where another one has it; or what even `powerOn` leaves alone. */
+  takeOver?(other: Subject, isPoweredOn: boolean): void
 }
 
 /** What a subject tells its machine. */
 export interface SubjectSettings extends DeviceControlSettings {
   /** An interrupt of whatever kind. */
   readonly interrupted: (...what: readonly number[]) => void
+  /** A number that chooses among what the transport lets a VMM choose. */
+  readonly variant: number
 }
 
 export type MakeSubject = (device: VirtioDevice, settings: SubjectSettings) => Subject

@@ -4,13 +4,17 @@ import { Failure } from '../failure.ts'
 import { Random } from '../random.ts'
 import { FailedExecution, type Result, type Target } from '../target.ts'
 import { TransportExecution } from './execution.ts'
+import { LegacyMmioSubject } from './legacy-mmio-subject.ts'
 import { turn } from './machine.ts'
 import { MmioSubject } from './mmio-subject.ts'
+import { PciSubject } from './pci-subject.ts'
 import type { MakeSubject } from './subject.ts'
 
 /** The transports, by the names of their targets. */
 export const transports: Readonly<Record<string, MakeSubject>> = {
   mmio: (device, settings) => new MmioSubject(device, settings),
+  'legacy-mmio': (device, settings) => new LegacyMmioSubject(device, settings),
+  pci: (device, settings) => new PciSubject(device, settings),
 }
 
 export class TransportTarget implements Target {

@@ -89,7 +89,8 @@ export function part(value: number, index: number, width: number): number {
 /** Little-endian; bytes outside are 0. */
 export function getBytes(bytes: Uint8Array, offset: number, width: number): number {
   let value = 0
-  for (let at = offset + width - 1; at >= offset; at--) value = ((value << 8) | (bytes[at] ?? 0)) >>> 0
+  // Counted by index: far beyond the end an offset, where it is not exact any more, would never change.
+  for (let index = width - 1; index >= 0; index--) value = ((value << 8) | (bytes[offset + index] ?? 0)) >>> 0
   return value
 }
 
