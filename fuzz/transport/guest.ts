@@ -163,6 +163,8 @@ export class Guest {
     let size = Math.max(most, 1)
     if (random.oneIn(3)) size = random.between(1, size)
     if (!packed) size = 2 ** Math.floor(Math.log2(size))
+    size = this.#subject.sizeOf?.(index) ?? size
+    if (size === 0) return
     const { memory } = this.#machine
     const areas = this.#subject.place?.(memory, size)
     const ring = fakeDriver(memory, {

@@ -28,6 +28,8 @@ export interface Subject {
   accept(word: number, value: number): void
   /** Where the parts of a queue go that this transport wants in one piece; absent: they may be anywhere. */
   place?(memory: TestMemory, size: number): Pick<QueueSetup, 'descriptorArea' | 'driverArea' | 'deviceArea'>
+  /** Entries that a queue has, where the driver has no choice. */
+  sizeOf?(index: number): number
   /** Sets up a queue and hands it over. */
   setUpQueue(setup: QueueSetup): void
   stopQueue(index: number): void

@@ -9,12 +9,14 @@ import { turn } from './machine.ts'
 import { MmioSubject } from './mmio-subject.ts'
 import { PciSubject } from './pci-subject.ts'
 import type { MakeSubject } from './subject.ts'
+import { TransitionalSubject } from './transitional-subject.ts'
 
 /** The transports, by the names of their targets. */
 export const transports: Readonly<Record<string, MakeSubject>> = {
   mmio: (device, settings) => new MmioSubject(device, settings),
   'legacy-mmio': (device, settings) => new LegacyMmioSubject(device, settings),
   pci: (device, settings) => new PciSubject(device, settings),
+  'transitional-pci': (device, settings) => new TransitionalSubject(device, settings),
 }
 
 export class TransportTarget implements Target {
