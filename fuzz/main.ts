@@ -115,7 +115,7 @@ async function runOne({ seed, targets, json }: Options): Promise<void> {
     const about = target.describe?.(seed) ?? {}
     const result = { target: target.name, seed, ...about, trace, violation, counts }
     const found = violation === null ? 'no violation' : `${violation.kind}: ${violation.detail}`
-    console.log(json ? JSON.stringify(result) : `${target.name} seed ${seed}: ${Object.values(about).join(', ')}; ${found}; nothing failed`)
+    console.log(json ? JSON.stringify(result) : `${target.name} seed ${seed}: ${[...Object.values(about), found, 'nothing failed'].join('; ')}`)
   }
   watchdog.stop()
 }

@@ -96,6 +96,10 @@ export class CommonConfig implements RegisterFile {
     return this.$queueSelect < this.#firstAdminQueue || this.#hasAdminQueues ? this.$queueSelect : noQueue
   }
 
+  get isResetting(): boolean {
+    return this.#control.isResetting
+  }
+
   readRegister(offset: number): number {
     const control = this.#control
     const { interrupts, deviceConfig, notifConfigData, adminQueues } = this.#options

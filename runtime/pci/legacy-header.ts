@@ -77,6 +77,10 @@ export class LegacyHeader implements BarWindow, RegisterFile {
     else this.#legacy.writeConfig(offset - config, width, value)
   }
 
+  get isResetting(): boolean {
+    return this.#legacy.control.isResetting
+  }
+
   readRegister(offset: number): number {
     const legacy = this.#legacy
     const { interrupts } = this.#options

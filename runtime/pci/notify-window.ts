@@ -33,7 +33,7 @@ export class NotifyWindow implements BarWindow {
     const at = this.#multiplier === 0 ? offset : offset % this.#multiplier
     const whole = this.#control.features.has(VIRTIO_F_NOTIFICATION_DATA) ? notificationDataWidth : notificationWidth
     if (width === whole && at === 0) this.#control.notified(value)
-    else if (this.#assembles && at + width <= whole) this.#assemble(at, width, whole, value)
+    else if (this.#assembles && at + width <= whole && !this.#control.isResetting) this.#assemble(at, width, whole, value)
   }
 
   #assemble(at: number, width: number, whole: number, value: number): void {

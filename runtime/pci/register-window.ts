@@ -11,6 +11,8 @@ export interface BarWindow {
 
 /** Registers that are read and written whole, by their offsets; of 64 bits, each half by its own. */
 export interface RegisterFile {
+  /** A reset goes on: no part of a register is kept, as it would outlive the reset. Absent: nothing is written at all. */
+  readonly isResetting?: boolean
   readRegister(offset: number): number
   writeRegister(offset: number, value: number): void
 }
@@ -51,7 +53,7 @@ export class RegisterWindow implements BarWindow {
     const register = this.#registers[offset]
     if (register === undefined || offset + width > register.offset + register.width) return
     if (width === register.width) this.#file.writeRegister(offset, value)
-    else if (this.$parts) this.#assemble(this.$parts, register, offset, width, value)
+    else if (this.$parts && !this.#file.isResetting) this.#assemble(this.$parts, register, offset, width, value)
   }
 
   #assemble(parts: Uint8Array, { offset: start, width: whole }: Register, offset: number, width: number, value: number): void {
