@@ -33,9 +33,17 @@ export const programs = {
       export { ConfigSpace, GuestMemory, VirtioDevice } from 'virtgen/runtime'`,
   },
   'driver of the block device': {
+    limit: 27 * kilobyte,
     source: `
       export { BlkDriver } from 'virtgen/driver/blk'
       export { connectMmio } from 'virtgen/mmio'
+      export { DriverMemory, GuestMemory } from 'virtgen/runtime'`,
+  },
+  'driver of the block device over PCI': {
+    limit: 30 * kilobyte,
+    source: `
+      export { BlkDriver } from 'virtgen/driver/blk'
+      export { connectPci } from 'virtgen/pci'
       export { DriverMemory, GuestMemory } from 'virtgen/runtime'`,
   },
 }
