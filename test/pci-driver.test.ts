@@ -151,6 +151,21 @@ describe('the initialisation', () => {
     expect([fn.command, fn.status]).toEqual([PCI_COMMAND_INTX_DISABLE, 0])
   })
 
+  it('lets decode what has an address, no more', async () => {
+    for (const [bars, bits] of [
+      [[0, 0, 0, 0, 0xc, 8], PCI_COMMAND_MEMORY],
+      // The upper half of an address is no register of its own, even if it looks like that of a port.
+      [[0, 0, 0, 0, 0xc, 0xc001], PCI_COMMAND_MEMORY],
+      [[1, 0xfe00_0000, 0, 0, 0, 0], PCI_COMMAND_MEMORY],
+      [[0xc001, 0, 0, 0, 4, 0], PCI_COMMAND_IO],
+      [[0xc001, 0, 0, 0, 0, 4], PCI_COMMAND_IO],
+    ] as const) {
+      const { fn, connect } = setting({ ...transitional, bars, reachable: [] })
+      await connect()
+      expect(fn.command, bars.join()).toBe(bits | PCI_COMMAND_MASTER)
+    }
+  })
+
   it('can begin anew', async () => {
     const { fn, memory, connect } = setting({ vectors: 4 }, { vectors: messages(3) })
     for (let i = 0; i < 3; i++) {
@@ -229,6 +244,22 @@ describe('the walk of capabilities', () => {
     const { places } = walk(capabilities)
     expect(places.length).toBeLessThanOrEqual(3)
     expect(new Set(places.map(({ at }) => at)).size).toBe(places.length)
+  })
+
+  it('ignores those that reach beyond the configuration space', () => {
+    for (const [at, type, count] of [
+      [0xf0, 1, 1],
+      [0xec, 2, 1],
+      [0xf4, 1, 0],
+      [0xf0, 2, 0],
+      [0xec, 8, 0],
+      [0xfc, 1, 0],
+    ] as const) {
+      const fn = new FakePci({ capabilities: [] })
+      fn.space[0x34] = at
+      fn.space.set([9, 0, 64, type], at)
+      expect(virtioStructures(fn), `${type} at ${at}`).toHaveLength(count)
+    }
   })
 
   it('is bounded, whatever the bytes of the configuration space are', () => {
@@ -538,6 +569,10 @@ describe('interrupts', () => {
     interrupt(0)
     interrupt()
     expect(calls.slice(5)).toEqual(['queue 0', 'queue 1', 'queue 0', 'queue 1'])
+    fn.generation++
+    driver.host.config.read()
+    interrupt(0)
+    expect(calls.slice(9)).toEqual(['queue 0', 'queue 1'])
     fn.status |= DEVICE_NEEDS_RESET
     const errors: DriverError[] = []
     driver.host.onFailure((error) => errors.push(error))
@@ -563,6 +598,7 @@ describe('interrupts', () => {
     expect(fn.log.filter((line) => /^(msix|table)/.test(line))).toEqual([])
     await driver.host.reset()
     expect(fn.msixEnabled).toBe(true)
+    expect((await setting({ vectors: 2 }, { vectors: 8 }).connect()).vectors).toBe(2)
   })
 
   it('that someone left enabled are turned off where the line is to be used', async () => {
@@ -570,6 +606,10 @@ describe('interrupts', () => {
     fn.space[fn.msixAt + 3] = 0x80
     await connect()
     expect(fn.msixEnabled).toBe(false)
+    const broken = setting({ vectors: 8, capabilities: [] })
+    broken.fn.space[broken.fn.msixAt + 3] = 0x80
+    expect(await failure(broken.connect())).toMatchObject({ kind: 'layout' })
+    expect(broken.fn.msixEnabled).toBe(true)
   })
 })
 
@@ -734,7 +774,7 @@ describe('the legacy interface of a transitional device', () => {
 
   it('refuses what no legacy device can be', async () => {
     const cases: [string, string, FakePciScript, Partial<PciDriverOptions>?][] = [
-      ['BAR 0 is memory', 'layout', { bar0: 0xfd00_0000 }],
+      ['BAR 0 is memory', 'layout', { bars: [0xfd00_0000, 0, 0, 0, 0xc, 8] }],
       ['BAR 0 is out of reach', 'layout', { reachable: [1, 4] }],
       ['a queue has no entries', 'queue', { sizes: [64, 0] }],
       ['a queue has no power of 2', 'queue', { sizes: [64, 100] }],

@@ -49,7 +49,6 @@ const featureWords = 4
 const ordinaryWords = 2
 /** The legacy interface has feature bits 0 to 31. */
 const legacyWords = 1
-const legacyBits = FeatureSet.empty.withWord(0, 0xffff_ffff)
 
 /**
  * Reads the features, writes what is accepted of them, and makes sure that the device agrees.
@@ -64,8 +63,7 @@ export function negotiate(
   const always = transport.legacy ? transport.features.intersection(FeatureSet.of(VIRTIO_F_ANY_LAYOUT)) : FeatureSet.of(VIRTIO_F_VERSION_1)
   const named = (mask ?? FeatureSet.empty).union(required)
   const known = transport.features.union(type.features).union(platformFeatures.intersection(named))
-  const wished = (mask === undefined ? known : known.intersection(mask.union(required))).union(always)
-  const wanted = transport.legacy ? wished.intersection(legacyBits) : wished
+  const wanted = (mask === undefined ? known : known.intersection(mask.union(required))).union(always)
   const must = transport.legacy ? required : required.with(VIRTIO_F_VERSION_1)
   const offered = readFeatures(transport, wanted.union(must))
   const accepted = offered.intersection(wanted)

@@ -51,7 +51,8 @@ export interface FakePciScript {
   msixTable?: number
   /** BARs that `map` reaches; all by default. */
   reachable?: number[]
-  bar0?: number
+  /** What the Base Address Registers say. */
+  bars?: readonly number[]
 }
 
 export const structures = {
@@ -97,8 +98,7 @@ export class FakePci implements PciFunction {
     view.setUint16(6, script.capabilityStatus ?? PCI_STATUS_CAP_LIST, true)
     view.setUint8(0x0e, script.headerType ?? 0)
     view.setUint16(0x2e, script.subsystem ?? 0x1100, true)
-    for (const [i, address] of addresses.entries()) view.setUint32(0x10 + 4 * i, address, true)
-    if (script.bar0 !== undefined) view.setUint32(0x10, script.bar0, true)
+    for (const [i, address] of (script.bars ?? addresses).entries()) view.setUint32(0x10 + 4 * i, address, true)
     this.#capabilities(view)
   }
 
@@ -174,6 +174,7 @@ export class FakePci implements PciFunction {
 
   map(bar: number, offset: number, length: number): RegisterBus | undefined {
     this.maps.push([bar, offset, length])
+    if (bar > 5) throw new Error(`there is no BAR ${bar}`)
     if (this.script.reachable?.includes(bar) === false || offset + length > (sizes[bar] ?? 0)) return undefined
     const decodes = bar === 0 ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY
     if ((this.command & decodes) === 0) throw new Error(`BAR ${bar} does not decode`)
