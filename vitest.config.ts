@@ -12,6 +12,7 @@ export default defineConfig({
       { find: /^virtgen\/runtime$/, replacement: here('./runtime/index.ts') },
       { find: /^virtgen\/testing$/, replacement: here('./runtime/testing/index.ts') },
       { find: /^virtgen\/mmio$/, replacement: here('./runtime/mmio/index.ts') },
+      { find: /^virtgen\/pci$/, replacement: here('./runtime/pci/index.ts') },
       { find: /^virtgen\/(wire|parts|messages|device|skeleton|driver)\/(.+)$/, replacement: here('./generated/$1/$2.ts') },
     ],
   },
