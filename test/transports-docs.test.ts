@@ -54,6 +54,15 @@ describe('docs/transports.md', () => {
     expect(rowsOf('pci layouts')).toEqual(rows)
   })
 
+  it('has all kinds of DriverError', () => {
+    const source = readFileSync('runtime/driver/host.ts', 'utf8')
+    const union = source.slice(source.indexOf('export type DriverErrorKind'), source.indexOf('export class DriverError'))
+    const kinds = [...union.matchAll(/^ {2}\| '(.*)'$/gm)].map(([, kind]) => kind as string)
+    expect(kinds).toContain('features-refused')
+    expect(rowsOf('driver errors').map((row) => row.split('|')[0])).toEqual(expect.arrayContaining(kinds.map((kind) => `\`${kind}\``)))
+    expect(rowsOf('driver errors')).toHaveLength(kinds.length)
+  })
+
   it('links to headings that are there', () => {
     const headings = [...page.matchAll(/^#+ (.*)$/gm)].map(([, text = '']) =>
       text
