@@ -114,6 +114,13 @@ const mistakes: [what: string, file: string, from: string | RegExp, to: string, 
     '$10x048',
     /^virtio_mmio\.QueueReady value: 72 \/ 68$/,
   ],
+  [
+    'a register of PCI has another offset',
+    'external/pci.yaml',
+    '- capability_list: {',
+    '- capability_list: {at: 0x38, ',
+    /^pci_header\.capability_list value: 56 \/ 52$/,
+  ],
   ['a field is wider', 'device/console.yaml', /(- emerg_wr:\s+type: )le32/, '$1le64', /^virtio_console_config\.emerg_wr size: 8 \/ 4$/],
   ['the struct of a wider field is larger', 'device/console.yaml', /(- emerg_wr:\s+type: )le32/, '$1le64', /^virtio_console_config size: 16 \/ 12$/],
   [
