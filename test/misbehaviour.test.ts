@@ -36,7 +36,7 @@ const turns = async (): Promise<void> => {
 class RawDriver {
   static readonly deviceId: number = BlkDriver.deviceId
   static readonly features: FeatureSet = FeatureSet.empty
-  static readonly configLength = 16
+  static readonly configLength: number = 16
   static queues() {
     return [
       { index: 0, name: 'first', message: undefined },
@@ -113,7 +113,7 @@ describe.each(transports)('a disk behind $name', (transport: Transport) => {
 
   it('ends no reset while a handler has memory of the guest in its hands', async () => {
     const parked: DeviceRequest[] = []
-    let view = new Uint8Array()
+    let view: Uint8Array = new Uint8Array()
     disk.instead = (request) => {
       view = request.writable!.bytes(0)
       parked.push(request)

@@ -46,7 +46,7 @@ export class RamDisk extends BlkDevice {
   }
   protected override flush(_request: BlkFlushRequest): Outcome {}
   protected override getId({ reply }: BlkGetIdRequest): Outcome {
-    reply.data.set(new TextEncoder().encode('ram'))
+    reply.id.set(new TextEncoder().encode('ram'))
   }
 }
 

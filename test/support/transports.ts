@@ -24,8 +24,10 @@ export class Guest {
   readonly driverMemory = new DriverMemory(this.memory, memoryStart, memoryBytes)
   readonly violations: Violation[] = []
   readonly errors: unknown[] = []
-  /** How often an interrupt arrived. */
-  interrupts = 0
+  /** How often an interrupt arrived, by the line and by messages. */
+  readonly heard = { line: 0, messages: 0 }
+  /** How often registers were accessed, by the kind of the BAR they are behind. */
+  readonly accesses = { memory: 0, io: 0 }
   #level = false
   readonly #early = new Set<number>()
   #handler: Interrupt | undefined
@@ -50,12 +52,12 @@ export class Guest {
   readonly line = (level: boolean): void => {
     this.#level = level
     if (!level) return
-    this.interrupts++
+    this.heard.line++
     this.#handler?.()
   }
 
   readonly message = (vector: number): void => {
-    this.interrupts++
+    this.heard.messages++
     if (this.#handler) this.#handler(vector)
     else this.#early.add(vector)
   }
@@ -75,6 +77,9 @@ export interface Transport {
   readonly name: string
   /** The driver uses the legacy interface. */
   readonly legacy: boolean
+  readonly interrupts: keyof Guest['heard']
+  /** Where the registers are that a driver uses all the time; undefined where there are no BARs. */
+  readonly space: keyof Guest['accesses'] | undefined
   plug(device: VirtioDevice, settings?: Partial<DeviceControlSettings>): Plugged
 }
 
@@ -84,14 +89,11 @@ interface Attached {
   powerOnReset(): void
 }
 
-function transport(
-  name: string,
-  legacy: boolean,
-  attach: (guest: Guest, device: VirtioDevice, settings: DeviceControlSettings) => Attached,
-): Transport {
+type Traits = Omit<Transport, 'plug'>
+
+function transport(traits: Traits, attach: (guest: Guest, device: VirtioDevice, settings: DeviceControlSettings) => Attached): Transport {
   return {
-    name,
-    legacy,
+    ...traits,
     plug(device, settings) {
       const guest = new Guest()
       const attached = attach(guest, device, { ...guest.settings, ...settings })
@@ -99,7 +101,7 @@ function transport(
         guest,
         control: attached.control,
         async connect(type, options) {
-          const wanted: MmioDriverOptions = { memory: guest.driverMemory, queueSize: 16, interface: legacy ? 'legacy' : 'modern', ...options }
+          const wanted: MmioDriverOptions = { memory: guest.driverMemory, queueSize: 16, interface: traits.legacy ? 'legacy' : 'modern', ...options }
           const { driver, interrupt } = await attached.connect(type, wanted)
           guest.listen(interrupt)
           return driver
@@ -119,22 +121,44 @@ const windows = {
   memory64: { address: 0x80_0000_0000, size: 0x1000_0000 },
   io: { address: 0xc000, size: 0x4000 },
 }
-type PciSetting = Pick<PciDeviceOptions, 'layout' | 'transitional'> & { readonly byMessages?: boolean }
+type PciSetting = Pick<PciDeviceOptions, 'layout' | 'transitional'>
 
-/** Through a bus and what a firmware would do; interrupts by the pin or by MSI-X. */
-function pciTransport(name: string, legacy: boolean, { byMessages = false, ...setting }: PciSetting): Transport {
-  return transport(name, legacy, (guest, device, settings) => {
+/** Counts accesses of registers. */
+class CountedPciDevice extends PciDevice {
+  readonly #accesses: Guest['accesses']
+
+  constructor(device: VirtioDevice, options: PciDeviceOptions, accesses: Guest['accesses']) {
+    super(device, options)
+    this.#accesses = accesses
+  }
+  #count(bar: number): void {
+    this.#accesses[this.bars.find(({ index }) => index === bar)?.kind === 'io' ? 'io' : 'memory']++
+  }
+  override readBar(bar: number, offset: number, width: number): number {
+    this.#count(bar)
+    return super.readBar(bar, offset, width)
+  }
+  override writeBar(bar: number, offset: number, width: number, value: number): void {
+    this.#count(bar)
+    super.writeBar(bar, offset, width, value)
+  }
+}
+
+/** Through a bus and what a firmware would do. */
+function pciTransport(traits: Traits, setting: PciSetting): Transport {
+  return transport(traits, (guest, device, settings) => {
     const bus = new PciBus({ interrupt: (_line, level) => guest.line(level) })
     const message = (address: number, data: number): void => {
       const vector = messages.findIndex((each) => each.address === address && each.data === data)
       if (vector < 0) throw new Error(`a message ${data} to ${address}`)
       guest.message(vector)
     }
-    const pci = bus.add(slot, (interrupt) => new PciDevice(device, { ...settings, ...setting, interrupt, message }))
+    const vectors = traits.interrupts === 'messages' ? { vectors: messages } : {}
+    const pci = bus.add(slot, (interrupt) => new CountedPciDevice(device, { ...settings, ...setting, interrupt, message }, guest.accesses))
     bus.assign(windows)
     return {
       control: pci.control,
-      connect: (type, options) => connectPci(bus.function(slot), type, byMessages ? { ...options, vectors: messages } : options),
+      connect: (type, options) => connectPci(bus.function(slot), type, { ...options, ...vectors }),
       powerOnReset() {
         bus.powerOnReset()
         bus.assign(windows)
@@ -146,21 +170,24 @@ function pciTransport(name: string, legacy: boolean, { byMessages = false, ...se
 /** Registers on ports, the table of MSI-X where it must be. */
 const portsAndTable: PciLayout = [...pciLayouts.io, { kind: 'memory32', index: 1, regions: ['msix'] }]
 
+const mmio = { interrupts: 'line', space: undefined } as const
+
 export const transports: readonly Transport[] = [
-  transport('MMIO', false, (guest, device, settings) => {
-    const mmio = new MmioDevice(device, { ...settings, interrupt: guest.line })
-    return { control: mmio.control, connect: (type, options) => connectMmio(mmio, type, options), powerOnReset: () => mmio.powerOnReset() }
+  transport({ name: 'MMIO', legacy: false, ...mmio }, (guest, device, settings) => {
+    const window = new MmioDevice(device, { ...settings, interrupt: guest.line })
+    return { control: window.control, connect: (type, options) => connectMmio(window, type, options), powerOnReset: () => window.powerOnReset() }
   }),
-  transport('legacy MMIO', true, (guest, device, settings) => {
-    const mmio = new LegacyMmioDevice(device, { ...settings, interrupt: guest.line })
-    return { control: mmio.control, connect: (type, options) => connectMmio(mmio, type, options), powerOnReset: () => mmio.powerOnReset() }
+  transport({ name: 'legacy MMIO', legacy: true, ...mmio }, (guest, device, settings) => {
+    const window = new LegacyMmioDevice(device, { ...settings, interrupt: guest.line })
+    return { control: window.control, connect: (type, options) => connectMmio(window, type, options), powerOnReset: () => window.powerOnReset() }
   }),
-  pciTransport('PCI, memory BARs, INTx', false, {}),
-  pciTransport('PCI, memory BARs, MSI-X', false, { byMessages: true }),
-  pciTransport('PCI, I/O BAR, INTx', false, { layout: pciLayouts.io }),
-  pciTransport('PCI, I/O BAR, MSI-X', false, { layout: portsAndTable, byMessages: true }),
-  pciTransport('transitional PCI, modern driver, INTx', false, { transitional: true }),
-  pciTransport('transitional PCI, modern driver, MSI-X', false, { transitional: true, byMessages: true }),
-  pciTransport('transitional PCI, legacy header, INTx', true, { transitional: true }),
-  pciTransport('transitional PCI, legacy header, MSI-X', true, { transitional: true, byMessages: true }),
+  ...(['line', 'messages'] as const).flatMap((interrupts): Transport[] => {
+    const by = interrupts === 'line' ? 'INTx' : 'MSI-X'
+    return [
+      pciTransport({ name: `PCI, memory BARs, ${by}`, legacy: false, interrupts, space: 'memory' }, {}),
+      pciTransport({ name: `PCI, I/O BAR, ${by}`, legacy: false, interrupts, space: 'io' }, { layout: portsAndTable }),
+      pciTransport({ name: `transitional PCI, modern, ${by}`, legacy: false, interrupts, space: 'memory' }, { transitional: true }),
+      pciTransport({ name: `transitional PCI, legacy header, ${by}`, legacy: true, interrupts, space: 'io' }, { transitional: true }),
+    ]
+  }),
 ]
