@@ -3,7 +3,7 @@ import { VIRTIO_F_EVENT_IDX, VIRTIO_F_IN_ORDER, VIRTIO_F_INDIRECT_DESC, VIRTIO_F
 import { mmio_device_id, mmio_identity, virtio_mmio } from 'virtgen/wire/transport-mmio'
 import { afterEach, describe, expect, it } from 'vitest'
 import { connectMmio, type MmioDriverOptions } from '../runtime/mmio/driver.ts'
-import { blk, console, entropy, manyRequests, net, ports, type QemuDevice, type Session } from './support/qemu/devices.ts'
+import { blk, console, entropy, manyRequests, net, optionsOf, ports, type QemuDevice, type Session } from './support/qemu/devices.ts'
 import { QemuMachine, skipped } from './support/qemu/machine.ts'
 
 const slots = 8
@@ -23,14 +23,9 @@ const versions = [
 let machine: QemuMachine | undefined
 afterEach(() => machine?.stop())
 
-async function start<T>(legacy: boolean, device: QemuDevice<T>, properties = ''): Promise<QemuMachine> {
-  const { files = {} } = device
-  const global = ['-global', `virtio-mmio.force-legacy=${legacy}`]
-  const own = ['-device', `${device.device}-device,${device.properties}${properties && `,${properties}`}`]
-  // Devices that sit on this one come behind it.
-  const behind = device.backend.indexOf('-device')
-  const backend = behind < 0 ? [device.backend, []] : [device.backend.slice(0, behind), device.backend.slice(behind)]
-  machine = await QemuMachine.start({ machine: 'microvm,ioapic2=off,pit=off', options: [...global, ...backend[0]!, ...own, ...backend[1]!], files })
+async function start(legacy: boolean, device: QemuDevice<unknown>, ...properties: string[]): Promise<QemuMachine> {
+  const options = ['-global', `virtio-mmio.force-legacy=${legacy}`, ...optionsOf(device, 'device', properties)]
+  machine = await QemuMachine.start({ machine: 'microvm,ioapic2=off,pit=off', options, files: device.files ?? {} })
   return machine
 }
 
@@ -76,7 +71,7 @@ describe.skipIf(skipped !== undefined)('QEMU behind virtio-mmio', () => {
     ['packed=on,event_idx=on,in_order=on', [VIRTIO_F_RING_PACKED, VIRTIO_F_EVENT_IDX, VIRTIO_F_IN_ORDER]],
   ] as const
   it.each(rings)('keeps many requests in flight on two queues, with %s', async (properties, features) => {
-    const session = await connect(await start(false, blk, `num-queues=2,${properties}`), blk.type)
+    const session = await connect(await start(false, blk, 'num-queues=2', properties), blk.type)
     for (const feature of features) expect(session.driver.features.has(feature)).toBe(true)
     for (const feature of [VIRTIO_F_RING_PACKED, VIRTIO_F_EVENT_IDX, VIRTIO_F_IN_ORDER])
       expect(session.driver.features.has(feature)).toBe((features as readonly number[]).includes(feature))

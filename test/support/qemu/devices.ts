@@ -9,7 +9,7 @@ import { EntropyDriver } from 'virtgen/driver/entropy'
 import { NetDriver } from 'virtgen/driver/net'
 import { VIRTIO_BLK_F_FLUSH } from 'virtgen/wire/blk'
 import { expect } from 'vitest'
-import type { DriverType } from '../../../runtime/driver/host.ts'
+import type { DriverHost, DriverType } from '../../../runtime/driver/host.ts'
 import { pattern, type QemuMachine } from './machine.ts'
 
 /** A device that is initialised. */
@@ -28,11 +28,22 @@ export interface QemuDevice<T> {
   /** QEMU's name of the device up to the transport (`virtio-blk`), and its properties. */
   readonly device: string
   readonly properties: string
-  /** Options for what is behind it. */
+  /** Options for what is behind it, and for what sits on it. */
   readonly backend: readonly string[]
+  readonly children?: readonly string[]
   readonly files?: Readonly<Record<string, Uint8Array>>
   /** What must come true. */
   use(session: Session<T>): Promise<void>
+}
+
+/**
+ * QEMU's options of a device and what is behind it.
+ *
+ * @param transport - how its name goes on
+ * @param more - properties
+ */
+export function optionsOf({ device, properties, backend, children = [] }: QemuDevice<unknown>, transport: string, more: readonly string[]): string[] {
+  return [...backend, '-device', [`${device}-${transport}`, properties, ...more].join(), ...children]
 }
 
 /** `toEqual` looks at each byte of its own: too slow for a disk. */
@@ -183,7 +194,8 @@ export const console: QemuDevice<ConsoleDriver> = {
   type: ConsoleDriver,
   device: 'virtio-serial',
   properties: 'max_ports=1',
-  backend: ['-chardev', 'socket,id=port,path=$DIR/port,server=on,wait=off', '-device', 'virtconsole,chardev=port'],
+  backend: ['-chardev', 'socket,id=port,path=$DIR/port,server=on,wait=off'],
+  children: ['-device', 'virtconsole,chardev=port'],
   async use({ machine, driver, wait }) {
     const peer = new Peer(join(machine.folder, 'port'))
     try {
@@ -196,13 +208,21 @@ export const console: QemuDevice<ConsoleDriver> = {
 
 const portName = 'org.example.port'
 
+/** With short buffers: there are many of them, as each port has queues of its own and the legacy interface takes them as long as the device has them. */
+class PortsDriver extends ConsoleDriver {
+  constructor(host: DriverHost) {
+    super(host, { eventBufferSize: 256 })
+  }
+}
+
 /** A named port of several, opened through the control queues. */
 export const ports: QemuDevice<ConsoleDriver> = {
   name: 'console with ports',
-  type: ConsoleDriver,
+  type: PortsDriver,
   device: 'virtio-serial',
   properties: 'max_ports=4',
-  backend: [...['-chardev', 'socket,id=port,path=$DIR/port,server=on,wait=off'], ...['-device', `virtserialport,chardev=port,nr=1,name=${portName}`]],
+  backend: ['-chardev', 'socket,id=port,path=$DIR/port,server=on,wait=off'],
+  children: ['-device', `virtserialport,chardev=port,nr=1,name=${portName}`],
   async use({ machine, driver, wait }) {
     expect(driver.config.max_nr_ports).toBe(4)
     const seen: string[] = []
