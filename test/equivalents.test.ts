@@ -8,6 +8,7 @@ const entries: readonly [RegExp, string][] = [
   [/^virtgen\/runtime$/, 'runtime/index.ts'],
   [/^virtgen\/testing$/, 'runtime/testing/index.ts'],
   [/^virtgen\/mmio$/, 'runtime/mmio/index.ts'],
+  [/^virtgen\/pci$/, 'runtime/pci/index.ts'],
   [/^virtgen\/codegen\/v1\/wire$/, 'wire/index.ts'],
   [/^virtgen\/(wire|driver|skeleton)\/(.+)$/, 'generated/$1/$2.ts'],
 ]
