@@ -38,7 +38,7 @@ export interface CommonConfigOptions {
   readonly notifConfigData: readonly number[] | undefined
 }
 
-/** Index of no queue: stands for one of the device's that the driver does not see. */
+/** Index of no queue: stands for those that the driver does not see. */
 export const noQueue = -1
 const highHalf = 4
 const addresses: ReadonlyMap<number, QueueArea> = new Map([
@@ -91,9 +91,10 @@ export class CommonConfig implements RegisterFile {
     return this.#control.features.has(VIRTIO_F_ADMIN_VQ)
   }
 
-  /** Index of the selected queue; administration virtqueues are available with their feature alone. */
+  /** Index of the selected queue; of none where there is no such queue. Administration virtqueues are there with their feature alone. */
   get #queue(): number {
-    return this.$queueSelect < this.#firstAdminQueue || this.#hasAdminQueues ? this.$queueSelect : noQueue
+    const isSeen = this.$queueSelect < this.#firstAdminQueue || this.#hasAdminQueues
+    return isSeen && this.#control.queueMaximum(this.$queueSelect) > 0 ? this.$queueSelect : noQueue
   }
 
   get isResetting(): boolean {
@@ -130,7 +131,7 @@ export class CommonConfig implements RegisterFile {
         return control.queueReady(this.#queue) ? 1 : 0
       case virtio_pci_common_cfg_queue_notify_off:
         // Each queue has its place, also where the multiplier is 0 and all places are one.
-        return control.queueMaximum(this.#queue) === 0 ? 0 : this.#queue
+        return Math.max(0, this.#queue)
       case virtio_pci_common_cfg_queue_notif_config_data:
         return (control.features.has(VIRTIO_F_NOTIF_CONFIG_DATA) && notifConfigData?.[this.#queue]) || 0
       case virtio_pci_common_cfg_queue_reset:

@@ -58,7 +58,8 @@ export class LegacyHeader implements BarWindow, RegisterFile {
   }
 
   get #queue(): number {
-    return this.$queueSelect < this.#options.queues ? this.$queueSelect : noQueue
+    const isSeen = this.$queueSelect < this.#options.queues && this.#legacy.queueMaximum(this.$queueSelect) > 0
+    return isSeen ? this.$queueSelect : noQueue
   }
 
   reset(): void {
