@@ -13,6 +13,8 @@ export default defineConfig({
       { find: /^virtgen\/testing$/, replacement: here('./runtime/testing/index.ts') },
       { find: /^virtgen\/mmio$/, replacement: here('./runtime/mmio/index.ts') },
       { find: /^virtgen\/pci$/, replacement: here('./runtime/pci/index.ts') },
+      { find: /^virtgen\/devices\/(.+)$/, replacement: here('./devices/$1/index.ts') },
+      { find: /^virtgen\/node$/, replacement: here('./hosts/node/index.ts') },
       { find: /^virtgen\/(wire|parts|messages|device|skeleton|driver)\/(.+)$/, replacement: here('./generated/$1/$2.ts') },
     ],
   },

@@ -147,6 +147,11 @@ export class GuestMemory {
     return this.#layout
   }
 
+  /** The buffer of some source may be another one later: no view is good across an `await`. */
+  get mayMove(): boolean {
+    return this.#dynamic.length > 0
+  }
+
   /**
    * Makes the views anew where the buffer of a source is another one; costs one comparison for each source that is not a typed array.
    *

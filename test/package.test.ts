@@ -25,13 +25,20 @@ structs:
 
 const program = `
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
+import { Blk } from 'virtgen/devices/blk'
+import { RateLimiter } from 'virtgen/devices/rate-limiter'
+import { Rng } from 'virtgen/devices/rng'
+import { FileBackend } from 'virtgen/node'
 import { VIRTIO_BLK_F_RO, VirtioBlkConfig } from 'virtgen/wire/blk'
 import { VIRTIO_F_VERSION_1 } from 'virtgen/wire/content'
 import { checkFeatures, VIRTIO_THERMOMETER_F_ALARM, VirtioThermometerLog } from './generated/wire/thermometer.js'
 
 const value = { count: 2, where: { addr: 4096, len: 8, flags: 0, next: 0 }, values: [273150, 293150] }
 const bytes = VirtioThermometerLog.encode(value)
+const limiter = new RateLimiter({ operations: { perSecond: 1000 } })
+const file = new FileBackend('disk.img', { size: 4096 })
 console.log(JSON.stringify({
+  devices: [new Blk(file, { limiter }).capacity, new Rng({ limiter }).id],
   capacity: VirtioBlkConfig.decode(VirtioBlkConfig.encode({ capacity: 7 })).capacity,
   features: FeatureSet.of(VIRTIO_BLK_F_RO, VIRTIO_F_VERSION_1).toString(),
   problems: checkFeatures(FeatureSet.of(VIRTIO_THERMOMETER_F_ALARM)),
@@ -95,6 +102,7 @@ describe('the package, installed elsewhere', () => {
     expect(readdirSync(join(project, 'src/generated/wire'))).toEqual(['thermometer.ts'])
     expect(run('node_modules/typescript/bin/tsc', '-p', '.')).toBe('')
     expect(JSON.parse(run(join(project, 'out/main.js')))).toEqual({
+      devices: [8, 4],
       capacity: 7,
       features: '0x100000020',
       problems: [{ feature: 'VIRTIO_THERMOMETER_F_ALARM', requires: 'VIRTIO_F_VERSION_1' }],

@@ -1,0 +1,145 @@
+/** A disk in a file, or on a block device of the host. */
+import * as fs from 'node:fs'
+import { promisify } from 'node:util'
+import { type BlkBackend, checkRange, type Done, lengthOf, Pieces } from 'virtgen/devices/blk'
+
+export interface FileOptions {
+  /** The file is opened for reading alone. */
+  readonly readOnly?: boolean
+  /**
+   * Calls of the system go through Node's thread pool, several side by side, and the program goes on meanwhile. Without it they are made at once: each request takes less
+   * time of the processor, but nothing else happens before it is done.
+   */
+  readonly asynchronous?: boolean
+  /** Bytes. Creates the file if need be, and gives it this length. By default it has to be there; a block device needs to be told its size. */
+  readonly size?: number
+}
+
+const readv = promisify(fs.readv)
+const writev = promisify(fs.writev)
+const fdatasync = promisify(fs.fdatasync)
+
+/** The most that Linux takes in one call (IOV_MAX). */
+const mostPieces = 1024
+const zeroes = new Uint8Array(0x10_0000)
+
+/**
+ * Bytes of a file, read and written where the guest has them wherever that is safe. A flush is `fdatasync`: data, and what is needed to find them again.
+ *
+ * Node cannot punch holes into files: there is no discard, and zeroes are written as zeroes.
+ */
+export class FileBackend implements BlkBackend {
+  readonly readOnly: boolean
+  readonly synchronous: boolean
+  #fd: number
+  #size: number
+
+  /** @throws the error of the system where the file cannot be opened, RangeError for a block device of unknown size */
+  constructor(path: string, { readOnly = false, asynchronous = false, size }: FileOptions = {}) {
+    this.readOnly = readOnly
+    this.synchronous = !asynchronous
+    const create = size === undefined || readOnly ? 0 : fs.constants.O_CREAT
+    this.#fd = fs.openSync(path, (readOnly ? fs.constants.O_RDONLY : fs.constants.O_RDWR) | create)
+    try {
+      this.#size = this.#begin(path, size)
+    } catch (error) {
+      fs.closeSync(this.#fd)
+      throw error
+    }
+  }
+
+  #begin(path: string, size: number | undefined): number {
+    const stat = fs.fstatSync(this.#fd)
+    if (stat.isFile()) {
+      if (size !== undefined && !this.readOnly && size !== stat.size) fs.ftruncateSync(this.#fd, size)
+      return size ?? stat.size
+    }
+    if (size === undefined) throw new RangeError(`${path} is no regular file: say how many bytes it has (size)`)
+    return size
+  }
+
+  get size(): number {
+    return this.#size
+  }
+
+  read(position: number, into: readonly Uint8Array[]): Done {
+    checkRange(position, lengthOf(into), this.#size)
+    return this.#transfer(position, into, this.synchronous ? fs.readvSync : readOf)
+  }
+
+  write(position: number, from: readonly Uint8Array[]): Done {
+    checkRange(position, lengthOf(from), this.#size)
+    return this.#transfer(position, from, this.synchronous ? fs.writevSync : writeOf)
+  }
+
+  flush(): Done {
+    if (!this.synchronous) return fdatasync(this.#fd)
+    fs.fdatasyncSync(this.#fd)
+  }
+
+  writeZeroes(position: number, length: number): Done {
+    checkRange(position, length, this.#size)
+    let later: Promise<void> | undefined
+    for (let done = 0; done < length; done += zeroes.length) {
+      const piece = zeroes.subarray(0, Math.min(length - done, zeroes.length))
+      const write = (): Done => this.write(position + done, [piece])
+      const result = later === undefined ? write() : later.then(write)
+      if (typeof result === 'object') later = result
+    }
+    return later
+  }
+
+  /**
+   * Makes the file longer, with zeroes, or shorter. Tell the device: `updateCapacity`.
+   *
+   * @throws the error of the system
+   */
+  resize(size: number): void {
+    fs.ftruncateSync(this.#fd, size)
+    this.#size = size
+  }
+
+  /** Closes the file, once; nothing may be at work (see `idle` of the device). */
+  close(): void {
+    if (this.#fd >= 0) fs.closeSync(this.#fd)
+    this.#fd = -1
+  }
+
+  /** The system may do less than it is asked for: then it is asked again. */
+  #transfer(position: number, pieces: readonly Uint8Array[], call: Transfer): Done {
+    let rest = pieces
+    let at = position
+    for (;;) {
+      if (rest.length === 0) return
+      const count = call(this.#fd, rest.slice(0, mostPieces), at)
+      if (typeof count === 'object') return this.#transferLater(at, rest, call, count)
+      rest = behind(rest, count)
+      at += count
+    }
+  }
+
+  async #transferLater(position: number, pieces: readonly Uint8Array[], call: Transfer, first: Promise<number>): Promise<void> {
+    let rest = pieces
+    let at = position
+    for (let count = await first; ; count = await call(this.#fd, rest.slice(0, mostPieces), at)) {
+      rest = behind(rest, count)
+      at += count
+      if (rest.length === 0) return
+    }
+  }
+}
+
+type Transfer = (fd: number, pieces: Uint8Array[], position: number) => number | Promise<number>
+
+const readOf: Transfer = async (fd, pieces, position) => (await readv(fd, pieces, position)).bytesRead
+const writeOf: Transfer = async (fd, pieces, position) => (await writev(fd, pieces, position)).bytesWritten
+
+/** The pieces behind the first bytes, which are done. */
+function behind(pieces: readonly Uint8Array[], count: number): readonly Uint8Array[] {
+  if (count === 0) throw new Error('the file ends before the disk does, or has no room')
+  const all = lengthOf(pieces)
+  if (count === all) return []
+  const rest = new Pieces(pieces)
+  rest.take(count)
+  return rest.take(all - count)
+}

@@ -1,0 +1,2 @@
+/** `virtgen/node`: what Node has for devices. */
+export { FileBackend, type FileOptions } from './file-backend.ts'
