@@ -51,9 +51,7 @@ export abstract class VirtioDevice {
   abstract readonly config: ConfigSpace
 
   /** Regions that the device shares with its driver, no two with the same id. */
-  get sharedMemory(): readonly SharedMemory[] {
-    return none
-  }
+  readonly sharedMemory: readonly SharedMemory[] = none
   /** What of `offered` a driver may choose on the legacy interface, which has bits 0 to 31 alone; those that need VIRTIO_F_VERSION_1 are not among them. */
   get legacyOffered(): FeatureSet {
     return this.offered.intersection(legacyBits)

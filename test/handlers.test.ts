@@ -3,7 +3,7 @@
 import { VirtioBlkReqHeader } from 'virtgen/parts/blk'
 import { BlkDevice, type BlkGetIdRequest, type BlkReadRequest } from 'virtgen/skeleton/blk'
 import { chain, testDevice } from 'virtgen/testing'
-import { VIRTIO_BLK_S_OK, VIRTIO_BLK_T_IN } from 'virtgen/wire/blk'
+import { VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK, VIRTIO_BLK_T_IN } from 'virtgen/wire/blk'
 import { expect, it } from 'vitest'
 
 /** Completes its requests, and has promises for them besides. */
@@ -43,4 +43,19 @@ it('a promise that is settled after its request was completed is an error, and t
     expect.stringMatching(/read was completed before its promise was settled/),
     expect.stringMatching(/completed/),
   ])
+})
+
+it.each([
+  ['at once', () => 512],
+  ['by a promise', async () => 512],
+])('a number that is no status, given %s, is an error, and the driver gets the status for failures', async (_, outcome) => {
+  class Odd extends Hasty {
+    protected override read({ writable }: BlkReadRequest) {
+      writable.fill(0)
+      return outcome() as never
+    }
+  }
+  const disk = testDevice(new Odd())
+  expect((await disk.request(read())).bytes[512]).toBe(VIRTIO_BLK_S_IOERR)
+  expect(disk.device.errors.map(String)).toEqual([expect.stringContaining('512')])
 })

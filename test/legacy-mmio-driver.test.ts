@@ -291,12 +291,10 @@ describe('shared memory behind version 2 of the registers', () => {
   it('is found by its id; others and those of a device without the registers are not there', async () => {
     const guest = GuestMemory.of(new Uint8Array(0x2_0000))
     class Sharing extends DummyDevice {
-      override get sharedMemory() {
-        return [
-          { id: 0, length: 0x1000 },
-          { id: 200, length: 2 ** 33 },
-        ]
-      }
+      override readonly sharedMemory = [
+        { id: 0, length: 0x1000 },
+        { id: 200, length: 2 ** 33 },
+      ]
     }
     const mmio = new MmioDevice(new Sharing([8, 4]), {
       memory: guest,

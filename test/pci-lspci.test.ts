@@ -101,14 +101,11 @@ describeWithLspci('a device of QEMU', () => {
 })
 
 class SharingDevice extends DummyDevice {
-  readonly shared: readonly SharedMemory[]
+  override readonly sharedMemory: readonly SharedMemory[]
   constructor(shared: readonly SharedMemory[], id = 42) {
     super()
-    this.shared = shared
+    this.sharedMemory = shared
     Object.defineProperty(this, 'id', { value: id })
-  }
-  override get sharedMemory() {
-    return this.shared
   }
 }
 

@@ -156,7 +156,7 @@ class Box extends VirtioDevice {
       { name: 'clear', offset: 14, width: 1, access: 'w', clears: 13 },
     ],
   )
-  readonly #shared = [
+  override readonly sharedMemory = [
     { id: 1, length: 0x1000, bytes: new Uint8Array(0x1000) },
     { id: 2, length: 0x10 },
   ]
@@ -172,9 +172,6 @@ class Box extends VirtioDevice {
     this.queueSizes = [queueSize, 0, 3, 1, queueSize]
   }
 
-  override get sharedMemory() {
-    return this.#shared
-  }
   override accepts(): boolean {
     return this.#temper.accepts()
   }

@@ -279,7 +279,13 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
       const value = status ?? info.ok
       const refusal = slot.info.refusal ?? message?.reply
       if (info.shrinks && refusal && !isSuccess(info, value)) slot.shrink(refusal)
-      info.set(slot.reply, value)
+      try {
+        info.set(slot.reply, value)
+      } catch (error) {
+        // A number that is no status: the driver must have an answer all the same.
+        this.#failed(slot, error)
+        return
+      }
     }
     this.#complete(slot, slot.info.setLength ?? message?.setLength)
   }

@@ -32,9 +32,7 @@ export class Board<Modules extends Core> {
     this.modules = modules
     class SharingDevice extends modules.DummyDevice {
       override readonly id = id as 42
-      override get sharedMemory() {
-        return [region]
-      }
+      override readonly sharedMemory = [region]
     }
     this.device = new SharingDevice(queues)
     this.device.onQueue = modules.useAll
