@@ -116,10 +116,16 @@ const faults: Readonly<Record<string, MakeSubject>> = {
     restore: (state) => subject.restore({ ...(state as object), interruptStatus: 0 }),
   })),
   'tells a driver that keeps the rules of a violation': changed((subject, _, { onViolation }) => ({
-    acknowledge: () => onViolation?.({ kind: 'queue-size', queue: 0, detail: 'nothing is wrong' }) ?? subject.acknowledge(),
+    acknowledge: () => {
+      onViolation?.({ kind: 'queue-size', queue: 0, detail: 'nothing is wrong' })
+      return subject.acknowledge()
+    },
   })),
   'reports what nobody did': changed((subject, _, { onError }) => ({
-    acknowledge: () => onError?.(new TypeError('undefined is not a function')) ?? subject.acknowledge(),
+    acknowledge: () => {
+      onError?.(new TypeError('undefined is not a function'))
+      return subject.acknowledge()
+    },
   })),
 }
 

@@ -73,8 +73,10 @@ export class LegacyMmioSubject implements Subject {
   notify(index: number): void {
     this.#set(virtio_mmio_legacy.QueueNotify, index)
   }
-  acknowledge(): void {
-    this.#set(virtio_mmio_legacy.InterruptACK, this.#get(virtio_mmio_legacy.InterruptStatus))
+  acknowledge(): boolean {
+    const events = this.#get(virtio_mmio_legacy.InterruptStatus)
+    this.#set(virtio_mmio_legacy.InterruptACK, events)
+    return events !== 0
   }
 
   probe(see: (value: number) => void): void {

@@ -91,8 +91,10 @@ export class MmioSubject implements Subject {
   notify(_index: number, value: number): void {
     this.#set(virtio_mmio.QueueNotify, value)
   }
-  acknowledge(): void {
-    this.#set(virtio_mmio.InterruptACK, this.#get(virtio_mmio.InterruptStatus))
+  acknowledge(): boolean {
+    const events = this.#get(virtio_mmio.InterruptStatus)
+    this.#set(virtio_mmio.InterruptACK, events)
+    return events !== 0
   }
 
   probe(see: (value: number) => void): void {

@@ -17,7 +17,7 @@ import {
   pci_msix_entry_vector_ctrl,
   pci_size,
 } from 'virtgen/wire/pci'
-import { virtio_pci_common_cfg } from 'virtgen/wire/transport-pci'
+import { VIRTIO_MSI_NO_VECTOR, virtio_pci_common_cfg } from 'virtgen/wire/transport-pci'
 import type { VirtioDevice } from '../../runtime/device.ts'
 import type { DeviceControl } from '../../runtime/device-control.ts'
 import { PciDevice } from '../../runtime/pci/device.ts'
@@ -51,6 +51,8 @@ export class PciSubject implements Subject {
   protected readonly pci: PciDevice
   readonly #structures: Structures
   readonly #wantsMsix: boolean
+  /** One vector is masked: its messages never come. */
+  readonly #masksOne: boolean
 
   constructor(device: VirtioDevice, { interrupted, variant, ...settings }: SubjectSettings, transitional = false) {
     const choose = <T>(shift: number, items: readonly T[]): T => items[(variant >>> shift) % items.length]!
@@ -60,6 +62,7 @@ export class PciSubject implements Subject {
     const adminQueues = device.queueSizes.length > 2 ? choose(12, [0, 1]) : 0
     const notifConfigData = choose(14, [undefined, device.queueSizes.map((_, index) => 0x100 + 7 * index)])
     this.#wantsMsix = choose(16, [true, false])
+    this.#masksOne = choose(28, [false, true])
     const vectors = choose(18, [undefined, 1, 3, 64])
     const canHaveVectors = hasMessages && layout.some(({ regions }) => regions.includes('msix'))
     this.pci = new PciDevice(device, {
@@ -141,6 +144,12 @@ export class PciSubject implements Subject {
     this.#set({ offset: offset + 4, width: 4, access: 'rw' }, Math.floor(address / word))
   }
 
+  /** MSI-X is enabled. */
+  protected get hasMsix(): boolean {
+    const { msixAt } = this.#structures
+    return msixAt !== undefined && (this.pci.readConfig(msixAt + pci_msix_capability_flags, 2) & PCI_MSIX_FLAGS_ENABLE) !== 0
+  }
+
   /** The function may use memory; where it is wanted, MSI-X is enabled, with some of its vectors unmasked. */
   prepare(): void {
     const { pci } = this
@@ -153,7 +162,7 @@ export class PciSubject implements Subject {
       const at = offset + vector * PCI_MSIX_ENTRY_SIZE
       pci.writeBar(bar, at + pci_msix_entry_lower_addr, 4, 0xfee0_0000 + vector * 0x1000)
       pci.writeBar(bar, at + pci_msix_entry_data, 4, vector)
-      pci.writeBar(bar, at + pci_msix_entry_vector_ctrl, 4, vector === 2 ? 1 : 0)
+      pci.writeBar(bar, at + pci_msix_entry_vector_ctrl, 4, this.#masksOne && vector === 2 ? 1 : 0)
     }
     pci.writeConfig(msixAt + pci_msix_capability_flags, 2, PCI_MSIX_FLAGS_ENABLE)
     this.#set(virtio_pci_common_cfg.config_msix_vector, 0)
@@ -179,6 +188,8 @@ export class PciSubject implements Subject {
     this.#set(virtio_pci_common_cfg.queue_select, index)
     this.#set(virtio_pci_common_cfg.queue_size, size)
     this.#set(virtio_pci_common_cfg.queue_msix_vector, index + 1)
+    // Where there are too few, one vector is for all.
+    if (this.#get(virtio_pci_common_cfg.queue_msix_vector) === VIRTIO_MSI_NO_VECTOR) this.#set(virtio_pci_common_cfg.queue_msix_vector, 0)
     this.#setAddress(virtio_pci_common_cfg.queue_desc, descriptorArea)
     this.#setAddress(virtio_pci_common_cfg.queue_driver, driverArea)
     this.#setAddress(virtio_pci_common_cfg.queue_device, deviceArea)
@@ -203,9 +214,9 @@ export class PciSubject implements Subject {
     const hasData = features.has(VIRTIO_F_NOTIFICATION_DATA)
     this.pci.writeBar(bar, at, hasData ? 4 : 2, hasData ? value - (value % 0x1_0000) + name : name)
   }
-  acknowledge(): void {
+  acknowledge(): boolean {
     const { bar, offset } = this.#structures.isr
-    this.pci.readBar(bar, offset, 1)
+    return this.pci.readBar(bar, offset, 1) !== 0 || this.hasMsix
   }
 
   probe(see: (value: number) => void): void {

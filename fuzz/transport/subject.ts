@@ -35,8 +35,8 @@ export interface Subject {
   stopQueue(index: number): void
   resetQueue(index: number): void
   notify(index: number, value: number): void
-  /** Takes the interrupt. */
-  acknowledge(): void
+  /** Takes the interrupt. Says whether it was one of this device's. */
+  acknowledge(): boolean
   /** Reads every register that a selector shows, for each value that the selector can have and some that it cannot. */
   probe(see: (value: number) => void): void
   save(): unknown

@@ -1,6 +1,6 @@
 /** The legacy interface of a transitional PCI device, as a driver uses it. */
 import type { RegisterInfo } from 'virtgen/codegen/v1/wire'
-import { virtio_pci_legacy_header } from 'virtgen/wire/transport-pci'
+import { VIRTIO_MSI_NO_VECTOR, virtio_pci_legacy_header } from 'virtgen/wire/transport-pci'
 import type { VirtioDevice } from '../../runtime/device.ts'
 import type { QueueSetup } from '../../runtime/queue.ts'
 import type { TestMemory } from '../../runtime/testing/memory.ts'
@@ -48,8 +48,14 @@ export class TransitionalSubject extends PciSubject {
   }
   override setUpQueue({ index, descriptorArea }: QueueSetup): void {
     this.#set(virtio_pci_legacy_header.queue_select, index)
-    this.#set(virtio_pci_legacy_header.queue_msix_vector, index + 1)
+    this.#mapQueue(index + 1)
     this.#set(virtio_pci_legacy_header.queue_address, descriptorArea / legacyPage)
+  }
+  /** Without MSI-X the configuration space is where the vectors would be. */
+  #mapQueue(vector: number): void {
+    if (!this.hasMsix) return
+    this.#set(virtio_pci_legacy_header.queue_msix_vector, vector)
+    if (this.#get(virtio_pci_legacy_header.queue_msix_vector) === VIRTIO_MSI_NO_VECTOR) this.#set(virtio_pci_legacy_header.queue_msix_vector, 0)
   }
   override stopQueue(index: number): void {
     this.#set(virtio_pci_legacy_header.queue_select, index)
@@ -62,8 +68,8 @@ export class TransitionalSubject extends PciSubject {
   override notify(index: number): void {
     this.#set(virtio_pci_legacy_header.queue_notify, index)
   }
-  override acknowledge(): void {
-    this.#get(virtio_pci_legacy_header.isr_status)
+  override acknowledge(): boolean {
+    return this.#get(virtio_pci_legacy_header.isr_status) !== 0 || this.hasMsix
   }
 
   override probe(see: (value: number) => void): void {
