@@ -42,7 +42,8 @@ async function useNet(driver: NetDriver): Promise<void> {
   driver.onPacket(({ packet }) => packets.push(packet.slice()))
   const sent = Array.from({ length: 100 }, (_, i) => pattern(60 + 14 * i, i))
   for (const packet of sent) await driver.transmit({}, packet)
-  expect(packets).toEqual(sent)
+  const hex = (all: Uint8Array[]): string[] => all.map((packet) => Buffer.from(packet).toString('hex'))
+  expect(hex(packets)).toEqual(hex(sent))
 }
 
 async function useConsole(driver: ConsoleDriver): Promise<void> {
