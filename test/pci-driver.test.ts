@@ -414,7 +414,17 @@ describe('what can go wrong', () => {
   })
 
   it('refuses wrong options', async () => {
-    for (const options of [{ queueSize: 0 }, { resetPolls: 0 }, { vectors: -1 }, { vectors: 1.5 }]) {
+    const wrong: Partial<PciDriverOptions>[] = [
+      { queueSize: 0 },
+      { resetPolls: 0 },
+      { vectors: -1 },
+      { vectors: 1.5 },
+      { vectors: 2049 },
+      { vectors: [{ address: -1, data: 0 }] },
+      { vectors: [{ address: 0xfee0_0000, data: 2 ** 32 }] },
+      { interface: 'old' as 'legacy' },
+    ]
+    for (const options of wrong) {
       const { fn, connect } = setting({}, options)
       expect(await failure(connect())).toBeInstanceOf(RangeError)
       expect(fn.log).toEqual([])

@@ -48,8 +48,12 @@ export interface VectorConnection<T> extends DriverConnection<T> {
 const defaultQueueSize = 256
 const defaultResetPolls = 1000
 
-/** @throws RangeError for a number that is none */
-export function checkOptions({ queueSize = defaultQueueSize, resetPolls = defaultResetPolls }: DriverOptions): void {
+const interfaces: readonly DriverInterface[] = ['modern', 'legacy', 'any']
+
+/** @throws RangeError for a number that is none, or an interface that there is not */
+export function checkOptions(options: DriverOptions): void {
+  const { queueSize = defaultQueueSize, resetPolls = defaultResetPolls, interface: wanted = 'modern' } = options
+  if (!interfaces.includes(wanted)) throw new RangeError(`interface must be one of ${interfaces.join(', ')}, not ${wanted}`)
   if (!(Number.isInteger(queueSize) && queueSize > 0)) throw new RangeError(`queueSize must be a positive integer, not ${queueSize}`)
   if (!(Number.isInteger(resetPolls) && resetPolls > 0)) throw new RangeError(`resetPolls must be a positive integer, not ${resetPolls}`)
 }

@@ -1,4 +1,5 @@
 /** Driver side of Virtio Over PCI Bus: from a function on a bus to a driver client. */
+import { checkInteger } from 'virtgen/codegen/v1/wire'
 import {
   PCI_HEADER_TYPE_MASK,
   PCI_HEADER_TYPE_NORMAL,
@@ -7,7 +8,7 @@ import {
   pci_header_subsystem_id,
   pci_header_vendor_id,
 } from 'virtgen/wire/pci'
-import { pci_device_id, pci_vendor_id, VIRTIO_PCI_CAP_COMMON_CFG } from 'virtgen/wire/transport-pci'
+import { msix_vectors, pci_device_id, pci_vendor_id, VIRTIO_PCI_CAP_COMMON_CFG } from 'virtgen/wire/transport-pci'
 import { checkOptions, connect, type DriverOptions, type VectorConnection } from '../driver/connect.ts'
 import { DriverError, type DriverType } from '../driver/host.ts'
 import { DriverFunction } from './driver-function.ts'
@@ -25,6 +26,8 @@ export interface PciDriverOptions extends DriverOptions {
    */
   readonly vectors?: PciVectors
 }
+
+const largestWord = 0xffff_ffff
 
 /** A device that is initialised, and its client. */
 export interface PciConnection<T> extends VectorConnection<T> {
@@ -53,8 +56,12 @@ export async function connectPci<T>(fn: PciFunction, type: DriverType<T>, option
 }
 
 function checkVectors(vectors: PciVectors = []): void {
-  if (typeof vectors === 'number' && !(Number.isInteger(vectors) && vectors >= 0))
-    throw new RangeError(`vectors must be an integer from 0, not ${vectors}`)
+  if (typeof vectors === 'number') checkInteger(vectors, 0, msix_vectors.msix_last_vector + 1, 'vectors')
+  else
+    for (const { address, data } of vectors) {
+      checkInteger(address, 0, Number.MAX_SAFE_INTEGER, 'address of a vector')
+      checkInteger(data, 0, largestWord, 'data of a vector')
+    }
 }
 
 /** Makes sure that the function is the device; says whether it is transitional. */
