@@ -27,6 +27,13 @@ export const programs = {
       export { GuestMemory } from 'virtgen/runtime'
       export { BlkDevice } from 'virtgen/skeleton/blk'`,
   },
+  'block device over PCI': {
+    limit: 33 * kilobyte,
+    source: `
+      export { PciDevice } from 'virtgen/pci'
+      export { GuestMemory } from 'virtgen/runtime'
+      export { BlkDevice } from 'virtgen/skeleton/blk'`,
+  },
   'device of one’s own over MMIO, without a skeleton': {
     source: `
       export { MmioDevice } from 'virtgen/mmio'

@@ -74,6 +74,14 @@ describe('the common configuration', () => {
     expect(board.get('num_queues')).toBe(3)
   })
 
+  it('keeps nothing for a queue that does not exist, not even a vector', () => {
+    const fresh = savePciDevice(board.pci)
+    board.set('queue_select', 1)
+    for (const name of names) if (name.startsWith('queue_') && name !== 'queue_select') board.set(name, 1)
+    expect(board.get('queue_msix_vector')).toBe(VIRTIO_MSI_NO_VECTOR)
+    expect(savePciDevice(board.pci)).toEqual({ ...fresh, queueSelect: 1 })
+  })
+
   it('takes both halves of each address by themselves, in any order', () => {
     const halves = (['queue_desc', 'queue_driver', 'queue_device'] as const).flatMap((name) => [[name, 1] as const, [name, 0] as const])
     halves.forEach(([name, half], index) => {

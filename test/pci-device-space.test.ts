@@ -331,6 +331,13 @@ describe('a layout', () => {
     expect(() => new PciBoard(options)).toThrow(RangeError)
   })
 
+  it('is refused for shared memory regions that no capabilities can tell of', () => {
+    expect(() => new PciBoard({}, sharing({ id: 1, length: 1 }, { id: 2, length: 1 }, { id: 1, length: 1 }))).toThrow('ids that differ, not 1, 2, 1')
+    expect(() => new PciBoard({}, sharing({ id: 256, length: 1 }))).toThrow('not 256')
+    expect(() => new PciBoard({}, sharing({ id: 0, length: 0 }))).toThrow('not 0')
+    expect(() => new PciBoard({}, sharing({ id: 0, length: 2 ** 52 + 1 }))).toThrow('can have 4503599627370496 bytes')
+  })
+
   it('is refused for a type that has no transitional id, or no PCI device id', () => {
     expect(() => new PciBoard({ transitional: true }, new DummyDevice())).toThrow('type 42 cannot be transitional, only one of 1, 2, 3, 4, 5, 8, 9')
     class Far extends DummyDevice {

@@ -80,7 +80,8 @@ export class FunctionHeader implements MsixGate {
 
   /** Interrupt Status says that an interrupt is pending, also where the pin is disabled. */
   showPending(pending: boolean): void {
-    const status = this.#space.read(pci_header_status, 2) & ~PCI_STATUS_INTERRUPT
-    this.#space.set(pci_header_status, 2, pending ? status | PCI_STATUS_INTERRUPT : status)
+    const status = this.#space.read(pci_header_status, 2)
+    const now = pending ? status | PCI_STATUS_INTERRUPT : status & ~PCI_STATUS_INTERRUPT
+    if (now !== status) this.#space.set(pci_header_status, 2, now)
   }
 }

@@ -3,7 +3,7 @@ import { checkInteger, FeatureSet } from 'virtgen/codegen/v1/wire'
 import { VIRTIO_F_ADMIN_VQ, VIRTIO_F_NOTIFICATION_DATA } from 'virtgen/wire/content'
 import { pci_interrupt_pin } from 'virtgen/wire/pci'
 import { msix_vectors } from 'virtgen/wire/transport-pci'
-import type { VirtioDevice } from '../device.ts'
+import type { SharedMemory, VirtioDevice } from '../device.ts'
 import type { DeviceControlSettings } from '../device-control.ts'
 import type { PciVendorData } from './capabilities.ts'
 import type { PciBar } from './function-device.ts'
@@ -56,6 +56,7 @@ export interface PciShape {
 const mostVectors = msix_vectors.msix_last_vector + 1
 const fewestVectors = 2
 const largestQueueCount = 0xffff
+const largestRegionId = 0xff
 const defaultMultiplier = 4
 
 /** @throws RangeError with what is allowed */
@@ -64,6 +65,7 @@ export function pciShape(device: VirtioDevice, options: PciDeviceOptions): PciSh
   const queues = device.queueSizes.length
   checkInteger(adminQueues, 0, queues, 'adminQueues')
   checkInteger(queues - adminQueues, 0, largestQueueCount, 'the number of queues of a PCI device')
+  checkShared(device.sharedMemory)
   return {
     layout,
     vectors: vectorsOf(queues, layout, options),
@@ -72,6 +74,13 @@ export function pciShape(device: VirtioDevice, options: PciDeviceOptions): PciSh
     adminQueues,
     transportFeatures: adminQueues > 0 ? FeatureSet.of(VIRTIO_F_ADMIN_VQ) : FeatureSet.empty,
   }
+}
+
+/** The cap.id MUST be unique for any one device instance. */
+function checkShared(regions: readonly SharedMemory[]): void {
+  const ids = regions.map(({ id }) => checkInteger(id, 0, largestRegionId, 'id of a shared memory region'))
+  for (const { length } of regions) checkInteger(length, 1, Number.MAX_SAFE_INTEGER, 'length of a shared memory region')
+  if (new Set(ids).size !== ids.length) throw new RangeError(`shared memory regions must have ids that differ, not ${ids.join(', ')}`)
 }
 
 function vectorsOf(queues: number, layout: PciLayout, { vectors, message }: PciDeviceOptions): number {
