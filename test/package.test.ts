@@ -28,7 +28,10 @@ import { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { Blk } from 'virtgen/devices/blk'
 import { RateLimiter } from 'virtgen/devices/rate-limiter'
 import { Rng } from 'virtgen/devices/rng'
+import { MmioDevice } from 'virtgen/mmio'
 import { FileBackend } from 'virtgen/node'
+import { PciBus, PciDevice } from 'virtgen/pci'
+import { GuestMemory } from 'virtgen/runtime'
 import { VIRTIO_BLK_F_RO, VirtioBlkConfig } from 'virtgen/wire/blk'
 import { VIRTIO_F_VERSION_1 } from 'virtgen/wire/content'
 import { checkFeatures, VIRTIO_THERMOMETER_F_ALARM, VirtioThermometerLog } from './generated/wire/thermometer.js'
@@ -37,7 +40,11 @@ const value = { count: 2, where: { addr: 4096, len: 8, flags: 0, next: 0 }, valu
 const bytes = VirtioThermometerLog.encode(value)
 const limiter = new RateLimiter({ operations: { perSecond: 1000 } })
 const file = new FileBackend('disk.img', { size: 4096 })
+const memory = GuestMemory.of(new Uint8Array(4096))
+const bus = new PciBus({ interrupt: () => {} })
+bus.add(1, (interrupt) => new PciDevice(new Rng({ limiter }), { memory, interrupt }))
 console.log(JSON.stringify({
+  transports: [new MmioDevice(new Rng({ limiter }), { memory, interrupt: () => {} }).read(8, 4), bus.readEcam(1 << 15, 4)],
   devices: [new Blk(file, { limiter }).capacity, new Rng({ limiter }).id],
   capacity: VirtioBlkConfig.decode(VirtioBlkConfig.encode({ capacity: 7 })).capacity,
   features: FeatureSet.of(VIRTIO_BLK_F_RO, VIRTIO_F_VERSION_1).toString(),
@@ -102,6 +109,7 @@ describe('the package, installed elsewhere', () => {
     expect(readdirSync(join(project, 'src/generated/wire'))).toEqual(['thermometer.ts'])
     expect(run('node_modules/typescript/bin/tsc', '-p', '.')).toBe('')
     expect(JSON.parse(run(join(project, 'out/main.js')))).toEqual({
+      transports: [4, 0x10441af4],
       devices: [8, 4],
       capacity: 7,
       features: '0x100000020',
