@@ -330,6 +330,8 @@ describe('the window', () => {
   it('has at least 512 bytes, and room for the configuration space', () => {
     expect(board.mmio.size).toBe(0x200)
     const device = new DummyDevice()
+    Object.assign(device, { config: { length: 0x100 } })
+    expect(new Board(device).mmio.size).toBe(0x200)
     Object.assign(device, { config: { length: 0x101 } })
     expect(new Board(device).mmio.size).toBe(0x400)
   })
@@ -500,7 +502,10 @@ describe('a saved device', () => {
     ['no list of shared memory', (state) => ({ ...state, regions: undefined })],
     ['events that do not exist', (state) => ({ ...state, interruptStatus: 4 })],
     ['no control', (state) => ({ ...state, interruptStatus: 1, queueSel: 1, control: undefined })],
-    ['that of a driver that uses the legacy interface', (state) => ({ ...state, control: { ...state.control, status: 0, legacy: { live: false } } })],
+    [
+      'that of a driver that uses the legacy interface',
+      ({ control: _, ...state }) => ({ ...state, control: { ...saveMmioDevice(new Board().mmio).control, legacy: { live: false } } }),
+    ],
     ['a control that is wrong', (state) => ({ ...state, interruptStatus: 1, control: { ...state.control, status: 4 } })],
   ])('is refused when it is %s, and nothing has changed', (_, spoil) => {
     board.start()

@@ -76,6 +76,7 @@ describe('the node of a device tree', () => {
     const place = { index: 0, address: 0x12_3456_7000, size: 0x1000, interrupt: 1 }
     expect(mmioDeviceTreeNode(place).properties.reg).toEqual([0x12, 0x3456_7000, 0, 0x1000])
     expect(() => mmioDeviceTreeNode(place, { addressCells: 1 })).toThrow(new RangeError('0x1234567000 does not fit into one cell'))
+    expect(() => mmioDeviceTreeNode({ ...place, address: 2 ** 32 }, { addressCells: 1 })).toThrow(RangeError)
   })
 
   it.each([31, 0, -1, 32.5, Number.NaN])('has no interrupt %s of a GIC', (intid) => {
@@ -123,6 +124,29 @@ describe('the ACPI device', () => {
     const header = AcpiTableHeader.decode(mmioAcpiTable(microvm, { oemId: 'ABC', oemTableId: '' }))
     expect([header.oem_id, header.oem_table_id].map((bytes) => String.fromCharCode(...bytes))).toEqual(['ABC   ', '        '])
     expect(() => mmioAcpiTable([], { oemId: 'TOO LONG' })).toThrow(new RangeError('"TOO LONG" is not 6 printable characters or fewer'))
+  })
+
+  it('says its length in as many bytes as that needs', () => {
+    const first = squib[0] as MmioPlace
+    // Devices of 67, 68 and 102 bytes. 12 bits are in two bytes of a length, which counts them; 20 in three.
+    const devices = (small: number, large: number): MmioPlace[] => [
+      ...Array.from({ length: small }, () => first),
+      ...Array.from({ length: large }, () => squib[2] as MmioPlace),
+      { ...first, index: 2, address: 2 ** 32 },
+    ]
+    const lengths = [devices(26, 33), devices(27, 32), devices(25, 34)].map((places) => {
+      const contents = mmioAcpiTable(places).subarray(AcpiTableHeader.size + 1)
+      const [lead = 0, ...rest] = contents
+      const count = lead >> 6 // of the bytes behind the first one
+      const said = rest.slice(0, count).reduce((sum, byte, index) => sum + (byte << (4 + 8 * index)), lead & 15)
+      expect(said).toBe(contents.length)
+      return [said, count]
+    })
+    expect(lengths).toEqual([
+      [4095, 1],
+      [4094, 1],
+      [4097, 2],
+    ])
   })
 
   // Lengths in one, two and three bytes.
