@@ -34,6 +34,8 @@ interface UsedEntry {
   readonly length: number
   /** Places of the ring that the device has gone on by; no limit where nothing says so. */
   readonly most: number
+  /** The device has not said that the length is one: it counts only where it can be one. */
+  readonly isDoubtful?: boolean
 }
 
 const nothing: DriverOutcome = { kind: 'none' }
@@ -64,10 +66,11 @@ export abstract class DriverModel {
     const at = this.out.findIndex(({ head, isVisible }) => isVisible && head === entry.id)
     const named = this.out[at]
     if (named === undefined) return this.visible === 0 ? violation('used-id', 'used-index') : violation('used-id')
-    if (entry.length > named.writable) return violation('used-length')
-    if (!this.rules.inOrder) return { kind: 'used', buffer: named, written: entry.length }
+    const length = lengthOf(entry, named)
+    if (length > named.writable) return violation('used-length')
+    if (!this.rules.inOrder) return { kind: 'used', buffer: named, written: length }
     if (at + 1 > entry.most) return violation('used-id')
-    return { kind: 'used', buffer: this.out[0]!, written: at === 0 ? entry.length : this.out[0]!.writable }
+    return { kind: 'used', buffer: this.out[0]!, written: at === 0 ? length : this.out[0]!.writable }
   }
 
   /** `completed` has given it. */
@@ -75,8 +78,9 @@ export abstract class DriverModel {
     if (this.#batch === 0 && this.rules.inOrder) {
       const entry = this.entry(seen)
       if (!('kind' in entry)) {
-        this.#batch = this.out.findIndex(({ head }) => head === entry.id) + 1
-        this.#batchWritten = entry.length
+        const last = this.out.findIndex(({ head }) => head === entry.id)
+        this.#batch = last + 1
+        this.#batchWritten = lengthOf(entry, this.out[last]!)
       }
     }
     if (this.#batch > 0) this.#batch--
@@ -89,6 +93,11 @@ export abstract class DriverModel {
   protected abstract advance(buffer: BufferOut): void
   /** Says whether the device wants to be told of what was just made available: entries, or descriptors, of which the first one stood at `from`. */
   abstract wantsNotification(from: number, count: number): boolean
+}
+
+/** Bytes that an entry says were written of the buffer that it names. */
+function lengthOf({ length, isDoubtful = false }: UsedEntry, { writable }: BufferOut): number {
+  return isDoubtful && length > writable ? 0 : length
 }
 
 const wrap = 0x1_0000
@@ -129,8 +138,9 @@ export class PackedDriverModel extends DriverModel {
     const flags = arena.get16(at + PvirtqDesc.offsetOf.flags)
     const isMarked = (flag: number): boolean => (flags & flag) !== 0
     if (isMarked(VIRTQ_DESC_F_AVAIL) !== this.wrap || isMarked(VIRTQ_DESC_F_USED) !== this.wrap) return nothing
-    const length = isMarked(VIRTQ_DESC_F_WRITE) ? arena.get32(at + PvirtqDesc.offsetOf.len) : 0
-    return { id: arena.get16(at + PvirtqDesc.offsetOf.id), length, most: Number.POSITIVE_INFINITY }
+    const length = arena.get32(at + PvirtqDesc.offsetOf.len)
+    const isDoubtful = !isMarked(VIRTQ_DESC_F_WRITE)
+    return { id: arena.get16(at + PvirtqDesc.offsetOf.id), length, isDoubtful, most: Number.POSITIVE_INFINITY }
   }
 
   protected override advance({ slots }: BufferOut): void {

@@ -15,7 +15,9 @@ import {
 import { describe, expect, it } from 'vitest'
 import type { MakeSubject } from '../fuzz/transport/subject.ts'
 import { transports } from '../fuzz/transport/transport-target.ts'
-import { MovingDisk, MovingGuest, makePlace, type Place, queueCount, type Setting } from './support/moving-guest.ts'
+import { MovingDisk, MovingGuest, queueCount } from './support/moving-guest.ts'
+import { type MakeDevice, makePlace, memorySize, type Place, type Setting } from './support/moving-machine.ts'
+import { ReceivingGuest } from './support/receiving-guest.ts'
 import { changed, pathsOf } from './support/spoiled.ts'
 
 const optional = [
@@ -66,7 +68,7 @@ const steps = {
   turn: fc.tuple(),
   move: fc.tuple(),
   haunt: fc.tuple(which),
-  look: fc.tuple(),
+  ask: fc.tuple(),
   reset: fc.tuple(),
   resetQueue: fc.tuple(queue),
   suspend: fc.tuple(),
@@ -74,7 +76,7 @@ const steps = {
   slow: fc.tuple(fc.boolean()),
   rest: fc.tuple(),
 } as const
-const weights: Partial<Record<keyof typeof steps, number>> = { offer: 6, finish: 4, serve: 3, turn: 3, move: 4, look: 2, reset: 1, resetQueue: 1 }
+const weights: Partial<Record<keyof typeof steps, number>> = { offer: 6, finish: 4, serve: 3, turn: 3, move: 4, ask: 2, reset: 1, resetQueue: 1 }
 
 type Step = { readonly do: keyof typeof steps; readonly with: readonly (number | boolean)[] }
 
@@ -84,6 +86,10 @@ const anyStep: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: (args as fc.Arbitrary<(number | boolean)[]>).map((list) => ({ do: name as keyof typeof steps, with: list })),
   })),
 )
+
+const packetSteps = ['arrive', 'arrive', 'offer', 'offer', 'serve', 'serve', 'turn', 'move', 'move', 'haunt', 'ask', 'suspend', 'resume'] as const
+/** `with`: bytes of a packet, or what else there is to choose. */
+const anyPacketStep = fc.record({ do: fc.constantFrom(...packetSteps), with: fc.integer({ min: 1, max: 900 }) })
 
 async function take(guest: MovingGuest, step: Step): Promise<void> {
   const [first, second, third] = step.with as [number, number, boolean]
@@ -95,16 +101,13 @@ async function take(guest: MovingGuest, step: Step): Promise<void> {
     case 'haunt':
       return guest.haunt(first)
     case 'resetQueue':
-      return guest.resetQueue(first)
+      guest.resetQueue(first)
+      return
     case 'slow':
-      guest.disk.takesLong = step.with[0] as boolean
+      guest.device.takesLong = step.with[0] as boolean
       return
     case 'rest':
-      return guest.disk.rest()
-    case 'turn':
-      guest.runDeferred()
-      await new Promise((resolve) => setImmediate(resolve))
-      return
+      return guest.device.rest()
     default:
       return guest[step.do]()
   }
@@ -144,14 +147,33 @@ describe.each(Object.entries(transports))('a guest behind %s', (_, make) => {
     expect(Math.min(answered, moves, inFlight)).toBeGreaterThan(100)
   })
 
-  const setting: Setting = { make, ringFeatures: FeatureSet.of(VIRTIO_F_VERSION_1, ...optional), variant: 0, queueSize: 8 }
-  const emptyPlace = (of: Setting): Place =>
-    makePlace(
-      of,
-      new Uint8Array(2 ** 20),
-      () => {},
-      () => {},
+  it('that is moved while packets arrive gets each one, once and in order', async () => {
+    const sums = { received: 0, moves: 0 }
+    const settings = fc.record({ make: fc.constant(make), ringFeatures, variant, queueSize: fc.integer({ min: 8, max: 16 }) })
+    await fc.assert(
+      fc.asyncProperty(settings, fc.array(anyPacketStep, { maxLength: 60, size: 'max' }), async (setting, list) => {
+        const guest = new ReceivingGuest(setting)
+        for (const step of list) {
+          if (step.do === 'arrive') guest.arrive(step.with)
+          else if (step.do === 'offer') guest.offer(1 + (step.with % 6))
+          else if (step.do === 'haunt') guest.haunt(step.with)
+          else await guest[step.do]()
+          expect(guest.troubles).toEqual([])
+        }
+        expect(await guest.end()).toEqual([])
+        expect(guest.troubles).toEqual([])
+        sums.received += guest.received
+        sums.moves += guest.left.length
+      }),
+      { numRuns: 60 },
     )
+    expect(Math.min(sums.received, sums.moves)).toBeGreaterThan(60)
+  })
+
+  const setting: Setting = { make, ringFeatures: FeatureSet.of(VIRTIO_F_VERSION_1, ...optional), variant: 0, queueSize: 8 }
+  const ears = { onInterrupt: () => {}, onTrouble: () => {} }
+  const emptyPlace = (of: Setting, makeDisk: MakeDevice<MovingDisk> = (...options) => new MovingDisk(...options)): Place<MovingDisk> =>
+    makePlace(of, makeDisk, new Uint8Array(memorySize), ears)
 
   /** A device at work, with requests in flight. */
   function savedState(): unknown {
@@ -161,16 +183,16 @@ describe.each(Object.entries(transports))('a guest behind %s', (_, make) => {
     return JSON.parse(JSON.stringify(guest.subject.save()))
   }
 
-  it.each<[string, Partial<Setting>]>([
+  it.each<[string, Partial<Setting>, MakeDevice<MovingDisk>?]>([
     ['other features of the rings', { ringFeatures: FeatureSet.of(VIRTIO_F_VERSION_1, VIRTIO_F_IN_ORDER) }],
     ['smaller queues', { queueSize: 4 }],
     ['larger queues', { queueSize: 16 }],
-    ['another id', { disk: OtherId }],
-    ['features of its type that are others', { disk: FewerFeatures }],
-    ['more queues', { disk: MoreQueues }],
-    ['a longer configuration space', { disk: LongerConfig }],
-  ])('is not moved to a device with %s: the refusal is typed, and nothing has changed', (__, other) => {
-    const { subject } = emptyPlace({ ...setting, ...other })
+    ['another id', {}, (...options) => new OtherId(...options)],
+    ['features of its type that are others', {}, (...options) => new FewerFeatures(...options)],
+    ['more queues', {}, (...options) => new MoreQueues(...options)],
+    ['a longer configuration space', {}, (...options) => new LongerConfig(...options)],
+  ])('is not moved to a device with %s: the refusal is typed, and nothing has changed', (__, other, makeDisk) => {
+    const { subject } = emptyPlace({ ...setting, ...other }, makeDisk)
     const fresh = JSON.stringify(subject.save())
     expect(() => subject.restore(savedState())).toThrow(StateError)
     expect(JSON.stringify(subject.save())).toBe(fresh)

@@ -107,7 +107,6 @@ export class TransportExecution {
   /** What is saved is all that a device like this one needs in order to go on in its place. */
   #restore(): void {
     const old = this.#machine
-    if (old.subject.control.$isSuspending) return
     const state: unknown = JSON.parse(JSON.stringify(old.subject.save()))
     old.check()
     const other = new Machine(this.#setting, this.#random.word(), old.memory)

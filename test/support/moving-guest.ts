@@ -1,32 +1,12 @@
-/**
- * A guest that is moved from one VMM to another while it works: what is saved goes through JSON, its memory is copied, and another device goes on. The driver hears of it
- * as little as any driver does: it looks at a queue when it is interrupted, and never otherwise.
- */
-import { FeatureSet } from 'virtgen/codegen/v1/wire'
+/** A guest that reads a disk wherever it is moved, and knows what it must get. */
 import { VirtioBlkReqHeader } from 'virtgen/parts/blk'
-import { createDeviceQueue, GuestMemory, type Outcome, PARKED, type Plain, type RegionOptions } from 'virtgen/runtime'
+import { type Outcome, PARKED, type Plain } from 'virtgen/runtime'
 import { BlkDevice, type BlkReadRequest } from 'virtgen/skeleton/blk'
-import { chain, type FakeDriver, fakeDriver, type OfferedChain, TestMemory, type UsedChain } from 'virtgen/testing'
+import { chain, type FakeDriver, type OfferedChain, type UsedChain } from 'virtgen/testing'
 import { VIRTIO_BLK_F_MQ, VIRTIO_BLK_S_OK, VIRTIO_BLK_T_IN, virtio_blk_size } from 'virtgen/wire/blk'
-import {
-  ACKNOWLEDGE,
-  DRIVER,
-  DRIVER_OK,
-  FEATURES_OK,
-  SUSPEND,
-  VIRTIO_F_EVENT_IDX,
-  VIRTIO_F_IN_ORDER,
-  VIRTIO_F_INDIRECT_DESC,
-  VIRTIO_F_NOTIFICATION_DATA,
-  VIRTIO_F_RING_PACKED,
-  VIRTIO_F_RING_RESET,
-  VIRTIO_F_SUSPEND,
-} from 'virtgen/wire/content'
-import type { MakeSubject, Subject } from '../../fuzz/transport/subject.ts'
+import { type MakeDevice, MovingMachine, type Setting } from './moving-machine.ts'
 
 export const queueCount = 2
-const regionSize = 0x3_0000
-const words = [0, 1, 2, 3]
 /** Rounds in which everything that is out must come to its end. */
 const mostRounds = 100
 
@@ -94,145 +74,22 @@ export class MovingDisk extends BlkDevice {
   }
 }
 
-/** What a guest and its device have in common wherever they go. */
-export interface Setting {
-  readonly make: MakeSubject
-  readonly ringFeatures: FeatureSet
-  /** See `SubjectSettings`. */
-  readonly variant: number
-  readonly queueSize: number
-  /** Default: `MovingDisk`. */
-  readonly disk?: new (
-    queueSize: number,
-    onError: (error: unknown) => void,
-  ) => MovingDisk
-}
-
-/** A device in its VMM. */
-export interface Place {
-  readonly disk: MovingDisk
-  readonly subject: Subject
-  readonly deferred: (() => void)[]
-}
-
-/** A device of that kind in a VMM that tells of what happens there. */
-export function makePlace(setting: Setting, bytes: Uint8Array, onInterrupt: () => void, onTrouble: (trouble: unknown) => void): Place {
-  const { make, queueSize, ringFeatures, variant, disk: Disk = MovingDisk } = setting
-  const disk = new Disk(queueSize, onTrouble)
-  const deferred: (() => void)[] = []
-  const subject = make(disk, {
-    memory: new GuestMemory(regionsOf(bytes)),
-    ringFeatures,
-    variant,
-    createQueue: createDeviceQueue,
-    interrupted: onInterrupt,
-    onViolation: onTrouble,
-    onError: onTrouble,
-    defer: (callback) => deferred.push(callback),
-  })
-  return { disk, subject, deferred }
-}
-
-/** Two regions that touch. */
-function regionsOf(bytes: Uint8Array): (RegionOptions & { source: Uint8Array })[] {
-  return [0, 1].map((i) => ({ guestAddress: i * regionSize, size: regionSize, source: bytes.subarray(i * regionSize, (i + 1) * regionSize) }))
-}
-
-export class MovingGuest {
-  readonly #setting: Setting
-  /** As the driver sees it. */
-  readonly #memory: TestMemory
-  #bytes = new Uint8Array(2 * regionSize)
-  #place: Place
-  /** Places that were left: work goes on there, and nobody must see any of it. */
-  readonly left: Place[] = []
-  #features = FeatureSet.empty
-  /** Undefined while there is no such queue. */
-  #rings: (FakeDriver | undefined)[] = []
+export class MovingGuest extends MovingMachine<MovingDisk> {
   /** By chain, the sector that was asked for. */
   readonly #out = new Map<OfferedChain, number>()
-  readonly #waitsFor = new Set<'reset' | 'suspend' | number>()
-  #isInterrupted = false
-  #isArriving = false
   #nextSector = 0
-  /** Violations and errors: there must be none. */
-  readonly troubles: unknown[] = []
   answered = 0
   /** Requests that were in flight when the guest was moved. */
   inFlight = 0
 
-  constructor(setting: Setting) {
-    this.#setting = setting
-    this.#memory = new TestMemory({ regions: regionsOf(this.#bytes) })
-    this.#place = this.#makePlace()
-    this.#start()
-  }
-
-  #makePlace(): Place {
-    const onInterrupt = (): void => {
-      // What comes from places that were left goes nowhere.
-      this.#isInterrupted ||= place === this.#place || this.#isArriving
-    }
-    const place: Place = makePlace(this.#setting, this.#bytes, onInterrupt, (trouble) => this.troubles.push(trouble))
-    return place
-  }
-
-  get disk(): MovingDisk {
-    return this.#place.disk
-  }
-  get subject(): Subject {
-    return this.#place.subject
-  }
-  get isSuspended(): boolean {
-    return (this.subject.status & SUSPEND) !== 0
-  }
-
-  // ---- The driver
-
-  #setStatus(bit: number): void {
-    this.subject.status = this.subject.status | bit
-  }
-
-  #start(): void {
-    const { subject } = this
-    subject.prepare?.()
-    this.#setStatus(ACKNOWLEDGE)
-    this.#setStatus(DRIVER)
-    this.#features = FeatureSet.empty
-    for (const word of words) {
-      const offered = subject.offered(word)
-      subject.accept(word, offered)
-      this.#features = this.#features.withWord(word, offered)
-    }
-    this.#setStatus(FEATURES_OK)
-    for (let index = 0; index < queueCount; index++) this.#setUp(index, this.#setting.queueSize)
-    this.#setStatus(DRIVER_OK)
-  }
-
-  #setUp(index: number, wanted: number): void {
-    const { subject } = this
-    const has = (feature: number): boolean => this.#features.has(feature)
-    const packed = has(VIRTIO_F_RING_PACKED)
-    const size = subject.sizeOf?.(index) ?? (packed ? wanted : 2 ** Math.floor(Math.log2(wanted)))
-    const areas = subject.place?.(this.#memory, size)
-    const ring = fakeDriver(this.#memory, {
-      packed,
-      size,
-      index,
-      eventIndex: has(VIRTIO_F_EVENT_IDX),
-      indirect: has(VIRTIO_F_INDIRECT_DESC),
-      inOrder: has(VIRTIO_F_IN_ORDER),
-      notify: () => this.subject.notify(index, has(VIRTIO_F_NOTIFICATION_DATA) ? index + ring.position.available * 0x1_0000 : index),
-      ...(areas && { areas }),
-    })
-    this.#rings[index] = ring
-    subject.setUpQueue(ring.setup)
+  constructor(setting: Setting, makeDisk: MakeDevice<MovingDisk> = (...options) => new MovingDisk(...options)) {
+    super(setting, makeDisk)
   }
 
   /** Asks for sectors, as many as there is room for. */
   offer(index: number, count: number, indirect: boolean): void {
-    const ring = this.#rings[index]
-    if (ring === undefined || this.#waitsFor.has('suspend') || this.isSuspended) return
+    const ring = this.rings[index]
+    if (ring === undefined || !this.mayOffer) return
     for (let i = 0; i < count && ring.free >= 4; i++) {
       const sector = this.#nextSector++
       const spec = chain()
@@ -244,14 +101,8 @@ export class MovingGuest {
     ring.publish()
   }
 
-  /** The driver's interrupt handler, where there was an interrupt. */
-  serve(): void {
-    while (this.#isInterrupted) {
-      this.#isInterrupted = false
-      // A line is shared: who finds nothing there thinks that it was somebody else.
-      if (!this.subject.acknowledge()) continue
-      for (const ring of this.#rings) for (const used of ring?.drain() ?? []) this.#check(used)
-    }
+  protected override look(ring: FakeDriver): void {
+    for (const used of ring.drain()) this.#check(used)
   }
 
   #check({ chain, writable, written }: UsedChain): void {
@@ -265,97 +116,48 @@ export class MovingGuest {
       throw new Error(`the answer to the request for sector ${sector} is ${written} bytes: ${writable.join(' ')}`)
   }
 
-  reset(): void {
-    this.subject.status = 0
-    this.#rings = []
+  override reset(): void {
+    super.reset()
     this.#out.clear()
-    this.#waitsFor.clear()
-    this.#waitsFor.add('reset')
   }
 
-  resetQueue(index: number): void {
-    if (!this.#features.has(VIRTIO_F_RING_RESET) || this.#waitsFor.size > 0 || this.isSuspended) return
-    this.subject.resetQueue(index)
-    for (const chain of this.#rings[index]?.out ?? []) this.#out.delete(chain)
-    this.#rings[index] = undefined
-    this.#waitsFor.add(index)
+  override resetQueue(index: number): boolean {
+    const chains = this.rings[index]?.out ?? []
+    if (!super.resetQueue(index)) return false
+    for (const chain of chains) this.#out.delete(chain)
+    return true
   }
-
-  suspend(): void {
-    if (!this.#features.has(VIRTIO_F_SUSPEND) || this.#waitsFor.size > 0 || this.isSuspended) return
-    this.#setStatus(SUSPEND)
-    this.#waitsFor.add('suspend')
-  }
-  resume(): void {
-    if (this.isSuspended && this.#waitsFor.size === 0) this.#setStatus(DRIVER_OK)
-  }
-
-  /** The driver looks whether what it waits for has come, and goes on then. */
-  look(): void {
-    const { subject } = this
-    for (const wait of this.#waitsFor) {
-      if (wait === 'reset' ? subject.status !== 0 : wait === 'suspend' ? !this.isSuspended : subject.control.queueResetting(wait)) continue
-      this.#waitsFor.delete(wait)
-      if (wait === 'reset') this.#start()
-      else if (typeof wait === 'number') this.#setUp(wait, Math.max(1, this.#setting.queueSize - 3))
-    }
-  }
-
-  // ---- The VMM
 
   /** One of the requests that are out is answered. */
   finish(which: number): void {
-    const { open } = this.disk
+    const { open } = this.device
     if (open.length > 0) open.splice(which % open.length, 1)[0]?.()
   }
 
-  /** What was put off takes place. */
-  runDeferred(): void {
-    for (const callback of this.#place.deferred.splice(0)) callback()
+  override move(): void {
+    const { served, takesLong, open } = this.device
+    this.inFlight += open.length
+    super.move()
+    this.device.takesLong = takesLong
+    if (this.device.served < served) throw new Error(`the device has forgotten requests: it knows ${this.device.served}, and had ${served}`)
   }
 
-  /** Another VMM takes over. */
-  move(): void {
-    const state: unknown = JSON.parse(JSON.stringify(this.subject.save()))
-    const { served } = this.disk
-    this.inFlight += this.disk.open.length
-    this.left.push(this.#place)
-    this.#bytes = this.#bytes.slice()
-    this.#memory.replace(regionsOf(this.#bytes))
-    this.#isArriving = true
-    const place = this.#makePlace()
-    place.disk.takesLong = this.disk.takesLong
-    place.subject.restore(state)
-    this.#place = place
-    this.#isArriving = false
-    if (place.disk.served < served) throw new Error(`the device has forgotten requests: ${place.disk.served} and not ${served}`)
-  }
-
-  /** Work goes on where the guest was before. */
-  haunt(which: number): void {
-    const place = this.left[which % Math.max(this.left.length, 1)]
-    if (place === undefined) return
-    for (const finish of place.disk.open.splice(0)) finish()
-    place.disk.rest()
-    for (const callback of place.deferred.splice(0)) callback()
+  protected override hurry(disk: MovingDisk): void {
+    for (const finish of disk.open.splice(0)) finish()
+    disk.rest()
   }
 
   /** Everything comes to its end. @returns sectors that were asked for and of which nothing was heard, and what else the driver waits for */
   async end(): Promise<readonly (number | string)[]> {
     for (let round = 0; round < mostRounds; round++) {
-      this.disk.takesLong = false
-      this.disk.rest()
-      for (const finish of this.disk.open.splice(0)) finish()
-      this.runDeferred()
-      await new Promise((resolve) => setImmediate(resolve))
-      this.look()
+      this.device.takesLong = false
+      this.hurry(this.device)
+      await this.turn()
+      this.ask()
       this.resume()
       this.serve()
-      if (this.#out.size === 0 && this.#waitsFor.size === 0 && !this.isSuspended) return []
+      if (this.#out.size === 0 && this.waits.length === 0) return []
     }
-    return [
-      ...this.#out.values(),
-      ...[...this.#waitsFor].map((wait) => `the end of ${typeof wait === 'number' ? `the reset of queue ${wait}` : wait}`),
-    ]
+    return [...this.#out.values(), ...this.waits]
   }
 }
