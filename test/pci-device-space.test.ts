@@ -36,17 +36,8 @@ import { DummyNet, live, PciBoard } from './support/pci-board.ts'
 const io = pciLayouts.io
 const regions = ['common', 'isr', 'device', 'notify'] as const
 
-class Sharing extends DummyNet {
-  shared: readonly SharedMemory[] = []
-  override get sharedMemory(): readonly SharedMemory[] {
-    return this.shared
-  }
-}
-
-function sharing(...shared: SharedMemory[]): Sharing {
-  const device = new Sharing()
-  device.shared = shared
-  return device
+function sharing(...shared: SharedMemory[]): DummyNet {
+  return Object.assign(new DummyNet(), { sharedMemory: shared })
 }
 
 describe('the header', () => {
