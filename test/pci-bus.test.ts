@@ -70,6 +70,8 @@ describe('slots', () => {
       }),
     ).toThrow('no disk')
     expect(bus.at(0)).toBeUndefined()
+    // Whoever makes it puts another one there meanwhile.
+    expect(() => bus.add(0, () => plug(0))).toThrow('slot 0 is taken')
   })
 
   it('pass on the reset of the machine', () => {
@@ -123,8 +125,8 @@ describe('the configuration ports', () => {
   })
 
   it('are ports like others where the access is another: parts of CONFIG_ADDRESS, across the end of CONFIG_DATA, and CONFIG_DATA while nothing is chosen', () => {
-    const device = plug(0, [ioBar])
-    move(device, 1, 0xcc0)
+    const device = plug(0, [{ ...ioBar, size: 0x200 }])
+    move(device, 1, 0xc00)
     for (const [port, width] of [
       [ports.address, 1],
       [ports.address + 1, 1],
@@ -135,20 +137,21 @@ describe('the configuration ports', () => {
       bus.writePort(port, width, 7)
       expect([bus.readPort(port, width), device.log.splice(0)]).toEqual([
         0x5a,
-        [`bar 1+${port - 0xcc0}/${width} <- 7`, `bar 1+${port - 0xcc0}/${width}`],
+        [`bar 1+${port - 0xc00}/${width} <- 7`, `bar 1+${port - 0xc00}/${width}`],
       ])
     }
     expect(bus.configAddress).toBe(0)
-    choose(0, 0)
+    choose(0, 8)
     for (const [byte, width] of [
       [1, 4],
       [2, 4],
       [3, 2],
       [4, 1],
       [-1, 2],
+      [-1, 1],
     ] as const) {
       bus.readPort(ports.data + byte, width)
-      expect(device.log.splice(0).every((entry) => entry.startsWith('bar'))).toBe(true)
+      expect(device.log.splice(0)).toEqual([`bar 1+${ports.data + byte - 0xc00}/${width}`])
     }
   })
 })
@@ -226,6 +229,25 @@ describe('BARs', () => {
     ] as const) {
       bus.writeMemory(address, width, 1)
       expect(bus.readMemory(address, width)).toBe([0, 0xff, 0xffff, 0, 0xffff_ffff][width])
+    }
+    expect(device.log).toEqual([])
+  })
+
+  it('and configuration spaces are there for whole bytes, halves and words', () => {
+    const device = plug(0)
+    move(device, 0, 0x8000_0000)
+    for (const [at, width] of [
+      [0, 0],
+      [0, 3],
+      [0, 8],
+      [0, -1],
+      [0, Number.NaN],
+      [0.5, 1],
+      [1, 1.5],
+    ] as const) {
+      bus.writeMemory(0x8000_0000 + at, width, 1)
+      bus.writeEcam(at, width, 1)
+      expect([bus.readMemory(0x8000_0000 + at, width), bus.readEcam(at, width)]).toEqual(width === 1 ? [0xff, 0xff] : [0xffff_ffff, 0xffff_ffff])
     }
     expect(device.log).toEqual([])
   })
@@ -400,6 +422,13 @@ describe('assign()', () => {
     plug(3, [memoryBar])
     bus.assign({ memory: { address: 0, size: 0x4000 } })
     expect(ranges('memory').at(-1)).toEqual([0x3000, 0x1000])
+  })
+
+  it('keeps ports and memory apart', () => {
+    move(plug(1, [memoryBar]), 0, 0x2000)
+    plug(2, [ioBar])
+    bus.assign({ io: { address: 0x2000, size: 0x100 } })
+    expect(ranges('io')).toEqual([[0x2000, 0x40]])
   })
 
   it('writes nothing when a BAR finds no room, or a window is wrong', () => {
