@@ -74,7 +74,7 @@ export class TransportExecution {
     if (!random.oneIn(8)) this.#guest.bringUp()
     const steps = random.between(4, 60)
     for (let i = 0; i < steps; i++) {
-      if (random.oneIn(24)) this.#restore()
+      if (random.oneIn(24)) await this.#restore()
       else await this.#step(this.#machine, this.#guest, random)
       this.#look(this.#machine.takeEvents())
     }
@@ -92,7 +92,7 @@ export class TransportExecution {
     else if (what === 12) machine.device.act(random)
     else if (what === 13) machine.runDeferred()
     else await turn()
-    machine.check()
+    machine.checkMemory()
   }
 
   #look(events: readonly string[]): void {
@@ -105,8 +105,10 @@ export class TransportExecution {
   // ---- Another device goes on
 
   /** What is saved is all that a device like this one needs in order to go on in its place. */
-  #restore(): void {
+  async #restore(): Promise<void> {
     const old = this.#machine
+    // Where nothing is out any more, a device that suspends is suspended with the next turn here, and at once there.
+    if (old.subject.control.$isSuspending) await turn()
     const state: unknown = JSON.parse(JSON.stringify(old.subject.save()))
     old.check()
     const other = new Machine(this.#setting, this.#random.word(), old.memory)
@@ -140,7 +142,7 @@ export class TransportExecution {
     if (isPowerOn) old.subject.powerOn?.()
     else old.subject.status = 0
     await old.settle()
-    old.check()
+    old.checkMemory()
     require(old.subject.control.status === 0, `the status is ${old.subject.control.status} after a reset`)
     const seed = this.#random.word()
     const fresh = new Machine(this.#setting, seed)

@@ -195,6 +195,10 @@ export class Machine {
   /** @throws what went wrong meanwhile */
   check(): void {
     if (this.#failure !== undefined) throw this.#failure
+  }
+  /** @throws what went wrong meanwhile, also where a byte outside of the regions was written */
+  checkMemory(): void {
+    this.check()
     this.memory.checkGuards()
   }
 

@@ -51,9 +51,9 @@ export class DeviceConfigWindow implements BarWindow {
     return this.#control.configGeneration !== this.#seen
   }
 
-  /** @internal Takes over what these two gave; after the control has its state. */
-  $restore(generation: number, changed: boolean): void {
+  /** @internal Takes over what these two gave, where the control has, or will have, this count of changes. */
+  $restore(generation: number, changed: boolean, configGeneration: number): void {
     this.#generation = generation
-    this.#seen = this.#control.configGeneration - (changed ? 1 : 0)
+    this.#seen = configGeneration - (changed ? 1 : 0)
   }
 }

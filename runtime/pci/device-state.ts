@@ -65,15 +65,17 @@ export function restorePciDevice(pci: PciDevice, saved: PciDeviceState): void {
   if (state.version !== 1) wrong('version', state.version, '1')
   const checked = checkState(pci, state)
   const before = functionState(pci)
-  // What is PCI's first: activation may interrupt, and a driver that is called back acknowledges it. That the function is a master is heard at the end.
-  apply(pci, checked)
+  const { configGeneration } = pci.control
+  const savedGeneration = savedInteger(object<ControlState>(state.control, 'it').configGeneration, largestWord, 'configGeneration')
+  // What is PCI's first: activation may interrupt, and a driver that is called back finds registers as they were. A master at once: chains that were out must be with the
+  // device before it is asked whether it is through with them, as while it suspends.
+  apply(pci, checked, savedGeneration)
   try {
     restoreDevice(pci.control, state.control as ControlState)
   } catch (error) {
-    apply(pci, before)
+    apply(pci, before, configGeneration)
     throw error
   }
-  pci.$deviceConfig.$restore(checked.generation, checked.changed)
   pci.$settle()
 }
 
@@ -98,8 +100,8 @@ function functionState(pci: PciDevice): FunctionState {
   }
 }
 
-function apply(pci: PciDevice, state: FunctionState): void {
-  const { $interrupts, $common, $legacy, $msix, $commonWindow, $notify } = pci
+function apply(pci: PciDevice, state: FunctionState, configGeneration: number): void {
+  const { $interrupts, $common, $deviceConfig, $legacy, $msix, $commonWindow, $notify } = pci
   putHex(pci.$space.$bytes, state.config)
   $interrupts.$isr = state.isr
   $interrupts.mapConfig(state.configVector)
@@ -119,6 +121,8 @@ function apply(pci: PciDevice, state: FunctionState): void {
     if ($legacy?.$registers.$parts) putHex($legacy.$registers.$parts, state.parts.legacy)
     $notify.$part = state.parts.notify
   }
+  $deviceConfig.$restore(state.generation, state.changed, configGeneration)
+  pci.$followMaster()
 }
 
 function checkState(pci: PciDevice, state: Members<PciDeviceState>): FunctionState {

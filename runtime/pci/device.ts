@@ -220,9 +220,14 @@ export class PciDevice implements PciFunctionDevice {
   $settle(): void {
     if (!this.#header.isEnabled) this.$msix?.clearPending()
     for (const bar of this.#bars) this.#tell(bar)
-    this.control.hold(!this.#header.isMaster)
+    this.$followMaster()
     this.$msix?.release()
     this.#drive()
+  }
+
+  /** @internal The device takes buffers only while the function is a bus master. */
+  $followMaster(): void {
+    this.control.hold(!this.#header.isMaster)
   }
 
   #tell(bar: BaseAddress): void {

@@ -116,6 +116,12 @@ export class MovingGuest extends MovingMachine<MovingDisk> {
       throw new Error(`the answer to the request for sector ${sector} is ${written} bytes: ${writable.join(' ')}`)
   }
 
+  /** "Wait until all buffers that are being processed have been used" (Device Suspend), also of those that another VMM has taken. */
+  protected override suspended(): void {
+    const state = JSON.stringify(this.subject.save())
+    if (/"inFlight":\[[^\]]/.test(state)) throw new Error(`the device is suspended while requests are in flight: ${state}`)
+  }
+
   override reset(): void {
     super.reset()
     this.#out.clear()

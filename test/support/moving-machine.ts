@@ -177,6 +177,9 @@ export abstract class MovingMachine<Device extends VirtioDevice> {
     subject.setUpQueue(ring.setup)
   }
 
+  /** The device says that it is suspended. */
+  protected suspended(): void {}
+
   /** What was used of a queue. */
   protected abstract look(ring: FakeDriver): void
 
@@ -221,6 +224,7 @@ export abstract class MovingMachine<Device extends VirtioDevice> {
     for (const wait of this.#waitsFor) {
       if (wait === 'reset' ? subject.status !== 0 : wait === 'suspend' ? !this.isSuspended : subject.control.queueResetting(wait)) continue
       this.#waitsFor.delete(wait)
+      if (wait === 'suspend') this.suspended()
       if (wait === 'reset') this.#start()
       else if (typeof wait === 'number') this.#setUp(wait, Math.max(1, this.#setting.queueSize - 3))
     }
