@@ -81,21 +81,24 @@ describe.each(transports)('a disk behind $name', (transport: Transport) => {
     expect([plugged.control.status, plugged.guest.driverMemory.available]).toEqual([0, 1 << 20])
   }
 
-  it.each<[string, () => never | Promise<never>]>([
+  it.each<[string, () => number | Promise<number>, RegExp]>([
     [
       'throws',
       () => {
         throw new Error('bad sector')
       },
+      /bad sector/,
     ],
-    ['rejects', () => Promise.reject(new Error('bad sector'))],
-  ])('answers with the status for failures where a handler %s, tells the VMM, and goes on', async (_, handler) => {
+    ['rejects', () => Promise.reject(new Error('bad sector')), /bad sector/],
+    ['returns what is no status', () => 512, /512/],
+    ['resolves to what is none', () => Promise.resolve(-1), /-1/],
+  ])('answers with the status for failures where a handler %s, tells the VMM, and goes on', async (_, handler, told) => {
     disk.instead = handler
     const failed = watch(read())
     const other = watch(driver.flush())
     await turns()
     expect(failed.error).toMatchObject({ name: 'RequestError', status: VIRTIO_BLK_S_IOERR })
-    expect([other.value, errors.map(String), plugged.guest.errors, plugged.guest.violations]).toEqual(['done', ['Error: bad sector'], [], []])
+    expect([other.value, errors.map(String), plugged.guest.errors, plugged.guest.violations]).toEqual(['done', [expect.stringMatching(told)], [], []])
     await works()
   })
 
