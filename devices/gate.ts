@@ -45,7 +45,7 @@ export class Gate {
    * Lets a request in, for its handler to return what this gives.
    *
    * @param bytes - what it counts for the limiter
-   * @param work - called at once or later, and not at all where the request is cancelled before
+   * @param work - called at once or later, and not at all where `cancel` comes before
    * @param outlasts - the work changes something beyond the request: a reset is not over before it is done
    */
   enter(request: DeviceRequest, bytes: number, work: () => Result, outlasts: boolean): Result {
@@ -80,7 +80,7 @@ export class Gate {
   readonly #pump = (): void => {
     for (let entry = this.#waiting[0]; entry !== undefined && this.#admits(entry.bytes); entry = this.#waiting[0]) {
       this.#waiting.shift()
-      if (!entry.request.cancelled) this.#begin(entry)
+      this.#begin(entry)
     }
   }
 

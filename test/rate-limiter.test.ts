@@ -116,8 +116,10 @@ describe('a limit', () => {
     const large = taker(limiter, timers, 1000, 5)
     small.pump()
     large.pump()
-    small.pump()
-    timers.advance(10_000)
+    for (let i = 0; i < 10_000; i++) {
+      timers.advance(1)
+      small.pump()
+    }
     expect(large.times).toHaveLength(5)
     expect(small.times.length).toBeGreaterThan(100)
   })
@@ -197,6 +199,24 @@ describe('a disk with a limit', () => {
       await tick()
     }
     expect(done).toEqual(['0 at 0', '1 at 0', '2 at 100', '3 at 200'])
+  })
+
+  it('lets no small request overtake a large one', async () => {
+    const { timers, disk } = limited({ bytes: { perSecond: 1024, burst: 1024 } })
+    const done: number[] = []
+    const read = (length: number): void => void disk.request(readChain(0, length)).then(() => done.push(length))
+    read(512)
+    read(1024)
+    read(0)
+    // Enough for the fourth one, not for the second.
+    timers.advance(400)
+    read(512)
+    await tick()
+    // Nothing is to be read for the third one.
+    expect(done).toEqual([512, 0])
+    timers.advance(600)
+    await tick()
+    expect(done).toEqual([512, 0, 1024, 512])
   })
 
   it('counts bytes of reads and writes', async () => {

@@ -118,7 +118,11 @@ describe('a source', () => {
   it('that has nothing is left in peace after a reset', async () => {
     const timers = new FakeTimers()
     let calls = 0
-    const rng = testDevice(new Rng({ source: () => void calls++ ?? 0, timers }))
+    const source = (): number => {
+      calls++
+      return 0
+    }
+    const rng = testDevice(new Rng({ source, timers }))
     void rng.request(chain().writable(4)).catch(() => {})
     await tick()
     expect(timers.pending).toBe(1)

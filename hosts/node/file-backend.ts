@@ -19,8 +19,6 @@ const readv = promisify(fs.readv)
 const writev = promisify(fs.writev)
 const fdatasync = promisify(fs.fdatasync)
 
-/** The most that Linux takes in one call (IOV_MAX). */
-const mostPieces = 1024
 const zeroes = new Uint8Array(0x10_0000)
 
 /**
@@ -111,7 +109,7 @@ export class FileBackend implements BlkBackend {
     let at = position
     for (;;) {
       if (rest.length === 0) return
-      const count = call(this.#fd, rest.slice(0, mostPieces), at)
+      const count = call(this.#fd, rest, at)
       if (typeof count === 'object') return this.#transferLater(at, rest, call, count)
       rest = behind(rest, count)
       at += count
@@ -121,7 +119,7 @@ export class FileBackend implements BlkBackend {
   async #transferLater(position: number, pieces: readonly Uint8Array[], call: Transfer, first: Promise<number>): Promise<void> {
     let rest = pieces
     let at = position
-    for (let count = await first; ; count = await call(this.#fd, rest.slice(0, mostPieces), at)) {
+    for (let count = await first; ; count = await call(this.#fd, rest, at)) {
       rest = behind(rest, count)
       at += count
       if (rest.length === 0) return
@@ -129,7 +127,7 @@ export class FileBackend implements BlkBackend {
   }
 }
 
-type Transfer = (fd: number, pieces: Uint8Array[], position: number) => number | Promise<number>
+type Transfer = (fd: number, pieces: readonly Uint8Array[], position: number) => number | Promise<number>
 
 const readOf: Transfer = async (fd, pieces, position) => (await readv(fd, pieces, position)).bytesRead
 const writeOf: Transfer = async (fd, pieces, position) => (await writev(fd, pieces, position)).bytesWritten
