@@ -504,8 +504,14 @@ export class DeviceControl {
     this.#status |= DEVICE_NEEDS_RESET
     if (first) this.#options.needsReset?.()
     report()
-    // If DRIVER_OK is set, after it sets DEVICE_NEEDS_RESET, the device MUST send a configuration change notification.
-    if (first) this.#configChanged()
+    if (!first) return
+    try {
+      // If DRIVER_OK is set, after it sets DEVICE_NEEDS_RESET, the device MUST send a configuration change notification.
+      this.#configChanged()
+    } catch (error) {
+      // What failed may be the interrupt itself, and nobody stands behind a handler's promise.
+      this.#report(error)
+    }
   }
 
   // ---- Configuration

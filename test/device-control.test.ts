@@ -775,6 +775,19 @@ describe('failure', () => {
     expect([bench.errors, bench.events.slice(-2)]).toEqual([[told], ['needs reset', 'config']])
   })
 
+  it('of the VMM’s interrupt itself ends in onError, also when the notification of it throws', () => {
+    const broken = new Error('no interrupt controller')
+    const fail = (): never => {
+      throw broken
+    }
+    bench = new Bench(undefined, undefined, { notify: fail, configChanged: fail })
+    const ring = begin()
+    bench.device.onQueue = (index, host) => useAll(index, host)
+    offer(ring, 0x2000, 4)
+    bench.control.notifyAvailable(0)
+    expect([bench.errors, bench.control.status]).toEqual([[broken, broken], live | DEVICE_NEEDS_RESET])
+  })
+
   it('of a queue needs a reset, is told to driver and VMM, and stops the service of all queues', () => {
     const ring = begin()
     bench.device.onQueue = (index, host) => useAll(index, host)
