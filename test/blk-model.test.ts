@@ -1,7 +1,7 @@
 /** Any requests, right and wrong, against a disk that is an array: every storage, both formats of rings, whatever the buffers look like. */
 
 import fc from 'fast-check'
-import { Blk, type BlkBackend, type BlkOptions, type Done, OverlayBackend, RamBackend, ZeroBackend } from 'virtgen/devices/blk'
+import { Blk, type BlkBackend, type BlkOptions, OverlayBackend, RamBackend, ZeroBackend } from 'virtgen/devices/blk'
 import { RateLimiter } from 'virtgen/devices/rate-limiter'
 import { type ChainDescription, chain, type TestDevice, TestMemory, testDevice } from 'virtgen/testing'
 import {
@@ -15,37 +15,9 @@ import {
   VirtioBlkConfig,
 } from 'virtgen/wire/blk'
 import { describe, expect, it } from 'vitest'
-import { header, pattern, sectorBytes, segmentsChain } from './support/blk.ts'
+import { header, Later, pattern, sectorBytes, segmentsChain } from './support/blk.ts'
 
 const sectors = 24
-
-/** Does everything later. */
-class Later implements BlkBackend {
-  readonly #inner: BlkBackend
-  constructor(inner: BlkBackend) {
-    this.#inner = inner
-  }
-  get size(): number {
-    return this.#inner.size
-  }
-  async read(position: number, into: readonly Uint8Array[]): Promise<void> {
-    await Promise.resolve()
-    await this.#inner.read(position, into)
-  }
-  async write(position: number, from: readonly Uint8Array[]): Promise<void> {
-    await Promise.resolve()
-    await this.#inner.write(position, from)
-  }
-  async flush(): Promise<void> {
-    await this.#inner.flush?.()
-  }
-  writeZeroes(position: number, length: number, unmap: boolean): Done {
-    return this.#inner.writeZeroes?.(position, length, unmap)
-  }
-  async discard(position: number, length: number): Promise<void> {
-    await this.#inner.discard?.(position, length)
-  }
-}
 
 const ram = (): RamBackend => new RamBackend(pattern(sectors))
 const storages: readonly { title: string; make: () => BlkBackend; options?: BlkOptions; moves?: boolean }[] = [

@@ -1,4 +1,5 @@
-/** Requests of a block device, as chains. */
+/** What tests of block devices have in common: requests as chains, a storage that takes its time. */
+import type { BlkBackend, Done } from 'virtgen/devices/blk'
 import { VirtioBlkReqHeader } from 'virtgen/parts/blk'
 import { type ChainDescription, chain } from 'virtgen/testing'
 import { VirtioBlkDiscardWriteZeroes, virtio_blk_size, virtio_blk_type } from 'virtgen/wire/blk'
@@ -42,4 +43,35 @@ export function segmentsChain(type: number, ...segments: { sector: number; secto
 
 export function plainChain(type: number): ChainDescription {
   return chain().readable(header(type)).writable(1)
+}
+
+/** A storage that does everything later, and counts flushes. */
+export class Later implements BlkBackend {
+  flushes = 0
+  readonly #inner: BlkBackend
+
+  constructor(inner: BlkBackend) {
+    this.#inner = inner
+  }
+  get size(): number {
+    return this.#inner.size
+  }
+  async read(position: number, into: readonly Uint8Array[]): Promise<void> {
+    await Promise.resolve()
+    await this.#inner.read(position, into)
+  }
+  async write(position: number, from: readonly Uint8Array[]): Promise<void> {
+    await Promise.resolve()
+    await this.#inner.write(position, from)
+  }
+  async flush(): Promise<void> {
+    this.flushes++
+    await this.#inner.flush?.()
+  }
+  writeZeroes(position: number, length: number, unmap: boolean): Done {
+    return this.#inner.writeZeroes?.(position, length, unmap)
+  }
+  async discard(position: number, length: number): Promise<void> {
+    await this.#inner.discard?.(position, length)
+  }
 }
