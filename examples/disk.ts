@@ -8,12 +8,13 @@ import { mkdtemp, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { Blk } from 'virtgen/devices/blk'
 import { BlkDriver } from 'virtgen/driver/blk'
 import { connectMmio, MmioDevice } from 'virtgen/mmio'
+import { FileBackend } from 'virtgen/node'
 import { type DmaBuffer, DriverMemory, GuestMemory } from 'virtgen/runtime'
 import { virtio_blk_size } from 'virtgen/wire/blk'
 import { virtio_mmio } from 'virtgen/wire/transport-mmio'
-import { FileDisk } from './disk/file-disk.ts'
 import { bytesText, Progress, rate } from './disk/progress.ts'
 
 const usage = `Serves a disk image as a virtio block device over MMIO and reads all of it with the generated driver.
@@ -59,7 +60,7 @@ function count(name: string, text: string, most: number): number {
 }
 
 /** Device and driver, wired to each other, with counters on the wires. */
-async function plugIn(disk: FileDisk) {
+async function plugIn(disk: Blk) {
   const wires = { notifications: 0, interrupts: 0 }
   const memory = GuestMemory.of(new Uint8Array(memoryBytes))
   const driverMemory = new DriverMemory(memory, 0, memoryBytes)
@@ -128,7 +129,8 @@ async function hashOfFile(path: string, size: number): Promise<string> {
 }
 
 async function run(path: string, isOwn: boolean, { depth, json }: Options): Promise<boolean> {
-  const disk = await FileDisk.open(path, { readOnly: !isOwn, onError: (error) => console.error('the device failed:', error) })
+  const file = new FileBackend(path, { readOnly: !isOwn, asynchronous: true })
+  const disk = new Blk(file, { serial: 'virtgen-file-disk', onError: (error) => console.error('the device failed:', error) })
   const { driver, memory, wires } = await plugIn(disk)
   const size = driver.config.capacity * virtio_blk_size.sector_bytes
   const passes: Record<string, Pass> = {}
@@ -142,7 +144,7 @@ async function run(path: string, isOwn: boolean, { depth, json }: Options): Prom
   }
   passes.read = await pass('read', size, memory, depth, async (sector, data) => (await driver.read({ sector }, data)).data)
   await driver.close()
-  await disk.close()
+  file.close()
   const ofImage = await hashOfFile(path, size)
   const hashes = [...Object.values(passes).map(({ sha256 }) => sha256), ofImage]
   const same = hashes.every((hash) => hash === ofImage)

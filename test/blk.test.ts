@@ -251,6 +251,7 @@ describe('features', () => {
     { atOnce: 0 },
     { discard: { segments: 0 } },
     { copySize: 0 },
+    { copySize: 1000 },
     { geometry: { cylinders: 70_000, heads: 1, sectors: 1 } },
   ])('cannot be %o', (options) => {
     expect(() => new Blk(new ZeroBackend(4096), options)).toThrow(RangeError)

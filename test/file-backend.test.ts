@@ -137,6 +137,9 @@ describe('a file', () => {
     const made = new FileBackend(join(folder, 'new.img'), { size: 1 << 20 })
     expect([made.size, fs.statSync(join(folder, 'new.img')).size]).toEqual([1 << 20, 1 << 20])
     made.close()
+    const part = new FileBackend(join(folder, 'new.img'), { size: 4096 })
+    expect([part.size, fs.statSync(join(folder, 'new.img')).size]).toEqual([4096, 1 << 20])
+    part.close()
     expect(() => new FileBackend(join(folder, 'none.img'))).toThrow('ENOENT')
   })
 

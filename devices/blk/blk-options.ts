@@ -63,7 +63,10 @@ export interface BlkOptions extends GateOptions, Pick<BlkDeviceOptions, 'onError
   readonly writeZeroes?: RangeLimits | false
   /** As for write zeroes. */
   readonly secureErase?: RangeLimits | false
-  /** Most bytes of a copy, where a storage that is not synchronous cannot have memory of the guest in place; 1 MiB by default. Each request at work may have one. */
+  /**
+   * Most bytes of a copy, where a storage that is not synchronous cannot have memory of the guest in place; 1 MiB by default. Whole sectors. Each request
+   * at work may have one.
+   */
   readonly copySize?: number
 }
 

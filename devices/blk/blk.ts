@@ -69,7 +69,7 @@ export class Blk extends BlkDevice {
     this.#id = serialBytes(options.serial ?? '')
     this.#readOnly = isReadOnly(backend, options)
     this.#cache = initialCache(options)
-    this.#copySize = checkInteger(options.copySize ?? defaultCopySize, sector_bytes, Number.MAX_SAFE_INTEGER, 'copySize')
+    this.#copySize = sector_bytes * checkInteger((options.copySize ?? defaultCopySize) / sector_bytes, 1, 2 ** 31, 'copySize in sectors')
     this.#sectors = sectorsOf(backend, options)
   }
 

@@ -11,7 +11,10 @@ export interface FileOptions {
    * time of the processor, but nothing else happens before it is done.
    */
   readonly asynchronous?: boolean
-  /** Bytes. Creates the file if need be, and gives it this length. By default it has to be there; a block device needs to be told its size. */
+  /**
+   * Bytes of the disk. The file is made where there is none, and made longer where it is shorter; what is behind stays as it is. By default the file has to be there, and
+   * all of it is the disk. A block device needs to be told its size.
+   */
   readonly size?: number
 }
 
@@ -49,7 +52,7 @@ export class FileBackend implements BlkBackend {
   #begin(path: string, size: number | undefined): number {
     const stat = fs.fstatSync(this.#fd)
     if (stat.isFile()) {
-      if (size !== undefined && !this.readOnly && size !== stat.size) fs.ftruncateSync(this.#fd, size)
+      if (size !== undefined && !this.readOnly && size > stat.size) fs.ftruncateSync(this.#fd, size)
       return size ?? stat.size
     }
     if (size === undefined) throw new RangeError(`${path} is no regular file: say how many bytes it has (size)`)
