@@ -146,6 +146,12 @@ describe('the MSI-X table', () => {
     ])
   })
 
+  it('keeps its reserved bits 0 also where an access reaches from one entry into the next', () => {
+    const { bar, offset } = board.msixPlace('table')
+    board.pci.writeBar(bar, offset + 0xe, 4, 0xffff_ffff)
+    expect([board.entry(0, 'vector_ctrl'), board.entry(1, 'lower_addr')]).toEqual([PCI_MSIX_ENTRY_CTRL_MASKBIT, 0xfffc])
+  })
+
   it('has pending bits behind it, which nobody can write', () => {
     const { bar, offset } = board.msixPlace('pba')
     board.pci.writeBar(bar, offset, 4, 0xffff_ffff)

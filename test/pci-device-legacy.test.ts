@@ -112,6 +112,22 @@ describe('the legacy configuration structure', () => {
     expect([board.old('device_status'), board.old('queue_select'), board.old('driver_features'), board.old('queue_address')]).toEqual([0, 0, 0, 0])
   })
 
+  it('hears nothing while a reset goes on', async () => {
+    board.startOld()
+    let settle = (): void => {}
+    board.device.onReset = () =>
+      new Promise((resolve) => {
+        settle = resolve
+      })
+    board.setOld('device_status', 0)
+    for (const register of ['queue_select', 'driver_features', 'queue_address', 'device_status'] as const) board.setOld(register, 2)
+    settle()
+    await board.pci.control.reset()
+    expect((['queue_select', 'driver_features', 'queue_address', 'device_status'] as const).map((register) => board.old(register))).toEqual([
+      0, 0, 0, 0,
+    ])
+  })
+
   it('has the configuration space behind it, for accesses of any width', () => {
     const at = virtio_pci_legacy_header.config.at({ caller: { msix: 0 } })
     expect([board.pci.readBar(0, at, 1), board.pci.readBar(0, at + 1, 2), board.pci.readBar(0, at + 3, 4)]).toEqual([1, 0x0302, 0x07060504])

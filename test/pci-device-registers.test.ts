@@ -127,6 +127,9 @@ describe('the common configuration', () => {
     board.start()
     for (const value of [0, 2, 0xffff]) board.set('queue_enable', value)
     expect(board.get('queue_enable')).toBe(1)
+    board.set('queue_select', 2)
+    for (const value of [0, 2, 0xffff]) board.set('queue_enable', value)
+    expect(board.get('queue_enable')).toBe(0)
   })
 
   it('has no VIRTIO_F_RING_RESET where that is not negotiated', () => {
@@ -186,6 +189,9 @@ describe('queue_size', () => {
     expect(odd.get('queue_size')).toBe(100)
     odd.set('queue_size', 99)
     expect(odd.get('queue_size')).toBe(99)
+    odd.set('device_status', 0)
+    odd.negotiate()
+    expect(odd.get('queue_size')).toBe(64)
   })
 
   it('that is no power of 2 is found out when the queue is enabled', () => {
@@ -337,6 +343,16 @@ describe('administration virtqueues', () => {
 })
 
 describe('a function that is no bus master', () => {
+  it('takes none either that nobody has configured', () => {
+    board.device.onQueue = useAll
+    board.negotiate()
+    const ring = board.ring(0)
+    board.set('device_status', live)
+    offer(ring, 0x2000, 4)
+    board.notify(0)
+    expect(usedBy(ring)).toEqual([])
+  })
+
   it('takes no buffers; it does once it is one', () => {
     board.device.onQueue = useAll
     board.enable(PCI_COMMAND_MEMORY)

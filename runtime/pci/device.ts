@@ -77,7 +77,7 @@ export class PciDevice implements PciFunctionDevice {
     this.#options = options
     this.#hasPin = shape.pin !== 0
     this.#header = new FunctionHeader(this.$space, pciIdentity(device.id, options), shape.pin)
-    const isMsixEnabled = (): boolean => this.#header.isEnabled
+    const isMsixEnabled = (): boolean => this.#header.isMsixEnabled
     this.$msix = shape.vectors === 0 ? undefined : new MsixTable(shape.vectors, this.#header, message)
     this.$interrupts = new PciInterrupts(device.queueSizes.length, { msix: this.$msix, isMsixEnabled, isrChanged: () => this.#drive() })
     this.control = new DeviceControl(device, {
@@ -218,7 +218,7 @@ export class PciDevice implements PciFunctionDevice {
 
   /** @internal Lets everything follow the configuration space. Each callback may come back here: what it finds is what holds by then. */
   $settle(): void {
-    if (!this.#header.isEnabled) this.$msix?.clearPending()
+    if (!this.#header.isMsixEnabled) this.$msix?.clearPending()
     for (const bar of this.#bars) this.#tell(bar)
     this.$followMaster()
     this.$msix?.release()
@@ -239,7 +239,7 @@ export class PciDevice implements PciFunctionDevice {
 
   /** The pin is high while ISR status is not 0, unless it is disabled or MSI-X is in use. */
   #drive(): void {
-    const pending = this.$interrupts.$isr !== 0 && !this.#header.isEnabled
+    const pending = this.$interrupts.$isr !== 0 && !this.#header.isMsixEnabled
     this.#header.showPending(pending)
     const level = pending && this.#hasPin && !this.#header.isPinDisabled
     if (level === this.#line) return

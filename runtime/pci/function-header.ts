@@ -70,7 +70,8 @@ export class FunctionHeader implements MsixGate {
     return (this.#command & PCI_COMMAND_INTX_DISABLE) !== 0
   }
 
-  get isEnabled(): boolean {
+  /** MSI-X is enabled. */
+  get isMsixEnabled(): boolean {
     return (this.#msixFlags & PCI_MSIX_FLAGS_ENABLE) !== 0
   }
 

@@ -12,8 +12,6 @@ import { type BarWindow, getBytes, putBytes } from './register-window.ts'
 
 /** What decides whether messages go out; the configuration space knows. */
 export interface MsixGate {
-  /** MSI-X is enabled. */
-  readonly isEnabled: boolean
   /** MSI-X is enabled, no mask over all vectors is set, and the function may write to memory. */
   readonly isOpen: boolean
 }
@@ -71,9 +69,8 @@ export class MsixTable implements BarWindow {
     if (this.#isPending(vector)) this.trigger(vector)
   }
 
-  /** An event of that vector takes place. While MSI-X is disabled there are none. */
+  /** An event of that vector takes place. */
   trigger(vector: number): void {
-    if (!this.#gate.isEnabled) return
     const isOpen = this.#gate.isOpen && !this.#isMasked(vector)
     this.#setPending(vector, !isOpen)
     if (isOpen) this.#send(vector)
