@@ -7,10 +7,12 @@ import type { Format, Side, Subjects } from './executions.ts'
 import { ProgressLine } from './progress.ts'
 import { QueueTarget } from './queue-target.ts'
 import { FailedExecution, type Target } from './target.ts'
+import { DriverTarget } from './transport/driver-target.ts'
 import { TransportTarget, transports } from './transport/transport-target.ts'
 import { Watchdog } from './watchdog.ts'
 
-const names: readonly string[] = ['queue', ...Object.keys(transports)]
+const driverTarget = 'driver-registers'
+const names: readonly string[] = ['queue', ...Object.keys(transports), driverTarget]
 const targetList = names.join(', ')
 
 const usage = `npm run fuzz -- [options]
@@ -67,6 +69,7 @@ function readOptions(): Options {
 }
 
 function makeTarget(name: string, format: Format | undefined, side: Side | undefined): Target {
+  if (name === driverTarget) return new DriverTarget()
   const transport = transports[name]
   return transport === undefined ? new QueueTarget(subjects, { format, side }) : new TransportTarget(name, transport)
 }

@@ -103,7 +103,7 @@ export class DeviceControl {
   #advance(value: number): void {
     const steps = addedSteps(this.#status, value)
     if ((value & FAILED) !== 0) this.#status |= FAILED
-    if ((value & SUSPEND) !== 0 && (this.#status & DRIVER_OK) !== 0) this.#suspend()
+    if ((value & SUSPEND) !== 0 && (this.#status & (DRIVER_OK | FAILED)) === DRIVER_OK) this.#suspend()
     const life = this.#life
     for (const step of steps) {
       // Who is asked for the features may reset the device.
@@ -117,7 +117,7 @@ export class DeviceControl {
 
   /** The device takes no more buffers; those that it has taken are used before the status says that it is suspended. */
   #suspend(): void {
-    if (this.#suspending || (this.#status & (DEVICE_NEEDS_RESET | FAILED)) !== 0 || !this.features.has(VIRTIO_F_SUSPEND)) return
+    if (this.#suspending || (this.#status & DEVICE_NEEDS_RESET) !== 0 || !this.features.has(VIRTIO_F_SUSPEND)) return
     this.#suspending = true
     this.#pauseQueues()
     const waits = this.#queues.map((queue) => queue?.queue?.drained()).filter((wait) => wait !== undefined)
@@ -567,7 +567,11 @@ export class DeviceControl {
   /** @internal A legacy driver uses the device, with or without DRIVER_OK. */
   $startLegacy(): void {
     if (this.#busy || this.#host !== undefined || (this.#status & (DEVICE_NEEDS_RESET | FAILED)) !== 0) return
-    if (this.#deviceAccepts(this.#driverFeatures)) this.#start()
+    const life = this.#life
+    const accepted = this.#deviceAccepts(this.#driverFeatures)
+    // Who is asked for the features may reset the device.
+    if (life !== this.#life) return
+    if (accepted) this.#start()
     else this.#violated({ kind: 'features', queue: -1, detail: `the device does not work with the features ${this.#driverFeatures}` })
   }
 

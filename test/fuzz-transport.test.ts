@@ -1,6 +1,7 @@
 /** A short run of the fuzzer of transports, and that it finds what it is for. `npm run fuzz` runs longer. */
 import { describe, expect, it } from 'vitest'
 import { FailedExecution } from '../fuzz/target.ts'
+import { DriverTarget } from '../fuzz/transport/driver-target.ts'
 import type { MakeSubject, Subject, Window } from '../fuzz/transport/subject.ts'
 import { TransportTarget, transports } from '../fuzz/transport/transport-target.ts'
 
@@ -34,6 +35,28 @@ describe.each(names)('fuzzing a device behind %s', (name) => {
     const first = await traces()
     expect(await traces()).toEqual(first)
     expect(new Set(first).size).toBe(25)
+  })
+})
+
+describe('fuzzing drivers over registers that read anything', () => {
+  it('finds nothing in a few executions from any seed, in which some connect and others are refused in many ways', async () => {
+    const target = new DriverTarget()
+    const sums: Record<string, number> = {}
+    const from = (Math.random() * 2 ** 31) >>> 0
+    for (let seed = from; seed < from + 600; seed++)
+      for (const [name, count] of Object.entries((await target.run(seed)).counts ?? {})) sums[name] = (sums[name] ?? 0) + count
+    expect(sums.connections).toBeGreaterThan(100)
+    expect(Object.keys(sums).length).toBeGreaterThan(8)
+  })
+
+  it('shows the same for the same seed', async () => {
+    const traces = async (): Promise<number[]> => {
+      const target = new DriverTarget()
+      const results: number[] = []
+      for (let seed = 0; seed < 100; seed++) results.push((await target.run(seed)).trace)
+      return results
+    }
+    expect(await traces()).toEqual(await traces())
   })
 })
 

@@ -1,7 +1,6 @@
 /** Devices behind a transport under test. */
-import process from 'node:process'
-import { Failure } from '../failure.ts'
 import { Random } from '../random.ts'
+import { Rejections } from '../rejections.ts'
 import { FailedExecution, type Result, type Target } from '../target.ts'
 import { TransportExecution } from './execution.ts'
 import { LegacyMmioSubject } from './legacy-mmio-subject.ts'
@@ -23,10 +22,7 @@ export class TransportTarget implements Target {
   readonly name: string
   readonly #make: MakeSubject
   readonly #random = new Random(0)
-  readonly #rejected: unknown[] = []
-  readonly #onRejection = (reason: unknown): void => {
-    this.#rejected.push(reason)
-  }
+  readonly #rejections = new Rejections()
 
   constructor(name: string, make: MakeSubject) {
     this.name = name
@@ -34,19 +30,18 @@ export class TransportTarget implements Target {
   }
 
   async run(seed: number): Promise<Result> {
-    this.#rejected.length = 0
-    process.on('unhandledRejection', this.#onRejection)
+    this.#rejections.begin()
     try {
       this.#random.restart(seed)
       const execution = new TransportExecution(this.#make, this.#random)
       await execution.run()
       await turn()
-      if (this.#rejected.length > 0) throw new Failure(`nobody hears of a promise that is rejected: ${this.#rejected[0]}`)
+      this.#rejections.check()
       return { trace: execution.trace.value, violation: execution.violation, counts: execution.counts }
     } catch (error) {
       throw new FailedExecution(this.name, seed, error)
     } finally {
-      process.off('unhandledRejection', this.#onRejection)
+      this.#rejections.end()
     }
   }
 }

@@ -241,7 +241,13 @@ export abstract class DeviceDriver {
 
   #configChanged(): void {
     if (this.#failure !== undefined) return
-    this.#guard(() => this.#readConfig())
+    try {
+      this.#readConfig()
+    } catch (error) {
+      // The device never stops to change it: that is no error of our user's, who need not listen.
+      this.#fail(error instanceof DriverError ? error : new DriverError('config', String(error)))
+      return
+    }
     for (const handler of this.#configHandlers) this.#guard(handler)
   }
 
