@@ -7,6 +7,9 @@ const here = (path: string): string => fileURLToPath(new URL(path, import.meta.u
 export default defineConfig({
   resolve: {
     alias: [
+      { find: /^virtgen\/devices\/(.+)$/, replacement: here('./devices/$1/index.ts') },
+      { find: /^virtgen\/v86$/, replacement: here('./hosts/v86/index.ts') },
+      { find: /^virtgen\/pci$/, replacement: here('./runtime/pci/index.ts') },
       { find: /^virtgen\/codegen\/v1\/wire$/, replacement: here('./wire/index.ts') },
       { find: /^virtgen\/codegen\/v1\/device$/, replacement: here('./runtime/codegen.ts') },
       { find: /^virtgen\/runtime$/, replacement: here('./runtime/index.ts') },

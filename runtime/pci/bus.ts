@@ -139,6 +139,16 @@ export class PciBus {
 
   // ---- Accesses of the guest
 
+  /** Says whether a function has these ports, or they are those of the configuration mechanism: for a VMM with others behind the same ports. */
+  answersPort(port: number, width: number): boolean {
+    return this.#ports.covers(port, width) || this.#portBars.answers(port, width)
+  }
+
+  /** Says whether a function has this memory. */
+  answersMemory(address: number, width: number): boolean {
+    return this.#memoryBars.answers(address, width)
+  }
+
   /** @param port - 0–65535, also the two of the configuration mechanism, 0xCF8 and 0xCFC */
   readPort(port: number, width: number): number {
     return this.#ports.covers(port, width) ? this.#ports.read(port, width) : this.#portBars.read(port, width)

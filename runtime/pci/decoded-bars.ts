@@ -26,6 +26,11 @@ export class DecodedBars {
     this.#places = devices.flatMap((device) => device.bars.filter(this.#isMine).map((bar) => ({ device, bar })))
   }
 
+  /** Says whether there is anybody at all who has these bytes. */
+  answers(address: number, width: number): boolean {
+    return this.#find(address, width) !== undefined
+  }
+
   read(address: number, width: number): number {
     const place = this.#find(address, width)
     return place ? place.device.readBar(place.bar.index, address - (place.bar.address as number), width) : allOnes(width)
