@@ -7,9 +7,6 @@ const here = (path: string): string => fileURLToPath(new URL(path, import.meta.u
 export default defineConfig({
   resolve: {
     alias: [
-      { find: /^virtgen\/devices\/(.+)$/, replacement: here('./devices/$1/index.ts') },
-      { find: /^virtgen\/v86$/, replacement: here('./hosts/v86/index.ts') },
-      { find: /^virtgen\/pci$/, replacement: here('./runtime/pci/index.ts') },
       { find: /^virtgen\/codegen\/v1\/wire$/, replacement: here('./wire/index.ts') },
       { find: /^virtgen\/codegen\/v1\/device$/, replacement: here('./runtime/codegen.ts') },
       { find: /^virtgen\/runtime$/, replacement: here('./runtime/index.ts') },
@@ -17,7 +14,7 @@ export default defineConfig({
       { find: /^virtgen\/mmio$/, replacement: here('./runtime/mmio/index.ts') },
       { find: /^virtgen\/pci$/, replacement: here('./runtime/pci/index.ts') },
       { find: /^virtgen\/devices\/(.+)$/, replacement: here('./devices/$1/index.ts') },
-      { find: /^virtgen\/node$/, replacement: here('./hosts/node/index.ts') },
+      { find: /^virtgen\/(node|v86)$/, replacement: here('./hosts/$1/index.ts') },
       { find: /^virtgen\/(wire|parts|messages|device|skeleton|driver)\/(.+)$/, replacement: here('./generated/$1/$2.ts') },
     ],
   },

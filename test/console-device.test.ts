@@ -1,6 +1,6 @@
 /** The console as a VMM author finds it, with the generated driver client in the place of a guest. */
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
-import { type ConsolePort, Console, type ConsoleOptions } from 'virtgen/devices/console'
+import { Console, type ConsoleOptions, type ConsolePort } from 'virtgen/devices/console'
 import { ConsoleDriver } from 'virtgen/driver/console'
 import { MmioDevice, restoreMmioDevice, saveMmioDevice } from 'virtgen/mmio'
 import { GuestMemory, StateError } from 'virtgen/runtime'

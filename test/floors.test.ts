@@ -28,7 +28,7 @@ const entries: readonly [RegExp, string][] = [
   [/^virtgen\/codegen\/v1\/device$/, 'runtime'],
   [/^virtgen\/(?:runtime|testing|mmio|pci)$/, 'runtime'],
   [/^virtgen\/devices\/[\w-]+$/, 'devices'],
-  [/^virtgen\/node$/, 'hosts'],
+  [/^virtgen\/(?:node|v86)$/, 'hosts'],
   [/^virtgen\/(wire|parts|messages|device|skeleton|driver)\//, 'generated/$1'],
 ]
 

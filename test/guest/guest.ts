@@ -67,6 +67,7 @@ export class Guest {
   static async boot(options: GuestOptions): Promise<Guest> {
     const guest = new Guest(options)
     await guest.waitFor(/GUEST-READY/, bootSeconds)
+    await guest.run(':')
     return guest
   }
 
