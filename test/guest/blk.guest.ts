@@ -49,7 +49,9 @@ describe('the block device', () => {
   })
 
   it('keeps files of an ext4 image over a remount, and the host’s tools find nothing wrong with it', async () => {
-    await guest.run('mkdir -p /ext4 && mount -t ext4 /dev/vdb /ext4 && cp /squash/random /ext4/copy && dd if=/dev/urandom of=/ext4/more bs=64k count=100 && sync')
+    await guest.run(
+      'mkdir -p /ext4 && mount -t ext4 /dev/vdb /ext4 && cp /squash/random /ext4/copy && dd if=/dev/urandom of=/ext4/more bs=64k count=100 && sync',
+    )
     const before = await guest.run('sha256sum /ext4/copy /ext4/more')
     expect(before).toContain(sha256(content))
     await guest.run('umount /ext4 && echo 3 > /proc/sys/vm/drop_caches && mount -t ext4 /dev/vdb /ext4')
