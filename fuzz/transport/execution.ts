@@ -23,6 +23,7 @@ import { kinds } from './devices.ts'
 import { Guest } from './guest.ts'
 import { Machine, type Setting, turn } from './machine.ts'
 import type { MakeSubject } from './subject.ts'
+import { carelessly } from './temper.ts'
 
 const optionalFeatures = [
   VIRTIO_F_INDIRECT_DESC,
@@ -88,8 +89,8 @@ export class TransportExecution {
   async #step(machine: Machine, guest: Guest, random: Random): Promise<void> {
     const what = random.below(16)
     if (what < 11) guest.step()
-    else if (what === 11) machine.temper.act()
-    else if (what === 12) machine.device.act(random)
+    else if (what === 11) carelessly(() => machine.temper.act())
+    else if (what === 12) carelessly(() => machine.device.act(random))
     else if (what === 13) machine.runDeferred()
     else await turn()
     machine.checkMemory()
@@ -109,6 +110,8 @@ export class TransportExecution {
     const old = this.#machine
     // Where nothing is out any more, a device that suspends is suspended with the next turn here, and at once there.
     if (old.subject.control.$isSuspending) await turn()
+    // Nobody throws meanwhile, as that would come back here.
+    old.temper.isHolding = true
     const state: unknown = JSON.parse(JSON.stringify(old.subject.save()))
     old.check()
     const other = new Machine(this.#setting, this.#random.word(), old.memory)

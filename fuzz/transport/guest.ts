@@ -20,6 +20,7 @@ import type { Random } from '../random.ts'
 import type { Kind } from './devices.ts'
 import type { Machine } from './machine.ts'
 import type { Subject, Window } from './subject.ts'
+import { carelessly } from './temper.ts'
 
 const words = [0, 1, 2, 3]
 const steps = [ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK]
@@ -304,7 +305,7 @@ export class Guest {
 
   #nest(action: () => void): void {
     this.#nested++
-    action()
+    carelessly(action)
   }
 
   /** An access, or a few that belong together: whatever they do, it is bounded. */
@@ -313,13 +314,13 @@ export class Guest {
     const machine = this.#machine
     if (this.#depth > 0) {
       this.#nested++
-      action()
+      carelessly(action)
       return
     }
     this.#nested = 0
     const calls = machine.calls
     const lookups = machine.memory.lookups
-    action()
+    carelessly(action)
     const entries = machine.device.queueSizes.reduce((sum, size) => sum + size, 0)
     const work = machine.calls - calls
     const most = (1 + this.#nested) * (rounds * (8 * entries + 8))

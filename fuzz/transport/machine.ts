@@ -8,7 +8,7 @@ import { Random } from '../random.ts'
 import { ringKinds } from '../typed.ts'
 import { type FuzzedDevice, isExpected, type Kind } from './devices.ts'
 import type { MakeSubject, Subject } from './subject.ts'
-import { Mischief, Temper } from './temper.ts'
+import { carelessly, Mischief, Temper } from './temper.ts'
 
 /** What a machine is made of: two that are made of the same behave the same. */
 export interface Setting {
@@ -145,6 +145,7 @@ export class Machine {
         this.interrupts++
         this.note(`interrupt ${what}`)
         this.guarded(() => this.onInterrupt())
+        this.temper.hear()
       },
       onViolation: (violation) => this.#violated(violation),
       onError,
@@ -208,7 +209,7 @@ export class Machine {
   }
   /** The VMM has time: what was put off takes place. */
   runDeferred(): void {
-    for (const callback of this.#deferred.splice(0)) callback()
+    for (const callback of this.#deferred.splice(0)) carelessly(callback)
   }
 
   /** All that is out comes to its end, and all that was put off takes place. */

@@ -6,6 +6,18 @@ import type { Random } from '../random.ts'
 /** What a device of ours throws on purpose; anything else that is thrown is a fault. */
 export class Mischief extends Error {}
 
+/** What a callback of the VMM throws comes back to the VMM, where that has called. */
+export class OwnFault extends Mischief {}
+
+/** Calls as a VMM does whose callbacks throw. */
+export function carelessly(action: () => void): void {
+  try {
+    action()
+  } catch (error) {
+    if (!(error instanceof OwnFault)) throw error
+  }
+}
+
 /** What a device does to whom it is plugged into, out of one of its methods. */
 export interface Mischiefs {
   /** Resets the device, as a VMM may at any time. */
@@ -132,6 +144,11 @@ export class Temper {
   visit(what: string): void {
     this.#world.called(what)
     if (!this.isGood && !this.isHolding && this.#random.oneIn(12)) this.#interfere()
+  }
+
+  /** The VMM hears of an interrupt; it may throw as well. */
+  hear(): void {
+    if (!this.isGood && !this.isHolding && this.#random.oneIn(16)) throw new OwnFault('the interrupt callback throws')
   }
 
   /** A method that says when it is at rest. */
