@@ -140,14 +140,15 @@ export class Console extends ConsoleDevice {
 
   protected override output({ readable, queue }: ConsoleOutputRequest): void | Promise<void> {
     const port = this.#ports[this.#portOfQueue.get(queue.index) as number]
-    if (port?.$options.onOutput !== undefined) return deliver(readable, port.$options.onOutput)
+    const receive = port?.$receiver
+    if (receive !== undefined) return deliver(readable, receive)
   }
 
   override configWritten(field: string): void {
     if (field !== 'emerg_wr') return
     const byte = (this.config.fields?.emerg_wr ?? 0) & 0xff
     if (this.#onEmergencyWrite !== undefined) this.#onEmergencyWrite(byte)
-    else void this.#ports[0]?.$options.onOutput?.(Uint8Array.of(byte))
+    else void this.#ports[0]?.$receiver?.(Uint8Array.of(byte))
   }
 
   protected override deviceReady({ header }: ConsoleDeviceReadyRequest): void {

@@ -32,6 +32,12 @@ export interface PortOwner {
   changed(port: ConsolePort, what: 'size' | 'open'): void
 }
 
+/** Streams that are joined with a port. */
+export interface JoinedPort {
+  readonly onOutput?: ConsolePortOptions['onOutput'] | undefined
+  readonly onDrain?: () => void
+}
+
 /** A port in a saved state. */
 export interface PortState {
   readonly announced: boolean
@@ -62,6 +68,8 @@ export class ConsolePort {
   #waitingBytes = 0
   #saidFalse = false
   #size: ConsoleSize | undefined
+  /** What takes the place of the options, as long as streams are joined. */
+  #joined: JoinedPort | undefined
   #guestOpen = false
   #hostOpen = true
 
@@ -123,6 +131,25 @@ export class ConsolePort {
     this.#owner.changed(this, 'open')
   }
 
+  /** @internal Where output goes; undefined: nowhere. */
+  get $receiver(): ConsolePortOptions['onOutput'] {
+    return this.$options.onOutput ?? this.#joined?.onOutput
+  }
+
+  /**
+   * @internal
+   * @returns what ends it
+   * @throws Error where somebody else has the port
+   */
+  $join(joined: JoinedPort): () => void {
+    if (this.#joined !== undefined || (joined.onOutput && this.$options.onOutput))
+      throw new Error(`the output of port ${this.index} goes somewhere already`)
+    this.#joined = joined
+    return () => {
+      this.#joined = undefined
+    }
+  }
+
   /** @internal The guest has opened or closed its end. */
   $setOpen(open: boolean): void {
     if (open === this.#guestOpen) return
@@ -143,6 +170,7 @@ export class ConsolePort {
     if (!this.#saidFalse || this.#waitingBytes > highWater / 2) return
     this.#saidFalse = false
     this.$options.onDrain?.()
+    this.#joined?.onDrain?.()
   }
 
   /** @internal */
