@@ -1,7 +1,11 @@
 /** `virtgen/devices/net`: a network card, and networks for it. `virtgen/node` has sockets and TAP. */
 export type { NetBackend, NetCard, Offload, OffloadSupport, Segmentation } from './backend.ts'
+export type { Lookup } from './gateway/dns.ts'
+export { Gateway, type GatewayOptions, type GuestDatagram } from './gateway/gateway.ts'
 export { link } from './link.ts'
 export { macOf, macText, randomMac } from './mac.ts'
 export { Net } from './net.ts'
 export type { NetOptions } from './net-options.ts'
+export { type OffloadMembers, offloadMembers, readOffload, refused } from './offload.ts'
 export type { NetStatistics } from './statistics.ts'
+export { WebSocketBackend, type WebSocketLike, type WebSocketOptions } from './websocket-backend.ts'
