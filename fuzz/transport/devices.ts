@@ -27,6 +27,8 @@ import { Mischief, type Temper } from './temper.ts'
 /** A device under test with what it takes to use it. */
 export interface Kind {
   make(temper: Temper, options: KindOptions): FuzzedDevice
+  /** Bytes of the configuration space after a reset, by their offsets; of the others it leaves what there was. */
+  readonly afterReset?: readonly (readonly [offset: number, byte: number])[]
   /** A chain as the queue of that index expects it. */
   request(random: Random, queue: number): ChainDescription
 }
@@ -252,6 +254,13 @@ const noise: Kind = {
 
 const box: Kind = {
   make: (temper, options) => new Box(temper, options),
+  afterReset: [
+    [8, 0x34],
+    [9, 0x12],
+    [10, 7],
+    [12, 3],
+    [13, 0xff],
+  ],
   request: (random) => (random.oneIn(2) ? chain().writable(random.between(1, 64)) : chain().readable(random.between(1, 64)).writable(8)),
 }
 

@@ -147,6 +147,9 @@ export class TransportExecution {
     await old.settle()
     old.checkMemory()
     require(old.subject.control.status === 0, `the status is ${old.subject.control.status} after a reset`)
+    for (const [offset, byte] of this.#setting.kind.afterReset ?? [])
+      require(old.device.config.bytes[offset] ===
+        byte, `byte ${offset} of the configuration space is ${old.device.config.bytes[offset]} after a reset`)
     const seed = this.#random.word()
     const fresh = new Machine(this.#setting, seed)
     fresh.temper.isGood = true
@@ -164,12 +167,13 @@ export class TransportExecution {
 
   #compareRegisters(old: Machine, fresh: Machine): void {
     requireSame('the saved state', JSON.stringify(old.subject.save()), JSON.stringify(fresh.subject.save()))
-    const seen = [old, fresh].map(({ subject }) => {
+    const seen = [old, fresh].map(({ subject, device }) => {
       const list: string[] = []
       for (const { name, parts, read } of subject.windows)
         for (const [begin, end] of parts)
           for (const width of [4, 2, 1]) for (let at = begin; at < end; at += width) list.push(`${name} ${at} ${width}: ${read(at, width)}`)
       subject.probe((value) => list.push(String(value)))
+      list.push(...device.queueSizes.map((_, index) => `announced ${subject.control.announcedAvailable(index)}`))
       return list
     })
     const at = seen[0]!.findIndex((value, i) => value !== seen[1]![i])
