@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { Blk, OverlayBackend, RamBackend } from 'virtgen/devices/blk'
 import { FileBackend } from 'virtgen/node'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { debianGuest } from '../../examples/v86/guest/debian.mjs'
+import { debianGuest } from '../../examples/v86/guest/debian.ts'
 import { Guest } from './guest.ts'
 
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')

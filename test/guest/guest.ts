@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs'
 import { V86, type V86Options } from 'v86'
 import type { VirtioDevice } from 'virtgen/runtime'
 import { type V86DeviceOptions, V86Machine } from 'virtgen/v86'
-import { debianGuest } from '../../examples/v86/guest/debian.mjs'
-import { makeInitrd } from '../../examples/v86/guest/initrd.mjs'
+import { debianGuest } from '../../examples/v86/guest/debian.ts'
+import { makeInitrd } from '../../examples/v86/guest/initrd.ts'
 
 export interface GuestOptions {
   readonly devices: readonly (VirtioDevice | { readonly device: VirtioDevice; readonly options: V86DeviceOptions })[]

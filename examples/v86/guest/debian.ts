@@ -1,5 +1,7 @@
-// What a test boots: Debian's i386 kernel, a static busybox, SeaBIOS. Fetched with apt into a cache folder, without touching the machine's own
-// apt state; nothing of it is committed.
+/**
+ * What a guest boots: Debian's i386 kernel, a static busybox, SeaBIOS. Fetched with apt into a cache folder, without touching the machine's own apt state; nothing of it is
+ * committed.
+ */
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
@@ -10,32 +12,50 @@ const keyring = '/usr/share/keyrings/debian-archive-keyring.gpg'
 /** Package, and the architecture it is for. */
 const packages = ['linux-image-686', 'busybox-static', 'seabios', 'squashfs-tools:amd64', 'liblzo2-2:amd64']
 
+/** Paths of a guest's parts. */
+export interface DebianGuest {
+  /** All that the packages have. */
+  readonly root: string
+  readonly kernel: string
+  /** What `uname -r` says of it. */
+  readonly release: string
+  readonly modules: string
+  readonly busybox: string
+  readonly bios: string
+  readonly vgaBios: string
+}
+
 /** Where guests are kept over runs and clones. */
-export function cacheFolder() {
+export function cacheFolder(): string {
   return process.env.VIRTGEN_CACHE ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'virtgen')
 }
 
 /**
  * Makes sure that the guest's parts are there.
  *
- * @param {(line: string) => void} say - told what takes time
- * @returns {{ kernel: string, modules: string, busybox: string, bios: string, vgaBios: string, root: string }} paths
+ * @param say - told what takes time
+ * @throws Error that says what can be done, where they cannot be fetched
  */
-export function debianGuest(say = () => {}) {
+export function debianGuest(say: (line: string) => void = () => {}): DebianGuest {
   const root = join(cacheFolder(), `debian-${suite}-i386`)
-  if (!existsSync(join(root, 'complete'))) fetch(root, say)
-  const [kernel] = readdirSync(join(root, 'boot')).filter((name) => name.startsWith('vmlinuz-'))
+  if (!existsSync(join(root, 'complete'))) fetchPackages(root, say)
+  const image = 'vmlinuz-'
+  const release = readdirSync(join(root, 'boot'))
+    .find((name) => name.startsWith(image))
+    ?.slice(image.length)
+  if (release === undefined) throw new Error(`there is no kernel in ${root}: remove that folder, and it is fetched again`)
   return {
     root,
-    kernel: join(root, 'boot', kernel),
-    modules: join(root, 'lib/modules', kernel.slice('vmlinuz-'.length), 'kernel'),
+    release,
+    kernel: join(root, 'boot', image + release),
+    modules: join(root, 'lib/modules', release, 'kernel'),
     busybox: join(root, 'bin/busybox'),
     bios: join(root, 'usr/share/seabios/bios.bin'),
     vgaBios: join(root, 'usr/share/seabios/vgabios-stdvga.bin'),
   }
 }
 
-function fetch(root, say) {
+function fetchPackages(root: string, say: (line: string) => void): void {
   const work = `${root}.partial`
   rmSync(work, { recursive: true, force: true })
   for (const folder of ['state/lists/partial', 'cache/archives/partial', 'packages', 'files']) mkdirSync(join(work, folder), { recursive: true })
@@ -48,12 +68,17 @@ Dir::State "${work}/state"; Dir::State::status "${work}/status"; Dir::Cache "${w
 Dir::Etc::sourcelist "${work}/sources.list"; Dir::Etc::sourceparts "-"; APT::Sandbox::User "root"; Acquire::Languages "none";\n`,
   )
   const env = { ...process.env, APT_CONFIG: join(work, 'apt.conf') }
-  const run = (command, ...args) =>
-    execFileSync(command, args, { env, cwd: join(work, 'packages'), encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
-  say(`fetching Debian's list of packages`)
+  const run = (command: string, ...args: string[]): string => {
+    try {
+      return execFileSync(command, args, { env, cwd: join(work, 'packages'), encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+    } catch (error) {
+      throw new Error(whyNot(command, error as ProcessError), { cause: error })
+    }
+  }
+  say(`fetching Debian's list of packages from ${mirror()}`)
   run('apt-get', 'update', '-q')
   const names = packages.map((name) => (name.startsWith('linux-image') ? kernelOf(run('apt-cache', 'depends', name)) : name))
-  say(`fetching ${names.join(', ')}`)
+  say(`fetching ${names.join(', ')} (about 40 MB, once) into ${root}`)
   run('apt-get', 'download', '-q', ...names)
   for (const file of readdirSync(join(work, 'packages'))) run('dpkg-deb', '-x', file, join(work, 'files'))
   writeFileSync(join(work, 'files/complete'), readdirSync(join(work, 'packages')).join('\n'))
@@ -62,19 +87,34 @@ Dir::Etc::sourcelist "${work}/sources.list"; Dir::Etc::sourceparts "-"; APT::San
   rmSync(work, { recursive: true, force: true })
 }
 
+interface ProcessError extends Error {
+  readonly code?: string
+  readonly stderr?: string
+}
+
+function whyNot(command: string, { code, stderr, message }: ProcessError): string {
+  const other = `fetch it on a Debian machine and copy ${cacheFolder()} from there (VIRTGEN_CACHE names another folder)`
+  if (code === 'ENOENT') return `there is no ${command} here, and the guest is made of Debian's packages: ${other}`
+  const said = stderr?.trim() || message
+  const hint = existsSync(keyring)
+    ? `is the mirror ${mirror()} to be reached? If not, ${other}`
+    : `install debian-archive-keyring (${keyring} is missing), or ${other}`
+  return `${command} has failed; ${hint}\n${said}`
+}
+
 /** The kernel that the metapackage stands for. */
-function kernelOf(depends) {
+function kernelOf(depends: string): string {
   const found = /Depends: (linux-image-\S+)/.exec(depends)
-  if (found === null) throw new Error(`apt-cache does not say which kernel there is: ${depends}`)
+  if (found?.[1] === undefined) throw new Error(`apt-cache does not say which kernel there is: ${depends}`)
   return found[1]
 }
 
 /** The mirror that this machine uses. */
-function mirror() {
+function mirror(): string {
   for (const file of ['/etc/apt/sources.list.d/debian.sources', '/etc/apt/sources.list']) {
     const text = existsSync(file) ? readFileSync(file, 'utf8') : ''
     const found = /^URIs:\s*(\S+)/m.exec(text) ?? /^deb\s+(?:\[[^\]]*\]\s*)?(http\S+)/m.exec(text)
-    if (found !== null) return found[1]
+    if (found?.[1] !== undefined) return found[1]
   }
   return 'http://deb.debian.org/debian'
 }

@@ -1,6 +1,7 @@
-// An initial RAM disk: busybox, the kernel's virtio modules and a script. Uncompressed, as unpacking costs the guest seconds.
+/** An initial RAM disk: busybox, the kernel's virtio modules and a script. Uncompressed, as unpacking costs the guest seconds. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
+import type { DebianGuest } from './debian.ts'
 
 /** In the order in which they can be loaded. */
 const modules = [
@@ -89,14 +90,22 @@ echo GUEST-READY
 exec setsid cttyhack sh
 `
 
-/** @param {{ modules: string, busybox: string }} guest @param {Record<string, string | Uint8Array>} [files] more files, by path */
-export function makeInitrd(guest, files = {}) {
+/**
+ * Makes the archive.
+ *
+ * @param files - more files, by path; `init` is the script that is run
+ */
+export function makeInitrd(guest: Pick<DebianGuest, 'modules' | 'busybox'>, files: Readonly<Record<string, string | Uint8Array>> = {}): Buffer {
   const archive = new Cpio()
   for (const folder of ['bin', 'dev', 'proc', 'sys', 'modules', 'mnt', 'tmp', 'etc', 'usr', 'usr/share', 'usr/share/udhcpc']) archive.folder(folder)
   archive.file('bin/busybox', readFileSync(guest.busybox), 0o755)
   for (const applet of applets) archive.link(`bin/${applet}`, 'busybox')
-  const found = new Map(readdirSync(guest.modules, { recursive: true }).map((path) => [basename(path), join(guest.modules, path)]))
-  for (const name of modules) archive.file(`modules/${name}.ko`, readFileSync(found.get(`${name}.ko`)))
+  const found = new Map(readdirSync(guest.modules, { recursive: true, encoding: 'utf8' }).map((path) => [basename(path), join(guest.modules, path)]))
+  for (const name of modules) {
+    const path = found.get(`${name}.ko`)
+    if (path === undefined) throw new Error(`the kernel has no module ${name} in ${guest.modules}`)
+    archive.file(`modules/${name}.ko`, readFileSync(path))
+  }
   archive.file('modules/order', Buffer.from(`${modules.join(' ')}\n`))
   archive.file('init', Buffer.from(files.init ?? init), 0o755)
   for (const [path, content] of Object.entries(files)) if (path !== 'init') archive.file(path, Buffer.from(content), 0o755)
@@ -105,24 +114,24 @@ export function makeInitrd(guest, files = {}) {
 
 /** The "newc" format. */
 class Cpio {
-  #parts = []
+  readonly #parts: Buffer[] = []
   #inode = 1
 
-  folder(path) {
+  folder(path: string): void {
     this.#entry(path, 0o040755, Buffer.alloc(0))
   }
-  file(path, content, mode = 0o644) {
+  file(path: string, content: Buffer, mode = 0o644): void {
     this.#entry(path, 0o100000 | mode, content)
   }
-  link(path, target) {
+  link(path: string, target: string): void {
     this.#entry(path, 0o120777, Buffer.from(target))
   }
-  end() {
+  end(): Buffer {
     this.#entry('TRAILER!!!', 0, Buffer.alloc(0))
     return Buffer.concat(this.#parts)
   }
 
-  #entry(path, mode, content) {
+  #entry(path: string, mode: number, content: Buffer): void {
     const name = Buffer.from(`${path}\0`)
     const fields = [this.#inode++, mode, 0, 0, 1, 0, content.length, 0, 0, 0, 0, name.length, 0]
     const head = Buffer.from(`070701${fields.map((value) => value.toString(16).padStart(8, '0')).join('')}`)
@@ -130,4 +139,4 @@ class Cpio {
   }
 }
 
-const padding = (length) => Buffer.alloc((4 - (length % 4)) % 4)
+const padding = (length: number): Buffer => Buffer.alloc((4 - (length % 4)) % 4)
