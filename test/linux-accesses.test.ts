@@ -48,12 +48,14 @@ const memorySize = 256 << 20
 /** Zeros: no driver has ever made a buffer available. */
 const memory = GuestMemory.of(new Uint8Array(memorySize))
 
+type AnyClass = new (options: object) => object
+type DeviceClass = new (options: object) => VirtioDevice
+
 /** A device of a generated skeleton whose requests all succeed and do nothing. */
-function quiet<T extends abstract new (options: never) => VirtioDevice>(skeleton: T, requests: object): new (options: object) => VirtioDevice {
-  const methods = Object.fromEntries(Object.keys(requests).map((name) => [name, { value: () => undefined }]))
-  const made = class extends (skeleton as unknown as new (options: object) => VirtioDevice) {}
-  Object.defineProperties(made.prototype, methods)
-  return made
+function quiet(skeleton: unknown, requests: object): DeviceClass {
+  const made = class extends (skeleton as AnyClass) {}
+  Object.defineProperties(made.prototype, Object.fromEntries(Object.keys(requests).map((name) => [name, { value: () => undefined }])))
+  return made as DeviceClass
 }
 
 const makers = {

@@ -49,6 +49,7 @@ class Registers {
     resetLooks?: number
     needsReset?: boolean
     queueResetLooks?: number
+    keepsQueueReady?: boolean
     onConfigRead?: () => void
   }
   readonly config = Uint8Array.from([1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
@@ -114,7 +115,7 @@ class Registers {
   #readQueueReset(queue: Record<string, number>): number {
     const looks = this.script.queueResetLooks ?? 1
     this.script.queueResetLooks = looks - 1
-    if (looks <= 1) Object.assign(queue, { QueueReset: 0, QueueReady: 0 })
+    if (looks <= 1) Object.assign(queue, this.script.keepsQueueReady ? { QueueReset: 0 } : { QueueReset: 0, QueueReady: 0 })
     return queue.QueueReset ?? 0
   }
 
@@ -592,6 +593,7 @@ describe('the reset of one queue', () => {
       'QueueReset -> 1',
       'QueueSel <- 1',
       'QueueReset -> 0',
+      'QueueReady -> 0',
     ])
     expect([memory.available > before, old.detach(), old.detach()]).toEqual([true, 'a', undefined])
     expect(() => host.queue(1)).toThrow('queue 1 is reset')
@@ -643,8 +645,11 @@ describe('the reset of one queue', () => {
     expect(() => host.enableQueue(0)).toThrow(expect.objectContaining({ kind: 'closed' }))
   })
 
-  it('that does not end gives the device up; the memory stays with it', async () => {
-    const { registers, connect, memory } = setting({ features, queueResetLooks: 1e9 }, { resetPolls: 20 })
+  it.each([
+    ['does not end', { queueResetLooks: 1e9 }],
+    ['leaves the queue ready', { keepsQueueReady: true }],
+  ])('that %s gives the device up; the memory stays with it', async (_, script) => {
+    const { registers, connect, memory } = setting({ features, ...script }, { resetPolls: 20 })
     const { host } = (await connect()).driver
     const errors: DriverError[] = []
     host.onFailure((error) => errors.push(error))

@@ -1,10 +1,14 @@
 /** Our driver side against QEMU's own devices behind virtio-mmio (machine microvm), of both versions of the register layout. */
-import { VIRTIO_F_EVENT_IDX, VIRTIO_F_IN_ORDER, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_RING_PACKED } from 'virtgen/wire/content'
+
+import { featureNames } from 'virtgen/codegen/v1/wire'
+import { features as blkFeatures } from 'virtgen/wire/blk'
+import { features, VIRTIO_F_EVENT_IDX, VIRTIO_F_IN_ORDER, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_RING_PACKED } from 'virtgen/wire/content'
 import { mmio_device_id, mmio_identity, virtio_mmio } from 'virtgen/wire/transport-mmio'
 import { afterEach, describe, expect, it } from 'vitest'
 import { connectMmio, type MmioDriverOptions } from '../runtime/mmio/driver.ts'
 import { blk, console, entropy, manyRequests, net, optionsOf, ports, type QemuDevice, type Session } from './support/qemu/devices.ts'
 import { QemuMachine, skipped } from './support/qemu/machine.ts'
+import { virtioStatus } from './support/qemu/status.ts'
 
 const slots = 8
 const slotSize = 0x200
@@ -77,5 +81,23 @@ describe.skipIf(skipped !== undefined)('QEMU behind virtio-mmio', () => {
       expect(session.driver.features.has(feature)).toBe((features as readonly number[]).includes(feature))
     // In order, QEMU 10.0 loses requests when a ring is full: it looks through none of them, the difference of its positions modulo the size being 0.
     await manyRequests(session, session.driver.features.has(VIRTIO_F_IN_ORDER) ? 2 * (queueSize - 1) : 100)
+  })
+
+  it('is given up where a queue cannot be reset: QEMU offers VIRTIO_F_RING_RESET without a register for it', async () => {
+    const on = await start(false, blk)
+    const { driver, wait } = await connect(on, blk.type)
+    const before = on.memory.available
+    await expect(wait(driver.resetQueue(0))).rejects.toMatchObject({ kind: 'reset' })
+    expect(on.memory.available).toBe(before)
+    await driver.close()
+    expect(on.memory.available).toBe(on.memory.end - on.memory.start)
+  })
+
+  it.each(versions)('agrees about features and status, %s', async (_, legacy) => {
+    const on = await start(legacy, blk)
+    const { driver } = await connect(on, blk.type)
+    // The legacy interface has no FEATURES_OK.
+    const status = ['ACKNOWLEDGE', 'DRIVER', 'DRIVER_OK', ...(legacy ? [] : ['FEATURES_OK'])]
+    expect(virtioStatus(on)).toEqual({ status, features: featureNames(driver.features, features, blkFeatures).sort() })
   })
 })

@@ -20,6 +20,7 @@ import type { PciFunction } from '../runtime/pci/function.ts'
 import { blk, console, entropy, manyRequests, net, optionsOf, ports, type QemuDevice, type Session } from './support/qemu/devices.ts'
 import { QemuMachine, skipped } from './support/qemu/machine.ts'
 import { type PciMachine, pciMachines, placeFunction, type QemuFunction, slot } from './support/qemu/pci.ts'
+import { virtioStatus } from './support/qemu/status.ts'
 
 const queueSize = 16
 let machine: QemuMachine | undefined
@@ -88,7 +89,7 @@ describe.skipIf(skipped !== undefined)('QEMU behind PCI', () => {
       expect(connection.legacy).toBe('interface' in options)
       expect(connection.vectors > 0).toBe(vectors > 0)
       await device.use(connection.session)
-      await connection.driver.close()
+      await (connection.driver as DeviceDriver).close()
       expect(started.machine.raised.size).toBe(0)
     },
   )
@@ -155,18 +156,14 @@ describe.skipIf(skipped !== undefined)('QEMU behind PCI', () => {
   it.each([blk, net, console] as QemuDevice<unknown>[])('agrees about features and status: $name', async (device) => {
     const started = await start('q35', device)
     const { driver } = await connect(started, device)
-    const path = started.machine.info('virtio').trim().split(' ')[0]
-    const { status, ...answer } = started.machine.query('x-query-virtio-status', { path }) as QemuStatus
-    const first = (line: string): string => line.split(':')[0]!
-    expect(status.statuses.map(first).sort()).toEqual(['ACKNOWLEDGE', 'DRIVER', 'DRIVER_OK', 'FEATURES_OK'].map((name) => `VIRTIO_CONFIG_S_${name}`))
-    const { 'dev-features': own, transports } = answer['guest-features']
-    const theirs = [...own, ...transports].map((line) => first(line).replace('_RING_F_', '_F_'))
+    const theirs = virtioStatus(started.machine)
+    expect(theirs.status).toEqual(['ACKNOWLEDGE', 'DRIVER', 'DRIVER_OK', 'FEATURES_OK'])
     const ours = featureNames(
       (driver as DeviceDriver).features,
       features,
       { blk: blkFeatures, net: netFeatures, console: consoleFeatures }[device.name]!,
     )
-    expect(theirs.sort()).toEqual(ours.sort())
+    expect(theirs.features).toEqual(ours.sort())
   })
 
   it('drives a device through the window in its configuration space alone', async () => {
@@ -198,9 +195,4 @@ interface QemuRegion {
   readonly size: number
   readonly prefetch?: boolean
   readonly mem_type_64?: boolean
-}
-
-interface QemuStatus {
-  readonly status: { readonly statuses: readonly string[] }
-  readonly 'guest-features': { readonly 'dev-features': readonly string[]; readonly transports: readonly string[] }
 }

@@ -154,10 +154,14 @@ export class MmioTransport implements DriverTransport {
     this.#registers.writeSelected(virtio_mmio_QueueSel, index, virtio_mmio_QueueReset, 1)
   }
 
-  /** The driver MUST NOT consider a reset complete until it reads back 0 in QueueReset. */
+  /**
+   * The driver MUST NOT consider a reset complete until it reads back 0 in QueueReset. QueueReady is 0 then as well; where it is not, the queue's memory is still the
+   * device's (QEMU 10.0 offers VIRTIO_F_RING_RESET here and has no such register: it reads 0 and does nothing).
+   */
   isQueueResetting(index: number): boolean {
     // Selected anew: others do so in the pauses.
-    return this.#registers.readSelected(virtio_mmio_QueueSel, index, virtio_mmio_QueueReset) !== 0
+    if (this.#registers.readSelected(virtio_mmio_QueueSel, index, virtio_mmio_QueueReset) !== 0) return true
+    return this.#registers.read(virtio_mmio_QueueReady) !== 0
   }
 
   events(): number {

@@ -1,7 +1,7 @@
 /**
  * A machine of QEMU without a guest: its processor halts, and we do what a driver in the guest would do, through QEMU's test protocol (`-qtest`): reads and writes of
- * registers and ports, and reports of interrupt lines. QEMU stands still (SIGSTOP) except during a register access and while we wait, so that our copy of its memory is
- * exact whenever we look at it.
+ * registers and ports, and reports of interrupt lines. As soon as there is something in memory for a device, QEMU stands still (SIGSTOP) except during a register access
+ * and while we wait, so that our copy of its memory is exact whenever we look at it.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { closeSync, existsSync, mkdtempSync, openSync, readSync, rmSync, writeFileSync } from 'node:fs'
@@ -64,6 +64,7 @@ export class QemuMachine {
   readonly #monitor: LinePipe
   readonly #mirror: MemoryMirror
   readonly #stat: number
+  #isFrozen = false
   readonly #kill = (): void => void this.#child.kill('SIGKILL')
 
   private constructor(folder: string, child: ChildProcess, test: LinePipe, monitor: LinePipe) {
@@ -77,7 +78,6 @@ export class QemuMachine {
     this.memory = new DriverMemory(this.guest, windowStart + messagePage, windowSize - messagePage)
     this.#stat = openSync(`/proc/${this.#pid}/stat`, 'r')
     process.once('exit', this.#kill)
-    this.#freeze()
     this.command('irq_intercept_in ioapic')
   }
 
@@ -169,8 +169,9 @@ export class QemuMachine {
 
   /** Lets QEMU go on for a while. */
   wait(milliseconds: number): void {
+    this.#freeze()
     this.#alive(() => {
-      Atomics.wait(still, 0, 0, milliseconds)
+      sleep(milliseconds)
       this.#command('endianness')
     })
   }
@@ -188,8 +189,12 @@ export class QemuMachine {
   }
 
   #alive<T>(run: () => T): T {
+    // While nothing but zeros was ever there, no buffer is available, and no device writes anything.
+    if (!this.#isFrozen && !this.#mirror.isChanged) return run()
+    this.#freeze()
     this.#mirror.push()
     process.kill(this.#pid, 'SIGCONT')
+    this.#isFrozen = false
     try {
       return run()
     } finally {
@@ -199,10 +204,12 @@ export class QemuMachine {
   }
 
   #freeze(): void {
+    if (this.#isFrozen) return
     process.kill(this.#pid, 'SIGSTOP')
     const text = Buffer.alloc(64)
     // The state stands behind the name, which is in parentheses.
-    while (!/\) T/.test(text.toString('latin1', 0, readSync(this.#stat, text, 0, text.length, 0))));
+    while (!/\) T/.test(text.toString('latin1', 0, readSync(this.#stat, text, 0, text.length, 0)))) sleep(0.02)
+    this.#isFrozen = true
   }
 
   #command(line: string): string {
@@ -230,7 +237,13 @@ export class QemuMachine {
 
 /** Of the commands of the test protocol. */
 const suffix = { 1: 'b', 2: 'w', 4: 'l' } as const
+
 const still = new Int32Array(new SharedArrayBuffer(4))
+
+/** Without an event loop. */
+function sleep(milliseconds: number): void {
+  Atomics.wait(still, 0, 0, milliseconds)
+}
 
 function hex(value: number): string {
   return `0x${value.toString(16)}`

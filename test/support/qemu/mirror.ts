@@ -24,6 +24,11 @@ export class MemoryMirror {
     this.#fd = openSync(path, 'r+')
   }
 
+  /** We have changed something. */
+  get isChanged(): boolean {
+    return Buffer.compare(this.bytes, this.#shadow) !== 0
+  }
+
   /** Writes what we have changed, and nothing else: the bytes beside it are QEMU's. */
   push(): void {
     forEachRun(this.bytes, this.#shadow, (from, to) => {
@@ -49,6 +54,7 @@ export class MemoryMirror {
 
 /** Calls for each run of bytes in which the two differ. */
 function forEachRun(a: Uint8Array, b: Uint8Array, run: (from: number, to: number) => void): void {
+  if (Buffer.compare(a, b) === 0) return
   for (let page = 0; page < a.length; page += pageSize) {
     const end = Math.min(page + pageSize, a.length)
     if (Buffer.compare(a.subarray(page, end), b.subarray(page, end)) === 0) continue
