@@ -460,7 +460,7 @@ describe('configuration by messages', () => {
     const messages = new Feed<ConfigureQueueMessage | ReadyMessage>().put({ type: 'configureQueue', queue: { ...rings[0]!.setup, state } }, ready)
     const failed = configureFromStream(empty(memory), messages, [0])
     await expect(failed).rejects.toBeInstanceOf(DeviceError)
-    await expect(failed).rejects.toMatchObject({ kind: 'bad-queue-config', cause: { name: 'RangeError' } })
+    await expect(failed).rejects.toMatchObject({ kind: 'bad-queue-config', cause: { name: 'StateError' } })
   })
 
   it('refuses other messages, and an early end', async () => {
