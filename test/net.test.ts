@@ -129,7 +129,8 @@ describe('what is no frame', () => {
     const { backend, net } = card({}, { size: 4 })
     backend.card.receive(plainFrame(500))
     backend.card.receive(plainFrame(60))
-    expect(await net.request(chain().writable(80), receiveq)).toMatchObject({ written: 72 })
+    const buffers = Array.from({ length: 4 }, () => net.request(chain().writable(80), receiveq).catch(() => undefined))
+    expect(await buffers[0]).toMatchObject({ written: 72 })
     expect(net.device.statistics.receiveDropped).toBe(1)
   })
 

@@ -183,7 +183,7 @@ export class Receiver {
     return room
   }
 
-  /** Even a ring full of such buffers as there are now would be too small. */
+  /** The driver has given as many buffers as there can be, and all of them together are too small. */
   #isHopeless(host: DeviceHost, index: number, needed: number): boolean {
     const queue = host.queue(index)
     if (queue === undefined) return false
@@ -193,7 +193,7 @@ export class Receiver {
       chains.push(chain)
       room += chain.writable.length
     }
-    for (const chain of chains.toReversed()) queue.putBack(chain)
-    return chains.length > 0 && (room / chains.length) * queue.size < needed
+    for (const chain of chains.reverse()) queue.putBack(chain)
+    return chains.length === queue.size && room < needed
   }
 }
