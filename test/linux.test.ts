@@ -253,7 +253,7 @@ describeWithHeaders('a mistake in the description is reported by name', () => {
 
   it('where a generated class is missing', async () => {
     const report = await compare(few(described()), { wire: { console: {} } })
-    expect(report.mismatches[0]?.ours).toMatch(/virtgen\/wire\/console exports no class Console/)
+    expect(report.mismatches[0]?.ours).toMatch(/virtgen\/wire\/console exports no class VirtioConsole/)
   })
 })
 
