@@ -65,7 +65,10 @@ export class QemuMachine {
   readonly #mirror: MemoryMirror
   readonly #stat: number
   #isFrozen = false
-  readonly #kill = (): void => void this.#child.kill('SIGKILL')
+  readonly #end = (): void => {
+    this.#child.kill('SIGKILL')
+    rmSync(this.folder, { recursive: true, force: true })
+  }
 
   private constructor(folder: string, child: ChildProcess, test: LinePipe, monitor: LinePipe) {
     this.folder = folder
@@ -77,7 +80,7 @@ export class QemuMachine {
     this.guest = GuestMemory.of(this.#mirror.bytes, windowStart)
     this.memory = new DriverMemory(this.guest, windowStart + messagePage, windowSize - messagePage)
     this.#stat = openSync(`/proc/${this.#pid}/stat`, 'r')
-    process.once('exit', this.#kill)
+    process.once('exit', this.#end)
     this.command('irq_intercept_in ioapic')
   }
 
@@ -178,14 +181,13 @@ export class QemuMachine {
 
   async stop(): Promise<void> {
     const ended = new Promise((resolve) => this.#child.once('exit', resolve))
-    this.#kill()
-    process.off('exit', this.#kill)
+    this.#end()
+    process.off('exit', this.#end)
     await ended
     this.#test.close()
     this.#monitor.close()
     this.#mirror.close()
     closeSync(this.#stat)
-    rmSync(this.folder, { recursive: true })
   }
 
   #alive<T>(run: () => T): T {
