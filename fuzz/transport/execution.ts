@@ -14,6 +14,7 @@ import {
   VIRTIO_F_VERSION_1,
 } from 'virtgen/wire/content'
 import { restoreConfig, saveConfig } from '../../runtime/config-state.ts'
+import type { ControlState } from '../../runtime/device-state.ts'
 import type { Violation } from '../../runtime/violation.ts'
 import { Failure, require } from '../failure.ts'
 import type { Random } from '../random.ts'
@@ -118,8 +119,10 @@ export class TransportExecution {
     other.temper.isHolding = true
     other.subject.restore(state)
     other.check()
-    // Of a device that needs a reset no queue goes on; and it may need one now, for what lies in a ring.
-    if ((other.subject.control.status & DEVICE_NEEDS_RESET) === 0) requireContinued(state, JSON.parse(JSON.stringify(other.subject.save())))
+    const now: unknown = JSON.parse(JSON.stringify(other.subject.save()))
+    // Of a device that needs a reset no queue goes on, and it may need one now for what lies in a ring. What is no request is used at once, and tells of it.
+    const isAsBefore = (other.subject.control.status & DEVICE_NEEDS_RESET) === 0 && usedOf(state) === usedOf(now)
+    if (isAsBefore) requireContinued(state, now)
     other.temper.isHolding = false
     other.violations.push(...old.violations)
     other.requests += old.requests
@@ -204,6 +207,12 @@ export class TransportExecution {
     }
     for (const { guest } of sides) this.#finish(guest)
   }
+}
+
+/** How far the used rings are. */
+function usedOf(state: unknown): string {
+  const { queues } = (state as { control: ControlState }).control
+  return queues.map((registers) => registers?.queue?.used).join()
 }
 
 /**
