@@ -14,7 +14,8 @@ import {
   pci_header_interrupt_line,
 } from 'virtgen/wire/pci'
 import { type CpuExports, instantiate, type PortImports, type WasmSource } from './cpu.ts'
-import { PirqRouter } from './pirq-router.ts'
+import { PirqRouter, pirqLines } from './pirq-router.ts'
+import { PortMap } from './port-map.ts'
 
 export interface V86MachineOptions {
   /** The module v86.wasm of the same version as v86's JavaScript: its bytes, a `WebAssembly.Module`, or a function that gives one of them, perhaps as a promise. */
@@ -36,17 +37,15 @@ export interface V86DevicesState {
   readonly configAddress: number
   /** Routes of the interrupt lines in the south bridge. */
   readonly routes: readonly number[]
-}
-
-interface Plugged {
-  readonly device: VirtioDevice
-  readonly options: V86DeviceOptions
+  /** IRQs that v86's own devices hold, as bits. */
+  readonly otherIrqs: number
 }
 
 type Read = (port: number) => number
 type Write = (port: number, value: number) => void
 
 const firstSlot = 16
+const standInBytes = 8
 /** The window of the graphics card, which is no memory for devices. */
 const vgaBegin = 0xa_0000
 const vgaEnd = 0xc_0000
@@ -75,11 +74,15 @@ export class V86Machine {
     raise: (irq) => this.#cpu?.device_raise_irq(irq),
     lower: (irq) => this.#cpu?.device_lower_irq(irq),
   })
-  /** By slot. */
-  readonly #plugged = new Map<number, Plugged>()
-  readonly #devices = new Map<number, PciDevice>()
+  /**
+   * Guest memory. It moves whenever v86's WebAssembly memory grows: what is kept of it is good until the guest runs again. Before the emulator has made it there is none,
+   * but for some bytes that stand in for it.
+   */
+  readonly memory = GuestMemory.of(new Uint8Array(standInBytes))
+  /** By slot, in the order of the slots. */
+  #devices: ReadonlyMap<number, PciDevice> = new Map()
+  readonly #ports = new PortMap()
   #cpu: CpuExports | undefined
-  #memory: GuestMemory | undefined
 
   constructor({ wasm }: V86MachineOptions) {
     this.wasm_fn = async (imports) => {
@@ -97,13 +100,21 @@ export class V86Machine {
           this.#bus.powerOnReset()
           cpu.reset_cpu()
         },
+        device_raise_irq: (irq) => this.#routes.raiseOther(irq),
+        device_lower_irq: (irq) => this.#routes.lowerOther(irq),
       }
     }
   }
 
-  /** Guest memory; undefined before the emulator has made it. */
-  get memory(): GuestMemory | undefined {
-    return this.#memory
+  #begin(cpu: CpuExports, offset: number, size: number): void {
+    // The buffer of this source is another one whenever the module lets it grow.
+    const source = cpu.memory
+    this.memory.replace([
+      { guestAddress: 0, size: vgaBegin, source, byteOffset: offset },
+      { guestAddress: vgaEnd, size: size - vgaEnd, source, byteOffset: offset + vgaEnd },
+    ])
+    // Code in these bytes may have been compiled.
+    this.memory.onWrite = (address, length) => cpu.jit_dirty_cache(address, address + length)
   }
 
   // ---- Devices
@@ -114,58 +125,55 @@ export class V86Machine {
    * @returns the slot
    * @throws RangeError for a slot that is taken or not there, and for a layout with memory BARs, which v86 cannot move
    */
-  add(device: VirtioDevice, options: V86DeviceOptions = {}): number {
-    const slot = options.slot ?? this.#freeSlot()
-    if (this.#plugged.has(slot)) throw new RangeError(`slot ${slot} is taken`)
-    if (this.#memory !== undefined) this.#plug(slot, { device, options }, this.#memory)
-    this.#plugged.set(slot, { device, options })
+  add(device: VirtioDevice, { slot = this.#freeSlot(), ...settings }: V86DeviceOptions = {}): number {
+    const transport = this.#bus.add(slot, (interrupt) => this.#make(device, settings, interrupt))
+    this.#setDevices([...this.#devices, [slot, transport]])
+    // Firmware does this for what it finds at boot; a device that comes later has to say it itself.
+    const line = this.#bus.lineOf(slot)
+    const irq = line === undefined ? undefined : this.#routes.irqOf(line)
+    if (irq !== undefined) transport.writeConfig(pci_header_interrupt_line, 1, irq)
     return slot
   }
 
-  /** Takes a device out, and resets it. */
+  /** Takes a device out, and resets it; nothing where the slot is empty. */
   remove(slot: number): void {
-    this.#plugged.delete(slot)
+    const device = this.#devices.get(slot)
     this.#bus.remove(slot)
-    this.#devices.get(slot)?.control.reset()
-    this.#devices.delete(slot)
+    this.#setDevices([...this.#devices].filter(([each]) => each !== slot))
+    device?.control.reset()
   }
 
-  /** The transport of a device; undefined where the slot is empty, or before there is memory. */
+  /** The transport of a device; undefined where the slot is empty. */
   at(slot: number): PciDevice | undefined {
     return this.#devices.get(slot)
   }
 
   #freeSlot(): number {
     let slot = firstSlot
-    while (this.#plugged.has(slot)) slot++
+    while (this.#devices.has(slot)) slot++
     if (slot >= pci_geometry.pci_devices_per_bus) throw new RangeError('all slots are taken')
     return slot
   }
 
-  #begin(cpu: CpuExports, offset: number, size: number): void {
-    const source = cpu.memory
-    const memory = new GuestMemory([
-      // The buffer of the memory is another one whenever the module lets it grow.
-      { guestAddress: 0, size: vgaBegin, source, byteOffset: offset },
-      { guestAddress: vgaEnd, size: size - vgaEnd, source, byteOffset: offset + vgaEnd },
-    ])
-    // Code in these bytes may have been compiled.
-    memory.onWrite = (address, length) => cpu.jit_dirty_cache(address, address + length)
-    this.#memory = memory
-    for (const [slot, plugged] of this.#plugged) this.#plug(slot, plugged, memory)
+  #make(device: VirtioDevice, settings: Omit<V86DeviceOptions, 'slot'>, interrupt: (level: boolean) => void): PciDevice {
+    const made = new PciDevice(device, {
+      layout: pciLayouts.io,
+      vectors: 0,
+      ...settings,
+      memory: this.memory,
+      interrupt,
+      barChanged: (bar) => {
+        this.#ports.update(this.#devices.values())
+        settings.barChanged?.(bar)
+      },
+    })
+    if (made.bars.some(({ kind }) => kind !== 'io')) throw new RangeError('v86 has no place for memory BARs: use pciLayouts.io')
+    return made
   }
 
-  #plug(slot: number, { device, options: { slot: _, ...settings } }: Plugged, memory: GuestMemory): void {
-    const transport = this.#bus.add(slot, (interrupt) => {
-      const made = new PciDevice(device, { layout: pciLayouts.io, vectors: 0, ...settings, memory, interrupt })
-      if (made.bars.some(({ kind }) => kind !== 'io')) throw new RangeError('v86 has no place for memory BARs: use pciLayouts.io')
-      return made
-    })
-    this.#devices.set(slot, transport)
-    // Firmware does this for what it finds at boot; a device that comes later has to say it itself.
-    const line = this.#bus.lineOf(slot)
-    const irq = line === undefined ? undefined : this.#routes.irqOf(line)
-    if (irq !== undefined) transport.writeConfig(pci_header_interrupt_line, 1, irq)
+  #setDevices(devices: [slot: number, device: PciDevice][]): void {
+    this.#devices = new Map(devices.sort(([a], [b]) => a - b))
+    this.#ports.update(this.#devices.values())
   }
 
   // ---- Ports
@@ -176,23 +184,27 @@ export class V86Machine {
       const bits = 8 * width
       const read = env[`io_port_read${bits}`] as Read
       const write = env[`io_port_write${bits}`] as Write
-      wrapped[`io_port_read${bits}`] = (port: number) => (this.#isMine(port, width) ? this.#bus.readPort(port, width) : read(port))
+      wrapped[`io_port_read${bits}`] = (port: number) => {
+        const place = this.#ports.find(port, width)
+        if (place !== undefined) return place.device.readBar(place.bar, port - place.start, width)
+        return this.#isMine(port, width) ? this.#bus.readPort(port, width) : read(port)
+      }
       wrapped[`io_port_write${bits}`] = (port: number, value: number) => {
-        const unsigned = value >>> 0
-        if (port === pci_config_ports_CONFIG_ADDRESS && width === 4) this.#bus.writePort(port, width, unsigned)
-        else if (this.#isMine(port, width)) {
-          this.#bus.writePort(port, width, unsigned)
-          return
-        } else if (port >= pci_config_ports_CONFIG_DATA && port < configPortsEnd) this.#watch(port, width, unsigned)
-        write(port, value)
+        const place = this.#ports.find(port, width)
+        if (place !== undefined) place.device.writeBar(place.bar, port - place.start, width, value)
+        else if (this.#isMine(port, width)) this.#bus.writePort(port, width, value >>> 0)
+        else {
+          this.#watch(port, width, value >>> 0)
+          write(port, value)
+        }
       }
     }
     return wrapped
   }
 
-  /** Both buses hear which configuration space is chosen; this one answers for its own functions. */
+  /** The bytes of the configuration space that is chosen, and those of one of our functions. */
   #isMine(port: number, width: number): boolean {
-    if (port < pci_config_ports_CONFIG_DATA || port >= configPortsEnd) return this.#bus.answersPort(port, width)
+    if (port < pci_config_ports_CONFIG_DATA || port + width > configPortsEnd) return false
     const chosen = this.#bus.configAddress
     return (
       (chosen & pci_config_enable) !== 0 &&
@@ -201,7 +213,10 @@ export class V86Machine {
     )
   }
 
+  /** Both buses hear which configuration space is chosen; the routes of interrupts are v86's, and heard of here. */
   #watch(port: number, width: number, value: number): void {
+    if (port === pci_config_ports_CONFIG_ADDRESS && width === 4) this.#bus.writePort(port, width, value)
+    if (port < pci_config_ports_CONFIG_DATA || port >= configPortsEnd) return
     const chosen = this.#bus.configAddress
     const space = chosen & (pci_config_bus | pci_config_device | pci_config_function)
     if ((chosen & pci_config_enable) !== 0)
@@ -213,7 +228,7 @@ export class V86Machine {
   /** To be kept beside what `emulator.save_state()` gives, taken at the same time: while the emulator is stopped. */
   save(): V86DevicesState {
     const devices = Object.fromEntries([...this.#devices].map(([slot, device]) => [slot, savePciDevice(device)]))
-    return { version: 1, devices, configAddress: this.#bus.configAddress, routes: this.#routes.routes }
+    return { version: 1, devices, configAddress: this.#bus.configAddress, routes: this.#routes.routes, otherIrqs: this.#routes.others }
   }
 
   /**
@@ -222,13 +237,27 @@ export class V86Machine {
    * @throws StateError for what is not a state of these devices
    */
   restore(state: V86DevicesState): void {
-    if (state?.version !== 1) throw new StateError('version', `version must be 1, not ${String(state?.version)}`)
-    const slots = Object.keys(state.devices)
-    const here = [...this.#devices.keys()].map(String)
-    if (slots.length !== here.length || slots.some((slot) => !here.includes(slot)))
-      throw new StateError('devices', `there must be devices in the slots ${slots.join(', ')}, not in ${here.join(', ')}`)
-    this.#bus.configAddress = state.configAddress
-    this.#routes.routes = state.routes
-    for (const [slot, device] of this.#devices) restorePciDevice(device, state.devices[slot] as PciDeviceState)
+    checkState(state, [...this.#devices.keys()])
+    // The guest may run as soon as it is interrupted: everything is to be there by then.
+    this.#routes.hold(() => {
+      this.#bus.configAddress = state.configAddress
+      this.#routes.others = state.otherIrqs
+      this.#routes.routes = state.routes
+      for (const [slot, device] of this.#devices) restorePciDevice(device, state.devices[slot] as PciDeviceState)
+    })
   }
+}
+
+function checkState(state: V86DevicesState, here: readonly number[]): void {
+  const isIn = (value: unknown, most: number): boolean => Number.isInteger(value) && (value as number) >= 0 && (value as number) <= most
+  const check = (isSo: boolean, member: string, expected: string): void => {
+    if (!isSo) throw new StateError(member, `${member} of the state must be ${expected}`)
+  }
+  check(state?.version === 1, 'version', '1')
+  check(isIn(state.configAddress, 0xffff_ffff), 'configAddress', 'a number of 32 bits')
+  check(isIn(state.otherIrqs, 0xffff), 'otherIrqs', 'a number of 16 bits')
+  const { routes } = state
+  check(Array.isArray(routes) && routes.length === pirqLines && routes.every((route) => isIn(route, 0xff)), 'routes', `${pirqLines} bytes`)
+  const slots = Object.keys(state.devices ?? {})
+  check(slots.length === here.length && here.every((slot) => slots.includes(String(slot))), 'devices', `those of the slots ${here.join(', ')}`)
 }

@@ -7,7 +7,8 @@ const southBridge = 1
 const routeRegister = 0x60
 const routeOff = 0x80
 const irqMask = 0x0f
-const lines = 4
+/** Lines of the bus that it routes. */
+export const pirqLines = 4
 const deviceShift = 11
 
 /** Where an interrupt line goes. */
@@ -18,10 +19,16 @@ export interface Irqs {
 
 export class PirqRouter {
   readonly #irqs: Irqs
-  readonly #routes: number[] = new Array(lines).fill(routeOff)
-  readonly #levels: boolean[] = new Array(lines).fill(false)
-  /** IRQs that are raised, as bits. */
+  readonly #routes: number[] = new Array(pirqLines).fill(routeOff)
+  /** Lines that are high, as bits. */
+  #levels = 0
+  /** IRQs of each line, as bits: one or none. */
+  readonly #irqsOf: number[] = new Array(pirqLines).fill(0)
+  /** IRQs that are raised from here, as bits. */
   #raised = 0
+  /** IRQs that v86's own devices hold, as bits. */
+  #others = 0
+  #isHeld = false
 
   constructor(irqs: Irqs) {
     this.#irqs = irqs
@@ -33,9 +40,17 @@ export class PirqRouter {
   }
   set routes(routes: readonly number[]) {
     routes.forEach((route, line) => {
-      this.#routes[line] = route
+      this.#setRoute(line, route)
     })
     this.#drive()
+  }
+
+  /** IRQs that v86's own devices hold, as bits, for snapshots. */
+  get others(): number {
+    return this.#others
+  }
+  set others(irqs: number) {
+    this.#others = irqs
   }
 
   /** IRQ of a line; undefined where the firmware has routed it nowhere. */
@@ -44,8 +59,25 @@ export class PirqRouter {
     return (route & routeOff) === 0 ? route & irqMask : undefined
   }
 
+  /** Does something during which nothing reaches the guest; then it is told what holds by then. */
+  hold(work: () => void): void {
+    this.#isHeld = true
+    try {
+      work()
+    } finally {
+      this.#isHeld = false
+      this.#drive()
+    }
+  }
+
+  #setRoute(line: number, route: number): void {
+    this.#routes[line] = route
+    const irq = this.irqOf(line)
+    this.#irqsOf[line] = irq === undefined ? 0 : 1 << irq
+  }
+
   set(line: number, level: boolean): void {
-    this.#levels[line] = level
+    this.#levels = level ? this.#levels | (1 << line) : this.#levels & ~(1 << line)
     this.#drive()
   }
 
@@ -56,28 +88,44 @@ export class PirqRouter {
     let changed = false
     for (let byte = 0; byte < width; byte++) {
       const line = offset + byte - routeRegister
-      if (line < 0 || line >= lines) continue
-      this.#routes[line] = (value >>> (8 * byte)) & 0xff
+      if (line < 0 || line >= pirqLines) continue
+      this.#setRoute(line, (value >>> (8 * byte)) & 0xff)
       changed = true
     }
     if (changed) this.#drive()
   }
 
-  /** v86 counts nothing: an IRQ is high as long as any of the lines that lead to it is. */
-  #drive(): void {
+  // ---- IRQs have one level each in v86: the last word counts, whoever says it
+
+  /** A device of v86's raises an IRQ. */
+  raiseOther(irq: number): void {
+    this.#others |= 1 << irq
+    this.#irqs.raise(irq)
+  }
+
+  /** A device of v86's lowers an IRQ: it stays high as long as one of ours holds it. */
+  lowerOther(irq: number): void {
+    this.#others &= ~(1 << irq)
+    if ((this.#raised & (1 << irq)) === 0) this.#irqs.lower(irq)
+  }
+
+  #wanted(): number {
     let wanted = 0
-    for (let line = 0; line < lines; line++) {
-      const irq = this.irqOf(line)
-      if (this.#levels[line] && irq !== undefined) wanted |= 1 << irq
-    }
-    const changes = wanted ^ this.#raised
-    if (changes === 0) return
-    this.#raised = wanted
-    // The guest may run inside of these calls, and come back here.
-    for (let irq = 0; irq <= irqMask; irq++) {
-      if (((changes >>> irq) & 1) === 0) continue
-      if (((wanted >>> irq) & 1) === 1) this.#irqs.raise(irq)
-      else this.#irqs.lower(irq)
+    for (let line = 0; line < pirqLines; line++) if (((this.#levels >>> line) & 1) === 1) wanted |= this.#irqsOf[line] as number
+    return wanted
+  }
+
+  /** An IRQ is high as long as any of the lines that lead to it is. */
+  #drive(): void {
+    for (;;) {
+      const changes = this.#wanted() ^ this.#raised
+      if (changes === 0 || this.#isHeld) return
+      const irq = 31 - Math.clz32(changes)
+      const bit = 1 << irq
+      // Before the call: what it leads to may come back here.
+      this.#raised ^= bit
+      if ((this.#raised & bit) !== 0) this.#irqs.raise(irq)
+      else if ((this.#others & bit) === 0) this.#irqs.lower(irq)
     }
   }
 }
