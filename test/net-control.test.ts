@@ -200,7 +200,7 @@ describe('offloads of frames to the guest', () => {
       [bit('VIRTIO_NET_F_GUEST_CSUM'), partial.frame],
     ] as const) {
       if (offloads !== undefined) await driver.setOffloads({ offloads })
-      backend.card.receive(partial.frame, offload)
+      backend.card.receive(Buffer.from(partial.frame.buffer, partial.frame.byteOffset, partial.frame.length), offload)
       expect(packets.pop()?.packet).toEqual(expected)
     }
     // What belongs to the backend was not changed.

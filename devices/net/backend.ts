@@ -58,7 +58,7 @@ export interface NetCard {
   /**
    * A frame for the guest. What it has no buffer for waits, and is dropped where too much does.
    *
-   * @param frame - as much as is kept of it is copied
+   * @param frame - what is kept of it is copied; it is not changed
    * @returns false where so much waits that it were better to wait for `resume`
    */
   receive(frame: Uint8Array, offload?: Offload): boolean

@@ -13,6 +13,11 @@ export const etherType = { ipv4: 0x0800, arp: 0x0806, vlan: 0x8100, ipv6: 0x86dd
 export const ipProtocol = { icmp: 1, tcp: 6, udp: 17 } as const
 
 const typeAt = 2 * macBytes
+
+/** A copy, also of a Buffer of Node, whose `slice` makes none. */
+export function copyOf(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes)
+}
 const mostTags = 2
 
 /** The outermost VLAN of a frame; undefined for one without a tag. */

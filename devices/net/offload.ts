@@ -9,6 +9,7 @@ import {
 } from 'virtgen/wire/net'
 import type { Offload, OffloadSupport } from './backend.ts'
 import { putChecksum } from './checksum.ts'
+import { copyOf } from './ethernet.ts'
 import { segment } from './segment.ts'
 
 /** The header says what its sender must not, or what cannot be. */
@@ -83,7 +84,7 @@ export function finish(
     emit(frame, offload)
     return true
   }
-  const complete = isOwn ? frame : frame.slice()
+  const complete = isOwn ? frame : copyOf(frame)
   putChecksum(complete, offload)
   emit(complete, undefined)
   return true

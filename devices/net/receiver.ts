@@ -3,7 +3,7 @@ import type { Chain, DeviceHost } from 'virtgen/runtime'
 import type { RateLimiter } from '../rate-limiter/rate-limiter.ts'
 import type { Offload } from './backend.ts'
 import { Backlog, type WaitingFrame } from './backlog.ts'
-import { typeBytes, typeOffset } from './ethernet.ts'
+import { copyOf, typeBytes, typeOffset } from './ethernet.ts'
 import type { Counters } from './statistics.ts'
 import { Steering } from './steering.ts'
 
@@ -84,7 +84,7 @@ export class Receiver {
       admitted = this.#admits(pair, frame)
       if (admitted && this.#putNow(pair, backlog, frame, offload) !== 'wait') return
     }
-    this.#wait(backlog, { frame: frame.slice(), offload, admitted })
+    this.#wait(backlog, { frame: copyOf(frame), offload, admitted })
   }
 
   /** The driver has given buffers: all that fits is put into them. */

@@ -1,6 +1,7 @@
 /** A network behind a WebSocket: each binary message is a frame. Relays for emulators in pages speak this. */
 import { hostTimers, type Timers } from '../timers.ts'
 import type { NetBackend, NetCard } from './backend.ts'
+import { copyOf } from './ethernet.ts'
 
 /** What is used of a WebSocket: that of browsers, of Node from 22 on, or of a package. */
 export interface WebSocketLike {
@@ -75,7 +76,7 @@ export class WebSocketBackend implements NetBackend {
     const socket = this.#connected ? this.#socket : undefined
     if (socket === undefined || socket.bufferedAmount > (this.#options.mostBuffered ?? defaultBuffered)) this.#dropped++
     // A copy: what a socket is given, it may read later.
-    else socket.send(frame.slice())
+    else socket.send(copyOf(frame))
   }
 
   /** Ends the connection for good. */

@@ -1,7 +1,7 @@
 /** A server of addresses: RFC 2131, its options RFC 2132. */
 import { checkInteger } from 'virtgen/codegen/v1/wire'
 import { get16, get32, put16, put32 } from '../checksum.ts'
-import { macBytes } from '../ethernet.ts'
+import { copyOf, macBytes } from '../ethernet.ts'
 import { isCardAddress, macKey } from '../mac.ts'
 import { broadcastIp, type Ipv4 } from './ip.ts'
 
@@ -110,7 +110,7 @@ export class DhcpServer {
     put32(message, at.client, kind === type.nak ? 0 : client)
     put32(message, at.your, your)
     put32(message, at.server, address)
-    const mac = request.slice(at.mac, at.mac + macBytes)
+    const mac = copyOf(request.subarray(at.mac, at.mac + macBytes))
     message.set(mac, at.mac)
     put32(message, at.cookie, cookie)
     message.set([...options, option.end], at.options)

@@ -2,7 +2,7 @@
 import { checkInteger } from 'virtgen/codegen/v1/wire'
 import type { NetBackend, NetCard } from '../backend.ts'
 import { get16, get32, put16, put32, sum16 } from '../checksum.ts'
-import { ethernetHeader, etherType, ipProtocol, macBytes } from '../ethernet.ts'
+import { copyOf, ethernetHeader, etherType, ipProtocol, macBytes } from '../ethernet.ts'
 import { macOf } from '../mac.ts'
 import { DhcpServer, dhcpPort } from './dhcp.ts'
 import { answerDns, dnsPort, type Lookup } from './dns.ts'
@@ -118,7 +118,7 @@ export class Gateway implements NetBackend {
       request.length >= arp.bytes && get32(request, 0) === ((arp.hardware << 16) | etherType.ipv4) && get32(request, 4) === 0x0604_0001
     if (!isRequest || get32(request, 24) !== this.#address) return
     const reply = new Uint8Array(ethernetHeader + arp.bytes)
-    const sender = request.slice(8, 8 + macBytes)
+    const sender = copyOf(request.subarray(8, 8 + macBytes))
     reply.set(sender)
     reply.set(this.#mac, macBytes)
     put16(reply, 2 * macBytes, etherType.arp)
@@ -135,7 +135,7 @@ export class Gateway implements NetBackend {
   #ip(frame: Uint8Array): void {
     const packet = readIp(frame)
     if (packet === undefined) return
-    const from = frame.slice(macBytes, 2 * macBytes)
+    const from = copyOf(frame.subarray(macBytes, 2 * macBytes))
     if (packet.protocol === ipProtocol.udp) this.#udp(packet, from)
     else if (packet.protocol === ipProtocol.icmp) this.#icmp(packet, from)
     else this.#unreachable(packet, from, icmp.noProtocol)
@@ -169,7 +169,7 @@ export class Gateway implements NetBackend {
       if (payload !== undefined) this.#sendUdp(replyTo(packet, mac), { sourcePort: datagram.port, port: datagram.sourcePort, payload })
     }
     // The query is the caller's; it is looked at again when the name is known.
-    const answer = answerDns(datagram.payload.slice(), (name) => this.#names.get(name) ?? this.#options.resolve?.(name))
+    const answer = answerDns(copyOf(datagram.payload), (name) => this.#names.get(name) ?? this.#options.resolve?.(name))
     if (!(answer instanceof Promise)) {
       send(answer)
       return
