@@ -178,7 +178,7 @@ describe('a configuration space', () => {
   it('refuses what it has not saved', () => {
     for (const wrong of ['', 'f0', 'g0f1f2f3f4f5f6f7f8f9', 7 as never, undefined as never]) {
       const config = space()
-      expect(() => restoreConfig(config, wrong)).toThrow('a configuration space of 10 bytes is saved as 20 hexadecimal digits, not as')
+      expect(() => restoreConfig(config, wrong)).toThrow('config must be 20 hexadecimal digits, for a configuration space of 10 bytes')
       expect(config.bytes).toEqual(filled(10))
     }
     expect(() => restoreConfig(space(), saveConfig(space()), -1)).toThrow(RangeError)
