@@ -177,6 +177,7 @@ export class DeviceControl {
     if (this.#busy) return this.#resetting
     this.#busy = true
     this.#suspending = false
+    this.#changePending = false
     this.#life++
     // A driver that resets a device that is as new reads 0 at once, and waits for nothing: neither may the device.
     const isAsNew = this.#status === 0 && this.#host === undefined
@@ -209,7 +210,6 @@ export class DeviceControl {
   #clear(): void {
     this.#status = 0
     this.#driverFeatures = FeatureSet.empty
-    this.#changePending = false
     this.$legacy = false
     this.device.config.reset()
     for (const queue of this.#queues) queue?.clear()

@@ -176,7 +176,12 @@ describe('is refused, and nothing has changed:', () => {
     ['msix', 'no MSI-X', ({ msix: _, ...state }) => state],
     ['msix.table', 'a table that is too short', (state) => ({ ...state, msix: { ...state.msix, table: '00' } })],
     ['parts', 'parts where there are none', (state) => ({ ...state, parts: { common: '', legacy: '', notify: 0 } })],
-    ['it', 'no control', ({ control: _, ...state }) => state],
+    ['control', 'no control', ({ control: _, ...state }) => state],
+    [
+      'control.legacy',
+      'a legacy driver of a function that is not transitional',
+      (state) => ({ ...state, control: { ...state.control, legacy: { live: true } } }),
+    ],
     ['status', 'a control that is wrong', (state) => ({ ...state, control: { ...state.control, status: 4 } })],
   ])('%s, for %s', (member, _, spoil) => {
     expect(refused(spoil(copy(savePciDevice(busy({}).pci))))).toBe(member)

@@ -206,6 +206,22 @@ describe('a driver that suspends the device', () => {
     expect([machine.control.status, machine.parked.length]).toEqual([running, 2])
   })
 
+  it('is told of no change of before its reset, also where the device is saved before that is over', async () => {
+    const { control, device } = new Machine().start()
+    control.writeStatus(running | SUSPEND)
+    device.config.update(() => {})
+    let settle = (): void => {}
+    device.onReset = () =>
+      new Promise((resolve) => {
+        settle = resolve
+      })
+    control.writeStatus(0)
+    const saved = JSON.stringify(saveDevice(control))
+    settle()
+    await control.reset()
+    expect(saved).toBe(JSON.stringify(saveDevice(control)))
+  })
+
   it('finds the device as it was after it was saved and restored, suspended or on the way there', async () => {
     const again = (from: Machine): Machine => {
       const to = new Machine()

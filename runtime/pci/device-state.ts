@@ -23,9 +23,11 @@ export interface PciDeviceState {
   readonly version: 1
   /** Bytes of the configuration space, hexadecimal. */
   readonly config: string
+  /** ISR status. */
   readonly isr: number
+  /** VIRTIO_MSI_NO_VECTOR where the event is unmapped. */
   readonly configVector: number
-  /** By index. */
+  /** By index of the queue, likewise. */
   readonly queueVectors: readonly number[]
   readonly deviceFeatureSelect: number
   readonly driverFeatureSelect: number
@@ -64,9 +66,12 @@ export function restorePciDevice(pci: PciDevice, saved: PciDeviceState): void {
   const state = object<PciDeviceState>(saved, 'it')
   if (state.version !== 1) wrong('version', state.version, '1')
   const checked = checkState(pci, state)
+  const control = object<ControlState>(state.control, 'control')
+  if (control.legacy !== undefined && pci.$legacy === undefined)
+    wrong('control.legacy', control.legacy, 'absent, as the function is not transitional')
   const before = functionState(pci)
   const { configGeneration } = pci.control
-  const savedGeneration = savedInteger(object<ControlState>(state.control, 'it').configGeneration, largestWord, 'configGeneration')
+  const savedGeneration = savedInteger(control.configGeneration, largestWord, 'configGeneration')
   // What is PCI's first: activation may interrupt, and a driver that is called back finds registers as they were. A master at once: chains that were out must be with the
   // device before it is asked whether it is through with them, as while it suspends.
   apply(pci, checked, savedGeneration)
@@ -153,7 +158,8 @@ function checkConfig(pci: PciDevice, value: unknown): string {
   putHex(saved, digits)
   for (let at = 0; at < saved.length; at++) {
     const variable = $writable[at]! | (at === pci_header_status ? PCI_STATUS_INTERRUPT : 0)
-    if (((saved[at]! ^ $bytes[at]!) & ~variable) !== 0) wrong(`config[${at}]`, saved[at], `${$bytes[at]}, as in every function with these options`)
+    if (((saved[at]! ^ $bytes[at]!) & ~variable) !== 0)
+      wrong(`config[${at}]`, saved[at], `${$bytes[at]}, as in every function with these options: identity, layout or capabilities differ`)
   }
   return digits
 }
