@@ -47,10 +47,15 @@ export class LegacyControl {
     return this.control.$legacy
   }
 
-  /** False where the driver uses the other interface. A reset that goes on hears nothing. */
+  /** More than a reset is heard here: none goes on, and the driver does not use the other interface. */
+  get isHeard(): boolean {
+    return !this.control.isResetting && (this.control.status & FEATURES_OK) === 0
+  }
+
+  /** Says whether what the driver does is heard; it uses this interface then. */
   #begin(): boolean {
     const { control } = this
-    if (control.isResetting || (control.status & FEATURES_OK) !== 0) return false
+    if (!this.isHeard) return false
     if (!control.$legacy) control.$legacyFeatures = FeatureSet.empty
     control.$legacy = true
     return true

@@ -3,6 +3,7 @@ import { ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, VIRTIO_F_ANY_LAYOUT, VIRTI
 import { PCI_COMMAND_IO, PCI_COMMAND_MASTER, PCI_MSIX_FLAGS_ENABLE } from 'virtgen/wire/pci'
 import { pci_isr, VIRTIO_MSI_NO_VECTOR, virtio_pci_legacy_header } from 'virtgen/wire/transport-pci'
 import { beforeEach, describe, expect, it } from 'vitest'
+import { savePciDevice } from '../runtime/pci/device-state.ts'
 import { pciLayouts } from '../runtime/pci/layout.ts'
 import { useAll } from './support/dummy-device.ts'
 import { DummyNet, PciBoard } from './support/pci-board.ts'
@@ -188,8 +189,33 @@ describe('the legacy configuration structure', () => {
     board.setOld('driver_features', 0)
     board.setOld('device_status', ACKNOWLEDGE)
     expect([board.get('queue_enable'), board.get('device_status') & DRIVER_OK]).toEqual([1, DRIVER_OK])
+    const events = ['config_msix_vector', 'queue_msix_vector'] as const
+    board.enableMsix()
+    board.set('queue_select', 0)
+    for (const register of [...events, 'queue_select'] as const) board.setOld(register, 1)
+    expect([...events.map((register) => board.get(register)), board.old('queue_select')]).toEqual([VIRTIO_MSI_NO_VECTOR, VIRTIO_MSI_NO_VECTOR, 0])
+    const before = board.device.log.length
+    board.setOld('queue_notify', 0)
+    expect(board.device.log.length).toBe(before)
     board.setOld('device_status', 0)
     expect(board.get('device_status')).toBe(0)
+  })
+
+  it('lets the other interface hear of nothing but a reset while it is in use', () => {
+    board.startOld()
+    board.enableMsix()
+    const before = JSON.stringify(savePciDevice(board.pci))
+    for (const register of ['queue_select', 'device_feature_select', 'driver_feature_select', 'config_msix_vector', 'queue_msix_vector'] as const)
+      board.set(register, 1)
+    for (const register of ['driver_feature', 'queue_size', 'queue_desc', 'queue_enable', 'queue_reset', 'device_status'] as const)
+      board.set(register, 1)
+    board.writeDevice(4, 1, 0)
+    const { log } = board.device
+    const calls = log.length
+    board.notify(0)
+    expect([JSON.stringify(savePciDevice(board.pci)), log.length]).toEqual([before, calls])
+    board.set('device_status', 0)
+    expect([board.old('device_status'), board.pci.control.queueReady(0)]).toEqual([0, false])
   })
 })
 

@@ -101,6 +101,11 @@ export class CommonConfig implements RegisterFile {
     return this.#control.isResetting
   }
 
+  /** A reset is heard always; else nothing while one goes on, as it would outlive it, nor while the driver uses the legacy interface. */
+  #hears(offset: number): boolean {
+    return offset === virtio_pci_common_cfg_device_status || !(this.#control.isResetting || this.#control.$legacy)
+  }
+
   readRegister(offset: number): number {
     const control = this.#control
     const { interrupts, deviceConfig, notifConfigData, adminQueues } = this.#options
@@ -150,31 +155,31 @@ export class CommonConfig implements RegisterFile {
   writeRegister(offset: number, value: number): void {
     const control = this.#control
     const { interrupts } = this.#options
+    if (!this.#hears(offset)) return
     switch (offset) {
       case virtio_pci_common_cfg_device_status:
         control.writeStatus(value)
         return
-      // Whoever does not wait for the end of a reset would leave behind what the reset cleared at its begin.
       case virtio_pci_common_cfg_device_feature_select:
-        if (!control.isResetting) this.$deviceFeatureSelect = value
+        this.$deviceFeatureSelect = value
         return
       case virtio_pci_common_cfg_driver_feature_select:
-        if (!control.isResetting) this.$driverFeatureSelect = value
+        this.$driverFeatureSelect = value
         return
       case virtio_pci_common_cfg_driver_feature:
         control.setDriverFeatures(this.$driverFeatureSelect, value)
         return
       case virtio_pci_common_cfg_config_msix_vector:
-        if (!control.isResetting) interrupts.mapConfig(value)
+        interrupts.mapConfig(value)
         return
       case virtio_pci_common_cfg_queue_select:
-        if (!control.isResetting) this.$queueSelect = value
+        this.$queueSelect = value
         return
       case virtio_pci_common_cfg_queue_size:
         control.setQueueSize(this.#queue, value)
         return
       case virtio_pci_common_cfg_queue_msix_vector:
-        if (!control.isResetting) interrupts.mapQueue(this.#queue, value)
+        interrupts.mapQueue(this.#queue, value)
         return
       case virtio_pci_common_cfg_queue_enable:
         // The driver MUST NOT write 0; other values have no meaning.
@@ -205,7 +210,7 @@ export class CommonConfig implements RegisterFile {
 
   #resetQueue(queue: number): void {
     const control = this.#control
-    if (!control.isResetting && control.features.has(VIRTIO_F_RING_RESET)) this.#options.interrupts.unmapQueue(queue)
+    if (control.features.has(VIRTIO_F_RING_RESET)) this.#options.interrupts.unmapQueue(queue)
     control.resetQueue(queue)
   }
 }

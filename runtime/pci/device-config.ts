@@ -31,7 +31,7 @@ export class DeviceConfigWindow implements BarWindow {
   }
 
   write(offset: number, width: number, value: number): void {
-    this.#control.writeConfig(offset, width, value)
+    if (!this.#control.$legacy) this.#control.writeConfig(offset, width, value)
   }
 
   #look(): void {

@@ -117,7 +117,7 @@ export class LegacyHeader implements BarWindow, RegisterFile {
   writeRegister(offset: number, value: number): void {
     const legacy = this.#legacy
     const { interrupts, driverReady } = this.#options
-    const isResetting = legacy.control.isResetting
+    if (offset !== virtio_pci_legacy_header_device_status && !legacy.isHeard) return
     switch (offset) {
       case virtio_pci_legacy_header_driver_features:
         legacy.setDriverFeatures(value)
@@ -126,7 +126,7 @@ export class LegacyHeader implements BarWindow, RegisterFile {
         legacy.setQueuePage(this.#queue, value, { pageSize, size: this.#queueSize, alignment })
         return
       case virtio_pci_legacy_header_queue_select:
-        if (!isResetting) this.$queueSelect = value
+        this.$queueSelect = value
         return
       case virtio_pci_legacy_header_queue_notify:
         legacy.notified(value)
@@ -136,10 +136,10 @@ export class LegacyHeader implements BarWindow, RegisterFile {
         if ((value & DRIVER_OK) !== 0 && legacy.active) driverReady()
         return
       case virtio_pci_legacy_header_config_msix_vector:
-        if (!isResetting) interrupts.mapConfig(value)
+        interrupts.mapConfig(value)
         return
       case virtio_pci_legacy_header_queue_msix_vector:
-        if (!isResetting) interrupts.mapQueue(this.#queue, value)
+        interrupts.mapQueue(this.#queue, value)
         return
       default:
     }

@@ -30,6 +30,7 @@ export class NotifyWindow implements BarWindow {
   }
 
   write(offset: number, width: number, value: number): void {
+    if (this.#control.$legacy) return
     const at = this.#multiplier === 0 ? offset : offset % this.#multiplier
     const whole = this.#control.features.has(VIRTIO_F_NOTIFICATION_DATA) ? notificationDataWidth : notificationWidth
     if (width === whole && at === 0) this.#control.notified(value)
