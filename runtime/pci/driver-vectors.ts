@@ -72,7 +72,7 @@ export class DriverVectors {
    * Programs the table and enables MSI-X, as far as the device has it; else the line stays. The first vector is that of the configuration, the others are shared out
    * among the queues; one alone is for all.
    *
-   * @throws DriverError `vectors` where the platform is said to have enabled what the device does not have
+   * @throws DriverError `vectors` where the platform is said to have enabled what it has not, or what the device does not have
    */
   prepare(queues: readonly QueueInfo[]): void {
     this.#count = this.#byPlatform
@@ -90,6 +90,7 @@ export class DriverVectors {
 
   #checkPlatform(count: number): number {
     if (this.#at === undefined) throw new DriverError('vectors', 'the device has no MSI-X, which the platform is to have enabled')
+    if ((this.#found & PCI_MSIX_FLAGS_ENABLE) === 0) throw new DriverError('vectors', 'MSI-X is not enabled, which the platform is to have done')
     return Math.min(count, this.#tableSize)
   }
 
