@@ -1,8 +1,9 @@
 /** Devices and what they are plugged into. A device knows no transport, a transport knows no device type: they meet here. */
-import { FeatureSet } from 'virtgen/codegen/v1/wire'
+import type { FeatureSet } from 'virtgen/codegen/v1/wire'
 import type { ConfigSpace } from './config-space.ts'
 import type { GuestMemory } from './memory.ts'
 import type { DeviceQueue } from './queue.ts'
+import { legacyBits } from './ring-features.ts'
 import type { Violation } from './violation.ts'
 
 /** Anything that JSON carries unchanged. */
@@ -14,13 +15,11 @@ export interface SharedMemory {
   readonly id: number
   /** Bytes. */
   readonly length: number
-  /** Where a transport is to serve accesses to the region itself; absent where the VMM maps it into the guest. */
+  /** `length` bytes, where a transport is to serve accesses to the region itself (PCI does); absent where the VMM maps it into the guest. */
   readonly bytes?: Uint8Array
 }
 
 const none: readonly SharedMemory[] = []
-/** The features that the legacy interface has room for. */
-const legacyBits = FeatureSet.empty.withWord(0, 0xffff_ffff)
 
 /** What a device may use between `activate` and `reset`. */
 export interface DeviceHost {

@@ -42,7 +42,7 @@ export function ringFeaturesOf(features: FeatureSet): RingFeatures {
 }
 
 /** The features that the legacy interface has room for. */
-const legacyBits = FeatureSet.empty.withWord(0, 0xffff_ffff)
+export const legacyBits = FeatureSet.empty.withWord(0, 0xffff_ffff)
 
 /**
  * What a legacy driver may choose from: of the device's features those that need no VIRTIO_F_VERSION_1, of those of the rings the ones of the first word, and

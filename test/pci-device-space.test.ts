@@ -327,6 +327,10 @@ describe('a layout', () => {
     expect(() => new PciBoard({}, sharing({ id: 256, length: 1 }))).toThrow('not 256')
     expect(() => new PciBoard({}, sharing({ id: 0, length: 0 }))).toThrow('not 0')
     expect(() => new PciBoard({}, sharing({ id: 0, length: 2 ** 52 + 1 }))).toThrow('can have 4503599627370496 bytes')
+    for (const length of [7, 9])
+      expect(() => new PciBoard({}, sharing({ id: 5, length: 8, bytes: new Uint8Array(length) }))).toThrow(
+        `region 5 has 8 bytes, its \`bytes\` must be as many, not ${length}`,
+      )
   })
 
   it('is refused for a type that has no transitional id, or no PCI device id', () => {

@@ -79,7 +79,11 @@ export function pciShape(device: VirtioDevice, options: PciDeviceOptions): PciSh
 /** The cap.id MUST be unique for any one device instance. */
 function checkShared(regions: readonly SharedMemory[]): void {
   const ids = regions.map(({ id }) => checkInteger(id, 0, largestRegionId, 'id of a shared memory region'))
-  for (const { length } of regions) checkInteger(length, 1, Number.MAX_SAFE_INTEGER, 'length of a shared memory region')
+  for (const { id, length, bytes } of regions) {
+    checkInteger(length, 1, Number.MAX_SAFE_INTEGER, 'length of a shared memory region')
+    if (bytes !== undefined && bytes.length !== length)
+      throw new RangeError(`shared memory region ${id} has ${length} bytes, its \`bytes\` must be as many, not ${bytes.length}`)
+  }
   if (new Set(ids).size !== ids.length) throw new RangeError(`shared memory regions must have ids that differ, not ${ids.join(', ')}`)
 }
 
