@@ -435,8 +435,8 @@ describe('assign()', () => {
     const device = plug(1)
     device.log.length = 0
     for (const [wrong, message] of [
-      [{ memory: windows.memory }, 'there is no window for BAR 1, which is io'],
-      [{ io: windows.io }, 'there is no window for BAR 0'],
+      [{ memory: windows.memory }, 'there is no window for BAR 1, which is io: `io` must be given'],
+      [{ io: windows.io }, 'which is memory32: `memory` must be given'],
       [{ ...windows, memory: { address: 0xe000_0800, size: 0x1000 } }, 'finds no room in 4096 at 0xe0000800'],
       [{ ...windows, memory: { address: 0xe000_0000, size: 0x2000_0001 } }, 'size of the memory window'],
       [{ ...windows, memory: { address: -1, size: 1 } }, 'address of the memory window'],

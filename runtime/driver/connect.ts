@@ -12,6 +12,7 @@ import { resetDevice, setStatus } from './transport-status.ts'
 /** Which register interface of a device to use: `any` is the modern one where the device has it, else the legacy one. */
 export type DriverInterface = 'modern' | 'legacy' | 'any'
 
+/** How to initialise a device, whatever the transport. */
 export interface DriverOptions extends FeatureWishes {
   /** Where queues and buffers lie. */
   readonly memory: DriverMemory

@@ -34,6 +34,7 @@ export interface DriverConfig {
   write(offset: number, bytes: Uint8Array): void
 }
 
+/** An initialised device, as its client uses it. */
 export interface DriverHost {
   /** The negotiated features. */
   readonly features: FeatureSet

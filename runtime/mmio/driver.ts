@@ -8,6 +8,7 @@ import { LegacyMmioTransport } from './legacy-driver-transport.ts'
 
 export type { MmioBus } from './driver-transport.ts'
 
+/** How to drive a device behind memory-mapped registers. */
 export interface MmioDriverOptions extends DriverOptions {}
 
 /** A device that is initialised, and its client. */

@@ -9,6 +9,7 @@ export interface MmioSlot<T extends MmioWindow = MmioWindow> extends MmioPlace {
   readonly device: T
 }
 
+/** What the VMM does for its slots. */
 export interface MmioSlotsOptions {
   /**
    * Level of an interrupt, by its number. Called when it changes, after all state is consistent: it may read and write registers at once. Slots that share an interrupt

@@ -9,6 +9,7 @@ import { type PciWindows, placeFunctions } from './firmware.ts'
 import type { PciFunctionDevice } from './function-device.ts'
 import { InterruptLines, InterruptPin, interruptLines, type LineSource } from './interrupt-lines.ts'
 
+/** What the VMM does for a bus. */
 export interface PciBusOptions {
   /** Level of one of the four interrupt lines, 0–3. Called when it changes, after all state is consistent: it may access the bus at once. */
   readonly interrupt: (line: number, level: boolean) => void
@@ -154,6 +155,7 @@ export class PciBus {
     return this.#ports.covers(port, width) ? this.#ports.read(port, width) : this.#portBars.read(port, width)
   }
 
+  /** See `readPort`; what nobody answers changes nothing. */
   writePort(port: number, width: number, value: number): void {
     if (this.#ports.covers(port, width)) this.#ports.write(port, width, value)
     else this.#portBars.write(port, width, value)
@@ -164,6 +166,7 @@ export class PciBus {
     return this.#memoryBars.read(address, width)
   }
 
+  /** See `readMemory`. */
   writeMemory(address: number, width: number, value: number): void {
     this.#memoryBars.write(address, width, value)
   }
@@ -173,6 +176,7 @@ export class PciBus {
     return this.#readConfigOf(functionId(offset), offset % functionBytes, width)
   }
 
+  /** See `readEcam`. */
   writeEcam(offset: number, width: number, value: number): void {
     this.#writeConfigOf(functionId(offset), offset % functionBytes, width, value)
   }

@@ -19,6 +19,7 @@ import { LegacyPciTransport } from './legacy-driver-transport.ts'
 
 export type { PciMessage, PciVectors } from './driver-vectors.ts'
 
+/** How to drive a function. */
 export interface PciDriverOptions extends DriverOptions {
   /**
    * Interrupt messages for MSI-X: the driver puts them into the device's table and enables it. A number: the platform has put that many there and has enabled MSI-X (VFIO).

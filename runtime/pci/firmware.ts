@@ -5,11 +5,13 @@ import type { PciBar, PciFunctionDevice } from './function-device.ts'
 
 /** A range of addresses that BARs may take. */
 export interface PciWindow {
+  /** The first, a guest address or a port. */
   readonly address: number
   /** Bytes, or ports. */
   readonly size: number
 }
 
+/** Where the VMM lets BARs lie, by their kinds, and what it calls the interrupt lines. */
 export interface PciWindows {
   /** Below 4 GiB. */
   readonly memory?: PciWindow
@@ -79,8 +81,9 @@ function decodeBits({ bars }: PciFunctionDevice): number {
 
 function findRoom(bar: PciBar, taken: readonly { bar: PciBar; address: number }[], windows: PciWindows): number {
   const { kind, size } = bar
-  const window = kind === 'io' ? windows.io : kind === 'memory64' ? (windows.memory64 ?? windows.memory) : windows.memory
-  if (window === undefined) throw new RangeError(`there is no window for BAR ${bar.index}, which is ${kind}`)
+  const name = kind === 'io' ? 'io' : kind === 'memory64' && windows.memory64 ? 'memory64' : 'memory'
+  const window = windows[name]
+  if (window === undefined) throw new RangeError(`there is no window for BAR ${bar.index}, which is ${kind}: \`${name}\` must be given`)
   const sameSpace = taken.filter((other) => (other.bar.kind === 'io') === (kind === 'io')).sort((a, b) => a.address - b.address)
   // Address 0 means to many guests that there is none.
   let address = roundUp(Math.max(window.address, 1), size)
