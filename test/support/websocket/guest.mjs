@@ -4,7 +4,7 @@ import { NetDriver } from 'virtgen/driver/net'
 import { testMachine } from 'virtgen/testing'
 
 const backend = new WebSocketBackend(process.argv[2], { reconnectAfter: 20 })
-const { device, driver } = await testMachine(new Net(backend, { mac: '52:54:00:00:00:02' }), NetDriver)
+const { device, driver } = await testMachine(new Net(backend, { mac: '52:54:00:00:00:02' }), NetDriver, { driverBytes: 0x10_0000 })
 const links = []
 driver.onConfigChange(() => links.push(device.linkUp))
 // Sends all back, until it is told to end.
