@@ -144,8 +144,9 @@ export class DeviceControl {
     this.#status &= ~SUSPEND
     const changed = this.#changePending
     this.#changePending = false
-    if (changed) this.#options.configChanged()
     this.#pauseQueues()
+    // Last, as it may call back in, or throw: the driver may have suspended or reset the device again by now.
+    if (changed) this.#configChanged()
   }
 
   /**

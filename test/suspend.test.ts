@@ -34,6 +34,7 @@ class Machine {
   readonly parked: Chain[] = []
   readonly events: string[] = []
   readonly control: DeviceControl
+  onConfigChanged: () => void = () => this.events.push('config')
   ring = new SplitFakeDriver(this.memory, { size: 8, index: 0 })
 
   constructor(more: readonly number[] = []) {
@@ -46,7 +47,7 @@ class Machine {
       ringFeatures: features.with(...more),
       createQueue: createDeviceQueue,
       notify: (queue) => this.events.push(`used ${queue}`),
-      configChanged: () => this.events.push('config'),
+      configChanged: () => this.onConfigChanged(),
     })
   }
 
@@ -204,6 +205,32 @@ describe('a driver that suspends the device', () => {
     machine.start().kick()
     await settle()
     expect([machine.control.status, machine.parked.length]).toEqual([running, 2])
+  })
+
+  it('is served when it goes on, also where the interrupt that tells of the change throws', () => {
+    machine.control.writeStatus(running | SUSPEND)
+    machine.device.config.update(() => {})
+    machine.kick()
+    machine.onConfigChanged = () => {
+      throw new Error('interrupt')
+    }
+    expect(() => machine.control.writeStatus(suspended | DRIVER_OK)).toThrow('interrupt')
+    expect([machine.control.status, machine.parked.length]).toEqual([running, 1])
+  })
+
+  it('is told of a change once it goes on for good, where it suspends the device anew at once', () => {
+    machine.control.writeStatus(running | SUSPEND)
+    machine.device.config.update(() => {})
+    machine.kick()
+    machine.device.onQueue = (index, host) => {
+      host.queue(index)?.next()?.complete(0)
+      machine.device.onQueue = () => {}
+      machine.control.writeStatus(running | SUSPEND)
+    }
+    machine.control.writeStatus(suspended | DRIVER_OK)
+    expect([machine.control.status, machine.events]).toEqual([suspended, ['used 0']])
+    machine.control.writeStatus(suspended | DRIVER_OK)
+    expect(machine.events).toEqual(['used 0', 'config'])
   })
 
   it('is told of no change of before its reset, also where the device is saved before that is over', async () => {

@@ -1,6 +1,6 @@
 /** How a VMM places a device on a PCI bus. */
 import { checkInteger, FeatureSet } from 'virtgen/codegen/v1/wire'
-import { VIRTIO_F_ADMIN_VQ, VIRTIO_F_NOTIFICATION_DATA } from 'virtgen/wire/content'
+import { VIRTIO_F_ADMIN_VQ, VIRTIO_F_NOTIF_CONFIG_DATA, VIRTIO_F_NOTIFICATION_DATA } from 'virtgen/wire/content'
 import { pci_interrupt_pin } from 'virtgen/wire/pci'
 import { msix_vectors } from 'virtgen/wire/transport-pci'
 import type { SharedMemory, VirtioDevice } from '../device.ts'
@@ -64,6 +64,7 @@ export function pciShape(device: VirtioDevice, options: PciDeviceOptions): PciSh
   const { layout = pciLayouts.memory, interruptPin = pci_interrupt_pin.pci_inta, adminQueues = 0 } = options
   const queues = device.queueSizes.length
   checkInteger(adminQueues, 0, queues, 'adminQueues')
+  checkPlaces(device.offered.union(options.ringFeatures ?? FeatureSet.empty), options)
   checkInteger(queues - adminQueues, 0, largestQueueCount, 'the number of queues of a PCI device')
   checkShared(device.sharedMemory)
   return {
@@ -74,6 +75,13 @@ export function pciShape(device: VirtioDevice, options: PciDeviceOptions): PciSh
     adminQueues,
     transportFeatures: adminQueues > 0 ? FeatureSet.of(VIRTIO_F_ADMIN_VQ) : FeatureSet.empty,
   }
+}
+
+/** Features that are offered with an option each: says which one is missing. */
+function checkPlaces(offered: FeatureSet, { adminQueues = 0, notifConfigData }: PciDeviceOptions): void {
+  if (offered.has(VIRTIO_F_ADMIN_VQ) && adminQueues === 0) throw new RangeError('VIRTIO_F_ADMIN_VQ needs the option adminQueues')
+  if (offered.has(VIRTIO_F_NOTIF_CONFIG_DATA) && notifConfigData === undefined)
+    throw new RangeError('VIRTIO_F_NOTIF_CONFIG_DATA needs the option notifConfigData')
 }
 
 /** The cap.id MUST be unique for any one device instance. */
