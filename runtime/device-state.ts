@@ -108,7 +108,7 @@ function savedConfig(config: ConfigSpace, isReset: boolean): Pick<ControlState, 
  * @throws Error when the driver has already begun with this device
  */
 export function restoreDevice(control: DeviceControl, saved: ControlState): void {
-  if (control.status !== 0 || control.$isBusy)
+  if (control.status !== 0 || control.$legacy || control.$isBusy)
     throw new Error('a state can be restored only into a device that no driver has begun with, or that is reset')
   const { device } = control
   const state = checkControlState(saved, device.id, device.queueSizes)

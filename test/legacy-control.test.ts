@@ -223,6 +223,16 @@ describe('a saved state of a device with a legacy driver', () => {
   })
 })
 
+describe('a legacy driver that has written no status', () => {
+  it('has begun with the device all the same: no state goes into it', () => {
+    const saved = saveDevice(new Machine().control)
+    const { legacy, control } = new Machine()
+    legacy.setQueuePage(0, 1, place)
+    expect(() => restoreDevice(control, saved)).toThrow('no driver has begun with')
+    expect(legacy.queuePage(0, pageSize)).toBe(1)
+  })
+})
+
 describe('a device type', () => {
   it('without features below 32 that need VERSION_1 is offered as it is', () => {
     expect(new DummyDevice().legacyOffered).toEqual(FeatureSet.of(VIRTIO_BLK_F_CONFIG_WCE, VIRTIO_BLK_F_MQ))

@@ -124,6 +124,18 @@ describe('a device', () => {
     for (const index of [4, -1, 0.5]) expect(() => machine.plug(new DummyDevice(), index)).toThrow(RangeError)
   })
 
+  it('is refused where another one was put into its slot while it was made', () => {
+    const machine = new Machine()
+    const { memory, slots } = machine
+    const attach = (): unknown =>
+      slots.attach((interrupt) => {
+        machine.plug(new DummyDevice())
+        return new MmioDevice(new DummyDevice(), { memory, interrupt })
+      })
+    expect(attach).toThrow(new RangeError('slot 0 holds a device already'))
+    expect(slots.slots.map(({ index }) => index)).toEqual([0])
+  })
+
   it('is refused where its window is larger than a slot', () => {
     const device = new DummyDevice()
     Object.assign(device, { config: { length: 0x101 } })

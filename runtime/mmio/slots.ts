@@ -91,6 +91,8 @@ export class MmioSlots {
       if (slot === undefined) early = level
       else if (this.#slots[place.index] === slot) this.#drive(place, level)
     })
+    // Whoever makes it may have put another one there meanwhile.
+    this.#checkEmpty(place.index)
     if (device.size > place.size) throw new RangeError(`a window of ${device.size} bytes does not fit into a slot of ${place.size}`)
     slot = { ...place, device }
     this.#slots[place.index] = slot
@@ -102,8 +104,12 @@ export class MmioSlots {
     const index = wanted ?? this.#slots.indexOf(undefined)
     if (index === -1) throw new RangeError(`all ${this.#slots.length} slots hold a device`)
     checkInteger(index, 0, this.#slots.length - 1, 'index')
-    if (this.#slots[index]) throw new RangeError(`slot ${index} holds a device already`)
+    this.#checkEmpty(index)
     return this.places[index] as MmioPlace
+  }
+
+  #checkEmpty(index: number): void {
+    if (this.#slots[index]) throw new RangeError(`slot ${index} holds a device already`)
   }
 
   /**
