@@ -90,8 +90,19 @@ async function run(options: Options): Promise<void> {
   disk.close()
 }
 
+function wrongUse(error: unknown): never {
+  console.error(`${(error as Error).message}\n--help shows what there is`)
+  process.exit(2)
+}
+
+let options: Options
 try {
-  await run(optionsOf(process.argv.slice(2)))
+  options = optionsOf(process.argv.slice(2))
+} catch (error) {
+  wrongUse(error)
+}
+try {
+  await run(options)
 } catch (error) {
   console.error((error as Error).message)
   process.exitCode = 1
