@@ -283,6 +283,7 @@ export class DeviceControl {
     return this.#queues[index]?.half(area, half) ?? 0
   }
 
+  /** The driver writes that half of an address. */
   setQueueAddress(index: number, area: QueueArea, half: 0 | 1, value: number): void {
     this.#unlocked(index)?.setHalf(area, half, value)
   }

@@ -72,6 +72,7 @@ export class LegacyControl {
     this.control.$legacyFeatures = FeatureSet.empty.withWord(0, value & this.offered)
   }
 
+  /** Device status, see `DeviceControl.status`; without FEATURES_OK where this interface is in use. */
   get status(): number {
     return this.control.status
   }
@@ -85,6 +86,7 @@ export class LegacyControl {
     }
   }
 
+  /** Largest size of a queue; 0: there is no such queue. */
   queueMaximum(index: number): number {
     return this.control.queueMaximum(index)
   }
@@ -132,6 +134,7 @@ export class LegacyControl {
     this.control.notified(index)
   }
 
+  /** See `ConfigSpace.read`. */
   readConfig(offset: number, width: number): number {
     return this.control.readConfig(offset, width)
   }

@@ -2,7 +2,7 @@
 import { ACKNOWLEDGE, DEVICE_NEEDS_RESET, DRIVER, DRIVER_OK, FAILED, FEATURES_OK, SUSPEND } from 'virtgen/wire/content'
 
 /** The steps of General Initialization And Device Operation / Device Initialization, in their order. */
-export const initializationSteps: readonly number[] = [ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK]
+const initializationSteps: readonly number[] = [ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK]
 
 /** What the status may hold of those bits, by the number of steps done. */
 const progress: readonly number[] = initializationSteps.map((_, index) => initializationSteps.slice(0, index + 1).reduce((all, bit) => all | bit, 0))
@@ -10,7 +10,7 @@ const stepBits = ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK
 const none: readonly number[] = []
 
 /** How many steps of the initialization a status has done; -1 where a later bit is set without an earlier one. */
-export function stepsDone(status: number): number {
+function stepsDone(status: number): number {
   const bits = status & stepBits
   return bits === 0 ? 0 : progress.indexOf(bits) + 1 || -1
 }

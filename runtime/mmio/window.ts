@@ -9,6 +9,7 @@ export interface MmioWindow {
   readonly size: number
   /** An unsigned number; see `MmioDevice.read`. */
   read(offset: number, width: number): number
+  /** See `MmioDevice.write`. */
   write(offset: number, width: number, value: number): void
   /** The machine is reset. Resolves when that is over; undefined where it is so at once. */
   powerOnReset(): Promise<void> | undefined
