@@ -57,7 +57,8 @@ export class Linux {
     this.disk = new Blk(options.disk, options.diskOptions)
     this.net = new Net(options.network)
     this.rng = new Rng(options.rng)
-    this.console = new Console({ ports: [options.terminal ?? {}] })
+    // Linux asks for the size of a console that can have but one port only when it changes.
+    this.console = new Console({ ports: [options.terminal ?? {}], maxPorts: 2 })
     this.machine = new V86Machine({ wasm: images.wasm })
     const devices: Record<string, VirtioDevice> = { blk: this.disk, net: this.net, rng: this.rng, console: this.console }
     for (const [name, device] of Object.entries(devices))
