@@ -301,6 +301,15 @@ describe('limits', () => {
     expect(packets.map(({ packet }) => packet)).toEqual(Array.from({ length: 4 }, (_, seed) => plainFrame(100, { to: own, seed })))
   })
 
+  it('are counted once for a frame that waits for buffers', async () => {
+    const timers = new FakeTimers()
+    const backend = new Sink()
+    const limiter = new RateLimiter({ operations: { perSecond: 1, burst: 1 }, timers })
+    const net = testDevice(new Net(backend, { mac: '52:54:00:00:00:02', receiveLimiter: limiter }))
+    backend.card.receive(to(own))
+    expect((await net.request(chain().writable(200), 0)).written).toBe(72)
+  })
+
   it('end with a reset', async () => {
     const timers = new FakeTimers()
     const limiter = () => new RateLimiter({ operations: { perSecond: 1, burst: 1 }, timers })
@@ -368,6 +377,37 @@ describe('a guest that acts while it is interrupted', () => {
     expect(packets.map(({ packet }) => packet).length % 50).toBe(0)
   })
 
+  it('sends a frame while another one is being sent, which stays as it is', async () => {
+    const [first, second, third] = [1, 2, 3].map((seed) => plainFrame(100, { seed })) as [Uint8Array, Uint8Array, Uint8Array]
+    const limiter = new RateLimiter({ operations: { perSecond: 1, burst: 1 }, timers: new FakeTimers() })
+    const offer = (frame: Uint8Array) => net.driver(1).offer(chain().readable(new Uint8Array(12)).readable(frame))
+    const frames: Uint8Array[] = []
+    const network = {
+      attach: () => {},
+      send: (frame: Uint8Array) => {
+        // Whoever gets the second frame makes the guest send the third, and looks at the second after that.
+        if (frame[20] === second[20]) offer(third)
+        frames.push(frame.slice())
+      },
+    }
+    const net = testDevice(new Net(network, { transmitLimiter: limiter }))
+    offer(first)
+    offer(second)
+    expect(frames).toEqual([first])
+    limiter.dispose()
+    expect(frames).toEqual([first, third, second])
+  })
+
+  it('gives buffers back at once, however many frames wait', async () => {
+    const backend = new Sink()
+    const { driver } = await testMachine(new Net(backend, { mac: '52:54:00:00:00:02', backlog: 30_000 }), NetDriver, { driverBytes: 0x10_0000 })
+    for (let i = 0; i < 30_000; i++) backend.card.receive(to(own))
+    let received = 0
+    driver.onPacket(() => received++)
+    await tick()
+    expect(received).toBe(30_000)
+  })
+
   it('and a network that answers while it is sent to', async () => {
     const { driver, backend, packets } = await machine()
     backend.result = () => void backend.card.receive(plainFrame(60, { to: own, seed: backend.frames.length }))
@@ -396,6 +436,22 @@ describe('one queue', () => {
     await control.resetQueue(0)
     for (const frame of frames) backend.card.receive(frame)
     expect([queues.length, device.waiting, device.statistics.receiveDropped]).toEqual([8, 0, 8])
+  })
+})
+
+describe('a reset', () => {
+  it('leaves nothing of what the driver has said', async () => {
+    const { driver, device } = await machine({ pairs: 2 })
+    for (const command of ['setPromisc', 'setAllmulti', 'setAlluni', 'setNomulti', 'setNouni', 'setNobcast'] as const)
+      await driver[command]({ mode: 1 })
+    await driver.setMacTable({ unicast: { entries: 1, macs: [mac(others)] }, multicast: { entries: 0, macs: [] } })
+    await driver.addVlan({ vlan_id: 7 })
+    await driver.setVqPairs({ virtqueue_pairs: 2 })
+    await driver.setOffloads({ offloads: 0n })
+    const fresh = new Net(new Sink(), { pairs: 2 }).saveState()
+    expect(device.saveState()).not.toEqual(fresh)
+    await driver.close()
+    expect(device.saveState()).toEqual(fresh)
   })
 })
 

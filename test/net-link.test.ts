@@ -187,6 +187,14 @@ describe('TCP segmentation', () => {
       segmentation: { protocol: 'tcp4', size: 1460, headerLength: big.headerLength, ecn: false },
     }
     expect(backend.offloads).toEqual([offload])
+    // Not with congestion notification, which it has not said it can do.
+    await net.request(
+      chain()
+        .readable(header({ ...good, gso_type: VIRTIO_NET_HDR_GSO_TCPV4 | VIRTIO_NET_HDR_GSO_ECN }))
+        .readable(big.frame),
+      transmitq,
+    )
+    expect(backend.frames).toHaveLength(1 + 7)
 
     const guest = testDevice(new Net(new Sink(), { mac: '52:54:00:00:00:02' }))
     const used = guest.request(chain().writable(20_000), receiveq)

@@ -11,8 +11,6 @@ export interface WaitingFrame {
 export class Backlog {
   readonly #limit: number
   readonly #frames: WaitingFrame[] = []
-  /** Frames are being given to the guest: whatever comes meanwhile is behind them. */
-  busy = false
 
   constructor(limit: number) {
     this.#limit = limit

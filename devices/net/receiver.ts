@@ -80,9 +80,9 @@ export class Receiver {
       return
     }
     let admitted = false
-    if (backlog.length === 0 && !backlog.busy) {
+    if (backlog.length === 0) {
       admitted = this.#admits(pair, frame)
-      if (admitted && this.#putNow(pair, backlog, frame, offload) !== 'wait') return
+      if (admitted && this.#put(pair, frame, offload) !== 'wait') return
     }
     this.#wait(backlog, { frame: copyOf(frame), offload, admitted })
   }
@@ -90,13 +90,13 @@ export class Receiver {
   /** The driver has given buffers: all that fits is put into them. */
   flush(pair: number): void {
     const backlog = this.#backlogs[pair]
-    if (backlog === undefined || backlog.busy) return
+    if (backlog === undefined) return
     for (let next = backlog.first; next !== undefined; next = backlog.first) {
       next.admitted ||= this.#admits(pair, next.frame)
       if (!next.admitted) break
       // It leaves before it is put: the guest may run in between, and give more buffers.
       backlog.shift()
-      if (this.#putNow(pair, backlog, next.frame, next.offload, false) !== 'wait') continue
+      if (this.#put(pair, next.frame, next.offload) !== 'wait') continue
       backlog.unshift(next)
       break
     }
@@ -145,20 +145,16 @@ export class Receiver {
     this.#options.resume()
   }
 
-  /** What the guest does meanwhile finds the queue busy, and is done afterwards. */
-  #putNow(pair: number, backlog: Backlog, frame: Uint8Array, offload: Offload | undefined, flushes = true): Result {
-    backlog.busy = true
-    const result = this.#put(pair, frame, offload)
-    backlog.busy = false
+  #put(pair: number, frame: Uint8Array, offload: Offload | undefined): Result {
+    const result = this.#tryPut(pair, frame, offload)
     if (result === 'sent') {
       this.#options.counters.receivedFrames++
       this.#options.counters.receivedBytes += frame.length
     } else if (result === 'dropped') this.#options.counters.receiveDropped++
-    if (flushes && backlog.length > 0) this.flush(pair)
     return result
   }
 
-  #put(pair: number, frame: Uint8Array, offload: Offload | undefined): Result {
+  #tryPut(pair: number, frame: Uint8Array, offload: Offload | undefined): Result {
     const { host, mergeable, headerSize, mtu } = this.#negotiated ?? {}
     if (host === undefined || headerSize === undefined) return 'dropped'
     if (mtu !== undefined && offload?.segmentation === undefined && frame.length > typeOffset(frame) + typeBytes + mtu) return 'dropped'
