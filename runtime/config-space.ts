@@ -15,6 +15,8 @@ export interface ConfigField {
   readonly reset?: number
   /** Condition under which the driver may write the field. Absent: always, where `access` lets it. */
   writable?(features: FeatureSet): boolean
+  /** Condition under which there is the field: a driver asks before it reads it, with the features that the device offers. Absent: always, or it cannot be told. */
+  exists?(features: FeatureSet): boolean
   /** Where the field stands whose bits a written one clears, in bytes from the start; this field itself keeps nothing. */
   readonly clears?: number
 }

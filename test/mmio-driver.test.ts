@@ -318,6 +318,29 @@ describe('the initialisation', () => {
     const reads = registers.log.filter((line) => line.startsWith('Config+')).map((line) => line.split(' ')[0])
     expect(reads).toEqual(['Config+0/4', 'Config+4/4', 'Config+8/2', 'Config+10/1', 'Config+16/1', 'Config+17/1', 'Config+18/1'])
   })
+
+  it('does not read a field whose feature the device does not offer, also if it does not accept the feature itself', async () => {
+    const { registers, connect } = setting({ features: FeatureSet.of(VIRTIO_F_VERSION_1, 4) })
+    const seen: number[][] = []
+    await connect(
+      class extends Client {
+        static override readonly configLength = 3
+        static readonly configFields = [
+          { name: 'always', offset: 0, width: 1, access: 'r' as const },
+          { name: 'offered', offset: 1, width: 1, access: 'r' as const, exists: (offered: FeatureSet) => offered.has(4) },
+          { name: 'not offered', offset: 2, width: 1, access: 'r' as const, exists: (offered: FeatureSet) => offered.has(5) },
+        ]
+        static override queues(_features: FeatureSet, config: Uint8Array) {
+          seen.push([...config])
+          return []
+        }
+      },
+      { features: FeatureSet.empty },
+    )
+    const reads = registers.log.filter((line) => line.startsWith('Config+')).map((line) => line.split(' ')[0])
+    expect(reads).toEqual(['Config+0/1', 'Config+1/1'])
+    expect(seen[0]?.[2]).toBe(0)
+  })
 })
 
 describe('what can go wrong', () => {

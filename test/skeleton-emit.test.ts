@@ -286,8 +286,8 @@ describe('the queues of a device', () => {
 describe('what is known of the configuration space', () => {
   test('is its fields one by one, with what the driver may write', () => {
     const field = (wanted: string) => blk.configFields.find(({ name }) => name === wanted)
-    expect(field('writeback')).toEqual({ name: 'writeback', offset: 32, width: 1, access: 'rw' })
-    expect(field('zoned.write_granularity')).toEqual({ name: 'zoned.write_granularity', offset: 88, width: 4, access: 'r' })
+    expect(field('writeback')).toMatchObject({ name: 'writeback', offset: 32, width: 1, access: 'rw' })
+    expect(field('zoned.write_granularity')).toMatchObject({ name: 'zoned.write_granularity', offset: 88, width: 4, access: 'r' })
     expect(console_.configFields.find(({ name }) => name === 'emerg_wr')?.access).toBe('w')
     expect(entropy.configFields).toEqual([])
   })
@@ -303,6 +303,27 @@ config:
 `)
     const [level] = configFields
     expect([level?.writable?.(FeatureSet.empty), level?.writable?.(FeatureSet.of(0))]).toEqual([false, true])
+  })
+
+  test('has the condition under which there is a field, with those of what it is in', async () => {
+    const { configFields } = await generated(`
+features:
+  VIRTIO_V_F_A: {bit: 0}
+  VIRTIO_V_F_B: {bit: 1}
+  VIRTIO_V_F_C: {bit: 2}
+structs:
+  v_inner:
+    fields:
+      - deep: {type: le32, when: VIRTIO_V_F_B or VIRTIO_V_F_C}
+config:
+  v_config:
+    fields:
+      - plain: le32
+      - outer: {type: v_inner, when: VIRTIO_V_F_A}
+`)
+    const [plain, deep] = configFields
+    const sets = [[], [0], [1], [0, 1], [0, 2]].map((bits) => FeatureSet.of(...bits))
+    expect([plain?.exists, sets.map((set) => deep?.exists?.(set))]).toEqual([undefined, [false, false, false, true, true]])
   })
 })
 

@@ -22,6 +22,7 @@ import {
 import {
   DEVICE_ID,
   VIRTIO_BALLOON_F_FREE_PAGE_HINT,
+  VIRTIO_BALLOON_F_PAGE_POISON,
   VIRTIO_BALLOON_F_PAGE_REPORTING,
   VIRTIO_BALLOON_F_STATS_VQ,
   checkFeatures,
@@ -202,8 +203,20 @@ export const balloon_reporting: MessageInfo = {
 export const configFields: readonly ConfigField[] = [
   { name: 'num_pages', offset: 0, width: 4, access: 'r' },
   { name: 'actual', offset: 4, width: 4, access: 'rw' },
-  { name: 'free_page_hint_cmd_id', offset: 8, width: 4, access: 'r' },
-  { name: 'poison_val', offset: 12, width: 4, access: 'rw' },
+  {
+    name: 'free_page_hint_cmd_id',
+    offset: 8,
+    width: 4,
+    access: 'r',
+    exists: (features) => features.has(VIRTIO_BALLOON_F_FREE_PAGE_HINT),
+  },
+  {
+    name: 'poison_val',
+    offset: 12,
+    width: 4,
+    access: 'rw',
+    exists: (features) => features.has(VIRTIO_BALLOON_F_PAGE_POISON),
+  },
 ]
 
 /**

@@ -11,7 +11,7 @@ import type {
 } from 'virtgen/codegen/v1/device'
 import type { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { BtRxEvent, BtTxHeader } from 'virtgen/parts/bluetooth'
-import { DEVICE_ID, checkFeatures } from 'virtgen/wire/bluetooth'
+import { DEVICE_ID, VIRTIO_BT_F_CONFIG_V2, checkFeatures } from 'virtgen/wire/bluetooth'
 
 const btTxHeader: LayoutInfo = { create: () => new BtTxHeader(), suffix: 0 }
 
@@ -119,12 +119,48 @@ export const bt_rx: MessageInfo = {
 
 /** The fields of the configuration space. */
 export const configFields: readonly ConfigField[] = [
-  { name: 'v1.type', offset: 0, width: 1, access: 'r' },
-  { name: 'v1.vendor', offset: 1, width: 2, access: 'r' },
-  { name: 'v1.msft_opcode', offset: 3, width: 2, access: 'r' },
-  { name: 'v2.type', offset: 0, width: 1, access: 'r' },
-  { name: 'v2.vendor', offset: 2, width: 2, access: 'r' },
-  { name: 'v2.msft_opcode', offset: 4, width: 2, access: 'r' },
+  {
+    name: 'v1.type',
+    offset: 0,
+    width: 1,
+    access: 'r',
+    exists: (features) => !features.has(VIRTIO_BT_F_CONFIG_V2),
+  },
+  {
+    name: 'v1.vendor',
+    offset: 1,
+    width: 2,
+    access: 'r',
+    exists: (features) => !features.has(VIRTIO_BT_F_CONFIG_V2),
+  },
+  {
+    name: 'v1.msft_opcode',
+    offset: 3,
+    width: 2,
+    access: 'r',
+    exists: (features) => !features.has(VIRTIO_BT_F_CONFIG_V2),
+  },
+  {
+    name: 'v2.type',
+    offset: 0,
+    width: 1,
+    access: 'r',
+    exists: (features) => features.has(VIRTIO_BT_F_CONFIG_V2),
+  },
+  {
+    name: 'v2.vendor',
+    offset: 2,
+    width: 2,
+    access: 'r',
+    exists: (features) => features.has(VIRTIO_BT_F_CONFIG_V2),
+  },
+  {
+    name: 'v2.msft_opcode',
+    offset: 4,
+    width: 2,
+    access: 'r',
+    exists: (features) => features.has(VIRTIO_BT_F_CONFIG_V2),
+  },
 ]
 
 /** The queues that there are with these features and this configuration, in the order of the description. */

@@ -17,7 +17,9 @@ import {
   VIRTIO_CONSOLE_DEVICE_ADD,
   VIRTIO_CONSOLE_DEVICE_READY,
   VIRTIO_CONSOLE_DEVICE_REMOVE,
+  VIRTIO_CONSOLE_F_EMERG_WRITE,
   VIRTIO_CONSOLE_F_MULTIPORT,
+  VIRTIO_CONSOLE_F_SIZE,
   VIRTIO_CONSOLE_PORT_NAME,
   VIRTIO_CONSOLE_PORT_OPEN,
   VIRTIO_CONSOLE_PORT_READY,
@@ -225,10 +227,34 @@ export const console_control_tx: MessageInfo = {
  * VIRTIO 1.4, Device Types / Console Device / Device configuration layout
  */
 export const configFields: readonly ConfigField[] = [
-  { name: 'cols', offset: 0, width: 2, access: 'r' },
-  { name: 'rows', offset: 2, width: 2, access: 'r' },
-  { name: 'max_nr_ports', offset: 4, width: 4, access: 'r' },
-  { name: 'emerg_wr', offset: 8, width: 4, access: 'w' },
+  {
+    name: 'cols',
+    offset: 0,
+    width: 2,
+    access: 'r',
+    exists: (features) => features.has(VIRTIO_CONSOLE_F_SIZE),
+  },
+  {
+    name: 'rows',
+    offset: 2,
+    width: 2,
+    access: 'r',
+    exists: (features) => features.has(VIRTIO_CONSOLE_F_SIZE),
+  },
+  {
+    name: 'max_nr_ports',
+    offset: 4,
+    width: 4,
+    access: 'r',
+    exists: (features) => features.has(VIRTIO_CONSOLE_F_MULTIPORT),
+  },
+  {
+    name: 'emerg_wr',
+    offset: 8,
+    width: 4,
+    access: 'w',
+    exists: (features) => features.has(VIRTIO_CONSOLE_F_EMERG_WRITE),
+  },
 ]
 
 /**

@@ -238,7 +238,13 @@ export const virtio_fs_notify: MessageInfo = {
 export const configFields: readonly ConfigField[] = [
   { name: 'tag', offset: 0, width: 36, access: 'r' },
   { name: 'num_request_queues', offset: 36, width: 4, access: 'r' },
-  { name: 'notify_buf_size', offset: 40, width: 4, access: 'r' },
+  {
+    name: 'notify_buf_size',
+    offset: 40,
+    width: 4,
+    access: 'r',
+    exists: (features) => features.has(VIRTIO_FS_F_NOTIFICATION),
+  },
 ]
 
 /**

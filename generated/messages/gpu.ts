@@ -99,6 +99,7 @@ import {
   VIRTIO_GPU_CMD_TRANSFER_TO_HOST_3D,
   VIRTIO_GPU_CMD_UPDATE_CURSOR,
   VIRTIO_GPU_FLAG_INFO_RING_IDX,
+  VIRTIO_GPU_F_BLOB_ALIGNMENT,
   VIRTIO_GPU_F_EDID,
   VIRTIO_GPU_F_RESOURCE_BLOB,
   VIRTIO_GPU_F_RESOURCE_UUID,
@@ -1012,7 +1013,13 @@ export const configFields: readonly ConfigField[] = [
   { name: 'events_clear', offset: 4, width: 4, access: 'rw', clears: 0 },
   { name: 'num_scanouts', offset: 8, width: 4, access: 'r' },
   { name: 'num_capsets', offset: 12, width: 4, access: 'r' },
-  { name: 'blob_alignment', offset: 16, width: 4, access: 'r' },
+  {
+    name: 'blob_alignment',
+    offset: 16,
+    width: 4,
+    access: 'r',
+    exists: (features) => features.has(VIRTIO_GPU_F_BLOB_ALIGNMENT),
+  },
 ]
 
 /**

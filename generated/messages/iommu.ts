@@ -27,6 +27,7 @@ import {
   DEVICE_ID,
   VIRTIO_IOMMU_F_BYPASS_CONFIG,
   VIRTIO_IOMMU_F_DOMAIN_RANGE,
+  VIRTIO_IOMMU_F_INPUT_RANGE,
   VIRTIO_IOMMU_F_MAP_UNMAP,
   VIRTIO_IOMMU_F_PROBE,
   VIRTIO_IOMMU_S_DEVERR,
@@ -225,17 +226,48 @@ export const iommu_event: MessageInfo = {
  */
 export const configFields: readonly ConfigField[] = [
   { name: 'page_size_mask', offset: 0, width: 8, access: 'r' },
-  { name: 'input_range.start', offset: 8, width: 8, access: 'r' },
-  { name: 'input_range.end', offset: 16, width: 8, access: 'r' },
-  { name: 'domain_range.start', offset: 24, width: 4, access: 'r' },
-  { name: 'domain_range.end', offset: 28, width: 4, access: 'r' },
-  { name: 'probe_size', offset: 32, width: 4, access: 'r' },
+  {
+    name: 'input_range.start',
+    offset: 8,
+    width: 8,
+    access: 'r',
+    exists: (features) => features.has(VIRTIO_IOMMU_F_INPUT_RANGE),
+  },
+  {
+    name: 'input_range.end',
+    offset: 16,
+    width: 8,
+    access: 'r',
+    exists: (features) => features.has(VIRTIO_IOMMU_F_INPUT_RANGE),
+  },
+  {
+    name: 'domain_range.start',
+    offset: 24,
+    width: 4,
+    access: 'r',
+    exists: (features) => features.has(VIRTIO_IOMMU_F_DOMAIN_RANGE),
+  },
+  {
+    name: 'domain_range.end',
+    offset: 28,
+    width: 4,
+    access: 'r',
+    exists: (features) => features.has(VIRTIO_IOMMU_F_DOMAIN_RANGE),
+  },
+  {
+    name: 'probe_size',
+    offset: 32,
+    width: 4,
+    access: 'r',
+    exists: (features) => features.has(VIRTIO_IOMMU_F_PROBE),
+  },
   {
     name: 'bypass',
     offset: 36,
     width: 1,
     access: 'rw',
     writable: (features) => features.has(VIRTIO_IOMMU_F_BYPASS_CONFIG),
+    exists: (features) => features.has(VIRTIO_IOMMU_F_BYPASS_CONFIG),
   },
 ]
 

@@ -25,6 +25,7 @@ import {
 } from 'virtgen/parts/mem'
 import {
   DEVICE_ID,
+  VIRTIO_MEM_F_ACPI_PXM,
   VIRTIO_MEM_REQ_PLUG,
   VIRTIO_MEM_REQ_STATE,
   VIRTIO_MEM_REQ_UNPLUG,
@@ -168,7 +169,13 @@ export const mem_request: MessageInfo = {
  */
 export const configFields: readonly ConfigField[] = [
   { name: 'block_size', offset: 0, width: 8, access: 'r' },
-  { name: 'node_id', offset: 8, width: 2, access: 'r' },
+  {
+    name: 'node_id',
+    offset: 8,
+    width: 2,
+    access: 'r',
+    exists: (features) => features.has(VIRTIO_MEM_F_ACPI_PXM),
+  },
   { name: 'addr', offset: 16, width: 8, access: 'r' },
   { name: 'region_size', offset: 24, width: 8, access: 'r' },
   { name: 'usable_region_size', offset: 32, width: 8, access: 'r' },

@@ -11,7 +11,7 @@ import type {
 } from 'virtgen/codegen/v1/device'
 import type { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { P9RequestHeader, P9RequestReply } from 'virtgen/parts/p9'
-import { DEVICE_ID, checkFeatures } from 'virtgen/wire/p9'
+import { DEVICE_ID, VIRTIO_9P_MOUNT_TAG, checkFeatures } from 'virtgen/wire/p9'
 
 const p9RequestHeader: LayoutInfo = { create: () => new P9RequestHeader(), suffix: 0 }
 
@@ -50,7 +50,13 @@ export const p9_request: MessageInfo = {
 
 /** The fields of the configuration space. */
 export const configFields: readonly ConfigField[] = [
-  { name: 'tag_len', offset: 0, width: 2, access: 'r' },
+  {
+    name: 'tag_len',
+    offset: 0,
+    width: 2,
+    access: 'r',
+    exists: (features) => features.has(VIRTIO_9P_MOUNT_TAG),
+  },
 ]
 
 /** The queues that there are with these features and this configuration, in the order of the description. */

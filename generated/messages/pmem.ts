@@ -12,7 +12,7 @@ import type {
 } from 'virtgen/codegen/v1/device'
 import type { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { PmemRequestHeader, PmemRequestReply } from 'virtgen/parts/pmem'
-import { DEVICE_ID, VIRTIO_PMEM_REQ_TYPE_FLUSH, checkFeatures } from 'virtgen/wire/pmem'
+import { DEVICE_ID, VIRTIO_PMEM_F_SHMEM_REGION, VIRTIO_PMEM_REQ_TYPE_FLUSH, checkFeatures } from 'virtgen/wire/pmem'
 
 const pmemRequestHeader: LayoutInfo = { create: () => new PmemRequestHeader(), suffix: 0 }
 
@@ -65,8 +65,20 @@ export const pmem_request: MessageInfo = {
  * VIRTIO 1.4, Device Types / PMEM Device / Device configuration layout
  */
 export const configFields: readonly ConfigField[] = [
-  { name: 'start', offset: 0, width: 8, access: 'r' },
-  { name: 'size', offset: 8, width: 8, access: 'r' },
+  {
+    name: 'start',
+    offset: 0,
+    width: 8,
+    access: 'r',
+    exists: (features) => !features.has(VIRTIO_PMEM_F_SHMEM_REGION),
+  },
+  {
+    name: 'size',
+    offset: 8,
+    width: 8,
+    access: 'r',
+    exists: (features) => !features.has(VIRTIO_PMEM_F_SHMEM_REGION),
+  },
 ]
 
 /**

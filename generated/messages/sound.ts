@@ -707,7 +707,13 @@ export const configFields: readonly ConfigField[] = [
   { name: 'jacks', offset: 0, width: 4, access: 'r' },
   { name: 'streams', offset: 4, width: 4, access: 'r' },
   { name: 'chmaps', offset: 8, width: 4, access: 'r' },
-  { name: 'controls', offset: 12, width: 4, access: 'r' },
+  {
+    name: 'controls',
+    offset: 12,
+    width: 4,
+    access: 'r',
+    exists: (features) => features.has(VIRTIO_SND_F_CTLS),
+  },
 ]
 
 /**

@@ -50,6 +50,13 @@ const ordinaryWords = 2
 /** The legacy interface has feature bits 0 to 31. */
 const legacyWords = 1
 
+/** What a driver and a device have said of features. */
+export interface Negotiated {
+  /** What the device offers, as far as the driver has looked. */
+  readonly offered: FeatureSet
+  readonly accepted: FeatureSet
+}
+
 /**
  * Reads the features, writes what is accepted of them, and makes sure that the device agrees.
  *
@@ -59,7 +66,7 @@ export function negotiate(
   transport: DriverTransport,
   type: DriverType<unknown>,
   { features: mask, required = FeatureSet.empty }: FeatureWishes,
-): FeatureSet {
+): Negotiated {
   const always = transport.legacy ? transport.features.intersection(FeatureSet.of(VIRTIO_F_ANY_LAYOUT)) : FeatureSet.of(VIRTIO_F_VERSION_1)
   const named = (mask ?? FeatureSet.empty).union(required)
   const known = transport.features.union(type.features).union(platformFeatures.intersection(named))
@@ -77,7 +84,7 @@ export function negotiate(
   if (problem !== undefined) throw new DriverError('feature', `${problem.feature} requires ${problem.requires}, which is not accepted or not offered`)
   writeFeatures(transport, accepted)
   if (!transport.legacy) confirm(transport, accepted)
-  return accepted
+  return { offered, accepted }
 }
 
 function confirm(transport: DriverTransport, accepted: FeatureSet): void {

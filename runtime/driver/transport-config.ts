@@ -1,4 +1,5 @@
 /** The configuration space behind a transport. VIRTIO 1.4, Basic Facilities of a Virtio Device / Device Configuration Space. */
+import type { FeatureSet } from 'virtgen/codegen/v1/wire'
 import type { ConfigField } from '../config-space.ts'
 import { type DriverConfig, DriverError, type DriverType } from './host.ts'
 import type { DriverTransport } from './transport.ts'
@@ -10,6 +11,8 @@ export class TransportConfig implements DriverConfig {
   readonly #transport: DriverTransport
   readonly #length: number
   readonly #size: ((start: Uint8Array) => number) | undefined
+  readonly #isDescribed: boolean
+  /** Those that can be read. */
   readonly #fields: readonly ConfigField[]
   /** Without a generation: what was read last, and how often it was found changed. */
   #last = new Uint8Array(0)
@@ -17,12 +20,18 @@ export class TransportConfig implements DriverConfig {
   /** Generation of what the driver knows. */
   #known = 0
 
-  /** @param type - without fields: one field of words */
-  constructor(transport: DriverTransport, type: Pick<DriverType<unknown>, 'configLength' | 'configSize' | 'configFields'>) {
+  /**
+   * For optional fields, the driver MUST check that the corresponding feature is offered before it reads them: others are left at 0.
+   *
+   * @param type - without fields: one field of words
+   */
+  constructor(transport: DriverTransport, type: Pick<DriverType<unknown>, 'configLength' | 'configSize' | 'configFields'>, offered: FeatureSet) {
     this.#transport = transport
     this.#length = type.configLength
     this.#size = type.configSize?.bind(type)
-    this.#fields = type.configFields ?? []
+    const { configFields } = type
+    this.#isDescribed = configFields !== undefined && configFields.length > 0
+    this.#fields = (configFields ?? []).filter(({ access, exists }) => access !== 'w' && (exists?.(offered) ?? true))
   }
 
   /** Says whether the space may have changed since it was read, or since this was asked. */
@@ -92,8 +101,8 @@ export class TransportConfig implements DriverConfig {
 
   /** Without fields: words, as far as they are whole. */
   #readFields(bytes: Uint8Array): void {
-    if (this.#fields.length === 0) this.#readField(bytes, 0, bytes.length)
-    for (const { offset, width, access } of this.#fields) if (access !== 'w') this.#readField(bytes, offset, width)
+    if (!this.#isDescribed) this.#readField(bytes, 0, bytes.length)
+    for (const { offset, width } of this.#fields) this.#readField(bytes, offset, width)
   }
 
   /** What follows the fields, as long as they say. */
