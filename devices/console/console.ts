@@ -233,7 +233,11 @@ export class Console extends ConsoleDevice {
   // ---- Life
 
   protected override activated(): void {
-    if (!this.host?.features.has(VIRTIO_CONSOLE_F_MULTIPORT)) this.#ports[0]?.$setOpen(true)
+    const { host } = this
+    if (host === undefined || host.features.has(VIRTIO_CONSOLE_F_MULTIPORT)) return
+    // Linux reads the size of a terminal only when it is told that it has changed.
+    if (this.#ports[0]?.size !== undefined) host.configChanged()
+    this.#ports[0]?.$setOpen(true)
   }
 
   protected override resetting(): void {

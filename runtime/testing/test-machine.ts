@@ -70,5 +70,7 @@ export async function testMachine<Device extends VirtioDevice, Driver>(
     ...(queueSize !== undefined && { queueSize }),
   })
   serve = interrupt
+  // One that came before there was a driver to hear it: the line would stay high.
+  interrupt()
   return { device, driver, memory, recorder, registers }
 }

@@ -70,6 +70,8 @@ export async function loopback<T extends DeviceDriver>(options: LoopbackOptions<
     queueSize,
   })
   interrupted = interrupt
+  // One that came before there was a driver to hear it.
+  interrupt()
   return { driver, transport, memory, violations, errors }
 }
 
