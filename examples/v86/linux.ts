@@ -6,6 +6,7 @@ import { Net, type NetBackend } from 'virtgen/devices/net'
 import { Rng, type RngOptions } from 'virtgen/devices/rng'
 import type { VirtioDevice } from 'virtgen/runtime'
 import { V86Machine, type V86MachineOptions } from 'virtgen/v86'
+import { kernelWords } from './guest/kernel-words.ts'
 
 /** What is booted. */
 export interface LinuxImages {
@@ -40,8 +41,6 @@ export const leastMemory = 128
 export const mostMemory = 1024
 const defaultMemory = 192
 const mebibyte = 2 ** 20
-/** Nothing of it is for virtio. v86 has no clock that drifts, and no other tenants to be guarded against. */
-const kernelWords = 'console=ttyS0 nokaslr tsc=reliable mitigations=off random.trust_cpu=on audit=0'
 
 /** A machine that is on. */
 export class Linux {
@@ -72,7 +71,7 @@ export class Linux {
       vga_bios: { buffer: images.vgaBios },
       bzimage: { buffer: images.kernel },
       initrd: { buffer: images.initrd },
-      cmdline: onSerial === undefined ? `${kernelWords} quiet` : kernelWords,
+      cmdline: `${kernelWords}${onSerial === undefined ? ' quiet' : ''}`,
       memory_size: (options.megabytes ?? defaultMemory) * mebibyte,
       autostart: true,
       // v86's own are not needed.

@@ -5,6 +5,7 @@ import type { VirtioDevice } from 'virtgen/runtime'
 import { type V86DeviceOptions, V86Machine } from 'virtgen/v86'
 import { debianGuest } from '../../examples/v86/guest/debian.ts'
 import { makeInitrd } from '../../examples/v86/guest/initrd.ts'
+import { kernelWords } from '../../examples/v86/guest/kernel-words.ts'
 
 export interface GuestOptions {
   readonly devices: readonly (VirtioDevice | { readonly device: VirtioDevice; readonly options: V86DeviceOptions })[]
@@ -16,7 +17,6 @@ export interface GuestOptions {
   readonly kernel?: string
 }
 
-const kernelWords = 'console=ttyS0 nokaslr tsc=reliable mitigations=off random.trust_cpu=on audit=0 quiet'
 const memorySize = 192 * 2 ** 20
 const bootSeconds = 120
 const commandSeconds = 60
@@ -48,7 +48,7 @@ export class Guest {
       vga_bios: { buffer: bytesOf(guest.vgaBios) },
       bzimage: { buffer: bytesOf(guest.kernel) },
       initrd: { buffer: bufferOf(makeInitrd(guest, options.files)) },
-      cmdline: `${kernelWords} ${options.kernel ?? ''}`,
+      cmdline: `${kernelWords} quiet ${options.kernel ?? ''}`,
       memory_size: memorySize,
       autostart: true,
       net_device: { type: 'none' },

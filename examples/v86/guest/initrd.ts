@@ -24,61 +24,18 @@ const modules = [
   'jbd2',
   'ext4',
 ]
-const applets = [
-  'sh',
-  'cat',
-  'mount',
-  'umount',
-  'insmod',
-  'ls',
-  'dd',
-  'sha256sum',
-  'hexdump',
-  'ping',
-  'udhcpc',
-  'wget',
-  'ip',
-  'ifconfig',
-  'route',
-  'echo',
-  'sleep',
-  'stty',
-  'sync',
-  'mkdir',
-  'cp',
-  'rm',
-  'dmesg',
-  'poweroff',
-  'reboot',
-  'grep',
-  'head',
-  'tail',
-  'wc',
-  'mknod',
-  'readlink',
-  'basename',
-  'test',
-  'seq',
-  'cmp',
-  'setsid',
-  'cttyhack',
-  'getty',
-  'ps',
-  'uname',
-  'tr',
-  'cut',
-  'printf',
-  'nslookup',
-  'blockdev',
-  'lspci',
-  'yes',
-  'time',
-  'date',
-  'free',
-  'df',
-  'ln',
-  'chmod',
-]
+/** What of busybox the guest has. */
+const applets = `
+  [ arp arping ash awk base64 basename blkdiscard blockdev bunzip2 bzip2 cal cat chmod chown clear cmp cp cpio crc32 cttyhack cut date dd
+  depmod devmem df diff dmesg du echo env expr false fdisk fgrep find fold free fsfreeze fstrim getty grep groups gunzip gzip halt head
+  hexdump hostname httpd hwclock id ifconfig ifdown ifup insmod ip ipcalc kill killall less ln losetup ls lsmod md5sum microcom mkdir mkdosfs
+  mke2fs mkfifo mknod modinfo more mount mv nc netstat nproc nslookup od passwd patch pidof ping ping6 poweroff printf ps pwd readlink
+  realpath reboot reset rev rm rmdir rmmod route sed seq setsid sh sha1sum sha256sum sha512sum shuf sleep sort stat strings stty swapoff
+  swapon switch_root sync sysctl tac tail tar tee telnet test tftp time timeout top touch tr traceroute true truncate tty udhcpc udhcpd umount
+  uname unexpand uniq unxz unzip uptime usleep vi watch wc wget which who whoami xargs xxd xzcat yes zcat
+`
+  .trim()
+  .split(/\s+/)
 
 const init = `#!/bin/sh
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
@@ -104,12 +61,23 @@ export function makeInitrd(guest: Pick<DebianGuest, 'modules' | 'busybox'>, file
   for (const name of modules) {
     const path = found.get(`${name}.ko`)
     if (path === undefined) throw new Error(`the kernel has no module ${name} in ${guest.modules}`)
-    archive.file(`modules/${name}.ko`, readFileSync(path))
+    archive.file(`modules/${name}.ko`, unsigned(readFileSync(path)))
   }
   archive.file('modules/order', Buffer.from(`${modules.join(' ')}\n`))
   archive.file('init', Buffer.from(files.init ?? init), 0o755)
   for (const [path, content] of Object.entries(files)) if (path !== 'init') archive.file(path, Buffer.from(content), 0o755)
   return archive.end()
+}
+
+const signatureEnd = Buffer.from('~Module signature appended~\n')
+/** Of the structure in front of that text, which ends with the length of the signature. */
+const signatureInfo = 12
+
+/** A module without its signature, which would cost the guest seconds to check. */
+function unsigned(module: Buffer): Buffer {
+  const end = module.length - signatureEnd.length
+  if (!module.subarray(end).equals(signatureEnd)) return module
+  return module.subarray(0, end - signatureInfo - module.readUInt32BE(end - 4))
 }
 
 /** The "newc" format. */

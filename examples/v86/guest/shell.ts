@@ -6,7 +6,6 @@ export const scratchSerial = 'virtgen-scratch'
 const init = `#!/bin/sh
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
 mkdir -p /dev/pts /root /run; mount -t devpts devpts /dev/pts
-/bin/busybox --install -s /bin
 for m in $(cat /modules/order); do insmod /modules/$m.ko; done
 echo 4 > /proc/sys/kernel/printk
 hostname virtgen
