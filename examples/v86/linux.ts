@@ -56,8 +56,7 @@ export class Linux {
     this.disk = new Blk(options.disk, options.diskOptions)
     this.net = new Net(options.network)
     this.rng = new Rng(options.rng)
-    // Linux asks for the size of a console that can have but one port only when it changes.
-    this.console = new Console({ ports: [options.terminal ?? {}], maxPorts: 2 })
+    this.console = new Console({ ports: [options.terminal ?? {}] })
     this.machine = new V86Machine({ wasm: images.wasm })
     const devices: Record<string, VirtioDevice> = { blk: this.disk, net: this.net, rng: this.rng, console: this.console }
     for (const [name, device] of Object.entries(devices))
@@ -66,7 +65,7 @@ export class Linux {
         onError: (error) => options.onProblem?.(name, String(error)),
       })
     this.emulator = new V86({
-      wasm_fn: this.machine.wasm_fn as unknown as NonNullable<V86Options['wasm_fn']>,
+      wasm_fn: this.machine.wasm_fn,
       bios: { buffer: images.bios },
       vga_bios: { buffer: images.vgaBios },
       bzimage: { buffer: images.kernel },

@@ -1,9 +1,7 @@
 /** What of v86's WebAssembly module is used here. The module and its JavaScript belong together: only names that both have had for years are. */
 
-/** Accesses to ports, as v86's module imports them. Values are unsigned numbers of that width; 32 bits may be signed ones. */
-export interface PortImports {
-  readonly env: Readonly<Record<string, unknown>>
-}
+/** What v86's module imports, by the names of modules. `env` has accesses to ports: values are unsigned numbers of that width; 32 bits may be signed ones. */
+export type WasmImports = Readonly<Record<string, Readonly<Record<string, unknown>>>>
 
 /** What the module exports: the CPU. */
 export interface CpuExports {
@@ -33,7 +31,7 @@ const needed = ['allocate_memory', 'reset_cpu', 'device_raise_irq', 'device_lowe
  * @param source - bytes of v86.wasm, a `WebAssembly.Module`, or a function that gives one of them, perhaps as a promise
  * @throws TypeError (as a rejection) for a module that is not v86's
  */
-export async function instantiate(source: WasmSource, imports: PortImports): Promise<CpuExports> {
+export async function instantiate(source: WasmSource, imports: WasmImports): Promise<CpuExports> {
   const module: unknown = await (typeof source === 'function' ? (source as () => unknown)() : source)
   const { WebAssembly } = globalThis as unknown as { readonly WebAssembly: WebAssemblyApi }
   const made = await WebAssembly.instantiate(module, imports)

@@ -13,7 +13,7 @@ import {
   pci_geometry,
   pci_header_interrupt_line,
 } from 'virtgen/wire/pci'
-import { type CpuExports, instantiate, type PortImports, type WasmSource } from './cpu.ts'
+import { type CpuExports, instantiate, type WasmImports, type WasmSource } from './cpu.ts'
 import { PirqRouter, pirqLines } from './pirq-router.ts'
 import { PortMap } from './port-map.ts'
 
@@ -64,8 +64,8 @@ const configPortsEnd = pci_config_ports_CONFIG_DATA + 4
  * ```
  */
 export class V86Machine {
-  /** For the option of that name of `new V86(...)`. */
-  readonly wasm_fn: (imports: PortImports) => Promise<CpuExports>
+  /** For the option of that name of `new V86(...)`, whose types name neither imports nor exports. */
+  readonly wasm_fn: <Exports = CpuExports>(imports: WasmImports) => Promise<Exports>
   readonly #bus = new PciBus({
     interrupt: (line, level) => this.#routes.set(line, level),
     swizzle: (slot, pin) => (slot + pin - 2) & 3,
@@ -85,11 +85,11 @@ export class V86Machine {
   #cpu: CpuExports | undefined
 
   constructor({ wasm }: V86MachineOptions) {
-    this.wasm_fn = async (imports) => {
+    this.wasm_fn = async <Exports>(imports: WasmImports) => {
       if (this.#cpu !== undefined) throw new Error('a machine serves one emulator: make another one for the next')
-      const cpu = await instantiate(wasm, { ...imports, env: this.#withPorts(imports.env) })
+      const cpu = await instantiate(wasm, { ...imports, env: this.#withPorts(imports.env ?? {}) })
       this.#cpu = cpu
-      return {
+      const exports: CpuExports = {
         ...cpu,
         allocate_memory: (size) => {
           const offset = cpu.allocate_memory(size)
@@ -103,6 +103,7 @@ export class V86Machine {
         device_raise_irq: (irq) => this.#routes.raiseOther(irq),
         device_lower_irq: (irq) => this.#routes.lowerOther(irq),
       }
+      return exports as Exports
     }
   }
 
@@ -178,7 +179,7 @@ export class V86Machine {
 
   // ---- Ports
 
-  #withPorts(env: PortImports['env']): PortImports['env'] {
+  #withPorts(env: WasmImports[string]): WasmImports[string] {
     const wrapped: Record<string, unknown> = { ...env }
     for (const width of widths) {
       const bits = 8 * width

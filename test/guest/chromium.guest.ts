@@ -15,6 +15,8 @@ const artifacts = fileURLToPath(new URL('../../.cache/artifacts/', import.meta.u
 const bootSeconds = 150
 const commandSeconds = 60
 const screen = '.xterm-rows'
+/** What is on the picture. */
+const shownCommands = ['ping -c 2 gateway', 'head -c 32 /dev/hwrng | hexdump -C', 'df -h /mnt', 'grep virtio /proc/interrupts']
 
 describe.skipIf(isMissing && !process.env.CI)('the page in Chromium', () => {
   const folder = mkdtempSync(join(tmpdir(), 'virtgen-chromium-'))
@@ -92,7 +94,8 @@ describe.skipIf(isMissing && !process.env.CI)('the page in Chromium', () => {
   })
 
   it('had nothing to complain of', async () => {
-    await run('ls -l /sys/bus/virtio/devices | cut -d/ -f8-; grep virtio /proc/interrupts')
+    for (const command of ['clear; . /etc/profile', ...shownCommands]) await page.keyboard.type(`${command}\n`)
+    await expect.poll(shown, { timeout: commandSeconds * 1000 }).toMatch(/^ *\d+: .* virtio\d, virtio\d\n.*\n?virtgen/m)
     mkdirSync(artifacts, { recursive: true })
     writeFileSync(join(artifacts, 'v86-page.png'), await page.screenshot())
     expect(problems).toEqual([])

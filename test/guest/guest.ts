@@ -43,7 +43,7 @@ export class Guest {
       })
     }
     this.emulator = new V86({
-      wasm_fn: this.machine.wasm_fn as unknown as NonNullable<V86Options['wasm_fn']>,
+      wasm_fn: this.machine.wasm_fn,
       bios: { buffer: bytesOf(guest.bios) },
       vga_bios: { buffer: bytesOf(guest.vgaBios) },
       bzimage: { buffer: bytesOf(guest.kernel) },
