@@ -94,8 +94,10 @@ describe.skipIf(isMissing && !process.env.CI)('the page in Chromium', () => {
   })
 
   it('had nothing to complain of', async () => {
-    for (const command of ['clear; . /etc/profile', ...shownCommands]) await page.keyboard.type(`${command}\n`)
-    await expect.poll(shown, { timeout: commandSeconds * 1000 }).toMatch(/^ *\d+: .* virtio\d, virtio\d\n.*\n?virtgen/m)
+    for (const command of ['clear; . /etc/profile', ...shownCommands]) {
+      await page.keyboard.type(`${command}\n`)
+      await expect.poll(shown, { timeout: commandSeconds * 1000 }).toMatch(/virtgen:\/root# *\s*$/)
+    }
     mkdirSync(artifacts, { recursive: true })
     writeFileSync(join(artifacts, 'v86-page.png'), await page.screenshot())
     expect(problems).toEqual([])
