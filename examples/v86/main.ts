@@ -1,5 +1,6 @@
 /** Linux in v86 in Node, with virtgen's devices. */
 import { lookup } from 'node:dns/promises'
+import { statSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { Gateway, type NetBackend } from 'virtgen/devices/net'
 import { StreamBackend } from 'virtgen/node'
@@ -53,6 +54,7 @@ const hostAddress = async (name: string): Promise<string> => (await lookup(name,
 
 function networkOf(socket: string | undefined): NetBackend & { close?(): void } {
   if (socket === undefined) return new Gateway({ resolve: hostAddress })
+  if (!statSync(socket, { throwIfNoEntry: false })?.isSocket()) throw new Error(`there is no socket ${socket}: passt --socket ${socket} makes one`)
   return StreamBackend.connect({ path: socket }, { onError: (error) => console.error(`${socket}: ${error.message}\r`) })
 }
 

@@ -57,7 +57,7 @@ export async function servePage({ port, disk, say = () => {} }: PageOptions): Pr
     disk: () => (disk === undefined ? '' : readFileSync(disk)),
   }
   const server = createServer(({ method, url = '/' }, response) => {
-    const name = new URL(url, 'http://host').pathname.slice(1) || 'index.html'
+    const name = url.replace(/\?.*/, '').slice(1) || 'index.html'
     const content = Object.hasOwn(files, name) && (method === 'GET' || method === 'HEAD') ? Buffer.from(files[name]?.() ?? '') : undefined
     if (content === undefined) {
       response.writeHead(404, { 'content-type': 'text/plain' }).end('not here')

@@ -24,13 +24,16 @@ const profile = `export PS1='virtgen:\\w# ' TERM=xterm HOME=/root
 cd
 mounted=$(while read device path type rest; do [ $device != /dev/vda ] || echo " on $path ($type)"; done < /proc/mounts)
 address=$(ip -4 addr show eth0 | sed -n 's/.*inet \\([^ ]*\\).*/\\1/p')
+router=$(ip route | sed -n 's/default via \\([^ ]*\\).*/\\1/p')
+# The gateway of the example has names, others have none.
+[ "$router" != 10.0.2.2 ] || router=gateway
 size=$(stty size 2> /dev/null)
 cat << END
 
 $(uname -sr) in v86, with virtgen's devices:
   console  /dev/hvc0   this terminal\${size:+, \${size#* } x \${size% *}}
   blk      /dev/vda    $(($(cat /sys/block/vda/size) / 2048)) MiB$mounted
-  net      eth0        \${address:-no address}; try: ping -c 3 gateway
+  net      eth0        \${address:-no address}; try: ping -c 3 $router
   rng      /dev/hwrng  $(cat /sys/class/misc/hw_random/rng_current); try: head -c 16 /dev/hwrng | hexdump -C
 
 END
