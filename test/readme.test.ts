@@ -54,7 +54,8 @@ describe('the README', () => {
     } finally {
       rmSync(folder, { recursive: true, force: true })
     }
-  })
+    // Packs, installs and compiles: much of a minute where the machine is busy.
+  }, 300_000)
 
   it('has no broken link to a file', () => {
     for (const [, target] of readme.matchAll(/\]\((?!https?:)([^)#]+)\)/g)) expect(() => readFileSync(target as string), target).not.toThrow()
