@@ -144,6 +144,11 @@ export class V86Machine {
     device?.control.reset()
   }
 
+  /** Slots that have a device, ascending. */
+  get slots(): readonly number[] {
+    return [...this.#devices.keys()]
+  }
+
   /** The transport of a device; undefined where the slot is empty. */
   at(slot: number): PciDevice | undefined {
     return this.#devices.get(slot)

@@ -2,24 +2,52 @@
 import { readFileSync } from 'node:fs'
 import { V86, type V86Options } from 'v86'
 import type { VirtioDevice } from 'virtgen/runtime'
-import { type V86DeviceOptions, V86Machine } from 'virtgen/v86'
+import { type V86DeviceOptions, type V86DevicesState, V86Machine } from 'virtgen/v86'
 import { debianGuest } from '../../examples/v86/guest/debian.ts'
 import { makeInitrd } from '../../examples/v86/guest/initrd.ts'
 import { kernelWords } from '../../examples/v86/guest/kernel-words.ts'
+import type { WasmImports } from '../../hosts/v86/cpu.ts'
+
+export interface PluggedDevice {
+  readonly device: VirtioDevice
+  readonly options?: V86DeviceOptions
+}
 
 export interface GuestOptions {
-  readonly devices: readonly (VirtioDevice | { readonly device: VirtioDevice; readonly options: V86DeviceOptions })[]
+  readonly devices: readonly (VirtioDevice | PluggedDevice)[]
   /** More files of the initial RAM disk, by path. */
   readonly files?: Readonly<Record<string, string | Uint8Array>>
   /** Options of the emulator, such as a disk of its own. */
   readonly emulator?: Partial<V86Options>
   /** More words of the kernel's command line. */
   readonly kernel?: string
+  /** Stands between the module of v86 and everybody else. */
+  readonly wrap?: (exports: WasmExports) => Partial<WasmExports>
 }
 
+/** What v86's module exports. */
+export type WasmExports = Readonly<Record<string, (...values: number[]) => unknown>>
+
+/** A guest at one moment, for another emulator with the same devices. */
+export interface Snapshot {
+  readonly emulator: ArrayBuffer
+  /** JSON. */
+  readonly devices: string
+}
+
+/** The shell reads from the serial port as from a script: one that edits lines takes a child that ends for the end of its input, and so would the machine end. */
+const init = `#!/bin/sh
+mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
+for m in $(cat /modules/order); do insmod /modules/$m.ko || echo "insmod $m failed"; done
+echo 0 > /proc/sys/kernel/printk
+stty -echo -F /dev/ttyS0
+echo GUEST-READY
+exec sh /dev/ttyS0 </dev/null >/dev/ttyS0 2>&1
+`
 const memorySize = 192 * 2 ** 20
-const bootSeconds = 120
-const commandSeconds = 60
+const pageSize = 4096
+const bootSeconds = 180
+const commandSeconds = 90
 
 export class Guest {
   readonly machine: V86Machine
@@ -27,59 +55,135 @@ export class Guest {
   /** All that came out of the serial port. */
   output = ''
   readonly errors: string[] = []
+  readonly memorySize = memorySize
+  /** Resets of the whole machine, that at power-on counted. */
+  resets = 0
+  readonly #options: GuestOptions
+  /** What v86 puts into memory before the guest starts: kernel and RAM disk. */
+  readonly #image: [address: number, bytes: Uint8Array][] = []
   #asked = 0
   #wake = (): void => {}
 
-  private constructor(options: GuestOptions) {
+  private constructor(options: GuestOptions, autostart: boolean) {
+    this.#options = options
     const guest = debianGuest((line) => console.log(line))
     const path = new URL('../../node_modules/v86/build/v86.wasm', import.meta.url)
     this.machine = new V86Machine({ wasm: () => readFileSync(path) })
-    for (const each of options.devices) {
-      const { device, options: settings } = 'device' in each ? each : { device: each, options: {} }
-      this.machine.add(device, {
-        onViolation: (violation) => this.errors.push(JSON.stringify(violation)),
-        onError: (error) => this.errors.push(String(error)),
-        ...settings,
-      })
-    }
+    for (const each of options.devices) this.add('device' in each ? each : { device: each })
     this.emulator = new V86({
-      wasm_fn: this.machine.wasm_fn,
+      wasm_fn: (imports) => this.#instantiate(imports),
       bios: { buffer: bytesOf(guest.bios) },
       vga_bios: { buffer: bytesOf(guest.vgaBios) },
       bzimage: { buffer: bytesOf(guest.kernel) },
-      initrd: { buffer: bufferOf(makeInitrd(guest, options.files)) },
+      initrd: { buffer: bufferOf(makeInitrd(guest, { init, ...options.files })) },
       cmdline: `${kernelWords} quiet ${options.kernel ?? ''}`,
       memory_size: memorySize,
-      autostart: true,
+      autostart,
       net_device: { type: 'none' },
       disable_speaker: true,
       disable_keyboard: true,
       disable_mouse: true,
       ...options.emulator,
     })
+    this.emulator.add_listener('emulator-loaded', () => this.#keepImage())
     this.emulator.add_listener('serial0-output-byte', (byte: number) => {
       this.output += String.fromCharCode(byte)
       this.#wake()
     })
   }
 
+  /** Plugs a device in; what it reports is in `errors`. */
+  add({ device, options = {} }: PluggedDevice): number {
+    return this.machine.add(device, {
+      onViolation: (violation) => this.errors.push(JSON.stringify(violation)),
+      onError: (error) => this.errors.push(String(error)),
+      ...options,
+    })
+  }
+
+  async #instantiate<Exports>(imports: WasmImports): Promise<Exports> {
+    const { wrap } = this.#options
+    const original = WebAssembly.instantiate
+    if (wrap !== undefined)
+      WebAssembly.instantiate = (async (...values: Parameters<typeof original>) => {
+        const { instance } = (await original(...values)) as unknown as WebAssembly.WebAssemblyInstantiatedSource
+        const exports = instance.exports as WasmExports
+        return { instance: { exports: { ...exports, ...wrap(exports) } } }
+      }) as never
+    try {
+      const exports = await this.machine.wasm_fn<WasmExports>(imports)
+      return { ...exports, reset_cpu: () => this.#reset(exports) } as Exports
+    } finally {
+      WebAssembly.instantiate = original
+    }
+  }
+
+  /** v86 loads the kernel once, when it is made, and has none after a reset: here it is loaded again. */
+  #reset(exports: WasmExports): void {
+    exports.reset_cpu?.()
+    this.resets++
+    for (const [address, bytes] of this.#image) this.emulator.write_memory(bytes, address)
+  }
+
+  #keepImage(): void {
+    const memory = this.emulator.read_memory(0, memorySize)
+    const zeroes = Buffer.alloc(pageSize)
+    for (let address = 0; address < memorySize; address += pageSize) {
+      const page = memory.subarray(address, address + pageSize)
+      if (!zeroes.equals(page)) this.#image.push([address, page.slice()])
+    }
+  }
+
   /** Resolves when the shell is there. */
   static async boot(options: GuestOptions): Promise<Guest> {
-    const guest = new Guest(options)
-    await guest.waitFor(/GUEST-READY/, bootSeconds)
-    await guest.run(':')
+    const guest = new Guest(options, true)
+    await guest.ready()
+    return guest
+  }
+
+  /** Waits for the shell of a guest that boots. */
+  async ready(): Promise<void> {
+    await this.waitFor(/GUEST-READY/, bootSeconds)
+    await this.run(':')
+  }
+
+  /** Stops the guest where it is, for good. */
+  async snapshot(): Promise<Snapshot> {
+    await this.emulator.stop()
+    const emulator = await this.emulator.save_state()
+    return { emulator, devices: JSON.stringify(this.machine.save()) }
+  }
+
+  /** A new emulator, whose guest goes on where that of the snapshot was stopped. */
+  static async restore(options: GuestOptions, { emulator, devices }: Snapshot): Promise<Guest> {
+    const guest = new Guest(options, false)
+    await new Promise<void>((resolve) => guest.emulator.add_listener('emulator-loaded', () => resolve()))
+    await guest.emulator.restore_state(emulator)
+    guest.machine.restore(JSON.parse(devices) as V86DevicesState)
+    await guest.emulator.run()
     return guest
   }
 
   /** Runs a command in the guest's shell. Gives what it printed; throws where it failed. */
   async run(command: string, seconds = commandSeconds): Promise<string> {
+    const { text, code } = await this.attempt(command, seconds)
+    if (code !== 0) throw new Error(`${command}: exit code ${code}\n${text}`)
+    return text
+  }
+
+  /** Runs a command that may fail. */
+  async attempt(command: string, seconds = commandSeconds): Promise<{ readonly text: string; readonly code: number }> {
     const mark = `m${++this.#asked}m`
     const from = this.output.length
     this.emulator.serial0_send(`{ ${command}\n} 2>&1; echo "${mark.slice(0, 1)}""${mark.slice(1)} $?"\n`)
     const found = await this.waitFor(new RegExp(`${mark} (\\d+)\\r?\\n`), seconds, from)
     const text = this.output.slice(from, found.index + from).replaceAll('\r', '')
-    if (found[1] !== '0') throw new Error(`${command}: exit code ${found[1]}\n${text}`)
-    return text.trim()
+    return { text: text.trim(), code: Number(found[1]) }
+  }
+
+  /** Sends a line to the shell, and does not wait for what comes of it. */
+  send(line: string): void {
+    this.emulator.serial0_send(`${line}\n`)
   }
 
   async waitFor(pattern: RegExp, seconds: number, from = 0): Promise<RegExpExecArray> {
@@ -98,7 +202,7 @@ export class Guest {
   }
 
   /** Waits until something is so. */
-  async until(isSo: () => boolean, seconds = 20): Promise<void> {
+  async until(isSo: () => boolean, seconds = 30): Promise<void> {
     for (const end = Date.now() + seconds * 1000; !isSo(); ) {
       if (Date.now() > end)
         throw new Error(`it did not come about within ${seconds} s: ${isSo}\n${this.output.slice(-1000)}\n${this.errors.join('\n')}`)

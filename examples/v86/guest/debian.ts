@@ -9,8 +9,10 @@ import { join } from 'node:path'
 
 const suite = 'bookworm'
 const keyring = '/usr/share/keyrings/debian-archive-keyring.gpg'
-/** Package, and the architecture it is for. */
+/** Package, and the architecture it is for where that is not i386. */
 const packages = ['linux-image-686', 'busybox-static', 'seabios', 'squashfs-tools:amd64', 'liblzo2-2:amd64']
+/** What more a guest may want, with all that it needs. */
+const toolPackages = ['ethtool', 'libmnl0', 'libc6']
 
 /** Paths of a guest's parts. */
 export interface DebianGuest {
@@ -38,7 +40,7 @@ export function cacheFolder(): string {
  */
 export function debianGuest(say: (line: string) => void = () => {}): DebianGuest {
   const root = join(cacheFolder(), `debian-${suite}-i386`)
-  if (!existsSync(join(root, 'complete'))) fetchPackages(root, say)
+  if (!existsSync(join(root, 'complete'))) fetchPackages(root, packages, say)
   const image = 'vmlinuz-'
   const release = readdirSync(join(root, 'boot'))
     .find((name) => name.startsWith(image))
@@ -55,8 +57,21 @@ export function debianGuest(say: (line: string) => void = () => {}): DebianGuest
   }
 }
 
-function fetchPackages(root: string, say: (line: string) => void): void {
-  const work = `${root}.partial`
+/** Programs of Debian i386 that busybox does not have, by their names in the guest: `ethtool`, with `ld.so` and the libraries beside it. */
+export function debianTools(say: (line: string) => void = () => {}): Readonly<Record<string, string>> {
+  const root = join(cacheFolder(), `debian-${suite}-i386-tools`)
+  if (!existsSync(join(root, 'complete'))) fetchPackages(root, toolPackages, say)
+  return {
+    ethtool: join(root, 'sbin/ethtool'),
+    'ld.so': join(root, 'lib/i386-linux-gnu/ld-linux.so.2'),
+    'libc.so.6': join(root, 'lib/i386-linux-gnu/libc.so.6'),
+    'libm.so.6': join(root, 'lib/i386-linux-gnu/libm.so.6'),
+    'libmnl.so.0': join(root, 'usr/lib/i386-linux-gnu/libmnl.so.0'),
+  }
+}
+
+function fetchPackages(root: string, packages: readonly string[], say: (line: string) => void): void {
+  const work = `${root}.partial-${process.pid}`
   rmSync(work, { recursive: true, force: true })
   for (const folder of ['state/lists/partial', 'cache/archives/partial', 'packages', 'files']) mkdirSync(join(work, folder), { recursive: true })
   writeFileSync(join(work, 'sources.list'), `deb [signed-by=${keyring} arch=i386,amd64] ${mirror()} ${suite} main\n`)
@@ -78,7 +93,7 @@ Dir::Etc::sourcelist "${work}/sources.list"; Dir::Etc::sourceparts "-"; APT::San
   say(`fetching Debian's list of packages from ${mirror()}`)
   run('apt-get', 'update', '-q')
   const names = packages.map((name) => (name.startsWith('linux-image') ? kernelOf(run('apt-cache', 'depends', name)) : name))
-  say(`fetching ${names.join(', ')} (about 40 MB, once) into ${root}`)
+  say(`fetching ${names.join(', ')} once into ${root}`)
   run('apt-get', 'download', '-q', ...names)
   for (const file of readdirSync(join(work, 'packages'))) run('dpkg-deb', '-x', file, join(work, 'files'))
   writeFileSync(join(work, 'files/complete'), readdirSync(join(work, 'packages')).join('\n'))
