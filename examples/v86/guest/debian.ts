@@ -8,6 +8,8 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 
 const suite = 'bookworm'
+/** Where a Debian says what it is installed from. */
+const sourceFiles = ['/etc/apt/sources.list.d/debian.sources', '/etc/apt/sources.list']
 const keyring = '/usr/share/keyrings/debian-archive-keyring.gpg'
 /** Package, and the architecture it is for where that is not i386. */
 const packages = ['linux-image-686', 'busybox-static', 'seabios', 'squashfs-tools:amd64', 'liblzo2-2:amd64']
@@ -126,10 +128,10 @@ function kernelOf(depends: string): string {
 
 /** The mirror that this machine uses. */
 function mirror(): string {
-  for (const file of ['/etc/apt/sources.list.d/debian.sources', '/etc/apt/sources.list']) {
+  for (const file of sourceFiles) {
     const text = existsSync(file) ? readFileSync(file, 'utf8') : ''
     const found = /^URIs:\s*(\S+)/m.exec(text) ?? /^deb\s+(?:\[[^\]]*\]\s*)?(http\S+)/m.exec(text)
     if (found?.[1] !== undefined) return found[1]
   }
-  return 'http://deb.debian.org/debian'
+  throw new Error(`neither ${sourceFiles.join(' nor ')} names a mirror of Debian: the guest is fetched from the one that this machine uses`)
 }
