@@ -1,5 +1,6 @@
 /** The device-specific configuration space: a few bytes that both sides see. VIRTIO 1.4, Basic Facilities of a Virtio Device / Device Configuration Space. */
 import { type FeatureSet, type Struct, viewOf } from 'virtgen/codegen/v1/wire'
+import { isAccess } from './access.ts'
 
 /** A field of the configuration space, as the driver sees it. */
 export interface ConfigField {
@@ -152,10 +153,6 @@ export class ConfigSpace<T extends Struct = Struct> {
     }
     if (changes) this.#count()
   }
-}
-
-function isAccess(offset: number, width: number): boolean {
-  return (width === 1 || width === 2 || width === 4) && Number.isInteger(offset) && offset >= 0
 }
 
 function mayWrite({ access, writable }: ConfigField, features: FeatureSet): boolean {

@@ -1,10 +1,11 @@
 /** The bytes of a configuration space as a snapshot keeps them. */
 import type { ConfigSpace } from './config-space.ts'
+import { bytesToHex, putHex } from './hex.ts'
 import { wrong } from './saved-value.ts'
 
 /** The bytes as hexadecimal digits. */
 export function saveConfig(config: ConfigSpace): string {
-  return Array.from(config.bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
+  return bytesToHex(config.bytes)
 }
 
 /**
@@ -20,6 +21,6 @@ export function restoreConfig(config: ConfigSpace, hex: string, generation: numb
     wrong('config', hex, `${bytes.length * 2} hexadecimal digits, for a configuration space of ${bytes.length} bytes`)
   if (!Number.isInteger(generation) || generation < 0 || generation > 0xffff_ffff)
     wrong('configGeneration', generation, 'an integer from 0 to 4294967295')
-  for (let at = 0; at < bytes.length; at++) bytes[at] = Number.parseInt(hex.slice(at * 2, at * 2 + 2), 16)
+  putHex(bytes, hex)
   config.$generation = generation
 }

@@ -1,6 +1,7 @@
 /** Guest memory: regions of guest addresses, each over bytes of the host. */
 
 import { ByteViews } from './copy.ts'
+import { hex } from './hex.ts'
 
 // Rings and structs are little-endian and are read through typed arrays, which have the byte order of the host.
 if (new Uint8Array(Uint16Array.of(1).buffer)[0] !== 1) throw new Error('virtgen needs a little-endian host: rings are read through typed arrays')
@@ -315,10 +316,6 @@ export class GuestMemory {
 function requireAddress(name: string, value: number): void {
   if (!(Number.isSafeInteger(value) && value >= 0 && value % alignment === 0))
     throw new RangeError(`${name} must be a multiple of ${alignment} from 0 to 2^53 - 1, not ${value}`)
-}
-
-function hex(value: number): string {
-  return `0x${value.toString(16)}`
 }
 
 /** The last region that begins at or before an address, or the first one. */

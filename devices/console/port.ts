@@ -1,4 +1,5 @@
 /** A port of a console device: two streams of bytes between host and guest. */
+import { bytesToHex, putHex } from 'virtgen/runtime'
 
 /** Columns and rows of a terminal, 0 to 65535 each. */
 export interface ConsoleSize {
@@ -175,11 +176,12 @@ export class ConsolePort {
 
   /** @internal */
   $save(): PortState {
-    const waiting = this.#waiting.map((bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')).join('')
+    const waiting = this.#waiting.map(bytesToHex).join('')
     return { announced: this.$announced, ready: this.$ready, guestOpen: this.#guestOpen, hostOpen: this.#hostOpen, waiting }
   }
   $restore({ announced, ready, guestOpen, hostOpen, waiting }: PortState): void {
-    const bytes = Uint8Array.from({ length: waiting.length / 2 }, (_, index) => Number.parseInt(waiting.slice(2 * index, 2 * index + 2), 16))
+    const bytes = new Uint8Array(waiting.length / 2)
+    putHex(bytes, waiting)
     this.$announced = announced
     this.$ready = ready
     this.#guestOpen = guestOpen

@@ -3,6 +3,7 @@ import { mmio_device_id, mmio_identity, virtio_mmio_DeviceID, virtio_mmio_MagicV
 import { checkOptions, connect, type DriverConnection, type DriverOptions } from '../driver/connect.ts'
 import { DriverError, type DriverType } from '../driver/host.ts'
 import type { DriverTransport } from '../driver/transport.ts'
+import { hex } from '../hex.ts'
 import { type MmioBus, MmioRegisters, MmioTransport } from './driver-transport.ts'
 import { LegacyMmioTransport } from './legacy-driver-transport.ts'
 
@@ -45,8 +46,4 @@ function identify(
   if (id === mmio_device_id.mmio_placeholder_device) throw new DriverError('device-id', 'there is a place for a device, but no device (device id 0)')
   if (id !== type.deviceId) throw new DriverError('device-id', `there is a device with id ${id}, not ${type.deviceId}`)
   return version === mmio_legacy_version ? new LegacyMmioTransport(registers) : new MmioTransport(registers)
-}
-
-function hex(value: number): string {
-  return `0x${value.toString(16)}`
 }

@@ -1,5 +1,6 @@
 /** Doorbells: guest addresses that a driver writes to instead of a register, one for each queue. */
 import { virtqueue_limits } from 'virtgen/wire/content'
+import { hex } from '../hex.ts'
 
 /** What {@link DoorbellRange} covers. */
 export interface DoorbellRangeOptions {
@@ -77,8 +78,4 @@ export class DoorbellRange {
       throw new RangeError(`there are doorbells for queues 0 to ${this.count - 1}, not ${queue}`)
     return this.base + queue * this.multiplier
   }
-}
-
-function hex(value: number): string {
-  return `0x${value.toString(16)}`
 }

@@ -1,7 +1,8 @@
 /** A PCI bus for a VMM that has none of its own. */
 import { checkInteger } from 'virtgen/codegen/v1/wire'
 import { pci_ecam, pci_geometry, pci_header_interrupt_pin, pci_interrupt_pin } from 'virtgen/wire/pci'
-import { allOnes, isAccess } from './absent.ts'
+import { isAccess } from '../access.ts'
+import { allOnes } from './absent.ts'
 import { BusFunction } from './bus-function.ts'
 import { ConfigPorts } from './config-ports.ts'
 import { DecodedBars } from './decoded-bars.ts'
@@ -139,16 +140,6 @@ export class PciBus {
   }
 
   // ---- Accesses of the guest
-
-  /** Says whether a function has these ports, or they are those of the configuration mechanism: for a VMM with others behind the same ports. */
-  answersPort(port: number, width: number): boolean {
-    return this.#ports.covers(port, width) || this.#portBars.answers(port, width)
-  }
-
-  /** Says whether a function has this memory. */
-  answersMemory(address: number, width: number): boolean {
-    return this.#memoryBars.answers(address, width)
-  }
 
   /** @param port - 0–65535, also the two of the configuration mechanism, 0xCF8 and 0xCFC */
   readPort(port: number, width: number): number {

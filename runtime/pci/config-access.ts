@@ -1,6 +1,6 @@
 /** The window in the configuration space through which a driver reaches BARs that are mapped nowhere. VIRTIO 1.4, PCI Device Layout / PCI configuration access capability. */
 import { VirtioPciCapOffsets, VirtioPciCfgCapOffsets } from 'virtgen/wire/transport-pci'
-import { isAccess } from './absent.ts'
+import { isAccess } from '../access.ts'
 import type { PciConfigSpace } from './config-space.ts'
 
 /** Who has the BARs. */

@@ -1,5 +1,6 @@
 /** Who answers at an address: the BARs that decode now. */
-import { allOnes, isAccess } from './absent.ts'
+import { isAccess } from '../access.ts'
+import { allOnes } from './absent.ts'
 import type { PciBar, PciFunctionDevice } from './function-device.ts'
 
 interface Place {
@@ -24,11 +25,6 @@ export class DecodedBars {
   /** Takes over what is on the bus now, in the order of the slots. */
   update(devices: readonly PciFunctionDevice[]): void {
     this.#places = devices.flatMap((device) => device.bars.filter(this.#isMine).map((bar) => ({ device, bar })))
-  }
-
-  /** Says whether there is anybody at all who has these bytes. */
-  answers(address: number, width: number): boolean {
-    return this.#find(address, width) !== undefined
   }
 
   read(address: number, width: number): number {

@@ -2,6 +2,7 @@
 import { PCI_STATUS_INTERRUPT, pci_header_status } from 'virtgen/wire/pci'
 import { pci_isr, VIRTIO_MSI_NO_VECTOR } from 'virtgen/wire/transport-pci'
 import { type ControlState, restoreDevice, saveDevice } from '../device-state.ts'
+import { bytesToHex, putHex } from '../hex.ts'
 import { flag, type Members, object, savedInteger, list as savedList, text, wrong } from '../saved-value.ts'
 import type { PciDevice } from './device.ts'
 
@@ -88,7 +89,7 @@ function functionState(pci: PciDevice): FunctionState {
   const { $interrupts, $common, $deviceConfig, $legacy, $msix, $commonWindow, $notify } = pci
   const queues = pci.control.queueCount
   return {
-    config: hex(pci.$space.$bytes),
+    config: bytesToHex(pci.$space.$bytes),
     isr: $interrupts.$isr,
     configVector: $interrupts.configVector,
     queueVectors: Array.from({ length: queues }, (_, index) => $interrupts.queueVector(index)),
@@ -98,9 +99,9 @@ function functionState(pci: PciDevice): FunctionState {
     legacyQueueSelect: $legacy?.$queueSelect ?? 0,
     generation: $deviceConfig.$generation,
     changed: $deviceConfig.$changed,
-    ...($msix && { msix: { table: hex($msix.$table), pending: hex($msix.$pending) } }),
+    ...($msix && { msix: { table: bytesToHex($msix.$table), pending: bytesToHex($msix.$pending) } }),
     ...($commonWindow.$parts && {
-      parts: { common: hex($commonWindow.$parts), legacy: hex($legacy?.$registers.$parts ?? new Uint8Array(0)), notify: $notify.$part },
+      parts: { common: bytesToHex($commonWindow.$parts), legacy: bytesToHex($legacy?.$registers.$parts ?? new Uint8Array(0)), notify: $notify.$part },
     }),
   }
 }
@@ -196,13 +197,4 @@ function checkParts({ $commonWindow, $legacy }: PciDevice, value: unknown): Pick
 function checkHex(value: unknown, length: number, name: string): string {
   const digits = text(value, name)
   return digits.length === 2 * length && /^[0-9a-f]*$/i.test(digits) ? digits : wrong(name, value, `${2 * length} hexadecimal digits`)
-}
-
-function hex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
-}
-
-/** As many bytes as there are digits for. */
-function putHex(bytes: Uint8Array, digits: string): void {
-  for (let at = 0; at < bytes.length; at++) bytes[at] = Number.parseInt(digits.slice(2 * at, 2 * at + 2), 16)
 }

@@ -1,10 +1,10 @@
 /** Device side of Virtio Over PCI Bus: a PCI function. VIRTIO 1.4, Virtio Transport Options / Virtio Over PCI Bus. */
 import type { RegisterMap } from 'virtgen/codegen/v1/wire'
 import { virtio_pci_common_cfg, virtio_pci_isr } from 'virtgen/wire/transport-pci'
+import { isAccess } from '../access.ts'
 import type { SharedMemory, VirtioDevice } from '../device.ts'
 import { DeviceControl } from '../device-control.ts'
 import { LegacyControl } from '../legacy-control.ts'
-import { isAccess } from './absent.ts'
 import { BaseAddress } from './bar.ts'
 import { CapabilityList } from './capabilities.ts'
 import { CommonConfig } from './common-config.ts'

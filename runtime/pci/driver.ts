@@ -11,6 +11,7 @@ import {
 import { msix_vectors, pci_device_id, pci_vendor_id, VIRTIO_PCI_CAP_COMMON_CFG } from 'virtgen/wire/transport-pci'
 import { checkOptions, connect, type DriverOptions, type VectorConnection } from '../driver/connect.ts'
 import { DriverError, type DriverType } from '../driver/host.ts'
+import { hex } from '../hex.ts'
 import { DriverFunction } from './driver-function.ts'
 import { PciTransport } from './driver-transport.ts'
 import { DriverVectors, type PciVectors } from './driver-vectors.ts'
@@ -102,8 +103,4 @@ function open(
     device.close()
     throw error
   }
-}
-
-function hex(value: number): string {
-  return `0x${value.toString(16)}`
 }
