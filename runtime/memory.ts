@@ -95,6 +95,9 @@ class Region implements MemoryRegion {
   }
 }
 
+/** What was found last where there is no region: holds nothing. */
+const nowhere: MemoryRegion = { ...new Region({ guestAddress: 0, size: alignment, source: new Uint8Array(alignment) }), $span: -1 }
+
 /**
  * The memory that a device or a driver reaches by guest addresses: regions with holes between them. Addresses are integers up to 2^53 - 1.
  *
@@ -117,12 +120,12 @@ export class GuestMemory {
   #last = 0
   #lastStart = 0
   #lastEnd = 0
-  #lastRegion!: Region
+  #lastRegion!: MemoryRegion
   #version = 0
   #layout = 0
 
   /**
-   * @param regions - in any order
+   * @param regions - in any order; none: every address is outside, as before a transport has learned where memory is
    * @throws RangeError for a region that is empty, misaligned, outside its buffer or over another one
    */
   constructor(regions: readonly RegionOptions[], options: { onWrite?: OnWrite } = {}) {
@@ -184,15 +187,16 @@ export class GuestMemory {
    */
   replace(regions: readonly RegionOptions[]): void {
     const sorted = regions.map((options) => new Region(options)).sort((a, b) => a.guestAddress - b.guestAddress)
-    if (sorted.length === 0) throw new RangeError('guest memory needs a region, 0 are too few')
     sorted.forEach((region, i) => {
       const before = sorted[i - 1]
       if (before !== undefined && before.guestAddress + before.size > region.guestAddress)
         throw new RangeError(`the region at ${hex(region.guestAddress)} overlaps ${before.size} bytes at ${hex(before.guestAddress)}`)
     })
     this.#regions = sorted
-    this.#starts = Float64Array.from(sorted, (region) => region.guestAddress)
-    this.#ends = Float64Array.from(sorted, (region) => region.guestAddress + region.size)
+    // Without any region one that holds no address: look-ups need not ask.
+    const isEmpty = sorted.length === 0
+    this.#starts = isEmpty ? Float64Array.of(Infinity) : Float64Array.from(sorted, (region) => region.guestAddress)
+    this.#ends = isEmpty ? Float64Array.of(0) : Float64Array.from(sorted, (region) => region.guestAddress + region.size)
     this.#dynamic = sorted.filter((region) => region.dynamic)
     this.#remember(0)
     this.#version++
@@ -239,7 +243,7 @@ export class GuestMemory {
     this.#last = index
     this.#lastStart = this.#starts[index]!
     this.#lastEnd = this.#ends[index]!
-    this.#lastRegion = this.#regions[index]!
+    this.#lastRegion = this.#regions[index] ?? nowhere
   }
 
   #search(address: number, length: number): number {

@@ -9,7 +9,6 @@ const region = (guestAddress: number, size: number, byteOffset = 0) => ({ guestA
 describe('guest memory', () => {
   it('refuses regions that are empty, misaligned, outside their buffer, above 2^53 or over each other', () => {
     for (const wrong of [
-      [],
       [region(0, 0)],
       [region(4, 64)],
       [region(-8, 64)],
@@ -23,6 +22,21 @@ describe('guest memory', () => {
     ]) {
       expect(() => new GuestMemory(wrong)).toThrow(RangeError)
     }
+  })
+
+  it('holds nothing without regions, until it gets some', () => {
+    const memory = new GuestMemory([])
+    expect([memory.resolve(0, 1), memory.resolve(0, 0), memory.write(0, Uint8Array.of(1)), memory.holds(8, 8), memory.indexAt(0)]).toEqual([
+      undefined,
+      undefined,
+      false,
+      false,
+      -1,
+    ])
+    memory.replace([region(0, 64)])
+    expect(memory.write(0, Uint8Array.of(1))).toBe(true)
+    memory.replace([])
+    expect(memory.read(0, new Uint8Array(1))).toBe(false)
   })
 
   it('keeps regions ascending, and takes the place of a typed array in its buffer as its own', () => {
