@@ -119,7 +119,7 @@ export class DeviceControl {
   #suspend(): void {
     if (this.#suspending || (this.#status & DEVICE_NEEDS_RESET) !== 0 || !this.features.has(VIRTIO_F_SUSPEND)) return
     this.#suspending = true
-    this.#pauseQueues()
+    this.$pauseQueues()
     const waits = this.#queues.map((queue) => queue?.queue?.drained()).filter((wait) => wait !== undefined)
     const life = this.#life
     if (waits.length === 0) this.#suspended()
@@ -144,7 +144,7 @@ export class DeviceControl {
     this.#status &= ~SUSPEND
     const changed = this.#changePending
     this.#changePending = false
-    this.#pauseQueues()
+    this.$pauseQueues()
     // Last, as it may call back in, or throw: the driver may have suspended or reset the device again by now.
     if (changed) this.#configChanged()
   }
@@ -156,17 +156,17 @@ export class DeviceControl {
   hold(held: boolean): void {
     if (this.#held === held) return
     this.#held = held
-    this.#pauseQueues()
+    this.$pauseQueues()
   }
 
   get #paused(): boolean {
     return this.#held || this.#suspending || (this.#status & SUSPEND) !== 0
   }
 
-  /** Pauses the queues, or lets them go on where nothing pauses them any more. */
-  #pauseQueues(): void {
+  /** @internal Pauses the queues, or lets them go on where nothing pauses them any more. */
+  $pauseQueues(): void {
     for (const queue of this.#queues) {
-      if (this.#paused) queue?.queue?.pause()
+      if (this.#paused || queue?.held) queue?.queue?.pause()
       else queue?.queue?.unpause()
     }
     for (let index = 0; index < this.#queues.length && !this.#paused; index++) this.#service.now(index)
@@ -345,7 +345,7 @@ export class DeviceControl {
       },
       ...(state !== undefined && { state }),
     })
-    if (this.#paused) ring.pause()
+    if (this.#paused || registers.held) ring.pause()
     return ring
   }
 

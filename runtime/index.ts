@@ -37,6 +37,7 @@ export type {
   SavedChain,
   SavedDriverBuffer,
 } from './queue.ts'
+export { type ClosedQueue, closeQueue, holdQueue, openQueue, queueDrained } from './queue-control.ts'
 export {
   type AreaLayout,
   negotiateQueueSize,

@@ -27,6 +27,8 @@ export class QueueRegisters {
   stopping = false
   /** The driver has reset the queue, and it is not yet at rest. */
   resetting = false
+  /** The transport lets the device take no buffers from this queue; see `holdQueue`. */
+  held = false
   /** While `stopping`: resolves when the queue is at rest. */
   atRest: Promise<void> | undefined
   /** Where the driver puts its next buffer, as it said when it notified last; undefined where it did not. */
@@ -99,7 +101,7 @@ export class QueueRegisters {
     this.#last = undefined
   }
 
-  /** Initial values. `serving` and `deferred` describe calls that go on, and stay. */
+  /** Initial values. `serving` and `deferred` describe calls that go on, and stay; so does `held`, which is the transport's. */
   clear(): void {
     this.#rest()
     this.size = this.maximum
