@@ -1,2 +1,2 @@
 /** `virtgen/linux`: devices for hypervisors and drivers for devices of other processes, on Linux. Needs the package koffi. */
-export {}
+export * from './system/index.ts'

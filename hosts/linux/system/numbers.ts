@@ -1,0 +1,83 @@
+/** Numbers of Linux's system calls (asm-generic; the same on x86-64 and arm64), under their own names. */
+export const linux = {
+  EPERM: 1,
+  ENOENT: 2,
+  EINTR: 4,
+  EBADF: 9,
+  EAGAIN: 11,
+  EEXIST: 17,
+  EINVAL: 22,
+  EMFILE: 24,
+  ENFILE: 23,
+  EADDRINUSE: 98,
+  ECONNREFUSED: 111,
+  ENOBUFS: 105,
+
+  PROT_READ: 1,
+  PROT_WRITE: 2,
+  MAP_SHARED: 1,
+  MAP_PRIVATE: 2,
+  MAP_FIXED: 0x10,
+  MAP_ANONYMOUS: 0x20,
+  MAP_NORESERVE: 0x4000,
+
+  MFD_CLOEXEC: 1,
+  MFD_ALLOW_SEALING: 2,
+  F_GETFL: 3,
+  F_DUPFD_CLOEXEC: 1030,
+  F_ADD_SEALS: 1033,
+  F_GET_SEALS: 1034,
+  F_SEAL_SEAL: 1,
+  F_SEAL_SHRINK: 2,
+  F_SEAL_GROW: 4,
+  F_SEAL_WRITE: 8,
+
+  O_NONBLOCK: 0o4000,
+  EFD_NONBLOCK: 0o4000,
+  EFD_CLOEXEC: 0o2000000,
+
+  POLLIN: 1,
+  POLLOUT: 4,
+
+  EPOLL_CLOEXEC: 0o2000000,
+  EPOLL_CTL_ADD: 1,
+  EPOLL_CTL_DEL: 2,
+  EPOLL_CTL_MOD: 3,
+  EPOLLIN: 1,
+  EPOLLOUT: 4,
+  EPOLLERR: 8,
+  EPOLLHUP: 0x10,
+  EPOLLET: 0x8000_0000,
+
+  AF_UNIX: 1,
+  SOCK_STREAM: 1,
+  SOCK_NONBLOCK: 0o4000,
+  SOCK_CLOEXEC: 0o2000000,
+  SOL_SOCKET: 1,
+  SCM_RIGHTS: 1,
+  /** The most descriptors that one message carries (net/scm.h). */
+  SCM_MAX_FD: 253,
+  MSG_CTRUNC: 8,
+  MSG_DONTWAIT: 0x40,
+  MSG_NOSIGNAL: 0x4000,
+  MSG_CMSG_CLOEXEC: 0x4000_0000,
+  /** Bytes of `sun_path`, the terminating zero among them. */
+  UNIX_PATH_MAX: 108,
+
+  FALLOC_FL_KEEP_SIZE: 1,
+  FALLOC_FL_PUNCH_HOLE: 2,
+  FALLOC_FL_ZERO_RANGE: 0x10,
+
+  PR_SET_PDEATHSIG: 1,
+
+  TUNSETIFF: 0x4004_54ca,
+  TUNSETOFFLOAD: 0x4004_54d0,
+  TUNSETVNETHDRSZ: 0x4004_54d8,
+  IFF_TAP: 2,
+  IFF_MULTI_QUEUE: 0x100,
+  IFF_NO_PI: 0x1000,
+  IFF_VNET_HDR: 0x4000,
+  IFNAMSIZ: 16,
+  /** Bytes of `struct ifreq`. */
+  IFREQ_SIZE: 40,
+} as const
