@@ -24,6 +24,8 @@ export interface Option {
   /** It may be given more than once. */
   readonly repeatable?: boolean
   readonly summary: string
+  /** Options of one group have a heading of their own in the help; those without come last. */
+  readonly group?: string
 }
 
 /** One call of a command. */

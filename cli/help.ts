@@ -36,13 +36,25 @@ export function commandHelp(command: Command, paint: Paint): string {
     paint.bold('Usage'),
     `  virtgen ${command.name}${command.arguments === '' ? '' : ` ${command.arguments}`}${required}`,
     ...command.description.flatMap((paragraph) => ['', ...wrap(paragraph)]),
+    ...groupsOf(command.options).flatMap((group) => [
+      '',
+      paint.bold(`Options of ${group}`),
+      ...optionLines(
+        command.options.filter((option) => option.group === group),
+        paint,
+      ),
+    ]),
     '',
     paint.bold('Options'),
-    ...optionLines([...command.options, ...globalOptions.filter(({ name }) => name !== 'version')], paint),
+    ...optionLines([...command.options.filter(({ group }) => group === undefined), ...globalOptions.filter(({ name }) => name !== 'version')], paint),
     '',
     paint.bold('Examples'),
     ...exampleLines(command.examples, paint),
   ].join('\n')
+}
+
+function groupsOf(options: readonly Option[]): string[] {
+  return [...new Set(options.flatMap(({ group }) => group ?? []))]
 }
 
 function optionLines(options: readonly Option[], paint: Paint): string[] {

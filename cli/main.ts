@@ -1,6 +1,4 @@
 /** The `virtgen` command. */
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { formatDiagnostic, type Paint } from '../generator/diagnostic.ts'
 import { type Parsed, parseArguments } from './arguments.ts'
 import { type Call, type Command, DescriptionError, Failure, UsageError } from './command.ts'
@@ -16,12 +14,13 @@ import { type Host, processHost } from './host.ts'
 import { toJson } from './json.ts'
 import { model } from './model.ts'
 import { newDevice } from './new.ts'
-import { packageRoot } from './package-root.ts'
+import { packageVersion } from './package-root.ts'
 import { paintFor } from './paint.ts'
+import { serve } from './serve.ts'
 import { counted } from './table.ts'
 import { verify } from './verify.ts'
 
-const commands: readonly Command[] = [generate, newDevice, verify, drift, diff, model, facts, errata, features, decode]
+const commands: readonly Command[] = [generate, newDevice, verify, drift, diff, model, facts, errata, features, decode, serve]
 
 const help: Command = {
   name: 'help',
@@ -62,8 +61,8 @@ export async function main(words: readonly string[], host: Host = processHost())
 async function run({ command, arguments: words, options }: Parsed, host: Host): Promise<number> {
   const paint = paintFor(host.stdout, host.environment, options.has('no-color'))
   const print = (line = ''): void => host.stdout.write(`${line}\n`)
-  if (options.has('version')) print(version())
-  else if (command === undefined || (command === help && words[0] === undefined)) print(overview(commands, version(), paint))
+  if (options.has('version')) print(packageVersion())
+  else if (command === undefined || (command === help && words[0] === undefined)) print(overview(commands, packageVersion(), paint))
   else if (options.has('help')) print(commandHelp(command, paint))
   else if (command === help) print(commandHelp(parseArguments([words[0] as string, '--help'], commands).command as Command, paint))
   else return runCommand(command, { host, paint, arguments: words, options, print, ...writers(host) })
@@ -107,8 +106,4 @@ function reportProblems({ problems }: DescriptionError, host: Host, paint: Paint
 /** What the system does not let us read or write; the message names the call and the path. */
 function isRefusal(error: unknown): error is NodeJS.ErrnoException {
   return error instanceof Error && typeof (error as NodeJS.ErrnoException).syscall === 'string'
-}
-
-function version(): string {
-  return (JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')) as { version: string }).version
 }
