@@ -7,6 +7,7 @@ import { debianGuest } from '../../examples/v86/guest/debian.ts'
 import { makeInitrd } from '../../examples/v86/guest/initrd.ts'
 import { kernelWords } from '../../examples/v86/guest/kernel-words.ts'
 import type { WasmImports } from '../../hosts/v86/cpu.ts'
+import { SerialShell } from './serial-shell.ts'
 
 export interface PluggedDevice {
   readonly device: VirtioDevice
@@ -46,25 +47,19 @@ exec sh /dev/ttyS0 </dev/null >/dev/ttyS0 2>&1
 `
 const memorySize = 192 * 2 ** 20
 const pageSize = 4096
-const bootSeconds = 180
-const commandSeconds = 90
 
-export class Guest {
+export class Guest extends SerialShell {
   readonly machine: V86Machine
   readonly emulator: V86
-  /** All that came out of the serial port. */
-  output = ''
-  readonly errors: string[] = []
   readonly memorySize = memorySize
   /** Resets of the whole machine, that at power-on counted. */
   resets = 0
   readonly #options: GuestOptions
   /** What v86 puts into memory before the guest starts: kernel and RAM disk. */
   readonly #image: [address: number, bytes: Uint8Array][] = []
-  #asked = 0
-  #wake = (): void => {}
 
   private constructor(options: GuestOptions, autostart: boolean) {
+    super()
     this.#options = options
     const guest = debianGuest((line) => console.log(line))
     const path = new URL('../../node_modules/v86/build/v86.wasm', import.meta.url)
@@ -86,10 +81,7 @@ export class Guest {
       ...options.emulator,
     })
     this.emulator.add_listener('emulator-loaded', () => this.#keepImage())
-    this.emulator.add_listener('serial0-output-byte', (byte: number) => {
-      this.output += String.fromCharCode(byte)
-      this.#wake()
-    })
+    this.emulator.add_listener('serial0-output-byte', (byte: number) => this.heard(String.fromCharCode(byte)))
   }
 
   /** Plugs a device in; what it reports is in `errors`. */
@@ -141,12 +133,6 @@ export class Guest {
     return guest
   }
 
-  /** Waits for the shell of a guest that boots. */
-  async ready(): Promise<void> {
-    await this.waitFor(/GUEST-READY/, bootSeconds)
-    await this.run(':')
-  }
-
   /** Stops the guest where it is, for good. */
   async snapshot(): Promise<Snapshot> {
     await this.emulator.stop()
@@ -164,50 +150,8 @@ export class Guest {
     return guest
   }
 
-  /** Runs a command in the guest's shell. Gives what it printed; throws where it failed. */
-  async run(command: string, seconds = commandSeconds): Promise<string> {
-    const { text, code } = await this.attempt(command, seconds)
-    if (code !== 0) throw new Error(`${command}: exit code ${code}\n${text}`)
-    return text
-  }
-
-  /** Runs a command that may fail. */
-  async attempt(command: string, seconds = commandSeconds): Promise<{ readonly text: string; readonly code: number }> {
-    const mark = `m${++this.#asked}m`
-    const from = this.output.length
-    this.emulator.serial0_send(`{ ${command}\n} 2>&1; echo "${mark.slice(0, 1)}""${mark.slice(1)} $?"\n`)
-    const found = await this.waitFor(new RegExp(`${mark} (\\d+)\\r?\\n`), seconds, from)
-    const text = this.output.slice(from, found.index + from).replaceAll('\r', '')
-    return { text: text.trim(), code: Number(found[1]) }
-  }
-
-  /** Sends a line to the shell, and does not wait for what comes of it. */
-  send(line: string): void {
-    this.emulator.serial0_send(`${line}\n`)
-  }
-
-  async waitFor(pattern: RegExp, seconds: number, from = 0): Promise<RegExpExecArray> {
-    const end = Date.now() + seconds * 1000
-    for (;;) {
-      const found = pattern.exec(this.output.slice(from))
-      if (found !== null) return found
-      const left = end - Date.now()
-      if (left <= 0)
-        throw new Error(`the guest did not say ${pattern} within ${seconds} s:\n${this.output.slice(from).slice(-2000)}\n${this.errors.join('\n')}`)
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve
-        setTimeout(resolve, Math.min(left, 1000))
-      })
-    }
-  }
-
-  /** Waits until something is so. */
-  async until(isSo: () => boolean, seconds = 30): Promise<void> {
-    for (const end = Date.now() + seconds * 1000; !isSo(); ) {
-      if (Date.now() > end)
-        throw new Error(`it did not come about within ${seconds} s: ${isSo}\n${this.output.slice(-1000)}\n${this.errors.join('\n')}`)
-      await new Promise((resolve) => setTimeout(resolve, 20))
-    }
+  protected override type(text: string): void {
+    this.emulator.serial0_send(text)
   }
 
   async stop(): Promise<void> {

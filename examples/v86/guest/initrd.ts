@@ -1,10 +1,11 @@
 /** An initial RAM disk: busybox, the kernel's virtio modules and a script. Uncompressed, as unpacking costs the guest seconds. */
+import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import type { DebianGuest } from './debian.ts'
 
-/** In the order in which they can be loaded. */
-const modules = [
+/** Of Debian's i386 kernel, in the order in which they can be loaded. */
+const everyModule = [
   'virtio',
   'virtio_ring',
   'virtio_pci_modern_dev',
@@ -51,22 +52,32 @@ exec setsid cttyhack sh
  * Makes the archive.
  *
  * @param files - more files, by path; `init` is the script that is run
+ * @param modules - what of the kernel's is loaded, in this order
  */
-export function makeInitrd(guest: Pick<DebianGuest, 'modules' | 'busybox'>, files: Readonly<Record<string, string | Uint8Array>> = {}): Buffer {
+export function makeInitrd(
+  guest: Pick<DebianGuest, 'modules' | 'busybox'>,
+  files: Readonly<Record<string, string | Uint8Array>> = {},
+  modules: readonly string[] = everyModule,
+): Buffer {
   const archive = new Cpio()
   for (const folder of ['bin', 'dev', 'proc', 'sys', 'modules', 'mnt', 'tmp', 'etc', 'usr', 'usr/share', 'usr/share/udhcpc']) archive.folder(folder)
   archive.file('bin/busybox', readFileSync(guest.busybox), 0o755)
   for (const applet of applets) archive.link(`bin/${applet}`, 'busybox')
   const found = new Map(readdirSync(guest.modules, { recursive: true, encoding: 'utf8' }).map((path) => [basename(path), join(guest.modules, path)]))
   for (const name of modules) {
-    const path = found.get(`${name}.ko`)
+    const path = found.get(`${name}.ko`) ?? found.get(`${name}.ko.xz`)
     if (path === undefined) throw new Error(`the kernel has no module ${name} in ${guest.modules}`)
-    archive.file(`modules/${name}.ko`, unsigned(readFileSync(path)))
+    archive.file(`modules/${name}.ko`, unsigned(unpacked(path, guest.busybox)))
   }
   archive.file('modules/order', Buffer.from(`${modules.join(' ')}\n`))
   archive.file('init', Buffer.from(files.init ?? init), 0o755)
   for (const [path, content] of Object.entries(files)) if (path !== 'init') archive.file(path, Buffer.from(content), 0o755)
   return archive.end()
+}
+
+/** A module, which Debian compresses since its 13th release. */
+function unpacked(path: string, busybox: string): Buffer {
+  return path.endsWith('.xz') ? execFileSync(busybox, ['xz', '-dc', path], { maxBuffer: 2 ** 28 }) : readFileSync(path)
 }
 
 const signatureEnd = Buffer.from('~Module signature appended~\n')

@@ -1,0 +1,37 @@
+/** What QEMU boots: Debian's kernel for clouds, which has virtio's PCI transport built in, and a static busybox. */
+import { join } from 'node:path'
+import { debianPackages } from '../../../examples/v86/guest/apt.ts'
+import { kernelRelease } from '../../../examples/v86/guest/debian.ts'
+import { makeInitrd } from '../../../examples/v86/guest/initrd.ts'
+
+const suite = 'trixie'
+/** In the order in which they can be loaded. */
+const modules = ['virtio_blk', 'virtio-rng', 'failover', 'net_failover', 'virtio_net']
+/** Of the command line: nothing here needs guarding, and self-tests cost a second. */
+export const kernelWords = 'console=ttyS0 quiet nokaslr tsc=reliable mitigations=off random.trust_cpu=on audit=0 cryptomgr.notests'
+
+/** The shell reads from the serial port as from a script. */
+const init = `#!/bin/sh
+mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
+for m in $(cat /modules/order); do insmod /modules/$m.ko || echo "insmod $m failed"; done
+echo 0 > /proc/sys/kernel/printk
+stty -echo -F /dev/ttyS0
+echo GUEST-READY
+exec sh /dev/ttyS0 </dev/null >/dev/ttyS0 2>&1
+`
+
+export interface LinuxImage {
+  readonly kernel: string
+  readonly initrd: Uint8Array
+}
+
+/**
+ * @param files - more files of the initial RAM disk, by path
+ */
+export function linuxImage(files: Readonly<Record<string, string | Uint8Array>> = {}): LinuxImage {
+  const packages = ['linux-image-cloud-amd64', 'busybox-static']
+  const root = debianPackages({ name: `debian-${suite}-amd64`, suite, architectures: ['amd64'], packages }, console.log)
+  const release = kernelRelease(root)
+  const guest = { modules: join(root, 'usr/lib/modules', release, 'kernel'), busybox: join(root, 'usr/bin/busybox') }
+  return { kernel: join(root, 'boot', `vmlinuz-${release}`), initrd: makeInitrd(guest, { init, ...files }, modules) }
+}
