@@ -5,5 +5,13 @@ import shared from './vitest.config.ts'
 const { include: _, ...test } = shared.test ?? {}
 export default mergeConfig(
   { ...shared, test },
-  defineConfig({ test: { include: ['test/guest/**/*.guest.ts'], fileParallelism: false, testTimeout: 120_000, hookTimeout: 200_000 } }),
+  defineConfig({
+    test: {
+      include: ['test/guest/**/*.guest.ts'],
+      globalSetup: 'test/guest/peers.ts',
+      fileParallelism: false,
+      testTimeout: 120_000,
+      hookTimeout: 200_000,
+    },
+  }),
 )
