@@ -256,6 +256,11 @@ describe('features', () => {
   ])('cannot be %o', (options) => {
     expect(() => new Blk(new ZeroBackend(4096), options)).toThrow(RangeError)
   })
+
+  it('have no cache mode that does not exist: a slip of the pen must not make writes volatile', () => {
+    const options = { cache: 'writethrough ' as 'writethrough' }
+    expect(() => new Blk(new ZeroBackend(4096), options)).toThrow('cache must be writethrough or writeback, not "writethrough "')
+  })
 })
 
 describe('a disk that is only read', () => {
@@ -286,6 +291,14 @@ describe('the cache', () => {
     await disk.request(writeChain(0, new Uint8Array(512)))
     expect(ram.flushes).toBe(0)
     expect(await statusOf(disk.request(flush))).toBe(VIRTIO_BLK_S_OK)
+    expect(ram.flushes).toBe(1)
+  })
+
+  it('is flushed also where the driver includes data, which it only SHOULD NOT', async () => {
+    const ram = new Counted(4096)
+    const disk = testDevice(new Blk(ram), { features: [VIRTIO_BLK_F_FLUSH] })
+    const withData = chain().readable(header(VIRTIO_BLK_T_FLUSH)).readable(new Uint8Array(512)).writable(1)
+    expect(await statusOf(disk.request(withData))).toBe(VIRTIO_BLK_S_OK)
     expect(ram.flushes).toBe(1)
   })
 

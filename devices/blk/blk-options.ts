@@ -87,8 +87,14 @@ export function isReadOnly(backend: BlkBackend, { readOnly = false }: BlkOptions
   return readOnly || backend.readOnly === true
 }
 
-/** What `writeback` holds at first, and after a reset. */
+/**
+ * What `writeback` holds at first, and after a reset.
+ *
+ * @throws TypeError for a mode that there is not: what was to be written through must not be written back for a slip of the pen
+ */
 export function initialCache({ cache = 'writeback' }: BlkOptions): number {
+  if (!Object.hasOwn(virtio_blk_cache, cache))
+    throw new TypeError(`cache must be ${Object.keys(virtio_blk_cache).join(' or ')}, not ${JSON.stringify(cache)}`)
   return virtio_blk_cache[cache]
 }
 
