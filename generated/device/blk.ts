@@ -1184,7 +1184,7 @@ export const requests: Readonly<
     check: (header: VirtioBlkReqHeader) => header.sector <= Number.MAX_SAFE_INTEGER,
   },
   /**
-   * Commits all writes completed before.
+   * Commits all writes completed before. Drivers SHOULD NOT include data; those that do get their flush all the same.
    * VIRTIO 1.4, Device Types / Block Device / Device Operation
    */
   flush: {
@@ -1194,6 +1194,7 @@ export const requests: Readonly<
     is: [[VIRTIO_BLK_T_FLUSH], [VIRTIO_BLK_T_FLUSH_OUT]],
     header: virtioBlkReqHeader,
     reply: virtioBlkReqReply,
+    restIgnored: true,
     check: (header: VirtioBlkReqHeader) => header.sector <= Number.MAX_SAFE_INTEGER,
   },
   /** VIRTIO 1.4, Device Types / Block Device / Device Operation */

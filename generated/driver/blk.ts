@@ -113,7 +113,7 @@ export class BlkDriver extends DeviceDriver {
   }
 
   /**
-   * Commits all writes completed before.
+   * Commits all writes completed before. Drivers SHOULD NOT include data; those that do get their flush all the same.
    * VIRTIO 1.4, Device Types / Block Device / Device Operation
    * @param queue - Index of the queue; by default they take turns.
    */

@@ -48,7 +48,7 @@ export interface BlkWriteRequest extends DeviceRequest {
 }
 
 /**
- * Commits all writes completed before.
+ * Commits all writes completed before. Drivers SHOULD NOT include data; those that do get their flush all the same.
  * VIRTIO 1.4, Device Types / Block Device / Device Operation
  */
 export interface BlkFlushRequest extends DeviceRequest {
@@ -237,7 +237,7 @@ export abstract class BlkDevice extends RequestDevice<VirtioBlkConfig> {
   protected abstract write(request: BlkWriteRequest): Outcome
 
   /**
-   * Commits all writes completed before.
+   * Commits all writes completed before. Drivers SHOULD NOT include data; those that do get their flush all the same.
    * VIRTIO 1.4, Device Types / Block Device / Device Operation
    */
   protected abstract flush(request: BlkFlushRequest): Outcome
