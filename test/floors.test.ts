@@ -10,6 +10,7 @@ const floors: Readonly<Record<string, number>> = {
   wire: 1,
   'generated/wire': 2,
   'generated/parts': 3,
+  'generated/protocol': 4,
   'generated/device': 4,
   runtime: 3,
   'generated/messages': 4,
@@ -29,7 +30,7 @@ const entries: readonly [RegExp, string][] = [
   [/^virtgen\/(?:runtime|testing|mmio|pci)$/, 'runtime'],
   [/^virtgen\/devices\/[\w-]+$/, 'devices'],
   [/^virtgen\/(?:node|v86)$/, 'hosts'],
-  [/^virtgen\/(wire|parts|messages|device|skeleton|driver)\//, 'generated/$1'],
+  [/^virtgen\/(wire|parts|protocol|messages|device|skeleton|driver)\//, 'generated/$1'],
 ]
 
 interface Import {
@@ -109,7 +110,8 @@ describe('floors', () => {
 
   test('generated code imports the contract and other generated code, nothing else', () => {
     const others = imports.filter(
-      (each) => each.file.startsWith('generated/') && !/^virtgen\/(codegen\/v1|wire|parts|messages|device|skeleton|driver)\//.test(each.specifier),
+      (each) =>
+        each.file.startsWith('generated/') && !/^virtgen\/(codegen\/v1|wire|parts|protocol|messages|device|skeleton|driver)\//.test(each.specifier),
     )
     expect(others.map(describeImport)).toEqual([])
   })
@@ -120,7 +122,7 @@ describe('floors', () => {
     expect(devices.size).toBeGreaterThan(20)
     const others = imports.filter(({ file, specifier }) => {
       const own = file.startsWith('generated/') ? chapterOf(file) : ''
-      const other = /^virtgen\/(?:wire|parts|messages|skeleton|driver)\//.test(specifier) ? chapterOf(specifier) : ''
+      const other = /^virtgen\/(?:wire|parts|protocol|messages|skeleton|driver)\//.test(specifier) ? chapterOf(specifier) : ''
       return devices.has(own) && devices.has(other) && own !== other
     })
     expect(others.map(describeImport)).toEqual([])

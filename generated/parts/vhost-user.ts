@@ -4197,18 +4197,18 @@ export interface VhostUserGetInflightFdHeaderValue {
  */
 export class VhostUserGetInflightFdHeader extends Struct {
   /** Length in bytes. */
-  static readonly size = 32
+  static readonly size = 36
   /** Offsets of members in bytes. */
   static readonly offsetOf = { hdr: 0, inflight: 12 } as const
   #hdr: VhostUserHdr | undefined
   #inflight: VhostUserInflight | undefined
 
   get $minimum(): number {
-    return 32
+    return 36
   }
 
   get $size(): number {
-    return 32
+    return 36
   }
 
   get hdr(): VhostUserHdr {
@@ -4216,7 +4216,7 @@ export class VhostUserGetInflightFdHeader extends Struct {
   }
 
   get inflight(): VhostUserInflight {
-    return (this.#inflight ??= new VhostUserInflight()).$inside(this, this.$offset + 12, 20)
+    return (this.#inflight ??= new VhostUserInflight()).$inside(this, this.$offset + 12, 24)
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -4227,7 +4227,7 @@ export class VhostUserGetInflightFdHeader extends Struct {
   /** Writes a plain value. Throws RangeError for what does not fit. */
   static encode(value: Partial<VhostUserGetInflightFdHeaderValue>): Uint8Array {
     const struct = new VhostUserGetInflightFdHeader()
-    const bytes = new Uint8Array(32)
+    const bytes = new Uint8Array(36)
     struct.at(viewOf(bytes)).$set(value)
     return bytes
   }
@@ -4260,18 +4260,18 @@ export interface VhostUserGetInflightFdReplyValue {
  */
 export class VhostUserGetInflightFdReply extends Struct {
   /** Length in bytes. */
-  static readonly size = 32
+  static readonly size = 36
   /** Offsets of members in bytes. */
   static readonly offsetOf = { reply: 0, inflight: 12 } as const
   #reply: VhostUserReplyHeader | undefined
   #inflight: VhostUserInflight | undefined
 
   get $minimum(): number {
-    return 32
+    return 36
   }
 
   get $size(): number {
-    return 32
+    return 36
   }
 
   get reply(): VhostUserReplyHeader {
@@ -4279,7 +4279,7 @@ export class VhostUserGetInflightFdReply extends Struct {
   }
 
   get inflight(): VhostUserInflight {
-    return (this.#inflight ??= new VhostUserInflight()).$inside(this, this.$offset + 12, 20)
+    return (this.#inflight ??= new VhostUserInflight()).$inside(this, this.$offset + 12, 24)
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -4290,7 +4290,7 @@ export class VhostUserGetInflightFdReply extends Struct {
   /** Writes a plain value. Throws RangeError for what does not fit. */
   static encode(value: Partial<VhostUserGetInflightFdReplyValue>): Uint8Array {
     const struct = new VhostUserGetInflightFdReply()
-    const bytes = new Uint8Array(32)
+    const bytes = new Uint8Array(36)
     struct.at(viewOf(bytes)).$set(value)
     return bytes
   }
@@ -4323,18 +4323,18 @@ export interface VhostUserSetInflightFdHeaderValue {
  */
 export class VhostUserSetInflightFdHeader extends Struct {
   /** Length in bytes. */
-  static readonly size = 32
+  static readonly size = 36
   /** Offsets of members in bytes. */
   static readonly offsetOf = { hdr: 0, inflight: 12 } as const
   #hdr: VhostUserHdr | undefined
   #inflight: VhostUserInflight | undefined
 
   get $minimum(): number {
-    return 32
+    return 36
   }
 
   get $size(): number {
-    return 32
+    return 36
   }
 
   get hdr(): VhostUserHdr {
@@ -4342,7 +4342,7 @@ export class VhostUserSetInflightFdHeader extends Struct {
   }
 
   get inflight(): VhostUserInflight {
-    return (this.#inflight ??= new VhostUserInflight()).$inside(this, this.$offset + 12, 20)
+    return (this.#inflight ??= new VhostUserInflight()).$inside(this, this.$offset + 12, 24)
   }
 
   /** Reads a plain value. Throws RangeError when the bytes are too few. */
@@ -4353,7 +4353,7 @@ export class VhostUserSetInflightFdHeader extends Struct {
   /** Writes a plain value. Throws RangeError for what does not fit. */
   static encode(value: Partial<VhostUserSetInflightFdHeaderValue>): Uint8Array {
     const struct = new VhostUserSetInflightFdHeader()
-    const bytes = new Uint8Array(32)
+    const bytes = new Uint8Array(36)
     struct.at(viewOf(bytes)).$set(value)
     return bytes
   }

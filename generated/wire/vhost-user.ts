@@ -1736,16 +1736,16 @@ export interface VhostUserInflightValue {
 
 export class VhostUserInflight extends Struct {
   /** Length in bytes. */
-  static readonly size = 20
+  static readonly size = 24
   /** Offsets of members in bytes. */
-  static readonly offsetOf = { mmap_size: 0, mmap_offset: 8, num_queues: 16, queue_size: 18 } as const
+  static readonly offsetOf = { mmap_size: 0, mmap_offset: 8, num_queues: 16, queue_size: 18, padding: 20 } as const
 
   get $minimum(): number {
-    return 20
+    return 24
   }
 
   get $size(): number {
-    return 20
+    return 24
   }
 
   /** In bytes. */
@@ -1793,7 +1793,7 @@ export class VhostUserInflight extends Struct {
   /** Writes a plain value. Throws RangeError for what does not fit. */
   static encode(value: Partial<VhostUserInflightValue>): Uint8Array {
     const struct = new VhostUserInflight()
-    const bytes = new Uint8Array(20)
+    const bytes = new Uint8Array(24)
     struct.at(viewOf(bytes)).$set(value)
     return bytes
   }

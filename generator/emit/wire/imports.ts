@@ -9,7 +9,7 @@ export const contract = 'virtgen/codegen/v1/wire'
 export const deviceContract = 'virtgen/codegen/v1/device'
 
 /** Folders of generated modules, one module per chapter in each. */
-export type Folder = 'wire' | 'parts' | 'messages' | 'device' | 'skeleton' | 'driver'
+export type Folder = 'wire' | 'parts' | 'protocol' | 'messages' | 'device' | 'skeleton' | 'driver'
 
 export class Imports {
   /** Where the tables of messages are. */
