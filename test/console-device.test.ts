@@ -108,6 +108,74 @@ describe('a console of one terminal', () => {
     expect(done).toBe(true)
   })
 
+  it('gives one buffer after the other, however long they are and however slow the receiver is', async () => {
+    const seen: string[] = []
+    const { driver } = await guestOf({
+      ports: [
+        {
+          onOutput: async (got) => {
+            seen.push(`${String.fromCharCode(got[0] as number)} ${got.length}`)
+            await new Promise((resolve) => setTimeout(resolve))
+            seen.push('done')
+          },
+        },
+      ],
+    })
+    await Promise.all([driver.output(new Uint8Array(100_000).fill(0x61)), driver.output(bytes('b')), driver.output(bytes('c'))])
+    expect(seen).toEqual(['a 65536', 'done', 'a 34464', 'done', 'b 1', 'done', 'c 1', 'done'])
+  })
+
+  it('does not wait after a reset for a receiver that never ends', async () => {
+    const seen: string[] = []
+    const options: ConsoleOptions = {
+      ports: [
+        {
+          onOutput: (got) => {
+            seen.push(text(got))
+            return new Promise(() => {})
+          },
+        },
+      ],
+    }
+    const device = new Console(options)
+    const first = await loopback<ConsoleDriver>({ device, type: ConsoleDriver, accepts: all })
+    void first.driver.output(bytes('one')).catch(() => {})
+    void first.driver.output(bytes('two')).catch(() => {})
+    await settle()
+    first.transport.control.reset()
+    await settle()
+    const second = await loopback<ConsoleDriver>({ device, type: ConsoleDriver, accepts: all })
+    void second.driver.output(bytes('three')).catch(() => {})
+    await settle()
+    expect(seen).toEqual(['one', 'three'])
+  })
+
+  it('tells of a receiver that fails with an emergency write, and lets no guest fill its memory with those', async () => {
+    const errors: unknown[] = []
+    let calls = 0
+    let fail = (_: Error): void => {}
+    const { driver } = await guestOf({
+      onError: (error) => errors.push(error),
+      ports: [
+        {
+          onOutput: () => {
+            calls++
+            return new Promise<void>((_, reject) => {
+              fail = reject
+            })
+          },
+        },
+      ],
+    })
+    for (let i = 0; i < 10_000; i++) driver.writeConfig('emerg_wr', 0x41)
+    expect(calls).toBe(4096)
+    fail(new Error('closed'))
+    await settle()
+    expect(errors).toEqual([new Error('closed')])
+    driver.writeConfig('emerg_wr', 0x41)
+    expect(calls).toBe(4097)
+  })
+
   it('fails the device, not the VMM, when the receiver throws', async () => {
     const errors: unknown[] = []
     const { driver, violations } = await guestOf({
@@ -198,6 +266,19 @@ describe('a console of several ports', () => {
     expect(() => device.removePort(portOf(device, 0))).toThrow('port 0 cannot be removed')
   })
 
+  it('does not take a port away that the driver was never told of', async () => {
+    const device = new Console({ maxPorts: 3 })
+    const { driver } = await loopback<ConsoleDriver>({ device, type: ConsoleDriver, accepts: all, queueSize: 16 })
+    // It has given no buffer for messages so far.
+    await driver.deviceReady({ value: 1 })
+    device.removePort(device.addPort({}))
+    const seen: string[] = []
+    driver.onDeviceAdd(({ id }) => void seen.push(`add ${id}`))
+    driver.onDeviceRemove(({ id }) => void seen.push(`remove ${id}`))
+    await settle()
+    expect(seen).toEqual(['add 0'])
+  })
+
   it('does not care for ports that a driver makes up, nor for one that fails', async () => {
     const { driver, seen, device, violations } = await guestOf({ ports: [{}, {}] })
     await driver.portReady({ id: 0, value: 1 })
@@ -229,6 +310,28 @@ describe('a saved console', () => {
     const copy = GuestMemory.of(new Uint8Array(memory.regions[0]?.u8 ?? []), 0x4000_0000)
     restoreMmioDevice(new MmioDevice(other, { memory: copy, interrupt: () => {} }), saved)
     expect([portOf(other, 0).isOpen, portOf(other, 1).isOpen, portOf(other, 1).waiting]).toEqual([true, false, 5])
+  })
+
+  it('tells the guest of the size that the terminal has here', async () => {
+    const sized = (columns: number): ConsoleOptions => ({ ports: [{ size: { columns, rows: 24 } }, { console: true, size: { columns, rows: 25 } }] })
+    const { transport, driver, memory } = await guestOf(sized(80))
+    await driver.deviceReady({ value: 1 })
+    await settle()
+    const saved = JSON.parse(JSON.stringify(saveMmioDevice(transport)))
+    const other = new Console(sized(132))
+    const copy = GuestMemory.of(new Uint8Array(memory.regions[0]?.u8 ?? []), 0x4000_0000)
+    restoreMmioDevice(new MmioDevice(other, { memory: copy, interrupt: () => {} }), saved)
+    expect([other.config.fields?.cols, other.config.fields?.rows]).toEqual([132, 24])
+    const { messages } = other.saveState() as { messages: unknown }
+    expect(messages).toEqual([])
+  })
+
+  it('may have millions of bytes that wait', () => {
+    const device = new Console()
+    portOf(device, 0).write(new Uint8Array(6_000_000))
+    const other = new Console()
+    other.restoreState(device.saveState())
+    expect(portOf(other, 0).waiting).toBe(6_000_000)
   })
 
   it.each([

@@ -1,5 +1,5 @@
 /** A console for guests: terminals and named ports. VIRTIO 1.4, Device Types / Console Device. */
-import type { QueueInfo, ReadableBytes } from 'virtgen/codegen/v1/device'
+import type { QueueInfo } from 'virtgen/codegen/v1/device'
 import { console_rx, console_tx, queues as queuesOf } from 'virtgen/device/console'
 import { type Plain, StateError } from 'virtgen/runtime'
 import {
@@ -17,7 +17,7 @@ import {
   virtio_console_ready,
 } from 'virtgen/wire/console'
 import { type ControlMessage, ControlMessages } from './control-messages.ts'
-import { ConsolePort, type ConsolePortOptions, checkedConsoleSize, type PortOwner, type PortState } from './port.ts'
+import { ConsolePort, type ConsolePortOptions, type ConsoleSize, checkedConsoleSize, type PortOwner, type PortState } from './port.ts'
 
 export interface ConsoleOptions {
   /** Its ports, port 0 first. By default one terminal. */
@@ -40,7 +40,8 @@ interface TextApi {
 const defaultQueueSize = 64
 /** Of the ports of one device: what a table of them may take. Linux has at most 512 of a driver. */
 const mostPorts = 512
-const largestChunk = 65_536
+/** Bytes of emergency writes that wait for a slow receiver; a guest may write on for ever, and those beyond are dropped. */
+const mostEmergencies = 4096
 const messages: readonly ControlMessage[] = ['add', 'remove', 'console', 'name', 'size', 'open']
 
 /**
@@ -57,6 +58,9 @@ export class Console extends ConsoleDevice {
   readonly #isMultiport: boolean
   readonly #maxPorts: number
   readonly #onEmergencyWrite: ((byte: number) => void) | undefined
+  readonly #onError: ConsoleOptions['onError']
+  /** Bytes of emergency writes that the receiver of port 0 is at work on. */
+  #emergencies = 0
   /** Ports by the queues of their two directions, and the queue of their input. */
   readonly #portOfQueue = new Map<number, number>()
   readonly #inputQueues: readonly number[]
@@ -86,6 +90,7 @@ export class Console extends ConsoleDevice {
     this.#isMultiport = isMultiport
     this.#maxPorts = maxPorts
     this.#onEmergencyWrite = options.onEmergencyWrite
+    this.#onError = options.onError
     const infos = queuesOf(this.offered, this.config.bytes)
     this.#inputQueues = infos.filter(({ message }) => message === console_rx).map(({ index }) => index)
     const outputQueues = infos.filter(({ message }) => message === console_tx).map(({ index }) => index)
@@ -131,24 +136,47 @@ export class Console extends ConsoleDevice {
     if (port.index === 0 || this.#ports[port.index] !== port) throw new RangeError(`port ${port.index} cannot be removed`)
     this.#ports[port.index] = undefined
     port.$setOpen(false)
-    this.#control.forget(port)
-    if (port.$announced) this.#control.add(port, 'remove')
+    // The device MUST NOT specify a port in VIRTIO_CONSOLE_DEVICE_REMOVE which has not been created before.
+    if (this.#control.forget(port) && port.$announced) this.#control.add(port, 'remove')
     this.#sendControl()
   }
 
   // ---- From the guest
 
   protected override output({ readable, queue }: ConsoleOutputRequest): void | Promise<void> {
-    const port = this.#ports[this.#portOfQueue.get(queue.index) as number]
-    const receive = port?.$receiver
-    if (receive !== undefined) return deliver(readable, receive)
+    return this.#portOfOutput(queue)?.$deliver(readable)
+  }
+
+  #portOfOutput({ index }: QueueInfo): ConsolePort | undefined {
+    return this.#ports[this.#portOfQueue.get(index) as number]
   }
 
   override configWritten(field: string): void {
     if (field !== 'emerg_wr') return
     const byte = (this.config.fields?.emerg_wr ?? 0) & 0xff
     if (this.#onEmergencyWrite !== undefined) this.#onEmergencyWrite(byte)
-    else void this.#ports[0]?.$receiver?.(Uint8Array.of(byte))
+    else if (this.#emergencies < mostEmergencies) this.#followEmergency(this.#ports[0]?.$receiver?.(Uint8Array.of(byte)))
+  }
+
+  /** No buffer of the guest's waits for the receiver, and nobody for the promise. */
+  #followEmergency(done: void | Promise<void>): void {
+    if (done === undefined) return
+    this.#emergencies++
+    const ended = (): void => {
+      this.#emergencies--
+    }
+    void done.then(ended, (error) => {
+      ended()
+      this.#report(error)
+    })
+  }
+
+  #report(error: unknown): void {
+    try {
+      this.#onError?.(error)
+    } catch {
+      // Nobody stands behind a promise that could take it.
+    }
   }
 
   protected override deviceReady({ header }: ConsoleDeviceReadyRequest): void {
@@ -213,16 +241,18 @@ export class Console extends ConsoleDevice {
   }
 
   #changed(port: ConsolePort, what: 'size' | 'open'): void {
-    if (what === 'size' && port.index === 0) {
-      const { columns = 0, rows = 0 } = port.size ?? {}
-      this.config.update((config) => {
-        config.cols = columns
-        config.rows = rows
-      })
-    }
+    if (what === 'size' && port.index === 0) this.#configureSize(port.size)
     if (!port.$ready || (what === 'size' && !port.isConsole)) return
     this.#control.add(port, what)
     this.#sendControl()
+  }
+
+  #configureSize({ columns = 0, rows = 0 }: Partial<ConsoleSize> = {}): void {
+    if (this.config.fields?.cols === columns && this.config.fields.rows === rows) return
+    this.config.update((config) => {
+      config.cols = columns
+      config.rows = rows
+    })
   }
 
   protected override eventBuffersAvailable({ index, message }: QueueInfo): void {
@@ -247,8 +277,13 @@ export class Console extends ConsoleDevice {
       if (port === undefined) continue
       port.$announced = false
       port.$ready = false
+      port.$forgetOutput()
       port.$setOpen(false)
     }
+  }
+
+  protected override queueResetting(queue: QueueInfo): void {
+    if (queue.message === console_tx) this.#portOfOutput(queue)?.$forgetOutput()
   }
 
   override saveState(): Plain {
@@ -266,23 +301,14 @@ export class Console extends ConsoleDevice {
     this.#control.clear()
     // A port that is gone is named once more, and by its number alone.
     for (const [index, message] of pending) this.#control.add(this.#ports[index] ?? new ConsolePort(index, {}, this.#owner), message)
+    // The terminals of here may have other sizes than those that the driver knows.
+    for (const port of this.#ports) if (port?.size !== undefined) this.#changed(port, 'size')
   }
 }
 
 function utf8(text: string): Uint8Array {
   const { TextEncoder } = globalThis as unknown as TextApi
   return new TextEncoder().encode(text)
-}
-
-/** Copies the bytes piece by piece; while the receiver is not done with one, the rest waits in the guest's memory. */
-function deliver(readable: ReadableBytes, receive: (bytes: Uint8Array) => void | Promise<void>): void | Promise<void> {
-  while (readable.remaining > 0) {
-    const bytes = new Uint8Array(Math.min(readable.remaining, largestChunk))
-    // Nothing comes of a buffer that was cancelled meanwhile.
-    if (readable.copyTo(bytes) === 0) return
-    const done = receive(bytes)
-    if (done !== undefined) return done.then(() => deliver(readable, receive))
-  }
 }
 
 interface ConsoleState {
@@ -309,5 +335,10 @@ function checkedState(state: Plain, here: readonly (ConsolePort | undefined)[]):
 }
 
 function isPortState({ announced, ready, guestOpen, hostOpen, waiting }: PortState): boolean {
-  return [announced, ready, guestOpen, hostOpen].every((flag) => typeof flag === 'boolean') && /^([0-9a-f]{2})*$/.test(waiting)
+  return [announced, ready, guestOpen, hostOpen].every((flag) => typeof flag === 'boolean') && isHex(waiting)
+}
+
+/** A pattern with a group in it would take the stack for each of millions of digits. */
+function isHex(digits: unknown): boolean {
+  return typeof digits === 'string' && digits.length % 2 === 0 && /^[0-9a-f]*$/.test(digits)
 }

@@ -23,9 +23,15 @@ export class ControlMessages {
     if (!this.#pending.some((each) => each.port === port && each.message === message)) this.#pending.push({ port, message })
   }
 
-  /** A port that the driver will never have heard of. */
-  forget(port: ConsolePort): void {
+  /**
+   * Nothing more is said of a port.
+   *
+   * @returns false where not even that it is there was said
+   */
+  forget(port: ConsolePort): boolean {
+    const isUnknown = this.#pending.some((each) => each.port === port && each.message === 'add')
     this.#pending = this.#pending.filter((each) => each.port !== port)
+    return !isUnknown
   }
 
   clear(): void {

@@ -1,5 +1,5 @@
 /** A port of a console device: two streams of bytes between host and guest. */
-import { bytesToHex, putHex } from 'virtgen/runtime'
+import { bytesToHex, putHex, type ReadableBytes } from 'virtgen/runtime'
 
 /** Columns and rows of a terminal, 0 to 65535 each. */
 export interface ConsoleSize {
@@ -15,8 +15,8 @@ export interface ConsolePortOptions {
   /** Of the terminal, where it is known. */
   readonly size?: ConsoleSize
   /**
-   * Bytes from the guest, at most 64 KiB at a time; a copy. While a promise is out the guest's buffer stays out too, so that a slow receiver slows the guest down.
-   * By default they are dropped.
+   * Bytes from the guest, at most 64 KiB at a time; a copy. While a promise is out the guest's buffer stays out too, and nothing else of this port is given, so that a slow
+   * receiver slows the guest down. Emergency writes alone do not wait. By default bytes are dropped.
    */
   readonly onOutput?: (bytes: Uint8Array) => void | Promise<void>
   /** There is room again, after `write` has said false. */
@@ -52,6 +52,7 @@ export interface PortState {
 /** Bytes that wait for the guest, beyond which `write` says false. */
 const highWater = 65_536
 const largestSize = 0xffff
+const largestChunk = 65_536
 
 export class ConsolePort {
   /** Number of the port. */
@@ -73,6 +74,8 @@ export class ConsolePort {
   #joined: JoinedPort | undefined
   #guestOpen = false
   #hostOpen = true
+  /** The receiver is at work on output, up to the last buffer that was given. */
+  #delivery: Promise<void> | undefined
 
   constructor(index: number, options: ConsolePortOptions, owner: PortOwner) {
     this.index = index
@@ -157,6 +160,38 @@ export class ConsolePort {
     this.#guestOpen = open
     this.$options.onOpen?.(open)
     this.$flush()
+  }
+
+  /** @internal Gives a buffer of the guest's to the receiver, behind those that it is at work on. */
+  $deliver(readable: ReadableBytes): void | Promise<void> {
+    const before = this.#delivery
+    const deliver = (): void | Promise<void> => this.#deliver(readable)
+    // What became of another buffer is told of that one.
+    const delivery = before === undefined ? deliver() : before.then(deliver, deliver)
+    if (delivery === undefined) return
+    this.#delivery = delivery
+    const ended = (): void => {
+      if (this.#delivery === delivery) this.#delivery = undefined
+    }
+    delivery.then(ended, ended)
+    return delivery
+  }
+
+  /** Copies the bytes piece by piece; while the receiver is not done with one, the rest waits in the guest's memory. */
+  #deliver(readable: ReadableBytes): void | Promise<void> {
+    const receive = this.$receiver
+    while (receive !== undefined && readable.remaining > 0) {
+      const bytes = new Uint8Array(Math.min(readable.remaining, largestChunk))
+      // Nothing comes of a buffer that was cancelled meanwhile.
+      if (readable.copyTo(bytes) === 0) return
+      const done = receive(bytes)
+      if (done !== undefined) return done.then(() => this.#deliver(readable))
+    }
+  }
+
+  /** @internal The guest's buffers are cancelled: what it gives from now on waits for none of them. */
+  $forgetOutput(): void {
+    this.#delivery = undefined
   }
 
   /** @internal Sends what waits, as far as the guest has buffers. */

@@ -10,7 +10,7 @@ export interface PortStreams {
 }
 
 /**
- * Joins them until `input` ends, or the returned function is called; then the streams are as before, and not closed.
+ * Joins them until the returned function is called; then the streams are as before, and not closed. An input that ends leaves the output joined.
  *
  * @throws TypeError without a port
  * @throws Error for a port that is joined already, or has an `onOutput` of its own
