@@ -1,7 +1,8 @@
 /** What a guest boots: Debian's i386 kernel, a static busybox, SeaBIOS. Nothing of it is committed. */
-import { readdirSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { debianPackages } from './apt.ts'
+import { unpackedKernel } from './kernel-image.ts'
 
 const suite = 'bookworm'
 const architectures = ['i386', 'amd64']
@@ -10,6 +11,7 @@ const architectures = ['i386', 'amd64']
 export interface DebianGuest {
   /** All that the packages have. */
   readonly root: string
+  /** Unpacked where that can be done here. */
   readonly kernel: string
   /** What `uname -r` says of it. */
   readonly release: string
@@ -29,14 +31,37 @@ export function debianGuest(say?: (line: string) => void): DebianGuest {
   const packages = ['linux-image-686', 'busybox-static', 'seabios', 'squashfs-tools:amd64', 'liblzo2-2:amd64']
   const root = debianPackages({ name: `debian-${suite}-i386`, suite, architectures, packages }, say)
   const release = kernelRelease(root)
+  const busybox = join(root, 'bin/busybox')
   return {
     root,
     release,
-    kernel: join(root, 'boot', `vmlinuz-${release}`),
+    kernel: kernelIn(join(root, 'boot'), release, busybox, say),
     modules: join(root, 'lib/modules', release, 'kernel'),
-    busybox: join(root, 'bin/busybox'),
+    busybox,
     bios: join(root, 'usr/share/seabios/bios.bin'),
     vgaBios: join(root, 'usr/share/seabios/vgabios-stdvga.bin'),
+  }
+}
+
+/** The kernel as a guest is given it: unpacked here, once. */
+function kernelIn(folder: string, release: string, busybox: string, say: (line: string) => void = () => {}): string {
+  const packed = join(folder, `vmlinuz-${release}`)
+  const unpacked = join(folder, `unpacked-${release}`)
+  if (existsSync(unpacked)) return unpacked
+  const partial = `${unpacked}.partial-${process.pid}`
+  try {
+    writeFileSync(
+      partial,
+      unpackedKernel(readFileSync(packed), [
+        ['xz', '-dc'],
+        [busybox, 'xz', '-dc'],
+      ]),
+    )
+    renameSync(partial, unpacked)
+    return unpacked
+  } catch (error) {
+    say(`${(error as Error).message}\nThe guest does it, and starts seconds later for that`)
+    return packed
   }
 }
 

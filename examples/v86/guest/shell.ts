@@ -3,6 +3,7 @@
 /** What the disk calls itself that is empty and in memory: the guest makes a file system on it. */
 export const scratchSerial = 'virtgen-scratch'
 
+/** Blocks of 4096 bytes make a fourth of the requests that the 1024 of such a small disk would. */
 const init = `#!/bin/sh
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
 mkdir -p /dev/pts /root /run; mount -t devpts devpts /dev/pts
@@ -10,7 +11,7 @@ for m in $(cat /modules/order); do insmod /modules/$m.ko; done
 echo 4 > /proc/sys/kernel/printk
 hostname virtgen
 echo '127.0.0.1 localhost virtgen' > /etc/hosts
-[ "$(cat /sys/block/vda/serial)" != ${scratchSerial} ] || mke2fs /dev/vda > /dev/null
+[ "$(cat /sys/block/vda/serial)" != ${scratchSerial} ] || mke2fs -b 4096 /dev/vda > /dev/null
 mount /dev/vda /mnt 2> /dev/null
 ip link set lo up; ip link set eth0 up
 udhcpc -i eth0 -n -q -t 5 -T 1 -s /etc/dhcp-script > /dev/null 2>&1
