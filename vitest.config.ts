@@ -14,8 +14,8 @@ export default defineConfig({
       { find: /^virtgen\/mmio$/, replacement: here('./runtime/mmio/index.ts') },
       { find: /^virtgen\/pci$/, replacement: here('./runtime/pci/index.ts') },
       { find: /^virtgen\/devices\/(.+)$/, replacement: here('./devices/$1/index.ts') },
-      { find: /^virtgen\/(node|v86)$/, replacement: here('./hosts/$1/index.ts') },
-      { find: /^virtgen\/(wire|parts|messages|device|skeleton|driver)\/(.+)$/, replacement: here('./generated/$1/$2.ts') },
+      { find: /^virtgen\/(node|linux|v86)$/, replacement: here('./hosts/$1/index.ts') },
+      { find: /^virtgen\/(wire|parts|protocol|messages|device|skeleton|driver)\/(.+)$/, replacement: here('./generated/$1/$2.ts') },
     ],
   },
   test: {

@@ -29,7 +29,7 @@ const entries: readonly [RegExp, string][] = [
   [/^virtgen\/codegen\/v1\/device$/, 'runtime'],
   [/^virtgen\/(?:runtime|testing|mmio|pci)$/, 'runtime'],
   [/^virtgen\/devices\/[\w-]+$/, 'devices'],
-  [/^virtgen\/(?:node|v86)$/, 'hosts'],
+  [/^virtgen\/(?:node|linux|v86)$/, 'hosts'],
   [/^virtgen\/(wire|parts|protocol|messages|device|skeleton|driver)\//, 'generated/$1'],
 ]
 

@@ -198,7 +198,10 @@ class ProtocolEmitter {
   #sizeOfMember(member: Member, beside: readonly Member[], environment: Environment): Range {
     const isThere = holds(member.when, environment)
     if (isThere === false) return [0, 0]
-    const [least, most] = member.size === null ? this.#variableSize(member, beside, environment) : [member.size, member.size]
+    const { type, size } = member
+    // What is inside may depend on what is negotiated, of which a size says nothing.
+    const isComposed = type.kind === 'struct' || type.kind === 'group'
+    const [least, most] = size === null || isComposed ? this.#variableSize(member, beside, environment) : [size, size]
     return [isThere ? least : 0, most]
   }
 
