@@ -207,6 +207,23 @@ describe('offloads of frames to the guest', () => {
     expect(partial.frame).toEqual(tcpFrame({ version: 4, payload: bytesOf(99), partial: true }).frame)
   })
 
+  it('that the driver switches off are off for frames that wait already, too', async () => {
+    const backend = new Sink()
+    const net = testDevice(
+      new Net(backend, { mac: '52:54:00:00:00:02', receiveLimiter: new RateLimiter({ operations: { perSecond: 1, burst: 1 } }) }),
+    )
+    const { frame, checksumStart, headerLength } = tcpFrame({ version: 4, payload: bytesOf(3000), partial: true })
+    const segmentation = { protocol: 'tcp4', size: 1460, headerLength, ecn: false } as const
+    backend.card.receive(frame, { checksumStart, checksumOffset: 16, segmentation })
+    expect(net.device.waiting).toBe(1)
+    await net.request(chain().readable([5, 0, 0, 0, 0, 0, 0, 0, 0, 0]).writable(1), 2)
+    const first = await net.request(chain().writable(2000), 0)
+    // Neither flags nor segmentation, and one that the limiter has let through needs not ask again.
+    expect([...first.bytes.subarray(0, 2), first.bytes.length]).toEqual([0, 0, 12 + headerLength + 1460])
+    const others = [1, 2].map(() => net.request(chain().writable(2000), 0))
+    expect((await Promise.all(others)).map(({ bytes }) => bytes.length)).toEqual([12 + headerLength + 1460, 12 + headerLength + 80])
+  })
+
   it('cannot be other ones than were negotiated', async () => {
     const { driver } = await machine()
     for (const offloads of [bit('VIRTIO_NET_F_GUEST_UFO'), bit('VIRTIO_NET_F_GUEST_USO6'), 1n, 2n ** 64n - 1n, 2n ** 32n + 2n])
@@ -259,6 +276,19 @@ describe.each(formats)('several queues (packed: $packed)', (rings) => {
     const got = await Promise.all(Array.from({ length: 8 }, () => net.request(chain().writable(200), 0)))
     expect(got).toHaveLength(8)
     expect(net.device.waiting).toBe(0)
+  })
+
+  it('that are used no more hold nobody up: the network hears that there is room', async () => {
+    const backend = new Sink()
+    const net = testDevice(new Net(backend, { mac: '52:54:00:00:00:02', pairs: 2, backlog: 8 }), rings)
+    await net.request(chain().readable([4, 0, 2, 0]).writable(1), 4)
+    const buffers = Array.from({ length: 14 }, () => net.request(chain().writable(200), 0))
+    const answers: boolean[] = []
+    for (let i = 0; i < 14 && !answers.includes(false); i++) answers.push(backend.card.receive(flow(i, true)))
+    expect([answers.at(-1), backend.resumed]).toEqual([false, 0])
+    await net.request(chain().readable([4, 0, 1, 0]).writable(1), 4)
+    expect([net.device.waiting, backend.resumed]).toEqual([0, 1])
+    expect(await Promise.all(buffers.slice(0, answers.length))).toHaveLength(answers.length)
   })
 
   it('need the control queue', () => {
@@ -475,6 +505,19 @@ describe('a snapshot', () => {
     const frames = [to('52:54:0:0:0:3'), to(own), to(others), to(group), tagged(7, '52:54:0:0:0:3'), tagged(8, '52:54:0:0:0:3')]
     for (const frame of frames) backend.card.receive(frame)
     expect(copy.statistics).toMatchObject({ receivedFrames: 4, filtered: 2 })
+  })
+
+  it('tells the guest where the link is another one', async () => {
+    const first = await machine()
+    const state = JSON.parse(JSON.stringify(saveMmioDevice(first.registers)))
+    for (const up of [true, false]) {
+      const copy = new Net(new Sink(), { mac: '52:54:00:00:00:02' })
+      copy.setLink(up)
+      let interrupts = 0
+      const slot = new MmioDevice(copy, { memory: first.registers.control.memory, interrupt: (level) => void (level && interrupts++) })
+      restoreMmioDevice(slot, state)
+      expect([copy.config.fields?.status, interrupts]).toEqual(up ? [VIRTIO_NET_S_LINK_UP, 0] : [0, 1])
+    }
   })
 
   it.each([

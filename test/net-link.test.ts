@@ -204,6 +204,31 @@ describe('TCP segmentation', () => {
     expect(bytes.slice(headerBytes)).toEqual(big.frame)
   })
 
+  it('is told with the length of the headers that there are, whatever the sender has said of it', async () => {
+    for (const hdr_len of [0, 14, 0xffff]) {
+      const [left, right] = link()
+      const sender = testDevice(new Net(left))
+      const receiver = testDevice(new Net(right, { mac: '52:54:00:00:00:02' }))
+      const used = receiver.request(chain().writable(20_000), receiveq)
+      await sender.request(
+        chain()
+          .readable(header({ ...good, hdr_len }))
+          .readable(big.frame),
+        transmitq,
+      )
+      expect(VirtioNetHdr.decode((await used).bytes, { features: modern })).toMatchObject(good)
+      // A header that is not all there is none.
+      const short = big.frame.slice(0, big.headerLength - 1)
+      await sender.request(
+        chain()
+          .readable(header({ ...good, hdr_len }))
+          .readable(short),
+        transmitq,
+      )
+      expect([sender.device.statistics.transmittedFrames, receiver.device.statistics.receiveDropped]).toEqual([2, 1])
+    }
+  })
+
   it('is done for a guest that does not, in order', async () => {
     const [left, right] = link()
     const sender = testDevice(new Net(left))

@@ -86,6 +86,8 @@ export class Net extends NetDevice implements NetCard {
   #offloads: number | undefined
   /** What that comes to. */
   #guestTakes: OffloadSupport = nothing
+  /** The driver has to be told of the status when the device goes on: it is not that of the snapshot. */
+  #isStatusNew = false
   /** Where frames of the guest are copied to; undefined while one is there. */
   #scratch: Uint8Array | undefined = new Uint8Array(longestFrame)
 
@@ -164,13 +166,15 @@ export class Net extends NetDevice implements NetCard {
     return !this.#receiver.isFull
   }
 
-  #tellStatus(): void {
+  /** @returns whether there is anything to tell */
+  #tellStatus(): boolean {
     const up = this.linkUp ? VIRTIO_NET_S_LINK_UP : 0
     const { status = 0 } = this.config.fields ?? {}
-    if ((status & VIRTIO_NET_S_LINK_UP) === up) return
+    if ((status & VIRTIO_NET_S_LINK_UP) === up) return false
     this.config.update((fields) => {
       fields.status = (status & ~VIRTIO_NET_S_LINK_UP) | up
     })
+    return true
   }
 
   // ---- From the guest
@@ -296,6 +300,7 @@ export class Net extends NetDevice implements NetCard {
     if (!this.#canTake(bits)) return VIRTIO_NET_ERR
     this.#offloads = bits
     this.#negotiateOffloads()
+    this.#receiver.renew((frame, offload, give) => finish(frame, offload, this.#guestTakes, true, give))
   }
 
   /** Nothing but offloads that are negotiated. */
@@ -328,6 +333,8 @@ export class Net extends NetDevice implements NetCard {
       headerSize: VirtioNetHdr.layout({ features }).$size,
       mtu: features.has(VIRTIO_NET_F_MTU) ? this.#options.mtu : undefined,
     })
+    if (this.#isStatusNew) host.configChanged()
+    this.#isStatusNew = false
   }
 
   #negotiateOffloads(): void {
@@ -376,6 +383,6 @@ export class Net extends NetDevice implements NetCard {
     this.#filter.mac = macKey(this.mac)
     this.#receiver.steering.use(pairs as number)
     this.#offloads = (offloads as number | null) ?? undefined
-    this.#tellStatus()
+    this.#isStatusNew = this.#tellStatus()
   }
 }

@@ -7,10 +7,10 @@ import {
   VIRTIO_NET_HDR_GSO_TCPV6,
   type VirtioNetHdr,
 } from 'virtgen/wire/net'
-import type { Offload, OffloadSupport } from './backend.ts'
+import type { Offload, OffloadSupport, Segmentation } from './backend.ts'
 import { putChecksum } from './checksum.ts'
 import { copyOf } from './ethernet.ts'
-import { segment } from './segment.ts'
+import { segment, tcpHeaderEnd } from './segment.ts'
 
 /** The header says what its sender must not, or what cannot be. */
 export const refused: unique symbol = Symbol('refused')
@@ -81,13 +81,23 @@ export function finish(
   if (segmentation !== undefined && !(takes.checksum && takes[segmentation.protocol] && (takes.ecn || !segmentation.ecn)))
     return segment(frame, offload, segmentation, (piece) => emit(piece, undefined))
   if (takes.checksum) {
-    emit(frame, offload)
-    return true
+    const known = segmentation === undefined ? offload : withHeaderLength(frame, offload, segmentation)
+    if (known !== undefined) emit(frame, known)
+    return known !== undefined
   }
   const complete = isOwn ? frame : copyOf(frame)
   putChecksum(complete, offload)
   emit(complete, undefined)
   return true
+}
+
+/**
+ * What hdr_len should be: not less than the length of the headers. What the sender has written there is a hint that nobody may rely on. Undefined for a frame that has no
+ * such headers.
+ */
+function withHeaderLength(frame: Uint8Array, offload: Offload, segmentation: Segmentation): Offload | undefined {
+  const headerLength = tcpHeaderEnd(frame, offload.checksumStart)
+  return headerLength === undefined ? undefined : { ...offload, segmentation: { ...segmentation, headerLength } }
 }
 
 function protocolOf(type: number): 'tcp4' | 'tcp6' | undefined {

@@ -71,17 +71,21 @@ export class Receiver {
     return this.#isFull
   }
 
-  /** A frame that the guest is to get; it is copied where it must wait. */
-  receive(frame: Uint8Array, offload: Offload | undefined): void {
+  /**
+   * A frame that the guest is to get; it is copied where it must wait.
+   *
+   * @param passed - the limiter has let it through already
+   */
+  receive(frame: Uint8Array, offload: Offload | undefined, passed = false): void {
     const pair = this.#pairFor(frame)
     const backlog = pair === undefined ? undefined : this.#backlogs[pair]
     if (pair === undefined || backlog === undefined) {
       this.#options.counters.receiveDropped++
       return
     }
-    let admitted = false
+    let admitted = passed
     if (backlog.length === 0) {
-      admitted = this.#admits(pair, frame)
+      admitted ||= this.#admits(pair, frame)
       if (admitted && this.#put(pair, frame, offload) !== 'wait') return
     }
     this.#wait(backlog, { frame: copyOf(frame), offload, admitted })
@@ -115,8 +119,17 @@ export class Receiver {
     if (backlog !== undefined) this.#again(backlog)
   }
 
+  /** The guest takes other frames than before: what waits is made fit for it, as `finish` says. */
+  renew(finish: (frame: Uint8Array, offload: Offload | undefined, give: (frame: Uint8Array, offload: Offload | undefined) => void) => boolean): void {
+    for (const backlog of this.#backlogs)
+      for (const { frame, offload, admitted } of backlog.takeAll())
+        if (!finish(frame, offload, (bytes, left) => this.receive(bytes, left, admitted))) this.#options.counters.receiveDropped++
+    this.#relax()
+  }
+
   #again(backlog: Backlog): void {
-    for (const { frame, offload } of backlog.takeAll()) this.receive(frame, offload)
+    for (const { frame, offload, admitted } of backlog.takeAll()) this.receive(frame, offload, admitted)
+    this.#relax()
   }
 
   /** Where the flow goes, or any other queue where that is not there now; undefined where there is none. */

@@ -25,9 +25,9 @@ export function segment(frame: Uint8Array, offload: Offload, { protocol, size }:
   const { checksumStart: transport } = offload
   const network = networkOf(frame, offload, protocol)
   if (network === undefined || size < leastSize) return false
-  const payload = transport + (frame[transport + tcp.dataOffset]! >>> 4) * 4
+  const payload = tcpHeaderEnd(frame, transport)
   const total = frame.length - transport
-  if (payload < transport + tcp.least || payload >= frame.length || total > 0xffff) return false
+  if (payload === undefined || payload === frame.length || total > 0xffff) return false
   const piece = new Uint8Array(payload + Math.min(size, frame.length - payload))
   piece.set(frame.subarray(0, payload))
   const flags = frame[transport + tcp.flags]!
@@ -47,6 +47,12 @@ export function segment(frame: Uint8Array, offload: Offload, { protocol, size }:
     emit(bytes)
   }
   return true
+}
+
+/** Where the TCP header that begins at `start` ends, in bytes from the start of the frame; undefined where it is too short, or not all there. */
+export function tcpHeaderEnd(frame: Uint8Array, start: number): number | undefined {
+  const end = start + ((frame[start + tcp.dataOffset] ?? 0) >>> 4) * 4
+  return end < start + tcp.least || end > frame.length ? undefined : end
 }
 
 /** Where the IP header stands; undefined where the frame is not what it is said to be. */
