@@ -32,7 +32,7 @@ const applets = `
   hexdump hostname httpd hwclock id ifconfig ifdown ifup insmod ip ipcalc kill killall less ln losetup ls lsmod md5sum microcom mkdir mkdosfs
   mke2fs mkfifo mknod modinfo more mount mv nc netstat nproc nslookup od passwd patch pidof ping ping6 poweroff printf ps pwd readlink
   realpath reboot reset rev rm rmdir rmmod route sed seq setsid sh sha1sum sha256sum sha512sum shuf sleep sort stat strings stty swapoff
-  swapon switch_root sync sysctl tac tail tar tee telnet test tftp time timeout top touch tr traceroute true truncate tty udhcpc udhcpd umount
+  swapon switch_root sync sysctl tac tail tar taskset tee telnet test tftp time timeout top touch tr traceroute true truncate tty udhcpc udhcpd umount
   uname unexpand uniq unxz unzip uptime usleep vi watch wc wget which who whoami xargs xxd xzcat yes zcat
 `
   .trim()
