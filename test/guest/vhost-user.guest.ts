@@ -143,7 +143,7 @@ describe.skipIf(noQemu !== undefined)(`Linux in QEMU, with devices of virtgen se
   describe('disk over a base, asynchronous, in a worker thread, with a packed ring', () => {
     it('reads as its base does, and keeps what is written, and the base stays as it was', async () => {
       const before = sha256OfFile(base)
-      expect(await guest.run('cat /sys/block/vdb/serial; sha256sum /dev/vdb')).toMatch(new RegExp(`^over-a-file${before}|^over-a-file\\n${before}`))
+      expect(await guest.run('cat /sys/block/vdb/serial; sha256sum /dev/vdb')).toMatch(new RegExp(`^over-a-file\\s*${before}`))
       // RING_PACKED
       expect(await guest.run('cut -c 35 /sys/block/vdb/device/features')).toBe('1')
       await guest.run('dd if=/tmp/data of=/dev/vdb bs=4k seek=3 count=1000 oflag=direct')
