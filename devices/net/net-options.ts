@@ -51,8 +51,12 @@ export interface NetOptions {
   readonly checksumOffload?: boolean
   /** Likewise for TCP segmentation (HOST_TSO4, GUEST_TSO4 …); true by default, and only together with checksums. */
   readonly segmentationOffload?: boolean
-  /** There is a control queue: filters, the address, offloads, several queues; true by default. */
-  readonly control?: boolean
+  /**
+   * There is a control queue: filters, the address, offloads, several queues; true by default. `front-end`: somebody between driver and device has it, as front-ends of
+   * vhost-user do, and does what the driver asks for. What rests on it and is about frames is offered all the same (several queues, announcements), also to a front-end that
+   * negotiates the queue away; what is for the front-end to do (filters, the address, offloads) is not.
+   */
+  readonly control?: boolean | 'front-end'
   /** Limits what the guest sends: it gets its buffers back later. */
   readonly transmitLimiter?: RateLimiter
   /** Limits what the guest receives: frames wait in the backlog. */
@@ -79,9 +83,11 @@ export function skeletonOptions(options: NetOptions): NetDeviceOptions {
       ...[VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_TSO6, VIRTIO_NET_F_GUEST_ECN],
     )
   if (control) {
-    features.push(VIRTIO_NET_F_CTRL_VQ, VIRTIO_NET_F_CTRL_RX, VIRTIO_NET_F_CTRL_RX_EXTRA, VIRTIO_NET_F_CTRL_VLAN)
-    features.push(VIRTIO_NET_F_CTRL_MAC_ADDR, VIRTIO_NET_F_GUEST_ANNOUNCE)
-    if (checksumOffload) features.push(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS)
+    features.push(VIRTIO_NET_F_CTRL_VQ, VIRTIO_NET_F_GUEST_ANNOUNCE)
+    if (control !== 'front-end') {
+      features.push(VIRTIO_NET_F_CTRL_RX, VIRTIO_NET_F_CTRL_RX_EXTRA, VIRTIO_NET_F_CTRL_VLAN, VIRTIO_NET_F_CTRL_MAC_ADDR)
+      if (checksumOffload) features.push(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS)
+    }
   }
   if (checkInteger(pairs, leastPairs, mostPairs, 'pairs') > 1) {
     if (!control) throw new TypeError('several pairs of queues need the control queue')

@@ -1,6 +1,6 @@
 /** `Net`: a network card for guests. VIRTIO 1.4, Device Types / Network Device. */
 import type { QueueInfo } from 'virtgen/codegen/v1/device'
-import { checkInteger } from 'virtgen/codegen/v1/wire'
+import { checkInteger, type FeatureSet } from 'virtgen/codegen/v1/wire'
 import { type Outcome, type Plain, StateError } from 'virtgen/runtime'
 import {
   type NetAddVlanRequest,
@@ -23,6 +23,7 @@ import {
   VIRTIO_NET_F_CSUM,
   VIRTIO_NET_F_CTRL_RX,
   VIRTIO_NET_F_CTRL_VLAN,
+  VIRTIO_NET_F_CTRL_VQ,
   VIRTIO_NET_F_GUEST_ANNOUNCE,
   VIRTIO_NET_F_GUEST_CSUM,
   VIRTIO_NET_F_GUEST_ECN,
@@ -31,6 +32,7 @@ import {
   VIRTIO_NET_F_HOST_ECN,
   VIRTIO_NET_F_HOST_TSO4,
   VIRTIO_NET_F_HOST_TSO6,
+  VIRTIO_NET_F_MQ,
   VIRTIO_NET_F_MRG_RXBUF,
   VIRTIO_NET_F_MTU,
   VIRTIO_NET_S_ANNOUNCE,
@@ -314,6 +316,11 @@ export class Net extends NetDevice implements NetCard {
 
   // ---- Life
 
+  /** A front-end that has the control queue itself negotiates what rests on it without it. */
+  override accepts(features: FeatureSet): boolean {
+    return super.accepts(this.#options.control === 'front-end' ? features.with(VIRTIO_NET_F_CTRL_VQ) : features)
+  }
+
   protected override activated(): void {
     const { host } = this
     if (host === undefined) return
@@ -327,6 +334,8 @@ export class Net extends NetDevice implements NetCard {
       ecn: features.has(VIRTIO_NET_F_HOST_ECN),
     }
     this.#negotiateOffloads()
+    // How many pairs the driver uses is told to the front-end alone.
+    if (this.#options.control === 'front-end' && features.has(VIRTIO_NET_F_MQ)) this.#receiver.steering.follow(this.#options.pairs ?? 1)
     this.#receiver.begin({
       host,
       mergeable: features.has(VIRTIO_NET_F_MRG_RXBUF),

@@ -9,6 +9,8 @@ const entries = 1024
 export class Steering {
   /** Pairs of queues that the driver uses. */
   #pairs = 1
+  /** Flows that were not seen yet go to the first pair alone. */
+  #onlyLearnt = false
   /** For each hash: the pair, counted from 1; 0 for none. */
   readonly #learnt = new Uint16Array(entries)
 
@@ -19,7 +21,14 @@ export class Steering {
   /** Begins anew, with so many pairs. */
   use(pairs: number): void {
     this.#pairs = pairs
+    this.#onlyLearnt = false
     this.#learnt.fill(0)
+  }
+
+  /** Begins anew, where nobody says how many of these pairs the driver uses: it uses the first, and those that it sends on. */
+  follow(pairs: number): void {
+    this.use(pairs)
+    this.#onlyLearnt = true
   }
 
   /** The driver has sent this on a queue of that pair, counted from 0. */
@@ -32,7 +41,8 @@ export class Steering {
     if (this.#pairs === 1) return 0
     const hash = flowHash(frame)
     const learnt = this.#learnt[hash % entries]!
-    return learnt > 0 && learnt <= this.#pairs ? learnt - 1 : hash % this.#pairs
+    if (learnt > 0 && learnt <= this.#pairs) return learnt - 1
+    return this.#onlyLearnt ? 0 : hash % this.#pairs
   }
 }
 

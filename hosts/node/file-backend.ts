@@ -62,6 +62,10 @@ export class FileBackend implements BlkBackend {
   get size(): number {
     return this.#size
   }
+  /** The descriptor, for what Node has no call for. */
+  protected get fd(): number {
+    return this.#fd
+  }
 
   read(position: number, into: readonly Uint8Array[]): Done {
     checkRange(position, lengthOf(into), this.#size)
@@ -98,6 +102,13 @@ export class FileBackend implements BlkBackend {
   resize(size: number): void {
     fs.ftruncateSync(this.#fd, size)
     this.#size = size
+  }
+
+  /** Looks how long the file is by now: somebody else may have made it longer or shorter. Gives the size; tell the device: `updateCapacity`. */
+  measure(): number {
+    const stat = fs.fstatSync(this.#fd)
+    if (stat.isFile()) this.#size = stat.size
+    return this.#size
   }
 
   /** Closes the file, once; nothing may be at work (see `idle` of the device). */
