@@ -1,5 +1,6 @@
 /** Waiting for descriptors, without a thread: one epoll for all of them, which libuv's loop watches. */
 import { setImmediate as immediately } from 'node:timers'
+import { isMainThread } from 'node:worker_threads'
 import { closeFd } from './descriptor.ts'
 import { attempted, checked, libc, Pinned, type PollHandle } from './libc.ts'
 import { linux } from './numbers.ts'
@@ -60,10 +61,13 @@ export class Poller {
   #handle: PollHandle | undefined
   #referenced = true
   #closed = false
+  /** A worker thread that ends with an open handle of koffi's takes the process with it (SIGSEGV). For the same reason such a thread must be told to end, and not be terminated. */
+  readonly #end = (): void => this.close()
 
   /** @throws SystemError, Error without koffi */
   constructor() {
     this.#epoll = checked('epoll_create1', linux.EPOLL_CLOEXEC)
+    if (!isMainThread) process.once('exit', this.#end)
   }
 
   /** How many descriptors are watched. */
@@ -120,6 +124,7 @@ export class Poller {
   close(): void {
     if (this.#closed) return
     this.#closed = true
+    process.off('exit', this.#end)
     for (const watched of this.#watches.values()) watched.open = false
     this.#watches.clear()
     this.#handle?.close()
