@@ -15,7 +15,7 @@ export const serve: Command = {
   description: [
     'The process is the device: a hypervisor (QEMU, cloud-hypervisor, crosvm) or a driver in user space (libblkio, DPDK) connects to the socket and puts its memory at the ' +
       "device's disposal. The guest's memory must be shared: with QEMU, -object memory-backend-memfd,id=mem,size=1G,share=on -M q35,memory-backend=mem.",
-    'SIGTERM and SIGINT finish what was begun and exit with 0; the same signal again ends at once, with 1. SIGUSR1 prints the metrics: requests, bytes, latencies. SIGHUP looks at the size of ' +
+    'SIGTERM and SIGINT finish what was begun and exit with 0; the same signal again ends at once, with 1. SIGUSR1 prints the metrics: requests, bytes, latencies. SIGUSR2 looks at the size of ' +
       'the file again and tells the guest. Started by npx or npm, it ends when that does. docs/vhost-user.md has the lines for QEMU, libvirt and others.',
     'Sizes are bytes, or have K, M, G or T behind them: 64M are 67108864 bytes. Needs Linux and the package koffi.',
   ],
@@ -44,6 +44,7 @@ export const serve: Command = {
           call.print(line)
         },
         progress: (text) => call.progress(text),
+        interactive: call.host.stderr.isTTY,
         environment: call.host.environment,
         version: packageVersion(),
       })

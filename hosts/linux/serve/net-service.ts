@@ -32,8 +32,19 @@ export async function netService(settings: NetSettings, joined: Switch, onError:
   const network = await networkOf(settings.network, settings, joined, onError)
   const cards = new Set<Net>()
   const past = { ...nothing }
-  const options: NetOptions = { pairs, queueSize, control: 'front-end', onError, ...(mac === undefined ? {} : { mac }), ...(mtu === undefined ? {} : { mtu }) }
-  const all = (): NetStatistics => [...cards].reduce((sum, { statistics }) => added({ ...sum }, statistics), past as NetStatistics)
+  const options: NetOptions = {
+    pairs,
+    queueSize,
+    control: 'front-end',
+    onError,
+    ...(mac === undefined ? {} : { mac }),
+    ...(mtu === undefined ? {} : { mtu }),
+  }
+  const all = (): NetStatistics => {
+    const sum = { ...past }
+    for (const { statistics } of cards) add(sum, statistics)
+    return sum
+  }
   return {
     title: `network card, ${network.title}`,
     warnings: [],
@@ -44,7 +55,7 @@ export async function netService(settings: NetSettings, joined: Switch, onError:
       return card
     },
     gone: (device: VirtioDevice) => {
-      if (cards.delete(device as Net)) added(past, (device as Net).statistics)
+      if (cards.delete(device as Net)) add(past, (device as Net).statistics)
     },
     metrics: () => metricsOf(all()),
     totals: () => {
@@ -101,10 +112,8 @@ const nothing: NetStatistics = {
   filtered: 0,
 }
 
-/** Adds to the first. */
-function added(sum: { -readonly [name in keyof NetStatistics]: number }, more: NetStatistics): NetStatistics {
+function add(sum: { -readonly [name in keyof NetStatistics]: number }, more: NetStatistics): void {
   for (const name of Object.keys(nothing) as (keyof NetStatistics)[]) sum[name] += more[name]
-  return sum
 }
 
 function metricsOf(counted: NetStatistics): Metric[] {

@@ -71,6 +71,8 @@ export interface ServeWorld {
   print(line: string): void
   /** What goes on at the moment, on a terminal; replaces what it was before. Empty: nothing. */
   progress(text: string): void
+  /** There is such a terminal. */
+  readonly interactive: boolean
   readonly environment: Readonly<Record<string, string | undefined>>
   readonly version: string
 }
