@@ -172,6 +172,30 @@ describe('DHCP', () => {
     expect(given).toEqual(['10.0.0.5', '10.0.0.6', '10.0.0.5', '10.0.0.6', '10.0.0.5'])
   })
 
+  it('gives an address that was given back, and not the one that somebody else seems to have', () => {
+    const { say } = network({ prefix: 29, address: '10.0.0.2', firstGuest: '10.0.0.1' })
+    const given = (from: string): string => readUdp(say(send(message(1, { from })))[0]!).destination
+    const [one, two, three, four] = [1, 2, 3, 4].map((n) => `2:0:0:0:0:${n}`) as [string, string, string, string]
+    // .2 is the gateway itself.
+    expect([given(one), given(two)]).toEqual(['10.0.0.1', '10.0.0.3'])
+    say(send(message(7, { from: one })))
+    say(send(message(7, { from: one })))
+    expect([given(three), given(three)]).toEqual(['10.0.0.1', '10.0.0.1'])
+    say(send(message(4, { from: three })))
+    expect([given(three), given(four)]).toEqual(['10.0.0.4', '10.0.0.5'])
+    // All are given: one that was declined before one that is in use.
+    expect([given('2:0:0:0:0:5'), given('2:0:0:0:0:6'), given('2:0:0:0:0:7')]).toEqual(['10.0.0.6', '10.0.0.1', '10.0.0.3'])
+  })
+
+  it('takes no longer for a guest that makes up any number of cards', () => {
+    const { say } = network({ prefix: 8, address: '10.0.0.2' })
+    const asked = 70_000
+    const start = performance.now()
+    for (let i = 0; i < asked; i++)
+      say(send(message(1, { from: `2:0:0:${(i >> 16).toString(16)}:${((i >> 8) & 0xff).toString(16)}:${(i & 0xff).toString(16)}` })))
+    expect((performance.now() - start) / asked).toBeLessThan(1)
+  })
+
   it('tells everybody, where one cannot be told alone; refuses another address', () => {
     const { say } = network()
     const offer = readUdp(say(send(message(1, { flags: 0x8000 })))[0]!)
@@ -253,6 +277,30 @@ describe('DNS', () => {
     ])
   })
 
+  it('answers with as many addresses as a message carries, and says that there are more', async () => {
+    const { say } = network({ resolve: () => Array.from({ length: 5000 }, (_, i) => `10.${i >> 8}.${i & 0xff}.1`) })
+    const [frame] = say(ask(query('many'))) as [Uint8Array]
+    const { payload } = readUdp(frame)
+    expect(payload.length).toBeLessThanOrEqual(512)
+    // Truncation in the third byte; the number of answers in the seventh and the eighth.
+    expect([(payload[2] as number) & 0x02, payload[6], payload[7]]).toEqual([0x02, 0, 30])
+  })
+
+  it('tells its VMM of a card that throws when an answer comes later', async () => {
+    const errors: unknown[] = []
+    const gateway = new Gateway({ resolve: async () => '1.2.3.4', onError: (error) => errors.push(error) })
+    gateway.attach({
+      mac: mac(guestMac),
+      setCarrier: () => {},
+      receive: () => {
+        throw new Error('unplugged')
+      },
+    })
+    gateway.send(Uint8Array.from(ask(query('a'))))
+    await tick()
+    expect(errors).toEqual([new Error('unplugged')])
+  })
+
   it('lets only so many lookups go on', () => {
     let asked = 0
     const { say } = network({ resolve: () => new Promise(() => void asked++) })
@@ -306,6 +354,8 @@ describe('options', () => {
     [{ mac: '01:00:00:00:00:00' }, RangeError],
     [{ mac: '1:2:3' }, TypeError],
     [{ firstGuest: '10.0.3.1' }, RangeError],
+    // Nobody else could have one.
+    [{ address: '10.0.2.254', firstGuest: '10.0.2.254' }, RangeError],
     [{ names: { a: 'b' } }, TypeError],
     [{ mtu: 67 }, RangeError],
   ])('refuses %o', (options, error) => {

@@ -23,7 +23,7 @@ export interface DhcpOptions {
   /** The server, which is router and DNS server as well. */
   readonly address: Ipv4
   readonly mask: Ipv4
-  /** The first address to give, and how many. */
+  /** The first address to give, and how many: at least one that is not the server's. */
   readonly first: Ipv4
   readonly count: number
   readonly leaseSeconds: number
@@ -41,6 +41,12 @@ export class DhcpServer {
   readonly #options: DhcpOptions
   /** Addresses by those who have them, the one that was asked for longest ago first. */
   readonly #leases = new Map<number, Ipv4>()
+  /** How many of the addresses were given at least once, or are ours. */
+  #begun = 0
+  /** Given back. */
+  readonly #released: Ipv4[] = []
+  /** Somebody else seems to have them: the last ones to be given. */
+  readonly #declined: Ipv4[] = []
 
   constructor(options: DhcpOptions) {
     this.#options = options
@@ -67,31 +73,44 @@ export class DhcpServer {
       case type.inform:
         return client === 0 ? undefined : this.#reply(message, type.ack, 0)
       case type.decline:
+        this.#end(mac, this.#declined)
+        return undefined
       case type.release:
-        this.#leases.delete(macKey(mac))
+        this.#end(mac, this.#released)
         return undefined
       default:
         return undefined
     }
   }
 
-  /** The address that a card has, or the first that is free. Where there is none, that of the card that was not heard of longest. */
+  /** The address that a card has, or one that is free. Where there is none, that of the card that was not heard of longest. A guest may ask for any number of cards. */
   #leaseFor(mac: Uint8Array): Ipv4 {
-    const { first, count, address } = this.#options
     const key = macKey(mac)
-    let lease = this.#leases.get(key)
-    if (lease === undefined) {
-      const taken = new Set(this.#leases.values()).add(address)
-      for (let i = 0; i < count && lease === undefined; i++) if (!taken.has(first + i)) lease = first + i
-    }
-    if (lease === undefined) {
-      const [oldest = key, its = first] = this.#leases.entries().next().value ?? []
-      this.#leases.delete(oldest)
-      lease = its
-    }
+    const lease = this.#leases.get(key) ?? this.#released.pop() ?? this.#fresh() ?? this.#declined.shift() ?? this.#takeOldest()
     this.#leases.delete(key)
     this.#leases.set(key, lease)
     return lease
+  }
+
+  /** An address that nobody has had. */
+  #fresh(): Ipv4 | undefined {
+    const { first, count, address } = this.#options
+    if (first + this.#begun === address) this.#begun++
+    return this.#begun < count ? first + this.#begun++ : undefined
+  }
+
+  /** There is one: all addresses are given. */
+  #takeOldest(): Ipv4 {
+    const [[key, lease] = []] = this.#leases
+    this.#leases.delete(key as number)
+    return lease as Ipv4
+  }
+
+  #end(mac: Uint8Array, to: Ipv4[]): void {
+    const key = macKey(mac)
+    const lease = this.#leases.get(key)
+    if (lease !== undefined) to.push(lease)
+    this.#leases.delete(key)
   }
 
   #reply(request: Uint8Array, kind: number, your: Ipv4): DhcpReply {

@@ -8,6 +8,7 @@ const headerBytes = 12
 const count = { questions: 4, answers: 6 } as const
 const isResponse = 0x8000
 const opcode = 0x7800
+const truncated = 0x0200
 const recursionDesired = 0x0100
 const recursionAvailable = 0x0080
 const code = { ok: 0, format: 1, failed: 2, unknownName: 3, notImplemented: 4 } as const
@@ -17,6 +18,8 @@ const longestName = 255
 /** Most of a label; a pointer is above. */
 const longestLabel = 63
 const timeToLive = 60
+/** Most of a message over UDP, RFC 1035, 4.2.1. */
+const longestMessage = 512
 /** A pointer to the question's name. */
 const questionName = 0xc000 | headerBytes
 
@@ -77,13 +80,18 @@ function questionOf(query: Uint8Array): Question | undefined {
 }
 
 /** @param end - up to where the query is repeated */
-function answer(query: Uint8Array, end: number, status: number, addresses: readonly number[] = []): Uint8Array {
+function answer(query: Uint8Array, end: number, status: number, found: readonly number[] = []): Uint8Array {
   const recordBytes = 16
+  const addresses = found.slice(0, Math.floor((longestMessage - end) / recordBytes))
   const bytes = new Uint8Array(end + addresses.length * recordBytes)
   bytes.set(query.subarray(0, headerBytes))
   bytes.fill(0, count.questions)
   bytes.set(query.subarray(headerBytes, end), headerBytes)
-  put16(bytes, 2, isResponse | (get16(query, 2) & (opcode | recursionDesired)) | recursionAvailable | status)
+  put16(
+    bytes,
+    2,
+    isResponse | (get16(query, 2) & (opcode | recursionDesired)) | recursionAvailable | (addresses.length < found.length ? truncated : 0) | status,
+  )
   put16(bytes, count.questions, end > headerBytes ? 1 : 0)
   put16(bytes, count.answers, addresses.length)
   for (const [i, address] of addresses.entries()) {

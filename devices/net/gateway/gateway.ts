@@ -43,6 +43,8 @@ export interface GatewayOptions {
    */
   // biome-ignore lint/suspicious/noConfusingVoidType: a function without a return statement is the common one
   readonly onDatagram?: (datagram: GuestDatagram, reply: (payload: Uint8Array) => void) => boolean | void
+  /** What the card threw when it was given an answer that came later. */
+  readonly onError?: (error: unknown) => void
 }
 
 const arp = { bytes: 28, hardware: 1, request: 1, reply: 2 } as const
@@ -82,7 +84,8 @@ export class Gateway implements NetBackend {
     this.#network = (this.#address & this.#mask) >>> 0
     const last = this.#network + (~this.#mask >>> 0) - 1
     const first = options.firstGuest === undefined ? Math.min(this.#network + 15, last) : ipOf(options.firstGuest)
-    checkInteger(first, this.#network + 1, last, 'firstGuest, as a number,')
+    const isThere = first > this.#network && first <= last && !(first === last && first === this.#address)
+    if (!isThere) throw new RangeError(`firstGuest must be an address from ${ipText(this.#network + 1)} to ${ipText(last)}, not ${ipText(first)}`)
     this.#dhcp = new DhcpServer({
       address: this.#address,
       mask: this.#mask,
@@ -175,7 +178,13 @@ export class Gateway implements NetBackend {
       return
     }
     this.#lookups++
-    void answer.then(send).finally(() => this.#lookups--)
+    const ended = (): void => {
+      this.#lookups--
+    }
+    void answer.then(send).then(ended, (error) => {
+      ended()
+      this.#options.onError?.(error)
+    })
   }
 
   #otherDatagram(packet: IpPacket, mac: Uint8Array, { sourcePort, port, payload }: Datagram): void {
