@@ -18,6 +18,7 @@ export const ringKinds: Readonly<Record<Exclude<ViolationKind, 'request-size' | 
   'indirect-next': true,
   'indirect-table': true,
   'indirect-not-negotiated': true,
+  'in-flight': true,
   'used-index': true,
   'used-id': true,
   'used-length': true,

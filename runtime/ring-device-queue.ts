@@ -24,7 +24,7 @@ const leastSegments = 2 ** 12
 export const noHead = -1
 const nobody = noHead
 /** In place of a head: what is out is marked. */
-const several = -2
+export const several = -2
 /** How often callbacks may complete more while a queue is saved. */
 const mostRounds = 16
 /** No stamp of a memory. */

@@ -45,6 +45,8 @@ export type ViolationKind =
   | 'used-length'
   /** Features that the device cannot work with, on the legacy interface, which has no way to refuse them. */
   | 'features'
+  /** What is kept of the chains in flight, in memory that the driver's side can write, cannot be: see `createLoggedDeviceQueue`. */
+  | 'in-flight'
   /** Not the other side's doing: the device failed, and the request has no status to say so. */
   | 'device-failed'
 

@@ -19,7 +19,7 @@ class Machine {
   readonly memory = new TestMemory({ regions: [{ guestAddress: 0, size: this.bytes.length, source: this.bytes }] })
   readonly parked: Chain[] = []
   readonly violations: string[] = []
-  readonly rings = [0, 1].map((index) => new SplitFakeDriver(this.memory, { size: 8, index, base: index * 0x1000 }))
+  readonly rings = [0, 1].map((index) => new SplitFakeDriver(this.memory, { size: 8, index }))
   readonly control: DeviceControl
   states: (QueueState | undefined)[] = []
 

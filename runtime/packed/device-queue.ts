@@ -242,11 +242,16 @@ export class PackedDeviceQueue extends RingDeviceQueue {
     this.$builder.begin(chain)
     let problem: ChainProblem | undefined
     for (const [address, length, writable] of buffers) problem ??= this.$builder.add(address, length, writable === 1)
-    this.#rows = this.slab.words
+    this.$grown()
     if (problem !== undefined) return problem
     this.$builder.finish(head)
     chain.$slots = slots
     return undefined
+  }
+
+  /** A chain was built otherwise than in `next`: the slab may have grown. */
+  protected $grown(): void {
+    this.#rows = this.slab.words
   }
 
   /** Used descriptors may be written over those of a chain that is out: its buffers are saved as they were read. */
@@ -261,7 +266,7 @@ export class PackedDeviceQueue extends RingDeviceQueue {
     return (flags & bothFlags) === ((available & wrapBit) === 0 ? usedFlag : availFlag)
   }
 
-  override $use(id: number, written: number, slots: number): void {
+  override $use(id: number, written: number, slots: number, _count: number): void {
     const used = this.$used
     const word = (used & offsetMask) * words
     this.#table[word + lengthWord] = written > mostInt ? Math.min(written, mostUsed) : written
