@@ -1,10 +1,10 @@
 /**
  * A driver that is not ours: libblkio's, for vhost-user-blk. It fills a disk with random blocks in random order, several at a time on every queue, reads them back, and
- * compares; then it discards what it wrote first. A process of its own, as the library waits without Node's event loop.
+ * compares; then it discards the first block. A process of its own, as the library waits without Node's event loop.
  *
  *     node libblkio.mjs LIBRARY SOCKET QUEUES
  *
- * Prints one line of JSON: { capacity, queues, digest } with the SHA-256 of the whole disk before discarding.
+ * Prints one line of JSON: { capacity, queues, digest } with the SHA-256 of the disk behind the block that was discarded.
  */
 import { createHash, randomFillSync } from 'node:crypto'
 import koffi from 'koffi'
@@ -109,5 +109,5 @@ for (const [turn, blocks] of batches.entries()) {
 }
 discard(queues[0].queue, 0, block, 0, 0)
 queues[0].finish(1)
-console.log(JSON.stringify({ capacity, queues: queues.length, digest: createHash('sha256').update(disk).digest('hex') }))
+console.log(JSON.stringify({ capacity, queues: queues.length, digest: createHash('sha256').update(disk.subarray(block)).digest('hex') }))
 destroy([blkio])

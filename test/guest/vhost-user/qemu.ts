@@ -41,18 +41,8 @@ export class QemuGuest extends SerialShell {
   }
 
   /** Resolves when the shell is there. */
-  static async boot({ options, folder, files }: QemuOptions): Promise<QemuGuest> {
-    const { kernel, initrd } = linuxImage(files)
-    writeFileSync(join(folder, 'initrd'), initrd)
-    const image = ['-kernel', kernel, '-initrd', '$DIR/initrd', '-append', kernelWords]
-    return QemuGuest.start([qemuProgram, ...fixed, ...image, ...options], folder)
-  }
-
-  /** Runs a command line that starts QEMU with a shell on its standard input and output. */
-  static async start(command: readonly string[], folder: string): Promise<QemuGuest> {
-    // It must not outlive us, however we end.
-    const words = command.map((word) => word.replaceAll('$DIR', folder))
-    const guest = new QemuGuest(spawn('setpriv', ['--pdeathsig', 'KILL', ...words], { stdio: 'pipe', cwd: folder }), folder)
+  static async boot(options: QemuOptions): Promise<QemuGuest> {
+    const guest = QemuGuest.begin(options)
     const end = once(guest.#child, 'exit').then(() => {
       throw new Error(guest.errors.join('\n'))
     })
@@ -61,12 +51,22 @@ export class QemuGuest extends SerialShell {
     return guest
   }
 
+  /** The same, and nothing is waited for. */
+  static begin({ options, folder, files }: QemuOptions): QemuGuest {
+    const { kernel, initrd } = linuxImage(files)
+    writeFileSync(join(folder, 'initrd'), initrd)
+    const image = ['-kernel', kernel, '-initrd', '$DIR/initrd', '-append', kernelWords]
+    const words = [qemuProgram, ...fixed, ...image, ...options].map((word) => word.replaceAll('$DIR', folder))
+    // It must not outlive us, however we end.
+    return new QemuGuest(spawn('setpriv', ['--pdeathsig', 'KILL', ...words], { stdio: 'pipe', cwd: folder }), folder)
+  }
+
   protected override type(text: string): void {
     this.#child.stdin?.write(text)
   }
 
   /** Says a command to QEMU's monitor (QMP). */
-  async monitor(execute: string, values: Readonly<Record<string, unknown>> = {}): Promise<unknown> {
+  async monitor<Answer>(execute: string, values: Readonly<Record<string, unknown>> = {}): Promise<Answer> {
     if (this.#monitor === undefined) {
       this.#monitor = createConnection(join(this.#folder, 'monitor')).setEncoding('utf8')
       await this.#answer('QMP')
@@ -74,7 +74,7 @@ export class QemuGuest extends SerialShell {
       await this.#answer('return')
     }
     this.#monitor.write(`${JSON.stringify({ execute, arguments: values })}\n`)
-    return this.#answer('return')
+    return (await this.#answer('return')) as Answer
   }
 
   /** The next message that has a member of that name; others are events. */

@@ -23,9 +23,14 @@ export class Served {
     this.#exit = once(this.#child, 'exit').then(([code, signal]) => signal ?? code)
   }
 
-  /** `virtgen serve`, with its arguments; resolves when it listens. */
+  /** `virtgen serve`, with its arguments. */
+  static begin(socket: string, ...words: readonly string[]): Served {
+    return new Served([command, 'serve', ...words, '--socket', socket])
+  }
+
+  /** The same; resolves when it listens. */
   static command(socket: string, ...words: readonly string[]): Promise<Served> {
-    return Served.#started(new Served([command, 'serve', ...words, '--socket', socket]), socket)
+    return Served.#started(Served.begin(socket, ...words), socket)
   }
 
   /** A program in `test/guest/programs`, whose first argument is the socket. */

@@ -1,5 +1,6 @@
 /** Why something cannot be proved here. Where everything must hold, nothing may be left out. */
 import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { whyNoSystem } from '../../../hosts/linux/system/index.ts'
 
 const oldest = 10
@@ -17,6 +18,16 @@ const unlessCi = (why: string | undefined): string | undefined => (inCi ? undefi
 /** Without koffi or Linux there is no back-end. */
 export const noSystem = unlessCi(whyNoSystem())
 export const noQemu = noSystem ?? unlessCi(whyNoProgram(process.env.QEMU ?? 'qemu-system-x86_64', oldest))
+/** Of Debian's packages for this processor, which are unpacked into the cache. */
+export const noPeers =
+  noSystem ??
+  unlessCi(
+    process.arch !== 'x64'
+      ? 'the drivers are fetched for amd64'
+      : existsSync('/etc/debian_version')
+        ? undefined
+        : 'the drivers are packages of Debian',
+  )
 export const noPasst = unlessCi(whyNoProgram('passt'))
 /** For the name of a test that is left out. */
 export const because = (why: string | undefined): string => (why === undefined ? '' : ` (skipped: ${why})`)
