@@ -52,7 +52,14 @@ export function blkService(settings: BlkSettings, onError: (error: unknown) => v
       ...traffic.metrics('virtgen_blk'),
       { name: 'virtgen_blk_size_bytes', help: 'Size of the disk.', type: 'gauge', samples: [{ labels: {}, value: backend.size }] },
       ...(backend instanceof OverlayBackend
-        ? [{ name: 'virtgen_blk_overlay_bytes', help: 'Memory that what was written takes.', type: 'gauge' as const, samples: [{ labels: {}, value: backend.allocated }] }]
+        ? [
+            {
+              name: 'virtgen_blk_overlay_bytes',
+              help: 'Memory that what was written takes.',
+              type: 'gauge' as const,
+              samples: [{ labels: {}, value: backend.allocated }],
+            },
+          ]
         : []),
     ],
     totals: () => ({ requests: traffic.requests, bytes: traffic.bytes }),
@@ -79,7 +86,12 @@ function storageOf({ storage, readOnly, discard }: BlkSettings): Storage {
     return { backend: file, file, title: ` in ${path}`, warnings }
   }
   const file = new LinuxFileBackend(path, { readOnly: true, asynchronous })
-  return { backend: new OverlayBackend(file, size === undefined ? {} : { size }), file, title: ` over ${path}, what is written stays in memory`, warnings }
+  return {
+    backend: new OverlayBackend(file, size === undefined ? {} : { size }),
+    file,
+    title: ` over ${path}, what is written stays in memory`,
+    warnings,
+  }
 }
 
 function ramOf(size: number): RamBackend {
@@ -87,7 +99,10 @@ function ramOf(size: number): RamBackend {
     return new RamBackend(size)
   } catch (error) {
     if (!(error instanceof RangeError)) throw error
-    throw new ServeError(`there is no memory for a disk of ${sizeText(size)}`, `Node ${process.versions.node} has arrays of up to ${sizeText(constants.MAX_LENGTH)}`)
+    throw new ServeError(
+      `there is no memory for a disk of ${sizeText(size)}`,
+      `Node ${process.versions.node} has arrays of up to ${sizeText(constants.MAX_LENGTH)}`,
+    )
   }
 }
 
@@ -113,5 +128,7 @@ function warningsOf(storage: StorageSettings & { readonly path: string }): strin
     closeSync(fd)
   }
   const format = formats.find(([magic]) => head.toString('latin1').startsWith(magic))
-  return format === undefined ? [] : [`${storage.path} looks like an image of ${format[1]}, and is served as it is: qemu-img convert -O raw makes a disk of it`]
+  return format === undefined
+    ? []
+    : [`${storage.path} looks like an image of ${format[1]}, and is served as it is: qemu-img convert -O raw makes a disk of it`]
 }

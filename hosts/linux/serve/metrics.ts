@@ -32,7 +32,11 @@ export function joined(groups: readonly (readonly Metric[])[]): Metric[] {
 /** The text format of Prometheus, version 0.0.4. */
 export function prometheusText(metrics: readonly Metric[]): string {
   return metrics
-    .flatMap(({ name, help, type, samples }) => [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`, ...samples.flatMap((sample) => sampleLines(name, sample))])
+    .flatMap(({ name, help, type, samples }) => [
+      `# HELP ${name} ${help}`,
+      `# TYPE ${name} ${type}`,
+      ...samples.flatMap((sample) => sampleLines(name, sample)),
+    ])
     .map((line) => `${line}\n`)
     .join('')
 }
