@@ -227,6 +227,33 @@ describe('a peer', () => {
   })
 })
 
+describe('a backend', () => {
+  it('that has no card yet does not read what comes', async () => {
+    const path = join(folder, 'net')
+    const backend = StreamBackend.listen({ path })
+    ends.push(() => backend.close())
+    await backend.listening
+    const peer = sockets.connect({ path })
+    ends.push(() => peer.destroy())
+    await until(() => backend.connected)
+    const frames = Array.from({ length: 4000 }, (_, seed) => plainFrame(9000, { seed }))
+    peer.write(Buffer.concat(frames.map(packFrame)))
+    await pause(100)
+    // Most of it is still at the peer.
+    expect(peer.writableLength).toBeGreaterThan(30_000_000)
+    let taken = 0
+    backend.attach({ mac: new Uint8Array(6), setCarrier: () => {}, receive: () => ++taken > 0 })
+    await until(() => taken === 4000)
+  })
+
+  it('that is closed while it looks for its address does not listen afterwards', async () => {
+    const backend = StreamBackend.listen({ host: 'localhost', port: 0 })
+    await backend.close()
+    await pause(50)
+    expect(backend.port).toBeUndefined()
+  })
+})
+
 const passtMissing = spawnSync('passt', ['--version']).error !== undefined
 if (passtMissing) console.warn('StreamBackend is not tested with passt: it is not installed (apt-get install passt)')
 

@@ -1,6 +1,8 @@
 /** TAP: a real interface of the kernel, in a network of its own, with each header that there is. */
 import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { closeSync, existsSync, mkdtempSync, openSync, readSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { TapBackend } from 'virtgen/node'
 import { describe, expect, it } from 'vitest'
 
@@ -24,6 +26,45 @@ describe.skipIf(skipped !== undefined)('a guest at a TAP interface', () => {
       else expect(found.partial.sent).toBeGreaterThanOrEqual(3)
     },
   )
+})
+
+describe.skipIf(skipped !== undefined)('a TAP interface', () => {
+  it.each(['non-blocking', 'blocking'])('that goes down is told of once, and read again when it is up (a descriptor that is %s)', (reading) => {
+    const program = ['--net', 'python3', 'test/support/tap/open-tap.py', 'vgtap0', '0', reading, process.execPath, 'test/support/tap/down-and-up.mjs']
+    const { stdout, stderr } = spawnSync('unshare', [...program, 'vgtap0'], { encoding: 'utf8', timeout: 30_000 })
+    expect(stderr).toBe('')
+    const { told, ...found } = JSON.parse(stdout)
+    expect(found).toEqual({ first: true, again: true, dropped: 1 })
+    expect(told.length).toBeLessThanOrEqual(1)
+  })
+})
+
+describe('a descriptor', () => {
+  it('is closed when nothing reads it any more: its number may be another file’s at once', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'virtgen-tap-'))
+    try {
+      writeFileSync(join(folder, 'own'), 'x'.repeat(60))
+      writeFileSync(join(folder, 'other'), 'y'.repeat(60))
+      const fd = openSync(join(folder, 'own'), 'r+')
+      const backend = new TapBackend(fd)
+      backend.attach({ mac: new Uint8Array(6), setCarrier: () => {}, receive: () => true })
+      backend.close()
+      const other = openSync(join(folder, 'other'), 'r+')
+      expect(other).not.toBe(fd)
+      backend.send(new Uint8Array(60))
+      expect(backend.dropped).toBe(1)
+      await expect.poll(() => existsSync(`/proc/self/fd/${fd}`)).toBe(false)
+      expect(readSync(other, Buffer.alloc(100))).toBe(60)
+      closeSync(other)
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  })
+
+  it('has a header that there is; one that is opened by its path is macvtap’s', () => {
+    expect(() => new TapBackend(0, { header: 11 as 10 })).toThrow('header must be one of 0, 10, 12, not 11')
+    expect(new TapBackend('/dev/null').takes).toMatchObject({ checksum: true })
+  })
 })
 
 it('a device that is not there is an error of the system', () => {

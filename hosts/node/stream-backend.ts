@@ -125,7 +125,10 @@ export class StreamBackend implements NetBackend {
     clearTimeout(this.#timer)
     this.#socket?.destroy()
     const server = this.#server
-    if (server?.listening) await new Promise((resolve) => server.close(resolve))
+    if (server === undefined) return
+    // One that has not found its address yet must not listen afterwards.
+    await this.listening.catch(() => {})
+    if (server.listening) await new Promise((resolve) => server.close(resolve))
   }
 
   #connect(): void {
@@ -176,7 +179,12 @@ export class StreamBackend implements NetBackend {
     const socket = this.#socket
     const card = this.#card
     const bytes = this.#rest
-    if (socket === undefined || card === undefined || bytes === undefined) return
+    if (socket === undefined || bytes === undefined) return
+    if (card === undefined) {
+      // Nobody is there to take it: it is not read on before somebody is.
+      socket.pause()
+      return
+    }
     // What the guest does meanwhile may lead here again.
     this.#rest = undefined
     try {

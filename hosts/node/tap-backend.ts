@@ -6,7 +6,10 @@ import { offloadMembers, readOffload, refused } from 'virtgen/devices/net'
 import { VIRTIO_NET_F_MRG_RXBUF, VirtioNetHdr, virtio_net_frame } from 'virtgen/wire/net'
 
 export interface TapOptions {
-  /** Bytes of the header before each packet (IFF_VNET_HDR, TUNSETVNETHDRSZ): 0, the default, 10 or 12. macvtap has 10 where nothing else was set. */
+  /**
+   * Bytes of the header before each packet (IFF_VNET_HDR, TUNSETVNETHDRSZ): 0, 10 or 12. By default 0 for a descriptor, and 10 for a path, as macvtap has it where nothing
+   * else was set.
+   */
   readonly header?: 0 | 10 | 12
   /** Why reading or writing has failed. */
   readonly onError?: (error: Error) => void
@@ -17,6 +20,9 @@ const everything: OffloadSupport = { checksum: true, tcp4: true, tcp6: true, ecn
 const shortestWait = 1
 const longestWait = 16
 const again = 'EAGAIN'
+/** How long to wait after anything else has gone wrong, in milliseconds: an interface that is down may come up again. */
+const longWait = 1000
+const headers: readonly number[] = [0, 10, 12]
 const vlanRoom = 8
 
 /**
@@ -36,14 +42,17 @@ export class TapBackend implements NetBackend {
   #reading = false
   #full = false
   #wait = shortestWait
+  /** Reading has gone wrong, and not worked since. */
+  #isFailing = false
   #timer: NodeJS.Timeout | undefined
   #dropped = 0
 
   /**
    * @param device - a descriptor that is open and belongs to the interface, or the path of one's device (`/dev/tap7` of a macvtap interface)
-   * @throws the error of the system where it cannot be opened
+   * @throws RangeError for a length that no header has, the error of the system where it cannot be opened
    */
-  constructor(device: number | string, { header = 0, onError }: TapOptions = {}) {
+  constructor(device: number | string, { header = typeof device === 'string' ? 10 : 0, onError }: TapOptions = {}) {
+    if (!headers.includes(header)) throw new RangeError(`header must be one of ${headers.join(', ')}, not ${header}`)
     this.#header = header
     this.#hdr = new VirtioNetHdr(VirtioNetHdr.layout({ features: header === 12 ? FeatureSet.of(VIRTIO_NET_F_MRG_RXBUF) : FeatureSet.empty }))
     this.#onError = onError
@@ -63,6 +72,10 @@ export class TapBackend implements NetBackend {
   }
 
   send(frame: Uint8Array, offload?: Offload): void {
+    if (this.#closed) {
+      this.#dropped++
+      return
+    }
     let bytes = frame
     if (this.#header > 0) {
       bytes = Buffer.alloc(this.#header + frame.length)
@@ -82,22 +95,25 @@ export class TapBackend implements NetBackend {
     this.#read()
   }
 
-  /** Closes the descriptor. A read that waits in another thread ends with the next packet. */
+  /** Closes the descriptor; where a read waits in another thread, once that has ended with the next packet. */
   close(): void {
     if (this.#closed) return
     this.#closed = true
     clearTimeout(this.#timer)
-    fs.closeSync(this.#fd)
+    // Its number may be another file's at once, which a read that has not begun yet would read.
+    if (!this.#reading) fs.closeSync(this.#fd)
   }
 
   #read(): void {
     if (this.#reading || this.#closed || this.#full) return
+    clearTimeout(this.#timer)
     this.#reading = true
     fs.read(this.#fd, this.#buffer, 0, this.#buffer.length, null, (error, count) => {
       this.#reading = false
-      if (this.#closed) return
-      if (error !== null) this.#failed(error)
+      if (this.#closed) fs.closeSync(this.#fd)
+      else if (error !== null) this.#failed(error)
       else {
+        this.#isFailing = false
         this.#wait = shortestWait
         this.#give(this.#buffer.subarray(0, count))
         this.#read()
@@ -117,11 +133,11 @@ export class TapBackend implements NetBackend {
   }
 
   #failed(error: NodeJS.ErrnoException): void {
-    if (error.code !== again) {
-      this.#onError?.(error)
-      return
-    }
-    this.#timer = setTimeout(() => this.#read(), this.#wait)
+    const isEmpty = error.code === again
+    this.#timer = setTimeout(() => this.#read(), isEmpty ? this.#wait : longWait)
     this.#wait = Math.min(2 * this.#wait, longestWait)
+    // Told once, and again only after it has worked.
+    if (!isEmpty && !this.#isFailing) this.#onError?.(error)
+    this.#isFailing = !isEmpty
   }
 }
