@@ -29,7 +29,7 @@ describe.skipIf(skipped !== undefined)('a guest at a TAP interface', () => {
 })
 
 describe.skipIf(skipped !== undefined)('a TAP interface', () => {
-  it.each(['non-blocking', 'blocking'])('that goes down is told of once, and read again when it is up (a descriptor that is %s)', (reading) => {
+  it.each(['non-blocking', 'blocking'])('that goes down and comes up is read as before (a descriptor that is %s)', (reading) => {
     const program = ['--net', 'python3', 'test/support/tap/open-tap.py', 'vgtap0', '0', reading, process.execPath, 'test/support/tap/down-and-up.mjs']
     const { stdout, stderr } = spawnSync('unshare', [...program, 'vgtap0'], { encoding: 'utf8', timeout: 30_000 })
     expect(stderr).toBe('')

@@ -20,7 +20,7 @@ const everything: OffloadSupport = { checksum: true, tcp4: true, tcp6: true, ecn
 const shortestWait = 1
 const longestWait = 16
 const again = 'EAGAIN'
-/** How long to wait after anything else has gone wrong, in milliseconds: an interface that is down may come up again. */
+/** How long to wait after anything else has gone wrong, in milliseconds: it may be over by then. */
 const longWait = 1000
 const headers: readonly number[] = [0, 10, 12]
 const vlanRoom = 8
