@@ -143,6 +143,12 @@ describe('a file', () => {
     expect(() => new FileBackend(join(folder, 'none.img'))).toThrow('ENOENT')
   })
 
+  it('of a size that cannot be is not made', () => {
+    const path = join(folder, 'never.img')
+    for (const size of [-1, 0.5, Number.NaN]) expect(() => new FileBackend(path, { size })).toThrow(RangeError)
+    expect(fs.existsSync(path)).toBe(false)
+  })
+
   it('that is none must say how long it is', () => {
     expect(() => new FileBackend('/dev/zero')).toThrow(RangeError)
     const zero = new FileBackend('/dev/zero', { size: 1 << 20, readOnly: true })

@@ -168,6 +168,10 @@ describe('the link', () => {
     expect(seen).toEqual([false, false, false, true])
   })
 
+  it('leads to a network, or there is no card', () => {
+    expect(() => new Net(undefined as never)).toThrow('a card needs a network')
+  })
+
   it('is announced by the guest when the host asks for it', async () => {
     const { driver, device } = await machine()
     expect(device.announce()).toBe(true)

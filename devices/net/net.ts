@@ -96,6 +96,7 @@ export class Net extends NetDevice implements NetCard {
   /** @throws RangeError or TypeError for an option that cannot be */
   constructor(backend: NetBackend, options: NetOptions = {}) {
     const { onError } = options
+    if (typeof backend?.attach !== 'function') throw new TypeError('a card needs a network: new Net(new Gateway()), or another backend')
     super({ ...skeletonOptions(options), ...(onError && { onError }) })
     const { pairs = 1, backlog = defaultBacklog, transmitLimiter } = options
     this.backend = backend

@@ -1,6 +1,7 @@
 /** A disk in a file, or on a block device of the host. */
 import * as fs from 'node:fs'
 import { promisify } from 'node:util'
+import { checkInteger } from 'virtgen/codegen/v1/wire'
 import { type BlkBackend, checkRange, type Done, lengthOf, Pieces } from 'virtgen/devices/blk'
 
 export interface FileOptions {
@@ -35,10 +36,12 @@ export class FileBackend implements BlkBackend {
   #fd: number
   #size: number
 
-  /** @throws the error of the system where the file cannot be opened, RangeError for a block device of unknown size */
+  /** @throws the error of the system where the file cannot be opened, RangeError for a size that cannot be, and for a block device of unknown size */
   constructor(path: string, { readOnly = false, asynchronous = false, size }: FileOptions = {}) {
     this.readOnly = readOnly
     this.synchronous = !asynchronous
+    // Before a file is made of that size.
+    if (size !== undefined) checkInteger(size, 0, Number.MAX_SAFE_INTEGER, 'size')
     const create = size === undefined || readOnly ? 0 : fs.constants.O_CREAT
     this.#fd = fs.openSync(path, (readOnly ? fs.constants.O_RDONLY : fs.constants.O_RDWR) | create)
     try {
@@ -97,9 +100,10 @@ export class FileBackend implements BlkBackend {
   /**
    * Makes the file longer, with zeroes, or shorter. Tell the device: `updateCapacity`.
    *
-   * @throws the error of the system
+   * @throws the error of the system, RangeError for a size that cannot be
    */
   resize(size: number): void {
+    checkInteger(size, 0, Number.MAX_SAFE_INTEGER, 'size')
     fs.ftruncateSync(this.#fd, size)
     this.#size = size
   }
