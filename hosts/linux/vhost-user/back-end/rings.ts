@@ -2,9 +2,9 @@
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { closeQueue, type DeviceControl, holdQueue, openQueue, type QueueSetup, queueDrained } from 'virtgen/runtime'
 import { ACKNOWLEDGE, DEVICE_NEEDS_RESET, DRIVER, DRIVER_OK, FEATURES_OK, VIRTIO_F_RING_PACKED } from 'virtgen/wire/content'
+import { vringBase } from '../vring.ts'
 import type { MemoryTable } from './memory-table.ts'
 import { Ring } from './ring.ts'
-import { vringBase } from './vring-stub.ts'
 
 /** What they need of their connection. */
 export interface RingsHost {

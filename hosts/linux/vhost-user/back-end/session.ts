@@ -1,8 +1,9 @@
 /** What the requests of a front-end do: one method for each. vhost-user protocol, Front-end message types. */
 import { FeatureSet, featuresFromWords, viewOf } from 'virtgen/codegen/v1/wire'
 import { type Context, type vhost_user, vhost_user_backend } from 'virtgen/protocol/vhost-user'
-import { DeviceControl, type Violation, type VirtioDevice } from 'virtgen/runtime'
+import { DeviceControl, queueLayout, type Violation, type VirtioDevice } from 'virtgen/runtime'
 import { ACKNOWLEDGE, DEVICE_NEEDS_RESET, DRIVER, DRIVER_OK, deviceIds, FEATURES_OK, VIRTIO_F_RING_PACKED } from 'virtgen/wire/content'
+import { split_ring_limits } from 'virtgen/wire/split-ring'
 import {
   VHOST_F_LOG_ALL,
   VHOST_USER_F_PROTOCOL_FEATURES,
@@ -11,19 +12,23 @@ import {
   VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS,
   VHOST_USER_PROTOCOL_F_LOG_SHMFD,
   VHOST_USER_PROTOCOL_F_REPLY_ACK,
+  type VhostUserInflightValue,
   VhostUserVringBase,
   type VhostUserVringBaseValue,
+  vhost_user_vring_flags,
 } from 'virtgen/wire/vhost-user'
 import { closeFd, isEventfd, type Poller } from '../../system/index.ts'
 import { hasBit } from '../message-reader.ts'
 import { encodeRequest, headerSize, type MessageOf, type RequestMessage } from '../messages.ts'
 import { ProtocolError } from '../protocol-error.ts'
+import { createVring, type VringStart } from '../vring.ts'
 import { BackendChannel } from './backend-channel.ts'
+import { InFlightArea } from './in-flight-area.ts'
 import { MemoryTable, type TableRegion } from './memory-table.ts'
 import { offeredProtocolFeatures, type SessionOptions, vhostRingFeatures } from './options.ts'
 import type { Ring } from './ring.ts'
 import { Rings } from './rings.ts'
-import { createVring } from './vring-stub.ts'
+import { WriteLog } from './write-log.ts'
 
 export type Message = MessageOf<typeof vhost_user>
 type MessageNamed<N extends Message['name']> = Extract<Message, { name: N }>
@@ -33,6 +38,7 @@ export type Answer = { readonly value: object; readonly fds?: readonly number[] 
 
 /** Regions that one front-end may have: as many as any that is known wants. */
 const mostSlots = 512
+const largestQueue = split_ring_limits.split_ring_max_queue_size
 /** What a front-end reads of the configuration space at a time: no device has as much. */
 const mostConfig = 0x1000
 
@@ -42,6 +48,8 @@ export class Session {
   readonly control: DeviceControl
   readonly table: MemoryTable
   readonly rings: Rings
+  readonly #log: WriteLog
+  #inFlight: InFlightArea | undefined
   readonly #poller: Poller
   readonly #options: SessionOptions
   readonly #offeredProtocolFeatures: number
@@ -61,14 +69,15 @@ export class Session {
     this.#options = options
     this.#offeredProtocolFeatures = offeredProtocolFeatures(device, options.protocolFeatures)
     this.table = new MemoryTable(options.sealedMemory !== true)
+    this.#log = new WriteLog(this.table.memory)
     const { maxChainLength, onError, ringFeatures = vhostRingFeatures } = options
     this.control = new DeviceControl(device, {
       memory: this.table.memory,
       ringFeatures,
       ...(maxChainLength !== undefined && { maxChainLength }),
       ...(onError && { onError }),
-      createQueue: (memory, setup, queueOptions) => createVring(memory, setup, queueOptions, { base: this.rings.base(this.#ring(setup.index)) }),
-      notify: (queue) => this.#call(this.rings.all[queue]),
+      createQueue: (memory, setup, queueOptions) => createVring(memory, setup, queueOptions, this.#start(setup.index)),
+      notify: (queue) => this.#used(queue),
       configChanged: () => this.#configChanged(),
       onViolation: (violation) => this.#violated(violation),
     })
@@ -173,6 +182,14 @@ export class Session {
         return undefined
       case 'set_backend_req_fd':
         return this.#setBackendReqFd(message)
+      case 'get_inflight_fd':
+        return this.#getInflightFd(message)
+      case 'set_inflight_fd':
+        return this.#setInflightFd(message)
+      case 'set_log_base':
+        return this.#setLogBase(message)
+      case 'set_log_fd':
+        return this.#setLogFd(message)
       case 'get_config':
         return this.#getConfig(message)
       case 'set_config':
@@ -191,6 +208,7 @@ export class Session {
     // The log goes on and off while rings work.
     if (!features.equals(this.rings.features) && this.rings.isOpen) throw new ProtocolError('unexpected', 'features change while a ring works')
     this.rings.features = features
+    this.#log.use(all.has(VHOST_F_LOG_ALL))
     const resetting = this.rings.renegotiate()
     if (!all.has(VHOST_USER_F_PROTOCOL_FEATURES)) for (const ring of this.rings.all) if (ring) this.rings.enable(ring, true)
     return resetting?.then(() => undefined)
@@ -238,7 +256,9 @@ export class Session {
 
   #resetDevice(): Answer | Promise<Answer> {
     this.#status = 0
-    return this.rings.stopAll()?.then(() => undefined)
+    const resetting = this.rings.stopAll()
+    this.#inFlight?.clear()
+    return resetting?.then(() => undefined)
   }
 
   // ---- Memory
@@ -317,6 +337,7 @@ export class Session {
     const moves = before?.descriptor !== descriptor || before.available !== available || before.used !== used
     if (moves && ring.open) throw new ProtocolError('unexpected', `queue ${ring.index} moves while it works`)
     ring.addresses = { flags, descriptor, available, used, log }
+    this.#logRing(ring)
     this.rings.start()
     return undefined
   }
@@ -369,6 +390,18 @@ export class Session {
     return undefined
   }
 
+  /** Where a ring goes on. */
+  #start(index: number): VringStart {
+    const inFlight = this.#inFlight?.region(index)
+    return { base: this.rings.base(this.#ring(index)), ...(inFlight && { inFlight }) }
+  }
+
+  /** The device has used buffers, and the driver wants to know. */
+  #used(index: number): void {
+    this.#log.tell()
+    this.#call(this.rings.all[index])
+  }
+
   #call(ring: Ring | undefined): void {
     if (ring === undefined || ring.call() || !this.uses(VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS)) return
     this.#send(encodeRequest(vhost_user_backend.backend_vring_call, { state: { index: ring.index, num: 0 } }, this.context))
@@ -381,6 +414,51 @@ export class Session {
       this.#send(encodeRequest(vhost_user_backend.backend_vring_err, { state: { index: ring.index, num: 0 } }, this.context))
     }
     this.#options.onViolation?.(violation)
+  }
+
+  // ---- What survives the back-end, or tells of it
+
+  #getInflightFd({ request: { inflight } }: MessageNamed<'get_inflight_fd'>): Answer {
+    const { num_queues, queue_size } = this.#inFlightShape(inflight)
+    const { value, fd } = InFlightArea.create({ num_queues, queue_size }, this.rings.packed)
+    return { value: { inflight: value }, fds: [fd] }
+  }
+
+  #setInflightFd({ request: { inflight }, fds }: MessageNamed<'set_inflight_fd'>): Answer {
+    if (this.rings.isOpen) throw new ProtocolError('unexpected', 'the inflight area changes while a ring works')
+    const { mmap_size, mmap_offset } = inflight
+    const area = InFlightArea.map({ mmap_size, mmap_offset, ...this.#inFlightShape(inflight) }, fds[0]!, this.rings.packed)
+    this.#inFlight?.release()
+    this.#inFlight = area
+    return undefined
+  }
+
+  #inFlightShape({ num_queues, queue_size }: Readonly<VhostUserInflightValue>): Pick<VhostUserInflightValue, 'num_queues' | 'queue_size'> {
+    const { queueCount } = this.control
+    if (num_queues < 1 || num_queues > queueCount || queue_size < 1 || queue_size > largestQueue)
+      throw new ProtocolError('value', `an inflight area has 1 to ${queueCount} queues of 1 to ${largestQueue}, not ${num_queues} of ${queue_size}`)
+    return { num_queues, queue_size }
+  }
+
+  #setLogBase({ request: { log }, fds }: MessageNamed<'set_log_base'>): Answer {
+    const [fd] = fds
+    if (log === undefined || fd === undefined) throw new ProtocolError('not-negotiated', 'the log is memory that comes with a descriptor')
+    this.#log.map(log, fd)
+    return { value: { result: 0n } }
+  }
+
+  #setLogFd(message: MessageNamed<'set_log_fd'>): Answer {
+    const fd = this.#eventfd(message)
+    if (fd !== undefined) this.#log.setEventfd(fd)
+    return undefined
+  }
+
+  /** Its device area is noted where the front-end wants to find it. */
+  #logRing({ index, size, addresses }: Ring): void {
+    const address = addresses && this.table.guestAddress(addresses.used)
+    const isLogged = addresses !== undefined && (addresses.flags & (1 << vhost_user_vring_flags.VHOST_VRING_F_LOG)) !== 0
+    const length = deviceAreaSize(size, this.rings.packed)
+    this.#log.setRing(index, isLogged && address !== undefined ? { address, length, log: addresses.log } : undefined)
   }
 
   // ---- Configuration
@@ -439,12 +517,19 @@ export class Session {
     await this.rings.end()
     for (const ring of this.rings.all) ring?.release()
     this.#backend?.close()
+    this.#log.release()
+    this.#inFlight?.release()
     this.table.use([])
   }
 }
 
 /** The number in a position lies behind header and index. */
 const baseAt = headerSize + 4
+
+function deviceAreaSize(size: number, packed: boolean): number {
+  // A size that cannot be says so when the ring starts.
+  return size > 0 && (packed || Number.isInteger(Math.log2(size))) ? queueLayout({ size, packed }).deviceArea.size : 0
+}
 
 function vringBaseValue(index: number, base: number, packed: boolean): VhostUserVringBaseValue {
   const bytes = new Uint8Array(8)
