@@ -2,6 +2,7 @@
 export * from './system/index.ts'
 export * from './vhost-user/back-end/index.ts'
 export { DirtyLog, type LoggedRing } from './vhost-user/dirty-log.ts'
+export * from './vhost-user/front-end/index.ts'
 export { clearInFlight, inFlightRegion, inFlightSize } from './vhost-user/in-flight.ts'
 export { type ByteSource, MessageReader, type MessageReaderOptions } from './vhost-user/message-reader.ts'
 export { encodeReply, encodeRequest, isAnswered, type MessageOf, type RequestMessage, type RequestTable } from './vhost-user/messages.ts'

@@ -1,8 +1,8 @@
 /** A disk in a file of Linux, which can have holes, or on a block device. */
 import { type BigIntStats, fstatSync, readFileSync, statSync } from 'node:fs'
 import { type BlkBackend, checkRange, type Done } from 'virtgen/devices/blk'
-import { virtio_blk_size } from 'virtgen/wire/blk'
 import { FileBackend, type FileOptions } from 'virtgen/node'
+import { virtio_blk_size } from 'virtgen/wire/blk'
 import { punchHole, SystemError, zeroRange } from './system/index.ts'
 
 export interface LinuxFileOptions extends FileOptions {

@@ -110,14 +110,16 @@ export type DriverErrorKind =
   | 'queue-reset'
   /** The driver was closed while the request was out. */
   | 'closed'
+  /** The device is in another process, which has ended, does not answer, refuses what it must take or breaks the protocol; `cause` says which. */
+  | 'gone'
 
 /** A device that cannot be used (any more). */
 export class DriverError extends Error {
   override readonly name = 'DriverError'
   readonly kind: DriverErrorKind
   readonly violation: Violation | undefined
-  constructor(kind: DriverErrorKind, message: string, violation?: Violation) {
-    super(message)
+  constructor(kind: DriverErrorKind, message: string, violation?: Violation, options?: ErrorOptions) {
+    super(message, options)
     this.kind = kind
     this.violation = violation
   }

@@ -157,7 +157,7 @@ export class TransportHost implements DriverHost {
   /** The device also sends this notification when it needs a reset. */
   #configChanged(surely: boolean): void {
     if ((this.#transport.status & DEVICE_NEEDS_RESET) !== 0) {
-      this.#giveUp(new DriverError('needs-reset', 'the device says that it needs a reset'))
+      this.#giveUp(this.#transport.failure ?? new DriverError('needs-reset', 'the device says that it needs a reset'))
       return
     }
     if (this.config.changed() || surely) for (const handler of this.#configHandlers) handler()

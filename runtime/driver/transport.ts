@@ -2,6 +2,7 @@
 import type { FeatureSet } from 'virtgen/codegen/v1/wire'
 import type { QueueSetup } from '../queue.ts'
 import type { QueueInfo } from '../request/message.ts'
+import type { DriverError } from './host.ts'
 
 /** Registers at offsets from a first one. Values are unsigned and little-endian. */
 export interface RegisterBus {
@@ -80,6 +81,8 @@ export interface DriverTransport {
   isServedBy?(index: number, vector: number): boolean
   /** The shared region of that id. */
   sharedMemory(id: number): DriverSharedMemory | undefined
+  /** Why the device, which says that it needs a reset, cannot be used any more, where the transport knows better than the device. */
+  readonly failure?: DriverError | undefined
   /** The driver leaves: what is not of the device itself, such as its bus, is put back. */
   release?(): void
 }

@@ -25,8 +25,8 @@ export interface RequestMessage<E extends ProtocolRequest = ProtocolRequest> {
 /** Any request of a table, told apart by `name`. */
 export type MessageOf<T extends RequestTable> = { [K in keyof T]: RequestMessage<T[K]> }[keyof T]
 
-type RequestValue<E extends ProtocolRequest> = Omit<Parameters<E['encode']>[0], 'hdr'>
-type ReplyValue<E extends ProtocolRequest> = Omit<Parameters<E['encodeReply']>[0], 'reply'>
+export type RequestValue<E extends ProtocolRequest> = Omit<Parameters<E['encode']>[0], 'hdr'>
+export type ReplyValue<E extends ProtocolRequest> = Omit<Parameters<E['encodeReply']>[0], 'reply'>
 
 /**
  * A request as bytes.
