@@ -5,7 +5,7 @@ import type { ConfigShape } from './config.ts'
 import { type FrontendOptions, VhostUserFrontend } from './front-end.ts'
 
 /** How to drive a device of another process. */
-export interface VhostUserOptions
+export interface VhostUserDriverOptions
   extends Pick<FrontendOptions, 'memory' | 'poller' | 'protocolFeatures'>,
     Pick<DriverOptions, 'features' | 'required' | 'queueSize'> {
   /** Milliseconds for each answer of the back-end, and for a reset; 10000 by default. */
@@ -13,7 +13,7 @@ export interface VhostUserOptions
 }
 
 /** A device of another process, and its client. Interrupts are served by themselves. */
-export interface VhostUserConnection<T> {
+export interface VhostUserDriverConnection<T> {
   readonly driver: T
   readonly frontend: VhostUserFrontend
   /** Resets the device, ends the connection and gives the memory back. Further calls give the same promise. */
@@ -35,8 +35,8 @@ const defaultTimeout = 10_000
 export async function connectVhostUser<T extends { close(): Promise<void> }>(
   path: string,
   type: DriverType<T>,
-  options: VhostUserOptions = {},
-): Promise<VhostUserConnection<T>> {
+  options: VhostUserDriverOptions = {},
+): Promise<VhostUserDriverConnection<T>> {
   const { timeout = defaultTimeout, queueSize, features, required, ...rest } = options
   const config = (offered: FeatureSet): ConfigShape => configShape(type, offered)
   const frontend = await VhostUserFrontend.connect(path, { ...rest, timeout, deviceId: type.deviceId, config })

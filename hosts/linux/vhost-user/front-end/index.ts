@@ -1,5 +1,5 @@
 export type { ConfigShape } from './config.ts'
-export { connectVhostUser, type VhostUserConnection, type VhostUserOptions } from './connect.ts'
+export { connectVhostUser, type VhostUserDriverConnection, type VhostUserDriverOptions } from './connect.ts'
 export { type FrontendOptions, VhostUserFrontend } from './front-end.ts'
 export type { BackEndFacts } from './handshake.ts'
 export { SharedMemory, type SharedRegion } from './memory.ts'
