@@ -41,6 +41,11 @@ export class Gate {
     this.#limiter = limiter
   }
 
+  /** Lets in a request whose work is done at once, and so needs no more of a gate. False: it must `enter`. */
+  admits(bytes: number): boolean {
+    return this.#waiting.length === 0 && this.#admits(bytes)
+  }
+
   /**
    * Lets a request in, for its handler to return what this gives.
    *
@@ -49,7 +54,7 @@ export class Gate {
    * @param outlasts - the work changes something beyond the request: a reset is not over before it is done
    */
   enter(request: DeviceRequest, bytes: number, work: () => Result, outlasts: boolean): Result {
-    if (this.#waiting.length === 0 && this.#admits(bytes)) {
+    if (this.admits(bytes)) {
       const result = work()
       return typeof result === 'object' ? this.#follow(result, request.queue.index, outlasts) : result
     }

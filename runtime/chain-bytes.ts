@@ -85,10 +85,21 @@ export abstract class ChainBytes {
     this.require()
     checkInteger(end, 0, this.total, 'end')
     checkInteger(start, 0, end, 'start')
+    return this.$window(start, end)
+  }
+
+  /** @internal The same of a chain that is out, with indices that are in the part. */
+  $window(start: number, end: number): this {
     this.start = start
     this.end = end
-    this.seek(start)
+    this.at = start
+    this.segment = this.segmentAt(start)
     return this
+  }
+
+  /** @internal Bytes of the whole part. */
+  get $total(): number {
+    return this.total
   }
 
   /** Pieces of contiguous memory from the position to the end of the window. */
@@ -146,7 +157,14 @@ export abstract class ChainBytes {
     return region.$views.piece(offset, count)
   }
 
-  /** What remains, piece by piece: for calls that gather and scatter. */
+  /** What remains, all pieces at once: for calls that gather and scatter. As for `bytes`. */
+  vector(): Uint8Array[] {
+    const pieces: Uint8Array[] = []
+    for (let piece = this.piece(); piece.length > 0; piece = this.at === this.end ? nothing : this.piece()) pieces.push(piece)
+    return pieces
+  }
+
+  /** What remains, piece by piece. */
   *pieces(): IterableIterator<Uint8Array> {
     while (this.remaining > 0) {
       const piece = this.piece()
@@ -265,7 +283,12 @@ export abstract class ChainBytes {
     const { slab } = this
     const here = this.segment
     // Mostly the cursor is there already, or right before.
-    if (here < this.first + this.count && at >= slab.position(here) && at - slab.position(here) < slab.length(here)) return here
+    if (here < this.first + this.count) {
+      const inside = at - slab.position(here)
+      const length = slab.length(here)
+      if (inside >= 0 && inside < length) return here
+      if (inside === length && slab.length(here + 1) > 0) return here + 1
+    }
     let low = this.first
     let high = this.first + this.count - 1
     while (low < high) {
@@ -437,11 +460,6 @@ export class WritableBytes extends ChainBytes {
   get $reached(): number {
     return this.reached
   }
-  /** @internal Bytes of the whole part. */
-  get $total(): number {
-    return this.total
-  }
-
   /**
    * Copies from `source`, from its index `start` (0) up to `end` (its length), what has room in the window, and moves on.
    *
@@ -532,9 +550,14 @@ export class WritableBytes extends ChainBytes {
    */
   putAt(position: number, source: Uint8Array, start = 0, end: number = source.length): void {
     requireRange(source, start, end)
-    const usable = this.use()
+    this.require()
     checkInteger(position, 0, this.total - end + start, 'position')
-    if (!usable || start === end) return
+    this.$putAt(position, source, start, end)
+  }
+
+  /** @internal The same of a chain that is out, with indices that are in the part and in the source. */
+  $putAt(position: number, source: Uint8Array, start: number, end: number): void {
+    if (!this.chain.$prepare() || start === end) return
     const { slab } = this
     const until = position + end - start
     this.touch(position, until, false)

@@ -2,7 +2,7 @@
 
 import type { QueueInfo } from 'virtgen/codegen/v1/device'
 import { checkInteger, type FeatureSet } from 'virtgen/codegen/v1/wire'
-import { type GuestMemory, type Plain, type ReadableBytes, StateError, type WritableBytes } from 'virtgen/runtime'
+import { type GuestMemory, type Plain, StateError, type WritableBytes } from 'virtgen/runtime'
 import {
   BlkDevice,
   type BlkDiscardRequest,
@@ -159,6 +159,7 @@ export class Blk extends BlkDevice {
     if (!this.#holds(header.sector, length)) return VIRTIO_BLK_S_IOERR
     if (length === 0) return
     const position = header.sector * sector_bytes
+    if (this.backend.synchronous === true && this.#gate.admits(length)) return this.#readDirect(writable, position)
     return this.#gate.enter(
       request,
       length,
@@ -173,7 +174,8 @@ export class Blk extends BlkDevice {
     if (this.#readOnly || !this.#holds(header.sector, length)) return VIRTIO_BLK_S_IOERR
     if (length === 0) return
     const position = header.sector * sector_bytes
-    const write = (): Done => (this.#isDirect ? this.backend.write(position, piecesOf(readable)) : this.#writeCopied(request, position))
+    if (this.backend.synchronous === true && this.#gate.admits(length)) return this.#stable(this.backend.write(position, readable.vector()))
+    const write = (): Done => (this.#isDirect ? this.backend.write(position, readable.vector()) : this.#writeCopied(request, position))
     return this.#gate.enter(request, length, () => this.#stable(write()), true)
   }
 
@@ -241,16 +243,11 @@ export class Blk extends BlkDevice {
   }
 
   #readDirect(writable: WritableBytes, position: number): Done {
-    // Nothing of it counts as read unless all of it is.
-    const failed = (error: unknown): never => {
-      writable.written = 0
-      throw error
-    }
     try {
-      const done = this.backend.read(position, piecesOf(writable))
-      return typeof done === 'object' ? done.catch(failed) : undefined
+      const done = this.backend.read(position, writable.vector())
+      return typeof done === 'object' ? done.catch((error) => failed(writable, error)) : undefined
     } catch (error) {
-      return failed(error)
+      return failed(writable, error)
     }
   }
 
@@ -276,11 +273,10 @@ export class Blk extends BlkDevice {
   }
 }
 
-/** All of a payload, in place. */
-function piecesOf(payload: ReadableBytes | WritableBytes): Uint8Array[] {
-  const pieces: Uint8Array[] = []
-  for (let piece = payload.piece(); piece.length > 0; piece = payload.piece()) pieces.push(piece)
-  return pieces
+/** Nothing of it counts as read unless all of it is. */
+function failed(writable: WritableBytes, error: unknown): never {
+  writable.written = 0
+  throw error
 }
 
 function bytesOf(ranges: readonly Range[]): number {

@@ -11,6 +11,9 @@ export interface RequestOwner {
   failed(slot: RequestSlot, error: unknown): void
 }
 
+/** Bytes. */
+const shortReply = 32
+
 export class RequestSlot implements RequestParts {
   info!: RequestInfo
   queue!: QueueInfo
@@ -32,6 +35,11 @@ export class RequestSlot implements RequestParts {
   readonly #headerStorage = new Storage(64)
   readonly #replyStorage = new Storage(64)
   readonly #accessors = new Map<LayoutInfo, Struct>()
+  // Most requests are like the one before.
+  #headerLayout: LayoutInfo | undefined
+  #headerStruct: Struct | undefined
+  #replyLayout: LayoutInfo | undefined
+  #replyStruct: Struct | undefined
 
   constructor(owner: RequestOwner, context: RequestContext, chain: Chain) {
     this.#owner = owner
@@ -71,8 +79,29 @@ export class RequestSlot implements RequestParts {
     this.#suffix = 0
     this.readable = this.chain.readable
     this.writable = this.chain.writable
-    this.#readableLength = this.readable.length
-    this.#writableLength = this.writable.length
+    this.#readableLength = this.readable.$total
+    this.#writableLength = this.writable.$total
+  }
+
+  #headerOf(layout: LayoutInfo, framed: number): Struct {
+    if (layout === this.#headerLayout) return this.#headerStruct!
+    const header = this.#accessor(layout, framed, undefined)
+    if (layout.framedAt === undefined && layout.outdated === undefined) {
+      this.#headerLayout = layout
+      this.#headerStruct = header
+    }
+    return header
+  }
+
+  #replyOf(layout: LayoutInfo): Struct {
+    if (layout === this.#replyLayout) return this.#replyStruct!
+    const header = layout.usesHeader ? this.header : undefined
+    const reply = this.#accessor(layout, 0, header)
+    if (header === undefined && layout.framedAt === undefined && layout.outdated === undefined) {
+      this.#replyLayout = layout
+      this.#replyStruct = reply
+    }
+    return reply
   }
 
   #accessor(layout: LayoutInfo, framed: number, header: Struct | undefined): Struct {
@@ -86,7 +115,7 @@ export class RequestSlot implements RequestParts {
 
   /** Copies the members that every request begins with. Undefined where the buffer is too short for them. */
   readFrame(layout: LayoutInfo): Struct | undefined {
-    const frame = this.#accessor(layout, 0, undefined)
+    const frame = this.#headerOf(layout, 0)
     const length = frame.$minimum
     if (this.#readableLength < length) return undefined
     this.#copyHeader(length)
@@ -97,7 +126,8 @@ export class RequestSlot implements RequestParts {
   /** Continues the copy up to `length` bytes: no byte of the guest's is read twice. */
   #copyHeader(length: number): void {
     this.#headerStorage.reserve(length)
-    if (length > this.readable.position) this.readable.copyTo(this.#headerStorage.bytes, this.readable.position, length)
+    const { position } = this.readable
+    if (length > position) this.readable.copyTo(this.#headerStorage.bytes, position, length)
   }
 
   /**
@@ -110,18 +140,26 @@ export class RequestSlot implements RequestParts {
     const total = this.#readableLength
     if (layout === undefined) {
       this.header = undefined
-      this.readable.window(0, payload ? total : 0)
+      this.readable.$window(0, payload ? total : 0)
       return payload !== undefined || total === 0
     }
+    const { frame } = this
+    // What every request begins with is all of it, mostly.
+    if (frame !== undefined && layout === this.#headerLayout && frame === this.#headerStruct && frame.$size === frame.$minimum) {
+      const length = frame.$length
+      this.header = frame
+      this.readable.$window(length, payload ? total : length)
+      return payload !== undefined || restIgnored === true || total === length
+    }
     const framed = layout.framedAt === undefined || layout.framedAt >= total ? 0 : this.readable.descriptorLength(layout.framedAt)
-    const header = this.#accessor(layout, framed, undefined)
+    const header = this.#headerOf(layout, framed)
     const length = payload === undefined && !restIgnored ? total : this.#prefix(header, layout.suffix)
     if (length < header.$minimum || length > total || length > Math.max(limit, header.$minimum)) return false
     this.#copyHeader(length - layout.suffix)
     this.#headerStorage.reserve(length)
-    this.readable.window(total - layout.suffix, total).copyTo(this.#headerStorage.bytes, length - layout.suffix, length)
+    if (layout.suffix > 0) this.readable.$window(total - layout.suffix, total).copyTo(this.#headerStorage.bytes, length - layout.suffix, length)
     this.header = header.at(this.#headerStorage.view, 0, length)
-    this.readable.window(length - layout.suffix, payload ? total - layout.suffix : length - layout.suffix)
+    this.readable.$window(length - layout.suffix, payload ? total - layout.suffix : length - layout.suffix)
     return header.$size === length
   }
 
@@ -146,10 +184,10 @@ export class RequestSlot implements RequestParts {
     this.#suffix = 0
     this.replyLength = 0
     if (layout === undefined) {
-      this.writable.window(0, payload ? total : 0)
+      this.writable.$window(0, payload ? total : 0)
       return payload || total === 0
     }
-    const reply = this.#accessor(layout, 0, layout.usesHeader ? this.header : undefined)
+    const reply = this.#replyOf(layout)
     if (total === 0 && replyOptional) {
       this.reply = this.#place(layout, reply, reply.$minimum)
       this.writable.window(0, 0)
@@ -163,10 +201,10 @@ export class RequestSlot implements RequestParts {
     const length = isOpen ? Math.min(total, Math.max(limit, least)) : least
     // Members at the end of the part leave no bytes between that nobody has a name for.
     if (!payload && !isOpen && layout.suffix > 0 && total !== length) return false
-    this.reply = this.#place(layout, reply, length)
+    this.reply = reply.$length === length ? reply : this.#place(layout, reply, length)
     this.#suffix = layout.suffix
     this.replyLength = length
-    this.writable.window(length - layout.suffix, payload ? total - layout.suffix : length - layout.suffix)
+    this.writable.$window(length - layout.suffix, payload ? total - layout.suffix : length - layout.suffix)
     return true
   }
 
@@ -197,9 +235,12 @@ export class RequestSlot implements RequestParts {
 
   #place(layout: LayoutInfo, reply: Struct, length: number): Struct {
     this.#replyStorage.reserve(length)
-    this.#replyStorage.bytes.fill(0, 0, length)
-    reply.at(this.#replyStorage.view, 0, length)
-    layout.fill?.(reply)
+    const { bytes, view } = this.#replyStorage
+    // A call costs more than a few bytes.
+    if (length > shortReply) bytes.fill(0, 0, length)
+    else for (let i = 0; i < length; i++) bytes[i] = 0
+    reply.at(view, 0, length)
+    if (layout.fill !== undefined) layout.fill(reply)
     return reply
   }
 
@@ -224,11 +265,11 @@ export class RequestSlot implements RequestParts {
     const suffix = this.#suffix
     const prefix = length - suffix
     const payload = this.writable.written
-    if (prefix > 0) this.writable.putAt(0, bytes, 0, prefix)
+    if (prefix > 0) this.writable.$putAt(0, bytes, 0, prefix)
     if (suffix > 0) {
       const gap = Math.min(suffix, this.#writableLength - length - payload)
-      if (gap > 0) this.writable.putAt(prefix + payload, new Uint8Array(gap))
-      this.writable.putAt(this.#writableLength - suffix, bytes, this.reply.$length - suffix, this.reply.$length)
+      if (gap > 0) this.writable.$putAt(prefix + payload, new Uint8Array(gap), 0, gap)
+      this.writable.$putAt(this.#writableLength - suffix, bytes, this.reply.$length - suffix, this.reply.$length)
     }
     return length + payload
   }
