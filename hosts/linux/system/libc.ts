@@ -1,5 +1,7 @@
 /** The C library, by koffi. The only module that knows koffi. */
+import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { isMainThread } from 'node:worker_threads'
 import { linux } from './numbers.ts'
 import { SystemError } from './system-error.ts'
 
@@ -16,7 +18,7 @@ interface Koffi {
   address(value: ArrayBuffer | Uint8Array): bigint
   view(address: bigint, length: number): ArrayBuffer
   errno(): number
-  readonly node: { poll(fd: number, events: { readable: boolean }, callback: (status: number) => void): PollHandle }
+  readonly node: { poll(fd: number, events: { readable: boolean }, callback: () => void): PollHandle }
 }
 
 /**
@@ -46,6 +48,8 @@ const prototypes = {
   sendmsg: 'intptr_t sendmsg(int fd, uintptr_t message, int flags)',
   recvmsg: 'intptr_t recvmsg(int fd, uintptr_t message, int flags)',
   fallocate: 'int fallocate(int fd, int mode, int64_t offset, int64_t length)',
+  dlopen: 'uintptr_t dlopen(str path, int flags)',
+  _exit: 'void _exit(int code)',
   prctl: 'int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)',
 } as const
 
@@ -87,7 +91,19 @@ function load(): Libc {
   const koffi = requireKoffi()
   const library = koffi.load(null)
   const calls = Object.fromEntries(Object.entries(prototypes).map(([name, prototype]) => [name, library.func(prototype)]))
+  if (!isMainThread) keepLibrary(calls as Calls)
   return { koffi, ...(calls as Calls) }
+}
+
+/**
+ * Has koffi stay in memory for good. Where a thread alone has loaded it, Node unloads it when that thread ends, and libuv, which closes koffi's handles afterwards, would call
+ * code that is gone.
+ */
+function keepLibrary({ dlopen }: Calls): void {
+  const line = readFileSync('/proc/self/maps', 'utf8')
+    .split('\n')
+    .find((mapped) => mapped.endsWith('/koffi.node'))
+  if (line !== undefined) dlopen(line.slice(line.indexOf('/')), linux.RTLD_LAZY | linux.RTLD_NOLOAD | linux.RTLD_NODELETE)
 }
 
 function requireKoffi(): Koffi {
@@ -124,7 +140,8 @@ export function attempted(syscall: keyof typeof prototypes, ...values: (number |
   }
 }
 
-/** Bytes whose address the system may be given: they stay where they are as long as this object is referred to. */
+/** Bytes whose address the system may be given: they stay where they are as long as this object is referred to, which a call that is given the address alone does not.
+ * So these are kept: one for each use, not one for each call. */
 export class Pinned {
   readonly bytes: Uint8Array
   readonly view: DataView

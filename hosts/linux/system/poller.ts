@@ -4,7 +4,6 @@ import { isMainThread } from 'node:worker_threads'
 import { closeFd } from './descriptor.ts'
 import { attempted, checked, libc, Pinned, type PollHandle } from './libc.ts'
 import { linux } from './numbers.ts'
-import { SystemError } from './system-error.ts'
 
 export interface WatchOptions {
   /** Called once whenever something new comes, and not again while it is still there: an eventfd then needs no reading. */
@@ -33,12 +32,17 @@ const eventSize = dataAt + 8
 const batch = 64
 const ended = linux.EPOLLERR | linux.EPOLLHUP
 
+const readable = { readable: true }
 const noop = (): void => {}
 
 /**
  * Watches descriptors for one thread. The process stays alive while one is watched, unless {@link Poller.unref} was called.
  *
  * There is one handle of libuv for all: koffi ends the process where that is given a descriptor which cannot be watched, while epoll answers with an error.
+ *
+ * In a worker thread: close the poller there, and the thread ends by itself, or by `process.exit()` there. `worker.terminate()`, and `process.exit()` of the main thread
+ * meanwhile, end the whole process (SIGABRT) where something happens at a descriptor just then, since koffi cannot call a thread that is being ended (see
+ * {@link exitNow}).
  */
 export class Poller {
   static #shared: Poller | undefined
@@ -61,7 +65,7 @@ export class Poller {
   #handle: PollHandle | undefined
   #referenced = true
   #closed = false
-  /** A worker thread that ends with an open handle of koffi's takes the process with it (SIGSEGV). For the same reason such a thread must be told to end, and not be terminated. */
+  /** A worker thread that ends with koffi's handle open could be called once more, and take the process with it. */
   readonly #end = (): void => this.close()
 
   /** @throws SystemError, Error without koffi */
@@ -147,9 +151,9 @@ export class Poller {
     this.#hold()
   }
 
-  #control(operation: number, { fd, serial }: Watched, { edge = false, readable = true, writable = false }: WatchOptions): void {
+  #control(operation: number, { fd, serial }: Watched, options: WatchOptions): void {
     const { view, address } = this.#event
-    const events = (readable ? linux.EPOLLIN : 0) | (writable ? linux.EPOLLOUT : 0) | (edge ? linux.EPOLLET : 0)
+    const events = (options.readable === false ? 0 : linux.EPOLLIN) | (options.writable ? linux.EPOLLOUT : 0) | (options.edge ? linux.EPOLLET : 0)
     view.setUint32(0, events >>> 0, true)
     view.setInt32(dataAt, fd, true)
     view.setUint32(dataAt + 4, serial, true)
@@ -159,31 +163,32 @@ export class Poller {
   /** The handle exists from the first watch on, and holds the process only while there are watches. */
   #hold(): void {
     if (this.#closed) return
-    if (this.#watches.size > 0) this.#handle ??= libc().koffi.node.poll(this.#epoll, { readable: true }, () => this.#woken())
+    if (this.#watches.size > 0) this.#handle ??= libc().koffi.node.poll(this.#epoll, readable, this.#woken)
     if (this.#referenced && this.#watches.size > 0) this.#handle?.ref()
     else this.#handle?.unref()
   }
 
-  #woken(): void {
+  readonly #woken = (): void => {
     this.poll()
     // koffi calls outside of any scope of Node: promises and ticks of the callbacks would wait for something else to happen (Node 26).
     immediately(noop)
   }
 
   #fetch(): void {
-    const count = attempted('epoll_wait', this.#epoll, this.#events.address, batch, 0)
-    if (count < 0) throw new SystemError('epoll_wait', -count)
+    // A signal that interrupts it is as good as nothing: libuv comes again.
+    const count = libc().epoll_wait(this.#epoll, this.#events.address, batch, 0)
     const { view } = this.#events
     for (let at = 0; at < count * eventSize; at += eventSize)
       this.#happened.push(view.getInt32(at + dataAt, true), view.getUint32(at + dataAt + 4, true), view.getUint32(at, true))
   }
 
   #dispatchNext(): void {
-    const [fd, serial, events] = this.#happened.slice(this.#next, this.#next + 3) as [number, number, number]
+    const at = this.#next
     this.#next += 3
-    const watched = this.#watches.get(fd)
+    const watched = this.#watches.get(this.#happened[at] as number)
+    const events = this.#happened[at + 2] as number
     // An earlier callback may have ended the watch, and the number may belong to another descriptor by now.
-    if (watched?.serial !== serial) return
+    if (watched === undefined || watched.serial !== this.#happened[at + 1]) return
     const end = (events & ended) !== 0
     try {
       watched.callback(end || (events & linux.EPOLLIN) !== 0, end || (events & linux.EPOLLOUT) !== 0)

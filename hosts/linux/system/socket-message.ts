@@ -14,9 +14,12 @@ const align = (bytes: number): number => Math.ceil(bytes / 8) * 8
 const controlSize = align(cmsg.data + linux.SCM_MAX_FD * fdSize)
 
 let pinned: Pinned | undefined
+/** What the last call was given: an address alone would not keep it from being collected. */
+export let $inUse: Uint8Array | undefined
 
 /** The message, prepared for bytes of the caller. */
 function prepare(bytes: Uint8Array, controlLength: number): Pinned {
+  $inUse = bytes
   pinned ??= new Pinned(controlAt + controlSize)
   const { view, address } = pinned
   const set = (at: number, value: number): void => view.setBigUint64(at, BigInt(value), true)

@@ -11,6 +11,8 @@ export interface OpenTapOptions {
 }
 
 const flagsAt = linux.IFNAMSIZ
+/** What an ioctl is given; the next one gets the same. */
+let argument: Pinned | undefined
 
 /**
  * Opens a TAP interface, which is made where there is none (that needs CAP_NET_ADMIN). Reading and writing do not wait (EAGAIN).
@@ -23,23 +25,19 @@ export function openTap(name: string, { header = 0, multiQueue = false }: OpenTa
   const bytes = new TextEncoder().encode(name)
   if (bytes.length === 0 || bytes.length >= linux.IFNAMSIZ || bytes.includes(0))
     throw new RangeError(`an interface has a name of 1 to 15 bytes, not "${name}"`)
-  const request = new Pinned(linux.IFREQ_SIZE)
-  request.bytes.set(bytes)
+  argument ??= new Pinned(linux.IFREQ_SIZE)
+  argument.bytes.fill(0)
+  argument.bytes.set(bytes)
   const flags = linux.IFF_TAP | linux.IFF_NO_PI | (header > 0 ? linux.IFF_VNET_HDR : 0) | (multiQueue ? linux.IFF_MULTI_QUEUE : 0)
-  request.view.setUint16(flagsAt, flags, true)
+  argument.view.setUint16(flagsAt, flags, true)
   const fd = openSync('/dev/net/tun', constants.O_RDWR | constants.O_NONBLOCK)
   try {
-    checked('ioctl', fd, linux.TUNSETIFF, request.address)
-    if (header > 0) setHeader(fd, header)
+    checked('ioctl', fd, linux.TUNSETIFF, argument.address)
+    argument.view.setInt32(0, header, true)
+    if (header > 0) checked('ioctl', fd, linux.TUNSETVNETHDRSZ, argument.address)
     return fd
   } catch (error) {
     closeSync(fd)
     throw error
   }
-}
-
-function setHeader(fd: number, header: number): void {
-  const length = new Pinned(4)
-  length.view.setInt32(0, header, true)
-  checked('ioctl', fd, linux.TUNSETVNETHDRSZ, length.address)
 }

@@ -4,8 +4,10 @@ import { linux } from './numbers.ts'
 
 const pathAt = 2
 
+let address: Pinned | undefined
+
 /**
- * `struct sockaddr_un` of a path.
+ * `struct sockaddr_un` of a path, for one call: the next one has it in the same place.
  *
  * @throws RangeError where the path is empty or too long for a socket
  */
@@ -14,7 +16,8 @@ export function unixAddress(path: string): Pinned {
   const most = linux.UNIX_PATH_MAX - 1
   if (bytes.length === 0 || bytes.length > most || bytes.includes(0))
     throw new RangeError(`the path of a socket has 1 to ${most} bytes and no zero among them; this one has ${bytes.length}: ${path}`)
-  const address = new Pinned(pathAt + linux.UNIX_PATH_MAX)
+  address ??= new Pinned(pathAt + linux.UNIX_PATH_MAX)
+  address.bytes.fill(0)
   address.view.setUint16(0, linux.AF_UNIX, true)
   address.bytes.set(bytes, pathAt)
   return address

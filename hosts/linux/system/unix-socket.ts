@@ -48,7 +48,7 @@ export class UnixSocket {
    */
   static connect(poller: Poller, path: string): UnixSocket {
     const address = unixAddress(path)
-    const fd = checked('socket', linux.AF_UNIX, streamSocket, 0)
+    const fd = newSocket()
     try {
       checked('connect', fd, address.address, address.bytes.length)
     } catch (error) {
@@ -193,9 +193,11 @@ export class UnixSocket {
   }
 }
 
+let pair: Pinned | undefined
+
 /** Descriptors of two connected sockets. @throws SystemError */
 export function socketPair(): [number, number] {
-  const pair = new Pinned(8)
+  pair ??= new Pinned(8)
   checked('socketpair', linux.AF_UNIX, streamSocket, 0, pair.address)
   return [pair.view.getInt32(0, true), pair.view.getInt32(4, true)]
 }
