@@ -37,6 +37,7 @@ export class UnixListener {
     this.path = path
     this.#poller = poller
     this.#options = options
+    unixAddress(path)
     removeStale(path)
     this.#fd = newSocket()
     let reserve = -1
