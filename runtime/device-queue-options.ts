@@ -17,6 +17,8 @@ export interface DeviceQueueOptions extends RingFeatures {
    * `next` gave nothing for want of room (see `DeviceQueue.starved`).
    */
   readonly resume?: () => void
+  /** The transport looks for buffers by itself for now: where this says so, the driver is not asked to notify, whatever the device wants. */
+  readonly quiet?: () => boolean
   /** Position to go on from; its heads in flight are delivered first. */
   readonly state?: QueueState
 }

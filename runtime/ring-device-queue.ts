@@ -416,6 +416,7 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
   }
 
   enableNotifications(): boolean {
+    if (this.#options.quiet?.()) return false
     this.#wanted = true
     if (!this.#usable()) return false
     this.$ask(true)

@@ -5,7 +5,7 @@ import { closeFd, type Poller, type UnixSocket } from '../../system/index.ts'
 import { MessageReader } from '../message-reader.ts'
 import { encodeReply, type RequestMessage } from '../messages.ts'
 import { ProtocolError } from '../protocol-error.ts'
-import type { SessionOptions } from './options.ts'
+import type { Neighbours, SessionOptions } from './options.ts'
 import { type Answer, type Message, Session } from './session.ts'
 
 /** What a refused request is answered with. */
@@ -26,17 +26,27 @@ export class VhostUserConnection {
   readonly ended: Promise<Error | undefined>
 
   /** @internal */
-  constructor(socket: UnixSocket, device: VirtioDevice, poller: Poller, options: SessionOptions) {
+  constructor(socket: UnixSocket, device: VirtioDevice, poller: Poller, options: SessionOptions, neighbours: Neighbours) {
     this.device = device
     this.#socket = socket
     this.#options = options
-    this.#session = new Session(device, poller, options)
+    this.#session = new Session(device, poller, options, neighbours)
     this.#reader = new MessageReader({ table: vhost_user, context: () => this.#session.context })
     this.ended = new Promise((resolve) => {
       this.#resolveEnd = resolve
     })
     socket.onClose = (error) => void this.#end(error)
     socket.onReadable = () => this.#read()
+  }
+
+  /** It is being closed, or has ended. */
+  get isClosing(): boolean {
+    return this.#closing !== undefined
+  }
+
+  /** @internal Files of the memory that it has mapped. */
+  get $files(): readonly string[] {
+    return this.#session.table.regions.map(({ file }) => file)
   }
 
   get control(): DeviceControl {
@@ -73,6 +83,10 @@ export class VhostUserConnection {
   }
 
   #handle(message: Message): void {
+    if (this.#closing !== undefined) {
+      message.fds.forEach(closeFd)
+      return
+    }
     try {
       const answer = this.#session.handle(message)
       if (answer instanceof Promise)
@@ -102,7 +116,6 @@ export class VhostUserConnection {
   }
 
   #answer(message: Message, answer: Answer): void {
-    if (this.#closing !== undefined) return
     if (answer !== undefined) {
       this.#reply(message, answer.value, answer.fds)
       answer.fds?.forEach(closeFd)
@@ -116,6 +129,7 @@ export class VhostUserConnection {
   /** A request that failed, and whose front-end has asked whether it did, changes nothing else. */
   #refuse(message: Message, error: unknown): void {
     const { context } = this.#session
+    if (this.#closing !== undefined) return
     if (!(error instanceof ProtocolError)) this.#fail(error as Error)
     else if (this.#session.acknowledges(message) && !message.entry.answers(context)) {
       this.#options.onProtocolError?.(error)

@@ -38,6 +38,15 @@ export interface SessionOptions extends Pick<DeviceControlSettings, 'maxChainLen
   readonly onProtocolError?: (error: ProtocolError) => void
 }
 
+/** Other connections of the same server. */
+export interface Neighbours {
+  /**
+   * Resolves when no connection that has ended has work going on in any of these files: requests that it had taken are handed over anew here, and must not be done by both.
+   * Undefined where that is so at once.
+   */
+  atRest(files: readonly string[]): Promise<unknown> | undefined
+}
+
 export const vhostRingFeatures: FeatureSet = defaultRingFeatures.union(FeatureSet.of(VIRTIO_F_RING_PACKED))
 
 /** Numbers of the protocol features that there can be here. */

@@ -1,4 +1,5 @@
 /** What a front-end has said of one ring, and the descriptors by which the two sides wake each other. */
+import type { DeviceQueue } from 'virtgen/runtime'
 import type { VhostVringAddrValue } from 'virtgen/wire/vhost-user'
 import { closeFd, type Poller, signalEventfd, type Watch } from '../../system/index.ts'
 
@@ -19,6 +20,8 @@ export class Ring {
   enabled = false
   /** Its queue is at work, or was when something broke it: nobody has closed it. */
   open = false
+  /** That queue. */
+  queue: DeviceQueue | undefined
   #kick: Kick | undefined
   #call: number | undefined
   #error: number | undefined

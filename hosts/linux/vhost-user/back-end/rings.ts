@@ -16,6 +16,8 @@ export interface RingsHost {
   refused(features: FeatureSet): void
   /** The device is live, for the first time or again. */
   live(): void
+  /** A ring has started, or its buffers were announced. */
+  worked(): void
 }
 
 /** An address that no memory has: what the front-end means is in none of its regions. */
@@ -45,12 +47,13 @@ export class Rings {
     this.all = Array.from({ length: control.queueCount }, (_, index) => (control.queueMaximum(index) > 0 ? new Ring(index) : undefined))
   }
 
-  get #open(): readonly Ring[] {
+  /** Those whose queues are at work. */
+  get open(): readonly Ring[] {
     return this.all.filter((ring) => ring?.open) as Ring[]
   }
 
   get isOpen(): boolean {
-    return this.#open.length > 0
+    return this.open.length > 0
   }
 
   get packed(): boolean {
@@ -74,6 +77,7 @@ export class Rings {
     ring.started = true
     if (ring.open) this.#host.control.notifyAvailable(ring.index)
     else this.start()
+    if (ring.open) this.#host.worked()
   }
 
   /** Starts each ring that can start now. */
@@ -83,6 +87,7 @@ export class Rings {
     if (rings.length === 0 || !this.#negotiated()) return
     for (const ring of rings) this.#openRing(ring)
     if (!this.directed) this.advance(ready | DRIVER_OK)
+    this.#host.worked()
   }
 
   /** The device status goes on: as the front-end says, or by itself. */
@@ -167,7 +172,7 @@ export class Rings {
   /** Everything is held and drained while memory changes; then the rings go on, where their addresses are now. */
   async remap(change: () => void): Promise<void> {
     await this.#change(async () => {
-      const rings = this.#open
+      const rings = this.open
       await this.#drain(rings)
       const places = rings.map((ring) => this.#setup(ring))
       change()
@@ -178,13 +183,13 @@ export class Rings {
         if (!isThere) await this.#close(ring)
       }
     })
-    for (const ring of this.#open) holdQueue(this.#host.control, ring.index, !ring.enabled)
+    for (const ring of this.open) holdQueue(this.#host.control, ring.index, !ring.enabled)
     this.start()
   }
 
   /** Resolves when nothing that the rings have is at work; they stay held. */
   drain(): Promise<void> {
-    return this.#change(() => this.#drain(this.#open))
+    return this.#change(() => this.#drain(this.open))
   }
 
   /** The front-end has set other features after it has said that they are final: the device begins anew. */
@@ -197,7 +202,7 @@ export class Rings {
   /** Resets the device for good. */
   end(): Promise<void> | undefined {
     this.#changes++
-    for (const ring of this.all) ring?.dropKick()
+    for (const ring of this.open) ring.open = false
     // What is being closed, or reset, by itself is waited for as well.
     return this.#host.control.reset()
   }
@@ -215,7 +220,7 @@ export class Rings {
   /** Resets the device; its rings start anew where they still may. Undefined where that is over at once. */
   reset(): Promise<void> | undefined {
     const atRest = this.#host.control.reset()
-    for (const ring of this.#open) ring.open = false
+    for (const ring of this.open) ring.open = false
     if (atRest === undefined) return undefined
     const resetting = this.#change(() => atRest)
     this.#changing = resetting

@@ -2,12 +2,12 @@
 import type { VirtioDevice } from 'virtgen/runtime'
 import { Poller, UnixListener, UnixSocket } from '../../system/index.ts'
 import { VhostUserConnection } from './connection.ts'
-import type { SessionOptions } from './options.ts'
+import type { Neighbours, SessionOptions } from './options.ts'
 
 export interface VhostUserServerOptions extends SessionOptions {
   /** The device of a connection: a new one for each. */
   readonly device: () => VirtioDevice
-  /** Connections at a time, 64 by default: those above are closed at once. */
+  /** Connections at a time, 64 by default. Those above wait for one that is just being closed, or are closed at once (`onError`). */
   readonly maxConnections?: number
   /** Who may connect, as for chmod. Default: what the umask leaves. */
   readonly mode?: number
@@ -29,11 +29,13 @@ const defaultMost = 64
  * const server = new VhostUserServer({ device: () => new Rng() })
  * server.listen('/tmp/rng.sock')
  */
-export class VhostUserServer {
+export class VhostUserServer implements Neighbours {
   readonly #options: VhostUserServerOptions
   readonly #poller: Poller
   readonly #listeners = new Set<UnixListener>()
   readonly #connections = new Set<VhostUserConnection>()
+  /** Nothing of theirs is read before a connection that is being closed is over. */
+  readonly #waiting: UnixSocket[] = []
   #closed = false
 
   constructor(options: VhostUserServerOptions) {
@@ -83,6 +85,7 @@ export class VhostUserServer {
     this.#closed = true
     for (const listener of this.#listeners) listener.close()
     this.#listeners.clear()
+    for (const socket of this.#waiting.splice(0)) socket.close()
     await Promise.all(this.connections.map((connection) => connection.close(this.#options.drainTimeout)))
   }
 
@@ -91,14 +94,23 @@ export class VhostUserServer {
   }
 
   #adopt(socket: UnixSocket): VhostUserConnection | undefined {
-    const { device, maxConnections = defaultMost, onConnection, onDisconnect, onError } = this.#options
-    if (this.#connections.size >= maxConnections) {
+    const { maxConnections = defaultMost } = this.#options
+    if (this.#connections.size < maxConnections) return this.#begin(socket)
+    // Who connects again at once finds its former connection still at work.
+    const places = this.connections.filter(({ isClosing }) => isClosing).length
+    if (this.#waiting.length < places) this.#waiting.push(socket)
+    else {
       socket.close()
-      return undefined
+      this.#options.onError?.(new Error(`a front-end was sent away: there are ${maxConnections} already, and no more are allowed`))
     }
+    return undefined
+  }
+
+  #begin(socket: UnixSocket): VhostUserConnection | undefined {
+    const { device, onConnection, onError } = this.#options
     let connection: VhostUserConnection
     try {
-      connection = new VhostUserConnection(socket, device(), this.#poller, this.#options)
+      connection = new VhostUserConnection(socket, device(), this.#poller, this.#options, this)
     } catch (error) {
       socket.close()
       if (onError === undefined) throw error
@@ -106,11 +118,21 @@ export class VhostUserServer {
       return undefined
     }
     this.#connections.add(connection)
-    void connection.ended.then((reason) => {
-      this.#connections.delete(connection)
-      onDisconnect?.(connection, reason)
-    })
+    void connection.ended.then((reason) => this.#over(connection, reason))
     onConnection?.(connection)
     return connection
+  }
+
+  #over(connection: VhostUserConnection, reason: Error | undefined): void {
+    this.#connections.delete(connection)
+    this.#options.onDisconnect?.(connection, reason)
+    const next = this.#waiting.shift()
+    if (next !== undefined) this.#adopt(next)
+  }
+
+  /** @internal See `Neighbours`. */
+  atRest(files: readonly string[]): Promise<unknown> | undefined {
+    const others = this.connections.filter(({ isClosing, $files }) => isClosing && $files.some((file) => files.includes(file)))
+    return others.length === 0 ? undefined : Promise.all(others.map(({ ended }) => ended))
   }
 }

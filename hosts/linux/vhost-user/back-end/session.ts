@@ -1,7 +1,16 @@
 /** What the requests of a front-end do: one method for each. vhost-user protocol, Front-end message types. */
-import { FeatureSet, featuresFromWords, viewOf } from 'virtgen/codegen/v1/wire'
+import { checkInteger, FeatureSet, featuresFromWords, viewOf } from 'virtgen/codegen/v1/wire'
 import { type Context, type vhost_user, vhost_user_backend } from 'virtgen/protocol/vhost-user'
-import { DeviceControl, queueLayout, type Violation, type VirtioDevice } from 'virtgen/runtime'
+import {
+  DeviceControl,
+  type DeviceQueue,
+  type DeviceQueueOptions,
+  type GuestMemory,
+  type QueueSetup,
+  queueLayout,
+  type Violation,
+  type VirtioDevice,
+} from 'virtgen/runtime'
 import { ACKNOWLEDGE, DEVICE_NEEDS_RESET, DRIVER, DRIVER_OK, deviceIds, FEATURES_OK, VIRTIO_F_RING_PACKED } from 'virtgen/wire/content'
 import { split_ring_limits } from 'virtgen/wire/split-ring'
 import {
@@ -21,13 +30,14 @@ import { closeFd, isEventfd, type Poller } from '../../system/index.ts'
 import { hasBit } from '../message-reader.ts'
 import { encodeRequest, headerSize, type MessageOf, type RequestMessage } from '../messages.ts'
 import { ProtocolError } from '../protocol-error.ts'
-import { createVring, type VringStart } from '../vring.ts'
+import { createVring } from '../vring.ts'
 import { BackendChannel } from './backend-channel.ts'
 import { InFlightArea } from './in-flight-area.ts'
 import { MemoryTable, type TableRegion } from './memory-table.ts'
-import { offeredProtocolFeatures, type SessionOptions, vhostRingFeatures } from './options.ts'
+import { type Neighbours, offeredProtocolFeatures, type SessionOptions, vhostRingFeatures } from './options.ts'
 import type { Ring } from './ring.ts'
 import { Rings } from './rings.ts'
+import { Spinner } from './spinner.ts'
 import { WriteLog } from './write-log.ts'
 
 export type Message = MessageOf<typeof vhost_user>
@@ -38,6 +48,8 @@ export type Answer = { readonly value: object; readonly fds?: readonly number[] 
 
 /** Regions that one front-end may have: as many as any that is known wants. */
 const mostSlots = 512
+/** Microseconds: who spins for a second does so always. */
+const mostSpin = 1_000_000
 const largestQueue = split_ring_limits.split_ring_max_queue_size
 /** What a front-end reads of the configuration space at a time: no device has as much. */
 const mostConfig = 0x1000
@@ -49,9 +61,12 @@ export class Session {
   readonly table: MemoryTable
   readonly rings: Rings
   readonly #log: WriteLog
+  readonly #spinner: Spinner
   #inFlight: InFlightArea | undefined
   readonly #poller: Poller
   readonly #options: SessionOptions
+  readonly #neighbours: Neighbours
+  #ended = false
   readonly #offeredProtocolFeatures: number
   #protocolFeatures = 0
   /** What the front-end has written last into the device status. */
@@ -63,10 +78,11 @@ export class Session {
   readonly #kept = new Set<number>()
 
   /** @throws RangeError for options that cannot be, or a device that offers what it cannot */
-  constructor(device: VirtioDevice, poller: Poller, options: SessionOptions) {
+  constructor(device: VirtioDevice, poller: Poller, options: SessionOptions, neighbours: Neighbours) {
     this.device = device
     this.#poller = poller
     this.#options = options
+    this.#neighbours = neighbours
     this.#offeredProtocolFeatures = offeredProtocolFeatures(device, options.protocolFeatures)
     this.table = new MemoryTable(options.sealedMemory !== true)
     this.#log = new WriteLog(this.table.memory)
@@ -76,7 +92,7 @@ export class Session {
       ringFeatures,
       ...(maxChainLength !== undefined && { maxChainLength }),
       ...(onError && { onError }),
-      createQueue: (memory, setup, queueOptions) => createVring(memory, setup, queueOptions, this.#start(setup.index)),
+      createQueue: (memory, setup, queueOptions) => this.#createQueue(memory, setup, queueOptions),
       notify: (queue) => this.#used(queue),
       configChanged: () => this.#configChanged(),
       onViolation: (violation) => this.#violated(violation),
@@ -86,11 +102,13 @@ export class Session {
       control: this.control,
       table: this.table,
       call: (ring) => this.#call(ring),
+      worked: () => this.#spinner.begin(),
       refused: (features) => this.#violated({ kind: 'features', queue: -1, detail: `the device does not work with the features ${features}` }),
       live: () => {
         if (this.control.configGeneration !== this.#knownConfig) this.#configChanged()
       },
     })
+    this.#spinner = new Spinner(this.control, () => this.rings.open, checkInteger(options.spin ?? 0, 0, mostSpin, 'spin'))
   }
 
   // ---- What is negotiated
@@ -275,7 +293,7 @@ export class Session {
     return this.#remap(regions)
   }
 
-  #addMemReg({ request, fds }: MessageNamed<'add_mem_reg'>): Answer {
+  #addMemReg({ request, fds }: MessageNamed<'add_mem_reg'>): Answer | Promise<Answer> {
     const { regions } = this.table
     if (regions.length >= mostSlots) throw new ProtocolError('memory', `there are ${mostSlots} regions already`)
     const region = this.table.map(request.mem_reg.region, fds[0]!)
@@ -286,9 +304,8 @@ export class Session {
       throw error
     }
     // What works in the others is not disturbed.
-    this.table.use([...regions, region])
-    this.rings.start()
-    return undefined
+    const others = this.#neighbours.atRest([region.file])
+    return others === undefined ? this.#use([...regions, region]) : others.then(() => this.#use([...regions, region]))
   }
 
   #remMemReg({ request }: MessageNamed<'rem_mem_reg'>): Promise<Answer> {
@@ -299,8 +316,21 @@ export class Session {
 
   /** Nothing is at work in memory while it goes. */
   async #remap(regions: readonly TableRegion[]): Promise<Answer> {
-    await this.rings.remap(() => this.table.use(regions))
+    await this.#neighbours.atRest(regions.map(({ file }) => file))
+    await this.rings.remap(() => this.#take(regions))
     return undefined
+  }
+
+  #use(regions: readonly TableRegion[]): Answer {
+    this.#take(regions)
+    this.rings.start()
+    return undefined
+  }
+
+  #take(regions: readonly TableRegion[]): void {
+    // It may have ended while this was waited for.
+    if (this.#ended) for (const { mapping } of regions) mapping.unmap()
+    else this.table.use(regions)
   }
 
   // ---- Rings
@@ -390,10 +420,13 @@ export class Session {
     return undefined
   }
 
-  /** Where a ring goes on. */
-  #start(index: number): VringStart {
-    const inFlight = this.#inFlight?.region(index)
-    return { base: this.rings.base(this.#ring(index)), ...(inFlight && { inFlight }) }
+  /** The queue of a ring that starts, from where it goes on. */
+  #createQueue(memory: GuestMemory, setup: QueueSetup, options: DeviceQueueOptions): DeviceQueue {
+    const ring = this.#ring(setup.index)
+    const inFlight = this.#inFlight?.region(ring.index)
+    const start = { base: this.rings.base(ring), ...(inFlight && { inFlight }) }
+    ring.queue = createVring(memory, setup, { ...options, quiet: () => this.#spinner.isSpinning }, start)
+    return ring.queue
   }
 
   /** The device has used buffers, and the driver wants to know. */
@@ -514,6 +547,8 @@ export class Session {
 
   /** Resets the device, and gives everything back once nothing can write into the memory any more. */
   async end(): Promise<void> {
+    this.#ended = true
+    this.#spinner.end()
     await this.rings.end()
     for (const ring of this.rings.all) ring?.release()
     this.#backend?.close()
