@@ -29,17 +29,19 @@ const defaultTimeout = 10_000
  * @example
  * const { driver, close } = await connectVhostUser('/run/disk.sock', BlkDriver)
  *
+ * @param to - path of the back-end's socket, or the descriptor of one that is connected already, which belongs to the connection from now on
  * @throws SystemError (as a rejection) where nobody listens
  * @throws DriverError (as a rejection): `gone`, and what `connectMmio` says
  */
 export async function connectVhostUser<T extends { close(): Promise<void> }>(
-  path: string,
+  to: string | number,
   type: DriverType<T>,
   options: VhostUserDriverOptions = {},
 ): Promise<VhostUserDriverConnection<T>> {
   const { timeout = defaultTimeout, queueSize, features, required, ...rest } = options
   const config = (offered: FeatureSet): ConfigShape => configShape(type, offered)
-  const frontend = await VhostUserFrontend.connect(path, { ...rest, timeout, deviceId: type.deviceId, config })
+  const frontendOptions = { ...rest, timeout, deviceId: type.deviceId, config }
+  const frontend = await (typeof to === 'number' ? VhostUserFrontend.adopt(to, frontendOptions) : VhostUserFrontend.connect(to, frontendOptions))
   try {
     const { driver, interrupt } = await connectDriver(frontend, type, {
       memory: frontend.memory.allocator(),

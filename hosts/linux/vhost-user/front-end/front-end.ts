@@ -37,7 +37,7 @@ export interface FrontendOptions {
   readonly deviceId?: number
   /** Memory that the back-end is to share; by default 64 MiB of its own, which goes with the connection. */
   readonly memory?: SharedMemory
-  /** What waits for the back-end; by default one of its own. */
+  /** What waits for the back-end; by default the one of this thread. */
   readonly poller?: Poller
   /** Protocol features to use where the back-end offers them: bit numbers. By default all that there is a use for here. */
   readonly protocolFeatures?: readonly number[]
@@ -118,7 +118,7 @@ export class VhostUserFrontend implements DriverTransport {
   }
 
   static async #open(makeSocket: (poller: Poller) => UnixSocket, options: FrontendOptions): Promise<VhostUserFrontend> {
-    const poller = options.poller ?? new Poller()
+    const poller = options.poller ?? Poller.shared
     let channel: FrontEndChannel | undefined
     try {
       channel = new FrontEndChannel(makeSocket(poller), options.timeout ?? defaultTimeout)
@@ -129,7 +129,6 @@ export class VhostUserFrontend implements DriverTransport {
       return new VhostUserFrontend(channel, backEnd, config, poller, options)
     } catch (error) {
       channel?.close()
-      if (options.poller === undefined) poller.close()
       throw error
     }
   }
@@ -269,7 +268,6 @@ export class VhostUserFrontend implements DriverTransport {
     this.#backendRequests?.close()
     for (const ring of this.#rings.values()) ring.close()
     this.#rings.clear()
-    if (this.#options.poller === undefined) this.#poller.close()
   }
 
   /** Ends the connection and gives its own memory back: views of it have no bytes any more. Rings must be reset before. */
