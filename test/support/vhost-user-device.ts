@@ -36,8 +36,11 @@ export class HeldDevice extends VirtioDevice {
   queueNotified(index: number): void {
     const queue = this.host?.queue(index)
     for (let chain = queue?.next(); chain !== undefined; chain = queue?.next()) {
-      if (this.holds) this.held.push(chain)
-      else this.#finish(chain)
+      if (this.holds) {
+        // As a read of a file straight into the guest's memory does.
+        chain.writable.bytes(0)
+        this.held.push(chain)
+      } else this.#finish(chain)
     }
   }
 
