@@ -45,17 +45,20 @@ export class FrontEnd {
   readonly fds = new Set<number>()
   readonly pieces: Piece[] = []
 
-  /** @param adopt - takes the other end */
-  constructor(adopt: (fd: number) => void) {
-    const [ours, theirs] = socketPair()
-    this.socket = new UnixSocket(Poller.shared, ours)
+  /**
+   * @param adopt - takes the other end
+   * @param socket - one that is connected already
+   */
+  constructor(adopt: (fd: number) => void, socket?: UnixSocket) {
+    const [ours, theirs] = socket === undefined ? socketPair() : []
+    this.socket = socket ?? new UnixSocket(Poller.shared, ours!)
     this.#replies = new ReplyReader(() => this.#awaited[0])
     this.socket.onClose = () => {
       this.closed = true
       for (const { reject, message } of this.#awaited.splice(0)) reject(new Error(`closed while ${message.name} was waiting`))
     }
     this.socket.onReadable = () => this.#read()
-    adopt(theirs)
+    if (theirs !== undefined) adopt(theirs)
   }
 
   get context(): Context {
@@ -77,6 +80,11 @@ export class FrontEnd {
   /** Sends a request and waits for nothing. */
   send<N extends Name>(name: N, value: Parameters<(typeof vhost_user)[N]['encode']>[0], fds: readonly number[] = []): void {
     this.socket.send(encodeRequest(vhost_user[name], value as never, this.context), fds)
+  }
+
+  /** Its bytes. */
+  encoded<N extends Name>(name: N, value: Parameters<(typeof vhost_user)[N]['encode']>[0], needReply = false): Uint8Array {
+    return encodeRequest(vhost_user[name], value as never, this.context, needReply)
   }
 
   /** Sends a request and waits for its reply, or for the acknowledgement. */

@@ -164,6 +164,8 @@ export class VhostUserConnection {
   /** Whatever is at work is cancelled, and waited for as long as it could touch memory of the guest. */
   async #finish(reason: Error | undefined): Promise<void> {
     this.#reader.close()
+    // That this closes it is no other end.
+    this.#socket.onClose = undefined
     this.#socket.close()
     await this.#session.end()
     this.#resolveEnd(reason)

@@ -73,12 +73,12 @@ export class MemoryTable {
   find({ guest_address, size, user_address }: VhostUserMemoryRegionValue): TableRegion | undefined {
     return this.#regions.find((each) => each.guest_address === guest_address && each.size === size && each.user_address === user_address)
   }
+}
 
-  /** The guest address of what the front-end has at an address of its own; undefined where that is in no region. */
-  guestAddress(address: number): number | undefined {
-    const region = this.#regions.find(({ user_address, size }) => address >= user_address && address - user_address < size)
-    return region && region.guest_address + (address - region.user_address)
-  }
+/** The guest address of what the front-end has at an address of its own; undefined where that is in none of the regions. */
+export function guestAddress(regions: readonly TableRegion[], address: number): number | undefined {
+  const region = regions.find(({ user_address, size }) => address >= user_address && address - user_address < size)
+  return region && region.guest_address + (address - region.user_address)
 }
 
 /** A mapping may be several windows, one behind the other. */

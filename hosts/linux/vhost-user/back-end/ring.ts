@@ -20,6 +20,8 @@ export class Ring {
   enabled = false
   /** Its queue is at work, or was when something broke it: nobody has closed it. */
   open = false
+  /** It was broken from the start, and has got nowhere. */
+  failed = false
   /** That queue. */
   queue: DeviceQueue | undefined
   #kick: Kick | undefined

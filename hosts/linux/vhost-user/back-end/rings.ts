@@ -3,7 +3,7 @@ import { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { closeQueue, type DeviceControl, holdQueue, openQueue, type QueueSetup, queueDrained } from 'virtgen/runtime'
 import { ACKNOWLEDGE, DEVICE_NEEDS_RESET, DRIVER, DRIVER_OK, FEATURES_OK, VIRTIO_F_RING_PACKED } from 'virtgen/wire/content'
 import { vringBase } from '../vring.ts'
-import type { MemoryTable } from './memory-table.ts'
+import { guestAddress, type MemoryTable, type TableRegion } from './memory-table.ts'
 import { Ring } from './ring.ts'
 
 /** What they need of their connection. */
@@ -119,13 +119,13 @@ export class Rings {
     ring.open = true
     holdQueue(control, ring.index, false)
     openQueue(control, this.#setup(ring))
+    ring.failed = ring.queue?.broken !== undefined
     // Another back-end may have used buffers, and died before it told of them.
     this.#host.call(ring)
   }
 
-  #setup({ index, size, addresses }: Ring): QueueSetup {
-    const { table } = this.#host
-    const place = (address = nowhere): number => table.guestAddress(address) ?? nowhere
+  #setup({ index, size, addresses }: Ring, regions = this.#host.table.regions): QueueSetup {
+    const place = (address = nowhere): number => guestAddress(regions, address) ?? nowhere
     return {
       index,
       size,
@@ -164,24 +164,19 @@ export class Rings {
 
   async #close(ring: Ring): Promise<void> {
     const { state, atRest } = closeQueue(this.#host.control, ring.index)
-    if (state !== undefined) ring.base = vringBase(state, this.packed)
+    if (state !== undefined && !ring.failed) ring.base = vringBase(state, this.packed)
     await atRest
     ring.open = false
   }
 
-  /** Everything is held and drained while memory changes; then the rings go on, where their addresses are now. */
-  async remap(change: () => void): Promise<void> {
+  /** Everything is held and drained while memory changes; then the rings go on, where their addresses are in these regions. */
+  async remap(regions: readonly TableRegion[], change: () => void): Promise<void> {
     await this.#change(async () => {
       const rings = this.open
       await this.#drain(rings)
-      const places = rings.map((ring) => this.#setup(ring))
+      // What stays where it is need not be closed; what goes must be, while it is still there.
+      for (const ring of rings) if (!isSame(this.#setup(ring), this.#setup(ring, regions))) await this.#close(ring)
       change()
-      for (const [at, ring] of rings.entries()) {
-        const { descriptorArea, driverArea, deviceArea } = this.#setup(ring)
-        const before = places[at]!
-        const isThere = before.descriptorArea === descriptorArea && before.driverArea === driverArea && before.deviceArea === deviceArea
-        if (!isThere) await this.#close(ring)
-      }
     })
     for (const ring of this.open) holdQueue(this.#host.control, ring.index, !ring.enabled)
     this.start()
@@ -238,4 +233,8 @@ export class Rings {
       this.#changes--
     }
   }
+}
+
+function isSame(one: QueueSetup, other: QueueSetup): boolean {
+  return one.descriptorArea === other.descriptorArea && one.driverArea === other.driverArea && one.deviceArea === other.deviceArea
 }

@@ -33,7 +33,7 @@ import { ProtocolError } from '../protocol-error.ts'
 import { createVring } from '../vring.ts'
 import { BackendChannel } from './backend-channel.ts'
 import { InFlightArea } from './in-flight-area.ts'
-import { MemoryTable, type TableRegion } from './memory-table.ts'
+import { guestAddress, MemoryTable, type TableRegion } from './memory-table.ts'
 import { type Neighbours, offeredProtocolFeatures, type SessionOptions, vhostRingFeatures } from './options.ts'
 import type { Ring } from './ring.ts'
 import { Rings } from './rings.ts'
@@ -317,7 +317,7 @@ export class Session {
   /** Nothing is at work in memory while it goes. */
   async #remap(regions: readonly TableRegion[]): Promise<Answer> {
     await this.#neighbours.atRest(regions.map(({ file }) => file))
-    await this.rings.remap(() => this.#take(regions))
+    await this.rings.remap(regions, () => this.#take(regions))
     return undefined
   }
 
@@ -361,7 +361,7 @@ export class Session {
     const { flags, descriptor, available, used, log } = addr
     // Front-ends tell of memory first, where they tell of it at all by now.
     for (const address of [descriptor, available, used])
-      if (this.table.regions.length > 0 && this.table.guestAddress(address) === undefined)
+      if (this.table.regions.length > 0 && guestAddress(this.table.regions, address) === undefined)
         throw new ProtocolError('ring', `address 0x${address.toString(16)} of queue ${ring.index} is in no region`)
     const before = ring.addresses
     const moves = before?.descriptor !== descriptor || before.available !== available || before.used !== used
@@ -488,7 +488,7 @@ export class Session {
 
   /** Its device area is noted where the front-end wants to find it. */
   #logRing({ index, size, addresses }: Ring): void {
-    const address = addresses && this.table.guestAddress(addresses.used)
+    const address = addresses && guestAddress(this.table.regions, addresses.used)
     const isLogged = addresses !== undefined && (addresses.flags & (1 << vhost_user_vring_flags.VHOST_VRING_F_LOG)) !== 0
     const length = deviceAreaSize(size, this.rings.packed)
     this.#log.setRing(index, isLogged && address !== undefined ? { address, length, log: addresses.log } : undefined)
