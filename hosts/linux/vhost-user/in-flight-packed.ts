@@ -166,6 +166,9 @@ export class PackedInFlight implements PackedRingLog {
       ids.add(chain.head)
       chains.push(chain)
     }
+    // Else there would be none for a chain that the ring has room for.
+    const lost = isKnown.indexOf(0)
+    if (lost >= 0) return `entry ${lost} is neither free nor in flight`
     chains.sort((a, b) => a.counter - b.counter)
     const largest = chains.at(-1)?.counter ?? -1
     if (largest >= Number.MAX_SAFE_INTEGER) return `a counter of ${largest}`
