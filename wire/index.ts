@@ -46,6 +46,6 @@ export {
   set64,
   setBig64,
 } from './integers.ts'
-export type { MessageSize, ProtocolContext, ProtocolRequest } from './protocol.ts'
+export { type MessageSize, noMembers, type ProtocolContext, type ProtocolRequest } from './protocol.ts'
 export type { RegisterInfo, RegisterMap } from './registers.ts'
 export { Struct, viewOf } from './struct.ts'

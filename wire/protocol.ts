@@ -49,3 +49,8 @@ export interface ProtocolRequest {
   /** The reply. Throws RangeError for what does not fit. */
   encodeReply(value: object, context: ProtocolContext, request: Struct): Uint8Array
 }
+
+/** For a message without members, which a request that is never answered has as its reply. */
+export function noMembers(): never {
+  throw new TypeError('there is no such message')
+}

@@ -3,11 +3,11 @@
  * One object per list of messages, one property per request.
  */
 import { requestStruct } from '../codec/session.ts'
-import { type Environment, evaluate, holds } from '../evaluate.ts'
-import type { Chapter, Expression, Member, Model, Part, Struct, Tree } from '../model.ts'
+import type { Chapter, ConstantValue, Expression, Model, Part, Request, Struct, Tree } from '../model.ts'
 import { identifier } from '../names.ts'
 import { docs, exportConst, exportType, printFile, propertyName, quote, type Statement } from './code.ts'
 import type { EmittedFile } from './index.ts'
+import { sizeBounds } from './message-size.ts'
 import { type MessageShape, messageShape, type PartClass, type RequestShape } from './parts.ts'
 import { condition, type ExpressionScope, numeric } from './wire/expression.ts'
 import { Imports } from './wire/imports.ts'
@@ -63,7 +63,7 @@ class ProtocolEmitter {
   }
 
   #table(shape: MessageShape): string {
-    const entries = shape.requests.map((request) => this.#entry(request))
+    const entries = shape.requests.filter(({ request }) => hasNumber(request)).map((request) => this.#entry(request))
     const name = identifier(shape.message.name)
     return exportConst(name, `{\n${entries.join('\n')}\n} as const satisfies Record<string, ProtocolRequest>`, docs(shape.message.doc))
   }
@@ -71,15 +71,14 @@ class ProtocolEmitter {
   #entry(shape: RequestShape): string {
     const { message, request, readable, writable } = shape
     const whole = requestStruct(this.#model, message, request)
-    const [id] = request.is[0] ?? []
-    if (id === undefined) throw new Error(`${message.name}.${request.name} has no number`)
+    const [id] = request.is[0] as [ConstantValue]
     const lines = [
       `id: ${this.#constant(id.name, id.value)},`,
       `name: ${quote(identifier(request.name))},`,
       `constant: ${quote(id.name)},`,
       ...this.#presence(request.when),
-      `size: ${sizeCode(this.#size(whole, 'readable'))},`,
-      `replySize: ${sizeCode(this.#size(whole, 'writable'))},`,
+      `size: ${sizeCode(whole, 'readable', this.#needs)},`,
+      `replySize: ${sizeCode(whole, 'writable', this.#needs)},`,
       ...(readable.payload || writable.payload ? ['open: true,'] : []),
       this.#function('answers', ['context: Context'], answersCode(whole, this.#scope(whole, 'writable', 'reply'))),
       this.#function(
@@ -113,17 +112,22 @@ class ProtocolEmitter {
   }
 
   #construct(part: PartClass | undefined): string {
-    if (part === undefined) throw new Error('a message without members has no accessor')
+    if (part === undefined) return this.#nothing()
     const name = this.#class(part)
     const args = [this.#hasLayout(part) && `${name}.layout(context)`, this.#usesRequest(part) && '{ readable: request }'].filter(Boolean)
     return `new ${name}(${args.join(', ')})`
   }
 
   #encode(part: PartClass | undefined): string {
-    if (part === undefined) throw new Error('a message without members has no accessor')
+    if (part === undefined) return this.#nothing()
     const parts = [this.#hasLayout(part) && '...context', this.#usesRequest(part) && 'given: { readable: request }'].filter(Boolean)
     const context = parts.length === 0 ? '' : parts.length === 1 && this.#hasLayout(part) ? ', context' : `, { ${parts.join(', ')} }`
     return `${this.#class(part)}.encode(value${context})`
+  }
+
+  /** A request that is never answered. */
+  #nothing(): string {
+    return `${this.#imports.runtime('noMembers')}()`
   }
 
   #hasLayout(part: PartClass): boolean {
@@ -172,69 +176,18 @@ class ProtocolEmitter {
     const bit = protocolFeatureOf(tree)
     return bit === undefined ? [] : [`protocolFeature: ${this.#constant(bit.name, bit.value)},`]
   }
-
-  /** Bytes of a part at least and at most, whatever the program says. */
-  #size(struct: Struct, part: Part): Range {
-    const members = struct.members.filter((member) => member.part === part)
-    return [0n, ~0n]
-      .flatMap((caller) => [false, true].map((feature) => ({ caller, feature })))
-      .map(({ caller, feature }) => {
-        const environment: Environment = {
-          caller: () => caller,
-          feature: () => feature,
-          field: ({ from }) => (from === 'readable' ? 0n : undefined),
-        }
-        return this.#sizeOfMembers(members, environment)
-      })
-      .reduce(([least, most], [less, more]) => [Math.min(least, less), Math.max(most, more)])
-  }
-
-  #sizeOfMembers(members: readonly Member[], environment: Environment): Range {
-    return members
-      .map((member) => this.#sizeOfMember(member, members, environment))
-      .reduce(([least, most], [less, more]) => [least + less, most + more], [0, 0] as Range)
-  }
-
-  #sizeOfMember(member: Member, beside: readonly Member[], environment: Environment): Range {
-    const isThere = holds(member.when, environment)
-    if (isThere === false) return [0, 0]
-    const { type, size } = member
-    // What is inside may depend on what is negotiated, of which a size says nothing.
-    const isComposed = type.kind === 'struct' || type.kind === 'group'
-    const [least, most] = size === null || isComposed ? this.#variableSize(member, beside, environment) : [size, size]
-    return [isThere ? least : 0, most]
-  }
-
-  #variableSize({ type, dims }: Member, beside: readonly Member[], environment: Environment): Range {
-    let [least, most] = this.#elementSize(type, environment)
-    for (const { count, length } of dims) {
-      const [fewest, greatest] = count === null ? countOf(length, this.#needs, beside) : [count, count]
-      least *= fewest
-      most *= greatest
-    }
-    return [least, most]
-  }
-
-  #elementSize(type: Member['type'], environment: Environment): Range {
-    if (type.kind === 'integer') return [type.bytes, type.bytes]
-    if (type.kind === 'bits') return [type.container.bytes, type.container.bytes]
-    if (type.kind === 'struct') return this.#sizeOfMembers(this.#needs.struct(type).members, environment)
-    if (type.kind === 'group') return this.#sizeOfMembers(type.members, environment)
-    return [0, Number.POSITIVE_INFINITY]
-  }
 }
 
-type Range = [number, number]
-
-/** How many elements an array has that a field counts. */
-function countOf(length: Expression | undefined, needs: Needs, beside: readonly Member[]): Range {
-  const tree = length?.tree
-  const field = tree?.op === 'field' && tree.from === 'own' ? needs.memberAt(beside, tree.path) : undefined
-  const [from, to] = (field?.range ?? []).map(({ tree: bound }) => evaluate(bound))
-  return [Number(from ?? 0), to === undefined ? Number.POSITIVE_INFINITY : Number(to)]
+/** Requests that are told apart by one number of their own. */
+function hasNumber({ is }: Request): boolean {
+  return is.length === 1 && is[0]?.length === 1
 }
 
-function sizeCode([least, most]: Range): string {
+function sizeCode(struct: Struct, part: Part, needs: Needs): string {
+  const { least, most } = sizeBounds(
+    needs,
+    struct.members.filter((member) => member.part === part),
+  )
   return `{ least: ${least}, most: ${Number.isFinite(most) ? most : 'Number.POSITIVE_INFINITY'} }`
 }
 
