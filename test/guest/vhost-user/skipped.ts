@@ -18,6 +18,7 @@ const unlessCi = (why: string | undefined): string | undefined => (inCi ? undefi
 /** Without koffi or Linux there is no back-end. */
 export const noSystem = unlessCi(whyNoSystem())
 export const noQemu = noSystem ?? unlessCi(whyNoProgram(process.env.QEMU ?? 'qemu-system-x86_64', oldest))
+export const noStorageDaemon = noSystem ?? unlessCi(whyNoProgram('qemu-storage-daemon', oldest))
 /** Of Debian's packages for this processor, which are unpacked into the cache. */
 export const noPeers =
   noSystem ??
