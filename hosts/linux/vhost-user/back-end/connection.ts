@@ -10,6 +10,8 @@ import { type Answer, type Message, Session } from './session.ts'
 
 /** What a refused request is answered with. */
 const failure = 1n
+/** Messages that are handled before anything else in this thread gets its turn. */
+const mostAtOnce = 64
 
 /** One front-end and its device. */
 export class VhostUserConnection {
@@ -66,9 +68,9 @@ export class VhostUserConnection {
 
   // ---- Messages
 
-  /** All that is there, one by one; a message that takes its time holds up those behind it. */
+  /** What is there, one by one; a message that takes its time holds up those behind it. Who never stops sending lets others have their turn. */
   #read(): void {
-    while (!this.#busy && this.#closing === undefined) {
+    for (let count = 0; count < mostAtOnce && !this.#busy && this.#closing === undefined; count++) {
       const message = this.#reader.read(this.#socket)
       if (message === undefined) return
       if (message instanceof ProtocolError) this.#fail(message)

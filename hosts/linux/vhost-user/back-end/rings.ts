@@ -14,8 +14,8 @@ export interface RingsHost {
   call(ring: Ring): void
   /** The features that the front-end has set cannot be worked with. */
   refused(features: FeatureSet): void
-  /** The device is live, for the first time or again. */
-  live(): void
+  /** The device works, for the first time or again: its first ring does. */
+  begun(): void
   /** A ring has started, or its buffers were announced. */
   worked(): void
 }
@@ -85,8 +85,10 @@ export class Rings {
     if (this.#changes > 0) return
     const rings = this.all.filter((ring) => ring?.started && ring.enabled && !ring.open && ring.addresses !== undefined) as Ring[]
     if (rings.length === 0 || !this.#negotiated()) return
+    const isFirst = !this.isOpen
     for (const ring of rings) this.#openRing(ring)
     if (!this.directed) this.advance(ready | DRIVER_OK)
+    if (isFirst) this.#host.begun()
     this.#host.worked()
   }
 
@@ -95,10 +97,8 @@ export class Rings {
     const { control } = this.#host
     // They are frozen with FEATURES_OK.
     for (const word of [0, 1, 2, 3]) control.setDriverFeatures(word, this.features.word(word))
-    const wasLive = (control.status & DRIVER_OK) !== 0
     control.writeStatus(status)
     if ((status & FEATURES_OK) !== 0 && (control.status & FEATURES_OK) === 0) this.#host.refused(this.features)
-    else if (!wasLive && (control.status & DRIVER_OK) !== 0) this.#host.live()
   }
 
   /** The device has the features of now. Where it has others, or has failed, it is reset before its first ring starts. */

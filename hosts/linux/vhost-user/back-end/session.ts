@@ -104,7 +104,8 @@ export class Session {
       call: (ring) => this.#call(ring),
       worked: () => this.#spinner.begin(),
       refused: (features) => this.#violated({ kind: 'features', queue: -1, detail: `the device does not work with the features ${features}` }),
-      live: () => {
+      begun: () => {
+        // Front-ends do not listen before.
         if (this.control.configGeneration !== this.#knownConfig) this.#configChanged()
       },
     })
