@@ -1,4 +1,5 @@
 /** `virtgen/linux`: devices for hypervisors and drivers for devices of other processes, on Linux. Needs the package koffi. */
+export { LinuxFileBackend, type LinuxFileOptions } from './linux-file-backend.ts'
 export * from './system/index.ts'
 export * from './vhost-user/back-end/index.ts'
 export { DirtyLog, type LoggedRing } from './vhost-user/dirty-log.ts'

@@ -42,6 +42,8 @@ export function blkService(settings: BlkSettings, onError: (error: unknown) => v
     warnings,
     // Two drivers that write to one disk destroy what is on it.
     maxConnections: readOnly || settings.storage.kind === 'null' ? Number.MAX_SAFE_INTEGER : 1,
+    // A disk that answers slowly is waited for.
+    drainTimeout: 30_000,
     device: () => {
       const device = new MeasuredBlk(backend, options, traffic)
       devices.add(device)

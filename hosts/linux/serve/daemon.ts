@@ -101,6 +101,7 @@ class Place {
       device: () => service.device(),
       spin: settings.spin,
       maxConnections: service.maxConnections,
+      drainTimeout: service.drainTimeout,
       protocolFeatures: protocolFeaturesOf(settings.device),
       onConnection: () => this.#connected(),
       onDisconnect: (connection, reason) => this.#disconnected(connection, reason),

@@ -49,6 +49,8 @@ export async function netService(settings: NetSettings, joined: Switch, onError:
     title: `network card, ${network.title}`,
     warnings: [],
     maxConnections: network.maxConnections,
+    // Frames may be lost.
+    drainTimeout: 2000,
     device: () => {
       const card = new Net(network.backend(), options)
       cards.add(card)

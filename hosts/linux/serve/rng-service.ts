@@ -18,6 +18,8 @@ export function rngService({ rate }: RngSettings, onError: (error: unknown) => v
     title: `entropy${rate === undefined ? '' : `, ${sizeText(rate)} per second at most`}`,
     warnings: [],
     maxConnections: Number.MAX_SAFE_INTEGER,
+    // What waits for its turn (`rate`) may wait for long.
+    drainTimeout: 2000,
     device: () => new MeasuredRng({ source, queueSize, onError, ...(limiter === undefined ? {} : { limiter }) }, traffic),
     gone: () => {},
     metrics: () => traffic.metrics('virtgen_rng'),

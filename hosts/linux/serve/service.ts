@@ -15,6 +15,8 @@ export interface Service {
   readonly warnings: readonly string[]
   /** Connections at the same time, at most. */
   readonly maxConnections: number
+  /** Milliseconds that requests have to finish when the server ends. */
+  readonly drainTimeout: number
   /** Makes a device for a connection. */
   device(): VirtioDevice
   /** The connection of a device is over. */

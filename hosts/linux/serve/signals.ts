@@ -1,4 +1,5 @@
 /** What tells a process to end, or to do something. */
+import { exitNow } from '../system/index.ts'
 
 /** Signals within so many milliseconds of the first are the same one, by another way: a terminal sends SIGINT to npx and to what it has started, and npx passes it on. */
 const sameWithin = 500
@@ -46,7 +47,7 @@ export class Signals {
       this.#endedAt = now
       this.#onEnd(reason)
       this.#resolve()
-    } else if (now - this.#endedAt > sameWithin) process.exit(1)
+    } else if (now - this.#endedAt > sameWithin) exitNow(1)
   }
 
   close(): void {
