@@ -190,10 +190,10 @@ class Place {
   }
 }
 
-/** The configuration of a card belongs to the front-end. QEMU warns where a back-end has one all the same. */
+/** The configuration of a card belongs to the front-end, and QEMU warns where a back-end has one all the same: it is there where it says something. */
 function protocolFeaturesOf(device: DeviceSettings): readonly number[] {
-  const isForeign = device.type === 'net' && device.mac === undefined
-  return isForeign ? protocolFeatures.filter((feature) => feature !== VHOST_USER_PROTOCOL_F_CONFIG) : protocolFeatures
+  const isPlain = device.type === 'net' && device.mac === undefined && device.mtu === undefined && device.pairs === 1
+  return isPlain ? protocolFeatures.filter((feature) => feature !== VHOST_USER_PROTOCOL_F_CONFIG) : protocolFeatures
 }
 
 function messageOf(error: unknown): string {
