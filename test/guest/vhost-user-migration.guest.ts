@@ -10,9 +10,6 @@ import { Served } from './vhost-user/served.ts'
 import { because, noQemu } from './vhost-user/skipped.ts'
 
 const size = 48 * megabyte
-/** So slow that the migration does not end before we want it to, and fast enough then. */
-const slow = megabyte
-const fast = 1000 * megabyte
 
 /** Of `query-migrate`, what is looked at. */
 interface Migration {
@@ -49,10 +46,9 @@ describe.skipIf(noQemu !== undefined)(`Live migration of a guest in QEMU${becaus
       ends.push(() => other.stop())
       await other.until(() => existsSync(join(root, 'road')), 10)
 
-      await here.monitor('migrate-set-parameters', { 'max-bandwidth': fast })
-      // A page that always changes keeps the migration from ending.
-      here.send('(while [ ! -e /tmp/quiet ]; do dd if=/dev/urandom of=/tmp/noise bs=64k count=16 2>/dev/null; done) &')
-      await here.monitor('migrate-set-parameters', { 'downtime-limit': 1 })
+      // A slow road, and pages that always change, keep the migration from ending before we want it to.
+      here.send('(while [ ! -e /tmp/quiet ]; do dd if=/dev/zero of=/tmp/noise bs=64k count=16 conv=notrunc 2>/dev/null; done) &')
+      await here.monitor('migrate-set-parameters', { 'max-bandwidth': 20 * megabyte, 'downtime-limit': 1 })
       await here.monitor('migrate', { uri: `unix:${join(root, 'road')}` })
       const until = async (isSo: (state: Migration) => boolean): Promise<void> => {
         for (const end = Date.now() + 60_000; ; await later(50)) {
@@ -63,12 +59,11 @@ describe.skipIf(noQemu !== undefined)(`Live migration of a guest in QEMU${becaus
         }
       }
       await until(({ ram }) => (ram?.['dirty-sync-count'] ?? 0) >= 2)
-      await here.monitor('migrate-set-parameters', { 'max-bandwidth': slow })
       // Into pages of the cache, which no processor writes, and which stay as long as the disk is open.
       await here.run('exec 9</dev/vda; cat /dev/vda > /dev/null')
       expect((await here.monitor<Migration>('query-migrate')).status).toBe('active')
       await here.run('touch /tmp/quiet; wait')
-      await here.monitor('migrate-set-parameters', { 'max-bandwidth': fast, 'downtime-limit': 2000 })
+      await here.monitor('migrate-set-parameters', { 'max-bandwidth': 1000 * megabyte, 'downtime-limit': 2000 })
       await until(({ status }) => status === 'completed')
 
       const reads = async (): Promise<number> => Number(await other.run('awk \'$3 == "vda" { print $6 }\' /proc/diskstats'))
