@@ -12,7 +12,7 @@ import { VhostUserServer } from 'virtgen/linux'
 import { FileBackend } from 'virtgen/node'
 
 const [socket, path, queues, latest] = process.argv.slice(2)
-const file = await FileBackend.open(path)
+const file = new FileBackend(path)
 let begun = 0
 let ended = 0
 let overtaken = 0
