@@ -164,7 +164,7 @@ type ReplyOf<N extends Name> = { readonly reply: ReturnType<(typeof vhost_user)[
 
 /** The driver's side of a ring. */
 export class FrontRing<T = unknown> {
-  readonly front: FrontEnd
+  front: FrontEnd
   readonly setup: QueueSetup
   readonly queue: DriverQueue<T>
   kick = -1
