@@ -1,5 +1,6 @@
 /** `npm run fuzz`: the two sides of a virtqueue, and devices behind their registers, against another side that does whatever it likes. */
 import { parseArgs } from 'node:util'
+import { whyNoSystem } from '../hosts/linux/system/index.ts'
 import { createDeviceQueue } from '../runtime/device-queue.ts'
 import { createDriverQueue } from '../runtime/driver-queue.ts'
 import { runCampaign, type Summary, type TargetSummary } from './campaign.ts'
@@ -9,10 +10,12 @@ import { QueueTarget } from './queue-target.ts'
 import { FailedExecution, type Target } from './target.ts'
 import { DriverTarget } from './transport/driver-target.ts'
 import { TransportTarget, transports } from './transport/transport-target.ts'
+import { VhostUserTarget } from './vhost-user/vhost-user-target.ts'
 import { Watchdog } from './watchdog.ts'
 
 const driverTarget = 'driver-registers'
-const names: readonly string[] = ['queue', ...Object.keys(transports), driverTarget]
+const vhostUserTarget = 'vhost-user'
+const names: readonly string[] = ['queue', ...Object.keys(transports), driverTarget, ...(whyNoSystem() === undefined ? [vhostUserTarget] : [])]
 const targetList = names.join(', ')
 
 const usage = `npm run fuzz -- [options]
@@ -70,6 +73,7 @@ function readOptions(): Options {
 
 function makeTarget(name: string, format: Format | undefined, side: Side | undefined): Target {
   if (name === driverTarget) return new DriverTarget()
+  if (name === vhostUserTarget) return new VhostUserTarget()
   const transport = transports[name]
   return transport === undefined ? new QueueTarget(subjects, { format, side }) : new TransportTarget(name, transport)
 }
