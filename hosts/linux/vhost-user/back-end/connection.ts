@@ -80,40 +80,38 @@ export class VhostUserConnection {
 
   #take(message: Message): void {
     const { changing } = this.#session.rings
-    if (changing === undefined) this.#handle(message)
-    else this.#wait(changing.then(() => this.#handle(message)))
+    const work = changing === undefined ? this.#handle(message) : changing.then(() => this.#handle(message))
+    if (work !== undefined) this.#wait(work)
   }
 
-  #handle(message: Message): void {
+  /** A promise where that takes its time. */
+  #handle(message: Message): Promise<void> | undefined {
     if (this.#closing !== undefined) {
       message.fds.forEach(closeFd)
-      return
+      return undefined
     }
     try {
       const answer = this.#session.handle(message)
       if (answer instanceof Promise)
-        this.#wait(
-          answer.then(
-            (answer) => this.#answer(message, answer),
-            (error) => this.#refuse(message, error),
-          ),
+        return answer.then(
+          (answer) => this.#answer(message, answer),
+          (error) => this.#refuse(message, error),
         )
-      else this.#answer(message, answer)
+      this.#answer(message, answer)
     } catch (error) {
       this.#refuse(message, error)
     }
+    return undefined
   }
 
-  /** Nothing is read before that is done. */
+  /** Nothing is read before that is done; then the poller tells of what has come, as promises alone would leave nobody else a turn. */
   #wait(work: Promise<void>): void {
     this.#busy = true
     this.#socket.onReadable = undefined
     const done = work.catch((error) => this.#fail(error))
     void done.then(() => {
       this.#busy = false
-      if (this.#closing !== undefined) return
-      this.#socket.onReadable = () => this.#read()
-      this.#read()
+      if (this.#closing === undefined) this.#socket.onReadable = () => this.#read()
     })
   }
 

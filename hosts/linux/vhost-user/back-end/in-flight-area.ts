@@ -4,6 +4,9 @@ import { createMemfd, type Mapping, mapShared } from '../../system/index.ts'
 import { clearInFlight, inFlightRegion, inFlightSize } from '../in-flight.ts'
 import { ProtocolError } from '../protocol-error.ts'
 
+/** Of the largest numbers in it. */
+const alignment = 8
+
 /** An area that is mapped, with a region for each queue. */
 export class InFlightArea {
   readonly #mapping: Mapping
@@ -31,11 +34,17 @@ export class InFlightArea {
    *
    * @throws ProtocolError where it cannot be mapped, or is too small for what is to be in it
    */
-  static map({ mmap_size, mmap_offset, num_queues, queue_size }: VhostUserInflightValue, fd: number, packed: boolean): InFlightArea {
+  static map(
+    { mmap_size, mmap_offset, num_queues, queue_size }: VhostUserInflightValue,
+    fd: number,
+    { packed, unsealed }: InFlightKind,
+  ): InFlightArea {
+    // A number that is not where such numbers lie costs both sides dearly, and is not written at once.
+    if (mmap_offset % alignment !== 0) refuse(`it begins at ${mmap_offset}, which must be a multiple of ${alignment}`)
     if (mmap_size < inFlightSize(num_queues, queue_size, packed)) refuse(`${mmap_size} bytes are too few for ${num_queues} queues of ${queue_size}`)
     let mapping: Mapping
     try {
-      mapping = mapShared(fd, { size: mmap_size, offset: mmap_offset, unsealed: true })
+      mapping = mapShared(fd, { size: mmap_size, offset: mmap_offset, unsealed })
     } catch (error) {
       return refuse((error as Error).message)
     }
@@ -60,6 +69,12 @@ export class InFlightArea {
   release(): void {
     this.#mapping.unmap()
   }
+}
+
+export interface InFlightKind {
+  readonly packed: boolean
+  /** Whether memory is taken that could be made shorter, which would end this process. */
+  readonly unsealed: boolean
 }
 
 type InFlightShape = Pick<VhostUserInflightValue, 'num_queues' | 'queue_size'>

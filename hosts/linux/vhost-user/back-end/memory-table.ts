@@ -20,6 +20,9 @@ export class MemoryTable {
   readonly memory = new GuestMemory([])
   readonly #unsealed: boolean
   #regions: readonly TableRegion[] = []
+  /** All that is mapped: what is in use, and what is about to be. */
+  readonly #mapped = new Set<TableRegion>()
+  #released = false
 
   /** @param unsealed - whether memory is taken that could be made shorter, which would end this process */
   constructor(unsealed: boolean) {
@@ -42,14 +45,10 @@ export class MemoryTable {
     if (guest_address % alignment !== 0 || mmap_offset % alignment !== 0) refuse(region, `does not begin at multiples of ${alignment}`)
     try {
       const { dev, ino } = fstatSync(fd)
-      return {
-        guest_address,
-        size,
-        user_address,
-        mmap_offset,
-        mapping: mapShared(fd, { size, offset: mmap_offset, unsealed: this.#unsealed }),
-        file: `${dev}:${ino}`,
-      }
+      const mapping = mapShared(fd, { size, offset: mmap_offset, unsealed: this.#unsealed })
+      const mapped = { guest_address, size, user_address, mmap_offset, mapping, file: `${dev}:${ino}` }
+      this.#mapped.add(mapped)
+      return mapped
     } catch (error) {
       return refuse(region, `cannot be mapped: ${(error as Error).message}`)
     }
@@ -61,12 +60,29 @@ export class MemoryTable {
     requireApart(regions, 'user_address')
   }
 
-  /** Takes other regions, which are checked, in place of those that are there, and unmaps what is not used any more. Nothing may be at work in that. */
+  /** Takes other regions, which are checked, in place of those that are there, and unmaps all others. Nothing may be at work in those. */
   use(regions: readonly TableRegion[]): void {
+    // A connection can end while the change is waited for.
+    if (this.#released) return
     this.memory.replace(regions.flatMap(views))
-    const before = this.#regions
     this.#regions = regions
-    for (const region of before) if (!regions.includes(region)) region.mapping.unmap()
+    for (const region of this.#mapped) if (!regions.includes(region)) this.#unmap(region)
+  }
+
+  /** Unmaps everything, for good. Nothing may be at work in it. */
+  release(): void {
+    this.use([])
+    this.#released = true
+  }
+
+  /** Gives back what was mapped and cannot be used. */
+  unmap(regions: readonly TableRegion[]): void {
+    for (const region of regions) this.#unmap(region)
+  }
+
+  #unmap(region: TableRegion): void {
+    this.#mapped.delete(region)
+    region.mapping.unmap()
   }
 
   /** The region that a front-end means: the offset in its file says nothing. */

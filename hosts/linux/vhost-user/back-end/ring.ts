@@ -39,10 +39,18 @@ export class Ring {
     return this.#kick === 'polled'
   }
 
-  /** @param fd - an eventfd, which belongs to the ring from now on; undefined: the ring is to be polled */
+  /**
+   * @param fd - an eventfd, which belongs to the ring from now on; undefined: the ring is to be polled
+   * @throws SystemError where it cannot be watched; it is closed then
+   */
   setKick(fd: number | undefined, poller: Poller, kicked: () => void): void {
     this.dropKick()
-    this.#kick = fd === undefined ? 'polled' : { fd, watch: poller.watch(fd, { edge: true }, kicked) }
+    try {
+      this.#kick = fd === undefined ? 'polled' : { fd, watch: poller.watch(fd, { edge: true }, kicked) }
+    } catch (error) {
+      if (fd !== undefined) closeFd(fd)
+      throw error
+    }
   }
 
   setCall(fd: number | undefined): void {

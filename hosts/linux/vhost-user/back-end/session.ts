@@ -85,7 +85,7 @@ export class Session {
     this.#neighbours = neighbours
     this.#offeredProtocolFeatures = offeredProtocolFeatures(device, options.protocolFeatures)
     this.table = new MemoryTable(options.sealedMemory !== true)
-    this.#log = new WriteLog(this.table.memory)
+    this.#log = new WriteLog(this.table.memory, options.sealedMemory !== true)
     const { maxChainLength, onError, ringFeatures = vhostRingFeatures } = options
     this.control = new DeviceControl(device, {
       memory: this.table.memory,
@@ -288,7 +288,7 @@ export class Session {
       for (const [index, fd] of fds.entries()) regions.push(this.table.map(request.memory.regions(index), fd))
       this.table.check(regions)
     } catch (error) {
-      for (const { mapping } of regions) mapping.unmap()
+      this.table.unmap(regions)
       throw error
     }
     return this.#remap(regions)
@@ -301,7 +301,7 @@ export class Session {
     try {
       this.table.check([...regions, region])
     } catch (error) {
-      region.mapping.unmap()
+      this.table.unmap([region])
       throw error
     }
     // What works in the others is not disturbed.
@@ -329,9 +329,8 @@ export class Session {
   }
 
   #take(regions: readonly TableRegion[]): void {
-    // It may have ended while this was waited for.
-    if (this.#ended) for (const { mapping } of regions) mapping.unmap()
-    else this.table.use(regions)
+    // It may have ended while this was waited for: then everything is unmapped once nothing is at work in it.
+    if (!this.#ended) this.table.use(regions)
   }
 
   // ---- Rings
@@ -461,7 +460,8 @@ export class Session {
   #setInflightFd({ request: { inflight }, fds }: MessageNamed<'set_inflight_fd'>): Answer {
     if (this.rings.isOpen) throw new ProtocolError('unexpected', 'the inflight area changes while a ring works')
     const { mmap_size, mmap_offset } = inflight
-    const area = InFlightArea.map({ mmap_size, mmap_offset, ...this.#inFlightShape(inflight) }, fds[0]!, this.rings.packed)
+    const value = { mmap_size, mmap_offset, ...this.#inFlightShape(inflight) }
+    const area = InFlightArea.map(value, fds[0]!, { packed: this.rings.packed, unsealed: this.#options.sealedMemory !== true })
     this.#inFlight?.release()
     this.#inFlight = area
     return undefined
@@ -555,7 +555,7 @@ export class Session {
     this.#backend?.close()
     this.#log.release()
     this.#inFlight?.release()
-    this.table.use([])
+    this.table.release()
   }
 }
 

@@ -8,14 +8,17 @@ import { ProtocolError } from '../protocol-error.ts'
 /** The log of a connection: its memory, and whether it is in use. */
 export class WriteLog {
   readonly #memory: GuestMemory
+  readonly #unsealed: boolean
   readonly #rings: (LoggedRing | undefined)[] = []
   #mapping: Mapping | undefined
   #log: DirtyLog | undefined
   #inUse = false
   #eventfd: number | undefined
 
-  constructor(memory: GuestMemory) {
+  /** @param unsealed - whether memory is taken that could be made shorter, which would end this process */
+  constructor(memory: GuestMemory, unsealed: boolean) {
     this.#memory = memory
+    this.#unsealed = unsealed
   }
 
   /**
@@ -26,7 +29,7 @@ export class WriteLog {
   map({ log_size, log_offset }: VhostUserLogValue, fd: number): void {
     let mapping: Mapping
     try {
-      mapping = mapShared(fd, { size: log_size, offset: log_offset, unsealed: true })
+      mapping = mapShared(fd, { size: log_size, offset: log_offset, unsealed: this.#unsealed })
     } catch (error) {
       throw new ProtocolError('memory', `the log: ${(error as Error).message}`)
     }
