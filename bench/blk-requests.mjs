@@ -1,7 +1,8 @@
 // What a request costs a block device by itself: the driver's side is no more than a store into a ring, and there is no transport.
 //
 // Workload: a split ring with as many entries as three descriptors for each of `depth` requests need. Each has a header, a payload in one piece and a status, as Linux and
-// libblkio make them; all are made available by one store, then the device is notified. See docs/performance.md.
+// libblkio make them; all are made available by one store, then the device is notified. The ring and the headers lie in one region of memory and the payloads in another, as
+// libblkio has them. See docs/performance.md.
 
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { Blk, RamBackend, ZeroBackend } from 'virtgen/devices/blk'
@@ -26,6 +27,9 @@ const diskBytes = 32 * 2 ** 20
 const ring = { descriptorArea: 0x1000, driverArea: 0x9000, deviceArea: 0xa000 }
 const headers = 0x10000
 const payloads = 0x100000
+/** Guest addresses: those of a process. */
+const ringRegion = 0x7f00_0000_0000
+const payloadRegion = 0x7e00_0000_0000
 const [next, writes] = [1, 2]
 const steps = [1, 3, 11, 15]
 const [version1, eventIdx, indirect] = [32, 29, 28]
@@ -43,7 +47,10 @@ class Disk {
     this.interrupts = 0
     this.device = new Blk(backend(), { queueSize: 1024 })
     this.control = new DeviceControl(this.device, {
-      memory: GuestMemory.of(this.bytes),
+      memory: new GuestMemory([
+        { guestAddress: ringRegion, size: payloads, source: this.bytes },
+        { guestAddress: payloadRegion, size: memoryBytes - payloads, source: this.bytes, byteOffset: payloads },
+      ]),
       notify: () => this.interrupts++,
       configChanged: () => {},
       onViolation: console.error,
@@ -53,7 +60,8 @@ class Disk {
       if (status === 11) for (let word = 0; word < 4; word++) this.control.setDriverFeatures(word, features.word(word))
       this.control.writeStatus(status)
     }
-    openQueue(this.control, { index: 0, size: this.size, ...ring })
+    const [descriptorArea, driverArea, deviceArea] = Object.values(ring).map((offset) => ringRegion + offset)
+    openQueue(this.control, { index: 0, size: this.size, descriptorArea, driverArea, deviceArea })
     for (let request = 0; request < depth; request++) this.#place(request, bytes, type)
     this.bytes.fill(0xff, payloads, payloads + depth * bytes)
   }
@@ -64,14 +72,14 @@ class Disk {
     this.view.setUint32(header, type, true)
     // Sectors all over the disk.
     this.view.setUint32(header + 8, ((request * 7919) % (diskBytes / bytes)) * (bytes / 512), true)
-    this.#descriptor(head, header, 16, next)
-    this.#descriptor(head + 1, payloads + request * bytes, bytes, next | (type === 0 ? writes : 0))
-    this.#descriptor(head + 2, header + 16, 1, writes)
+    this.#descriptor(head, ringRegion + header, 16, next)
+    this.#descriptor(head + 1, payloadRegion + request * bytes, bytes, next | (type === 0 ? writes : 0))
+    this.#descriptor(head + 2, ringRegion + header + 16, 1, writes)
   }
 
   #descriptor(index, address, length, flags) {
     const at = ring.descriptorArea + 16 * index
-    this.view.setUint32(at, address, true)
+    this.view.setBigUint64(at, BigInt(address), true)
     this.view.setUint32(at + 8, length, true)
     this.view.setUint16(at + 12, flags, true)
     this.view.setUint16(at + 14, index + 1, true)

@@ -21,7 +21,7 @@ export const programs = {
   'accessors of the block device': { limit: 6 * kilobyte, source: `export * from 'virtgen/wire/blk'` },
   'block device over MMIO': {
     // What it is not to grow beyond. The aim is 12: see where the bytes are with `--modules 'block device over'`.
-    limit: 23 * kilobyte,
+    limit: 24 * kilobyte,
     source: `
       export { MmioDevice } from 'virtgen/mmio'
       export { GuestMemory } from 'virtgen/runtime'

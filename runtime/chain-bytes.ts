@@ -159,8 +159,14 @@ export abstract class ChainBytes {
 
   /** What remains, all pieces at once: for calls that gather and scatter. As for `bytes`. */
   vector(): Uint8Array[] {
-    const pieces: Uint8Array[] = []
-    for (let piece = this.piece(); piece.length > 0; piece = this.at === this.end ? nothing : this.piece()) pieces.push(piece)
+    const first = this.piece()
+    if (first.length === 0) return []
+    const pieces = [first]
+    while (this.at < this.end) {
+      const piece = this.piece()
+      if (piece.length === 0) break
+      pieces.push(piece)
+    }
     return pieces
   }
 

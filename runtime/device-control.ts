@@ -159,17 +159,17 @@ export class DeviceControl {
     this.$pauseQueues()
   }
 
-  get #paused(): boolean {
+  #paused(): boolean {
     return this.#held || this.#suspending || (this.#status & SUSPEND) !== 0
   }
 
   /** @internal Pauses the queues, or lets them go on where nothing pauses them any more. */
   $pauseQueues(): void {
     for (const queue of this.#queues) {
-      if (this.#paused || queue?.held) queue?.queue?.pause()
+      if (this.#paused() || queue?.held) queue?.queue?.pause()
       else queue?.queue?.unpause()
     }
-    for (let index = 0; index < this.#queues.length && !this.#paused; index++) this.#service.now(index)
+    for (let index = 0; index < this.#queues.length && !this.#paused(); index++) this.#service.now(index)
   }
 
   /** Resetting. Status, and with it every register, reads as before until the returned promise resolves; undefined where the reset is over at once. */
@@ -345,7 +345,7 @@ export class DeviceControl {
       },
       ...(state !== undefined && { state }),
     })
-    if (this.#paused || registers.held) ring.pause()
+    if (this.#paused() || registers.held) ring.pause()
     return ring
   }
 
@@ -427,7 +427,7 @@ export class DeviceControl {
   }
 
   #serve({ index, queue }: QueueRegisters): void {
-    if (this.#host === undefined || this.#paused || (this.#status & DEVICE_NEEDS_RESET) !== 0 || queue === undefined || queue.broken !== undefined)
+    if (this.#host === undefined || this.#paused() || (this.#status & DEVICE_NEEDS_RESET) !== 0 || queue === undefined || queue.broken !== undefined)
       return
     const life = this.#life
     try {

@@ -90,6 +90,8 @@ export interface DeviceQueue {
   readonly starved: boolean
   /** The queue was reset: nothing comes any more. */
   readonly ended: boolean
+  /** A device that serves many chains in turn shows after each so many what it has used until then; 0: in the end alone. See the option. */
+  readonly batch: number
 
   /** Takes the next available chain, or undefined where there is none (or the queue is broken). Its descriptors are read here and never again. */
   next(): Chain | undefined

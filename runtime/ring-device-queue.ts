@@ -52,6 +52,7 @@ export interface RingFormat {
 export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRing {
   readonly index: number = 0
   readonly size: number = 0
+  readonly batch: number = 0
   declare readonly memory: GuestMemory
   declare readonly slab: SegmentSlab
   /** Where the next available buffer is looked for, and where the next used buffer goes. */
@@ -78,6 +79,10 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
   $low = 0
   $high = 0
   $span = 0
+  /** The window before: headers and payloads may lie in two regions, and take turns. */
+  #lowBefore = 0
+  #highBefore = 0
+  #spanBefore = 0
   readonly #options: DeviceQueueOptions
   readonly #format: RingFormat
   /** Chains of a saved state, or put back, that are still to be delivered, last first. */
@@ -107,6 +112,7 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
     this.index = setup.index
     // What came out of a calculation may be no integer to the engine, and then would be none in any queue.
     this.size = setup.size | 0
+    this.batch = options.batch ?? 0
     this.#options = options
     this.#format = format
     // A queue that does not exist has no chains.
@@ -162,6 +168,11 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
    */
   protected abstract $ask(wanted: boolean): boolean
 
+  /** Memory has other regions: there is no window. */
+  protected $leave(): void {
+    this.$span = this.#spanBefore = 0
+  }
+
   // ---- Chains
 
   get broken(): Violation | undefined {
@@ -183,6 +194,21 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
    * @returns false where the window does not hold all of it: it is in no region, or reaches far
    */
   protected $enter(low: number, high: number, length: number): boolean {
+    const { $low, $high, $span } = this
+    const offset = (low - this.#lowBefore) | 0
+    const isBefore = high === this.#highBefore && offset >= 0 && offset <= ((this.#spanBefore - length) | 0)
+    if (isBefore) {
+      this.$low = this.#lowBefore
+      this.$high = high
+      this.$span = this.#spanBefore
+    }
+    this.#lowBefore = $low
+    this.#highBefore = $high
+    this.#spanBefore = $span
+    return isBefore || this.#find(low, high, length)
+  }
+
+  #find(low: number, high: number, length: number): boolean {
     const address = (low >>> 0) + (high >>> 0) * highUnit
     const index = this.memory.indexOf(address, length)
     if (index < 0) return false

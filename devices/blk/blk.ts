@@ -145,7 +145,7 @@ export class Blk extends BlkDevice {
   }
 
   /** VIRTIO 1.4, Device Types / Block Device / Device Operation: when a completed write must be stable. */
-  get #writesThrough(): boolean {
+  #writesThrough(): boolean {
     if (!this.offered.has(VIRTIO_BLK_F_FLUSH)) return false
     if (this.#features?.has(VIRTIO_BLK_F_CONFIG_WCE)) return this.config.fields?.writeback === virtio_blk_cache.writethrough
     return this.#features?.has(VIRTIO_BLK_F_FLUSH) !== true
@@ -163,7 +163,7 @@ export class Blk extends BlkDevice {
     return this.#gate.enter(
       request,
       length,
-      () => (this.#isDirect ? this.#readDirect(writable, position) : this.#readCopied(request, position)),
+      () => (this.#isDirect() ? this.#readDirect(writable, position) : this.#readCopied(request, position)),
       false,
     )
   }
@@ -175,7 +175,7 @@ export class Blk extends BlkDevice {
     if (length === 0) return
     const position = header.sector * sector_bytes
     if (this.backend.synchronous === true && this.#gate.admits(length)) return this.#stable(this.backend.write(position, readable.vector()))
-    const write = (): Done => (this.#isDirect ? this.backend.write(position, readable.vector()) : this.#writeCopied(request, position))
+    const write = (): Done => (this.#isDirect() ? this.backend.write(position, readable.vector()) : this.#writeCopied(request, position))
     return this.#gate.enter(request, length, () => this.#stable(write()), true)
   }
 
@@ -231,14 +231,14 @@ export class Blk extends BlkDevice {
 
   /** With a cache that writes through, a write is not done before it is stable. */
   #stable(written: Done): Done {
-    if (typeof written === 'object') return written.then(() => (this.#writesThrough ? this.backend.flush?.() : undefined))
-    return this.#writesThrough ? this.backend.flush?.() : undefined
+    if (typeof written === 'object') return written.then(() => (this.#writesThrough() ? this.backend.flush?.() : undefined))
+    return this.#writesThrough() ? this.backend.flush?.() : undefined
   }
 
   // ---- Memory of the guest
 
   /** The storage may have the guest's memory itself: it is done with it before anything else happens, or the memory stays where it is. */
-  get #isDirect(): boolean {
+  #isDirect(): boolean {
     return this.backend.synchronous === true || this.#memory?.mayMove === false
   }
 

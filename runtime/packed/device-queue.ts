@@ -120,7 +120,7 @@ export class PackedDeviceQueue extends RingDeviceQueue {
     this.#table16 = words16(areas.descriptorArea)
     this.#driver = words32(areas.driverArea)
     this.#device = words32(areas.deviceArea)
-    this.$span = 0
+    this.$leave()
     this.#version = this.memory.version
     return undefined
   }

@@ -153,9 +153,15 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
     queue.cork()
     queue.disableNotifications()
     let budget = queue.size
+    let unseen = queue.batch
     do {
       for (let chain = queue.next(); chain !== undefined; chain = queue.next()) {
         this.#take(active, chain)
+        if (--unseen === 0) {
+          unseen = queue.batch
+          queue.uncork()
+          queue.cork()
+        }
         // A handler may have given the device up, or reset it.
         if (this.#host?.queue(index) !== queue) budget = 0
         else if (--budget === 0) this.#host.serveLater(index)

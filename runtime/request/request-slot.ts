@@ -11,6 +11,13 @@ export interface RequestOwner {
   failed(slot: RequestSlot, error: unknown): void
 }
 
+/** `at`, of bytes that are there: it is common to all structs, and the engine does not know of which one a call is. */
+function point(struct: Struct, view: DataView, length: number): void {
+  struct.$view = view
+  struct.$offset = 0
+  struct.$length = length
+}
+
 /** Bytes. */
 const shortReply = 32
 
@@ -119,8 +126,9 @@ export class RequestSlot implements RequestParts {
     const length = frame.$minimum
     if (this.#readableLength < length) return undefined
     this.#copyHeader(length)
-    this.frame = frame.at(this.#headerStorage.view, 0, length)
-    return this.frame
+    this.frame = frame
+    point(frame, this.#headerStorage.view, length)
+    return frame
   }
 
   /** Continues the copy up to `length` bytes: no byte of the guest's is read twice. */
@@ -239,17 +247,18 @@ export class RequestSlot implements RequestParts {
     // A call costs more than a few bytes.
     if (length > shortReply) bytes.fill(0, 0, length)
     else for (let i = 0; i < length; i++) bytes[i] = 0
-    reply.at(view, 0, length)
+    point(reply, view, length)
     if (layout.fill !== undefined) layout.fill(reply)
     return reply
   }
 
   /** The number of bytes of the device-writable part that are written in the end. */
   get writtenLength(): number {
-    return this.#membersLength + this.writable.written
+    return this.#membersLength() + this.writable.written
   }
 
-  get #membersLength(): number {
+  // A method: the engine calls private accessors by way of its runtime.
+  #membersLength(): number {
     return this.reply === undefined || this.#writableLength === 0 ? 0 : Math.min(this.replyLength, this.reply.$length)
   }
 
@@ -260,7 +269,7 @@ export class RequestSlot implements RequestParts {
    */
   writeReply(): number {
     if (this.reply === undefined || this.#writableLength === 0) return this.writable.written
-    const length = this.#membersLength
+    const length = this.#membersLength()
     const { bytes } = this.#replyStorage
     const suffix = this.#suffix
     const prefix = length - suffix

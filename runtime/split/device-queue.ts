@@ -118,7 +118,7 @@ export class SplitDeviceQueue extends RingDeviceQueue {
     this.#driver = words16(areas.driverArea)
     this.#device = words16(areas.deviceArea)
     this.#used32 = words32(areas.deviceArea)
-    this.$span = 0
+    this.$leave()
     this.#version = this.memory.version
     return undefined
   }

@@ -1,4 +1,5 @@
 /** Counts requests, and measures how long some of them take. */
+import { performance } from 'node:perf_hooks'
 import { Histogram } from './histogram.ts'
 import type { Metric } from './metrics.ts'
 

@@ -48,6 +48,8 @@ export type Answer = { readonly value: object; readonly fds?: readonly number[] 
 
 /** Regions that one front-end may have: as many as any that is known wants. */
 const mostSlots = 512
+/** Requests: the front-end takes these while the device serves more. */
+const batch = 16
 /** Microseconds: who spins for a second does so always. */
 const mostSpin = 1_000_000
 const largestQueue = split_ring_limits.split_ring_max_queue_size
@@ -425,7 +427,7 @@ export class Session {
     const ring = this.#ring(setup.index)
     const inFlight = this.#inFlight?.region(ring.index)
     const start = { base: this.rings.base(ring), ...(inFlight && { inFlight }) }
-    ring.queue = createVring(memory, setup, { ...options, quiet: () => this.#spinner.isSpinning }, start)
+    ring.queue = createVring(memory, setup, { ...options, quiet: () => this.#spinner.isSpinning, batch }, start)
     return ring.queue
   }
 

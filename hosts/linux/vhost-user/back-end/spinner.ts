@@ -1,4 +1,5 @@
 /** Looking for buffers before anybody tells of them: waking a process takes longer than most requests do. */
+import { performance } from 'node:perf_hooks'
 import type { DeviceControl, DeviceQueue } from 'virtgen/runtime'
 
 /** A ring as it is looked at. */
