@@ -170,12 +170,18 @@ describe.skipIf(whyNoSystem() !== undefined)('a disk over vhost-user', () => {
     expect({ descriptors: countDescriptors(), mappings: mappings.count }).toEqual(before)
   })
 
-  it('can share memory that outlives the connection', async () => {
+  it('can share memory that outlives the connection, and is that of others too', async () => {
     const memory = new SharedMemory(size)
-    const { close } = await disk({ memory })
-    await close()
-    expect(memory.regions.length).toBe(1)
+    const free = memory.allocator().available
+    const [one, other] = [await disk({ memory }), await disk({ memory })]
+    await Promise.all([writesAndReads(one.driver), writesAndReads(other.driver)])
+    expect(Buffer.compare(one.backend.bytes, other.backend.bytes)).toBe(0)
+    await one.close()
+    await writesAndReads(other.driver)
+    await other.close()
+    expect(memory.allocator().available).toBe(free)
     memory.close()
+    expect(() => memory.allocator()).toThrow(RangeError)
   })
 })
 
@@ -333,7 +339,7 @@ describe.skipIf(whyNoSystem() !== undefined)('a back-end that misbehaves', () =>
           peer.close()
         },
       ),
-      { numRuns: 60 },
+      { numRuns: 40 },
     )
     expect(countDescriptors()).toBe(before)
   })

@@ -14,6 +14,7 @@ export interface SharedRegion {
 
 interface MappedRegion extends SharedRegion {
   readonly mapping: Mapping
+  allocator: DriverMemory | undefined
 }
 
 const pageSize = 4096
@@ -48,16 +49,20 @@ export class SharedMemory {
 
   /** Takes a region away. No back-end may have it any more. */
   remove(region: SharedRegion): void {
-    const found = this.#regions.find((each) => each === region)
-    if (found === undefined) throw new RangeError(`there is no region at ${region.guestAddress}`)
+    const found = this.#find(region)
     this.#replace(this.#regions.filter((each) => each !== found))
     unmap(found)
   }
 
-  /** An allocator over a region, the first one by default. */
+  /**
+   * The allocator over a region, the first one by default: always the same one, for all who take memory there.
+   *
+   * @throws RangeError where there is no such region
+   */
   allocator(region: SharedRegion | undefined = this.#regions[0]): DriverMemory {
-    if (region === undefined) throw new RangeError('there is no region')
-    return new DriverMemory(this.memory, region.guestAddress, region.size)
+    const found = this.#find(region)
+    found.allocator ??= new DriverMemory(this.memory, found.guestAddress, found.size)
+    return found.allocator
   }
 
   /** Takes all regions away. */
@@ -65,6 +70,12 @@ export class SharedMemory {
     const regions = this.#regions
     this.#replace([])
     regions.forEach(unmap)
+  }
+
+  #find(region: SharedRegion | undefined): MappedRegion {
+    const found = this.#regions.find((each) => each === region)
+    if (found === undefined) throw new RangeError(`there is no such region, ${region?.size ?? 0} bytes at ${region?.guestAddress}`)
+    return found
   }
 
   #replace(regions: readonly MappedRegion[]): void {
@@ -77,7 +88,7 @@ function mapped(guestAddress: number, size: number): MappedRegion {
   const fd = createMemfd('virtgen-driver', size)
   try {
     const mapping = mapShared(fd, { size })
-    return { guestAddress, size, fd, userAddress: Number(mapping.address), mapping }
+    return { guestAddress, size, fd, userAddress: Number(mapping.address), mapping, allocator: undefined }
   } catch (error) {
     closeFd(fd)
     throw error
