@@ -209,6 +209,24 @@ describe.skipIf(whyNoSystem() !== undefined)('memory', () => {
     expect(() => server.adopt(0)).toThrow('closed')
   })
 
+  it('may change while the server is closed: nothing is taken after that', async () => {
+    const { device, ring, server, piece, front } = await started()
+    device.holds = true
+    add(ring, 1)
+    await settle()
+    const [table, fds] = front.table([piece])
+    front.send('set_mem_table', table, fds)
+    await settle()
+    const closed = server.close()
+    add(ring, 2)
+    await settle()
+    device.finish()
+    await settle(20)
+    expect(device.held).toEqual([])
+    await closed
+    expect([ring.queue.completed(), ring.queue.completed()]).toEqual([1, undefined])
+  })
+
   it('waits no longer than it is told to for what is at work, except where that could write', async () => {
     const { device, ring, server, front } = await started({ drainTimeout: 20 })
     device.holds = true

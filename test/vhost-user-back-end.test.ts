@@ -308,6 +308,30 @@ describe.skipIf(whyNoSystem() !== undefined)('the back-end', () => {
     expect(device.resets).toBe(1)
   })
 
+  it('handles messages in their order, also where a ring that starts has to wait for a reset', async () => {
+    const { ring, piece, front, device } = await started({}, { protocolFeatures: usual })
+    add(ring, 1)
+    await ring.completed()
+    device.resetting = new Promise((resolve) => {
+      device.endReset = resolve
+    })
+    const base = await ring.stop()
+    front.setFeatures(version1.with(VIRTIO_F_EVENT_IDX))
+    ring.start(piece, base)
+    const answers: string[] = []
+    const ask = (name: string, work: Promise<unknown>): void => void work.then(() => answers.push(name))
+    await settle(20)
+    ask('stop', ring.stop())
+    ask('table', front.done('set_mem_table', ...front.table([piece])))
+    ask('features', front.ask('get_features'))
+    await settle(20)
+    expect(answers).toEqual([])
+    device.endReset?.()
+    await settle(20)
+    expect(answers).toEqual(['stop', 'table', 'features'])
+    expect([device.activations, device.resets]).toEqual([2, 1])
+  })
+
   it('tells through the eventfd for errors that the driver broke the rules, and works again after the next start', async () => {
     const { ring, piece, front, device, violations, memory } = await started({}, { protocolFeatures: usual })
     ring.setError()
@@ -332,6 +356,11 @@ describe.skipIf(whyNoSystem() !== undefined)('the back-end', () => {
     const { ring, piece, front, violations, device } = await prepared({}, { features: FeatureSet.empty })
     ring.start(piece)
     await synchronized(front)
+    for (let count = 0; count < 5; count++) {
+      signalEventfd(ring.kick)
+      await settle()
+    }
+    // Once, not at each kick.
     expect(violations.map(({ kind }) => kind)).toEqual(['features'])
     expect(device.activations).toBe(0)
     expect(await ring.stop()).toBe(0)

@@ -15,6 +15,9 @@ export class HeldDevice extends VirtioDevice {
   activations = 0
   resets = 0
   readonly stopped: number[] = []
+  /** What a reset waits for. */
+  resetting: Promise<void> | undefined
+  endReset: (() => void) | undefined
   /** What is written into each buffer. */
   fill = 0xa5
 
@@ -60,8 +63,9 @@ export class HeldDevice extends VirtioDevice {
     this.stopped.push(index)
   }
 
-  reset(): void {
+  reset(): void | Promise<void> {
     this.host = undefined
     this.resets++
+    return this.resetting
   }
 }

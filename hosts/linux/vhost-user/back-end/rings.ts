@@ -37,6 +37,8 @@ export class Rings {
   /** The front-end directs the device status; otherwise it follows the rings. */
   directed = false
   readonly #host: RingsHost
+  /** Features that the device cannot work with. */
+  #unfit: FeatureSet | undefined
   /** Something goes on during which no ring may start. */
   #changes = 0
   #changing: Promise<void> | undefined
@@ -98,13 +100,17 @@ export class Rings {
     // They are frozen with FEATURES_OK.
     for (const word of [0, 1, 2, 3]) control.setDriverFeatures(word, this.features.word(word))
     control.writeStatus(status)
-    if ((status & FEATURES_OK) !== 0 && (control.status & FEATURES_OK) === 0) this.#host.refused(this.features)
+    const isRefused = (status & FEATURES_OK) !== 0 && (control.status & FEATURES_OK) === 0
+    this.#unfit = isRefused ? this.features : undefined
+    if (isRefused) this.#host.refused(this.features)
   }
 
   /** The device has the features of now. Where it has others, or has failed, it is reset before its first ring starts. */
   #negotiated(): boolean {
     const { control } = this.#host
     if (this.directed) return (control.status & FEATURES_OK) !== 0
+    // That was said once.
+    if (this.#unfit?.equals(this.features)) return false
     const isOther = control.status !== 0 && !(control.features.equals(this.features) && (control.status & DEVICE_NEEDS_RESET) === 0)
     if (isOther && !this.isOpen) {
       const resetting = this.reset()
@@ -178,13 +184,16 @@ export class Rings {
       for (const ring of rings) if (!isSame(this.#setup(ring), this.#setup(ring, regions))) await this.#close(ring)
       change()
     })
+    // The connection may be about to end.
+    if (this.#changes > 0) return
     for (const ring of this.open) holdQueue(this.#host.control, ring.index, !ring.enabled)
     this.start()
   }
 
-  /** Resolves when nothing that the rings have is at work; they stay held. */
+  /** Resolves when nothing that the rings have is at work. They take nothing any more. */
   drain(): Promise<void> {
-    return this.#change(() => this.#drain(this.open))
+    this.#changes++
+    return this.#drain(this.open)
   }
 
   /** The front-end has set other features after it has said that they are final: the device begins anew. */
