@@ -1,15 +1,20 @@
-/** Our drivers on a disk that is not ours: qemu-storage-daemon's. No guest is needed. */
+/** Our drivers on devices that are not ours: the disk of qemu-storage-daemon, the network card of DPDK. No guest is needed. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { BlkDriver } from 'virtgen/driver/blk'
+import { NetDriver } from 'virtgen/driver/net'
 import { connectVhostUser, type VhostUserDriverConnection } from 'virtgen/linux'
+import { VIRTIO_F_EVENT_IDX, VIRTIO_F_RING_PACKED } from 'virtgen/wire/content'
+import { VIRTIO_NET_F_MRG_RXBUF } from 'virtgen/wire/net'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { echoingBackEnd } from './vhost-user/dpdk.ts'
 import { sha256 } from './vhost-user/files.ts'
-import { because, noStorageDaemon } from './vhost-user/skipped.ts'
+import { because, noPeers, noStorageDaemon } from './vhost-user/skipped.ts'
 
 const sector = 512
 const blockSize = 65_536
@@ -17,7 +22,7 @@ const blockSize = 65_536
 let folder: string
 let image: string
 let daemon: ChildProcess | undefined
-let connection: VhostUserDriverConnection<BlkDriver> | undefined
+let connection: VhostUserDriverConnection<BlkDriver | NetDriver> | undefined
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'virtgen-front-end-'))
@@ -90,8 +95,9 @@ async function read(driver: BlkDriver, length: number): Promise<Uint8Array> {
 
 describe.skipIf(noStorageDaemon !== undefined)(`our driver on qemu-storage-daemon${because(noStorageDaemon)}`, () => {
   it.each([1, 3])('writes blocks side by side, reads them back, and the file has the same SHA-256: %d queues', async (queues) => {
-    connection = await connectVhostUser(await served(queues), BlkDriver)
-    const { driver, frontend } = connection
+    const disk = await connectVhostUser(await served(queues), BlkDriver)
+    connection = disk
+    const { driver, frontend } = disk
     expect(driver.config.capacity).toBe(statSync(image).size / sector)
     expect(frontend.backEnd.queues).toBe(queues)
     const data = randomBytes(4 * 2 ** 20)
@@ -104,8 +110,9 @@ describe.skipIf(noStorageDaemon !== undefined)(`our driver on qemu-storage-daemo
   })
 
   it('takes memory that comes and goes, and hears that the disk has grown', async () => {
-    connection = await connectVhostUser(await served(), BlkDriver)
-    const { driver, frontend } = connection
+    const disk = await connectVhostUser(await served(), BlkDriver)
+    connection = disk
+    const { driver, frontend } = disk
     const region = await frontend.addMemory(2 * blockSize)
     const buffer = frontend.memory.allocator(region).allocate(blockSize)
     buffer.bytes.set(randomBytes(blockSize))
@@ -122,8 +129,9 @@ describe.skipIf(noStorageDaemon !== undefined)(`our driver on qemu-storage-daemo
   it('fails what is out when it is killed, and a new connection finds all that was flushed', async () => {
     const data = randomBytes(2 ** 20)
     for (let round = 0; round < 3; round++) {
-      connection = await connectVhostUser(await served(), BlkDriver)
-      const { driver } = connection
+      const disk = await connectVhostUser(await served(), BlkDriver)
+      connection = disk
+      const { driver } = disk
       if (round > 0) expect(sha256(await read(driver, data.length))).toBe(sha256(data))
       data.set(randomBytes(blockSize), round * blockSize)
       await written(driver, data)
@@ -137,6 +145,35 @@ describe.skipIf(noStorageDaemon !== undefined)(`our driver on qemu-storage-daemo
       for (const kind of await Promise.all(out)) expect(['done', 'gone']).toContain(kind)
       await expect(driver.flush()).rejects.toMatchObject({ kind: 'gone' })
       await connection.close()
+    }
+  })
+})
+
+describe.skipIf(noPeers !== undefined)(`our driver on DPDK's network card${because(noPeers)}`, () => {
+  it.each([
+    ['split', FeatureSet.of(VIRTIO_NET_F_MRG_RXBUF)],
+    ['packed', FeatureSet.of(VIRTIO_NET_F_MRG_RXBUF, VIRTIO_F_RING_PACKED)],
+    ['packed with event indices', FeatureSet.of(VIRTIO_NET_F_MRG_RXBUF, VIRTIO_F_RING_PACKED, VIRTIO_F_EVENT_IDX)],
+  ])('gets back each frame that it sends, once and in order: %s', async (_, features) => {
+    const path = join(folder, 'net.sock')
+    const backEnd = await echoingBackEnd(path)
+    try {
+      const card = await connectVhostUser(path, NetDriver, { features })
+      connection = card
+      const { driver } = card
+      expect(driver.host.features.has(VIRTIO_F_RING_PACKED)).toBe(features.has(VIRTIO_F_RING_PACKED))
+      const frames = Array.from({ length: 2000 }, (__, i) => Buffer.alloc(64 + (i % 1000), i & 0xff))
+      const received: Uint8Array[] = []
+      driver.onPacket(({ packet }) => void received.push(packet.slice()))
+      // Fewer on their way than there are buffers to receive: a card drops what does not fit.
+      for (let at = 0; at < frames.length; at += 50) {
+        await Promise.all(frames.slice(at, at + 50).map((frame) => driver.transmit({}, frame)))
+        await expect.poll(() => received.length, { interval: 1, timeout: 5000 }).toBe(at + 50)
+      }
+      expect(received.every((frame, i) => Buffer.compare(frame, frames[i] as Buffer) === 0)).toBe(true)
+      await card.close()
+    } finally {
+      await backEnd.end()
     }
   })
 })
