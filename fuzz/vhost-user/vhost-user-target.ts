@@ -142,7 +142,7 @@ class Execution {
   async #inTime(what: string, promise: Promise<unknown>): Promise<void> {
     let timer: NodeJS.Timeout | undefined
     const late = new Promise((_, reject) => {
-      timer = setTimeout(() => reject(new Failure(`it hangs until ${what}`)), patience)
+      timer = setTimeout(() => reject(this.#failures[0] ?? new Failure(`it hangs until ${what}`)), patience)
     })
     try {
       await Promise.race([promise, late])
