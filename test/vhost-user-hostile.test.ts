@@ -196,6 +196,24 @@ describe.skipIf(whyNoSystem() !== undefined)('a front-end', () => {
     expect(await front.done('set_inflight_fd', area(64), [fd])).toBe(true)
   })
 
+  it('shares no more memory than it may, whatever its files pretend to be', async () => {
+    const { front } = await started(new HeldDevice(), { maxMemory: 3 * size })
+    const before = mappings.count
+    const huge = front.keep(createMemfd('huge', 2 ** 44))
+    const region = (guest_address: number, size: number) => ({ guest_address, user_address: guest_address, size, mmap_offset: 0 })
+    const added = (guest_address: number, size: number) => front.done('add_mem_reg', { mem_reg: { region: region(guest_address, size) } }, [huge])
+    expect(await added(2 ** 40, 2 ** 44)).toBe(false)
+    expect(await added(2 ** 40, 2 * size)).toBe(true)
+    expect(await added(2 ** 42, 8)).toBe(false)
+    const table = (count: number) => Array.from({ length: count }, (_, index) => region(index * 2 ** 40, size))
+    for (const [count, isTaken] of [
+      [4, false],
+      [3, true],
+    ] as const)
+      expect(await front.done('set_mem_table', { memory: { num_regions: count, regions: table(count) } }, new Array(count).fill(huge))).toBe(isTaken)
+    expect(mappings.count - before).toBe(2)
+  })
+
   it('gives no memory that it could make shorter, where that is asked for', async () => {
     const { front, ring } = await started(new HeldDevice(), { sealedMemory: true })
     await ring.stop()

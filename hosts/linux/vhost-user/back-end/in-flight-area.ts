@@ -41,10 +41,11 @@ export class InFlightArea {
   ): InFlightArea {
     // A number that is not where such numbers lie costs both sides dearly, and is not written at once.
     if (mmap_offset % alignment !== 0) refuse(`it begins at ${mmap_offset}, which must be a multiple of ${alignment}`)
-    if (mmap_size < inFlightSize(num_queues, queue_size, packed)) refuse(`${mmap_size} bytes are too few for ${num_queues} queues of ${queue_size}`)
+    const size = inFlightSize(num_queues, queue_size, packed)
+    if (mmap_size < size) refuse(`${mmap_size} bytes are too few for ${num_queues} queues of ${queue_size}`)
     let mapping: Mapping
     try {
-      mapping = mapShared(fd, { size: mmap_size, offset: mmap_offset, unsealed })
+      mapping = mapShared(fd, { size, offset: mmap_offset, unsealed })
     } catch (error) {
       return refuse((error as Error).message)
     }

@@ -19,14 +19,19 @@ const alignment = 8
 export class MemoryTable {
   readonly memory = new GuestMemory([])
   readonly #unsealed: boolean
+  readonly #most: number
   #regions: readonly TableRegion[] = []
   /** All that is mapped: what is in use, and what is about to be. */
   readonly #mapped = new Set<TableRegion>()
   #released = false
 
-  /** @param unsealed - whether memory is taken that could be made shorter, which would end this process */
-  constructor(unsealed: boolean) {
+  /**
+   * @param unsealed - whether memory is taken that could be made shorter, which would end this process
+   * @param most - bytes of all regions together; files can be of any length, and have nothing in them
+   */
+  constructor(unsealed: boolean, most: number) {
     this.#unsealed = unsealed
+    this.#most = most
   }
 
   get regions(): readonly TableRegion[] {
@@ -43,6 +48,8 @@ export class MemoryTable {
     const isPlace = (address: number): boolean => Number.isSafeInteger(address) && Number.isSafeInteger(address + size)
     if (!(isPlace(guest_address) && isPlace(user_address) && isPlace(mmap_offset) && size > 0)) refuse(region, 'is empty, or reaches beyond 2^53')
     if (guest_address % alignment !== 0 || mmap_offset % alignment !== 0) refuse(region, `does not begin at multiples of ${alignment}`)
+    // Mapping alone takes its time.
+    this.#requireRoom(region, [...[...this.#mapped].filter((each) => !this.#regions.includes(each)), region])
     try {
       const { dev, ino } = fstatSync(fd)
       const mapping = mapShared(fd, { size, offset: mmap_offset, unsealed: this.#unsealed })
@@ -54,10 +61,16 @@ export class MemoryTable {
     }
   }
 
-  /** @throws ProtocolError where two of the regions overlap */
+  /** @throws ProtocolError where two of the regions overlap, or all of them are too much */
   check(regions: readonly TableRegion[]): void {
+    if (regions.length > 0) this.#requireRoom(regions.at(-1)!, regions)
     requireApart(regions, 'guest_address')
     requireApart(regions, 'user_address')
+  }
+
+  #requireRoom(last: Readonly<VhostUserMemoryRegionValue>, regions: readonly Readonly<VhostUserMemoryRegionValue>[]): void {
+    const bytes = regions.reduce((sum, { size }) => sum + size, 0)
+    if (bytes > this.#most) refuse(last, `makes ${bytes} bytes of all, of which there can be ${this.#most} (maxMemory)`)
   }
 
   /** Takes other regions, which are checked, in place of those that are there, and unmaps all others. Nothing may be at work in those. */

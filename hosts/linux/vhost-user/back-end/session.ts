@@ -34,7 +34,7 @@ import { createVring } from '../vring.ts'
 import { BackendChannel } from './backend-channel.ts'
 import { InFlightArea } from './in-flight-area.ts'
 import { guestAddress, MemoryTable, type TableRegion } from './memory-table.ts'
-import { type Neighbours, offeredProtocolFeatures, type SessionOptions, vhostRingFeatures } from './options.ts'
+import { defaultMaxMemory, type Neighbours, offeredProtocolFeatures, type SessionOptions, vhostRingFeatures } from './options.ts'
 import type { Ring } from './ring.ts'
 import { Rings } from './rings.ts'
 import { Spinner } from './spinner.ts'
@@ -86,7 +86,8 @@ export class Session {
     this.#options = options
     this.#neighbours = neighbours
     this.#offeredProtocolFeatures = offeredProtocolFeatures(device, options.protocolFeatures)
-    this.table = new MemoryTable(options.sealedMemory !== true)
+    const { maxMemory = defaultMaxMemory } = options
+    this.table = new MemoryTable(options.sealedMemory !== true, checkInteger(maxMemory, 1, Number.MAX_SAFE_INTEGER, 'maxMemory'))
     this.#log = new WriteLog(this.table.memory, options.sealedMemory !== true)
     const { maxChainLength, onError, ringFeatures = vhostRingFeatures } = options
     this.control = new DeviceControl(device, {

@@ -5,6 +5,9 @@ import { closeFd, type Mapping, mapShared, signalEventfd } from '../../system/in
 import { DirtyLog, type LoggedRing } from '../dirty-log.ts'
 import { ProtocolError } from '../protocol-error.ts'
 
+/** Bytes of a log: for more memory than a machine can have. */
+const mostBytes = 2 ** 32
+
 /** The log of a connection: its memory, and whether it is in use. */
 export class WriteLog {
   readonly #memory: GuestMemory
@@ -27,6 +30,7 @@ export class WriteLog {
    * @throws ProtocolError where it cannot be mapped
    */
   map({ log_size, log_offset }: VhostUserLogValue, fd: number): void {
+    if (log_size > mostBytes) throw new ProtocolError('memory', `the log: ${log_size} bytes are more than there are pages for`)
     let mapping: Mapping
     try {
       mapping = mapShared(fd, { size: log_size, offset: log_offset, unsealed: this.#unsealed })
