@@ -140,7 +140,10 @@ describe.skipIf(whyNoSystem() !== undefined)('a disk over vhost-user', () => {
       buffer.bytes.fill(0)
       await driver.read({ sector: round * 8 }, buffer)
       expect(buffer.bytes).toEqual(pattern(round, 4096))
+      await expect(frontend.removeMemory(region)).rejects.toThrow('is in use')
+      memory.free(buffer)
       await frontend.removeMemory(region)
+      await expect(frontend.removeMemory(region)).rejects.toThrow(RangeError)
     }
     expect(errors).toEqual([])
   })

@@ -114,10 +114,12 @@ describe.skipIf(noStorageDaemon !== undefined)(`our driver on qemu-storage-daemo
     connection = disk
     const { driver, frontend } = disk
     const region = await frontend.addMemory(2 * blockSize)
-    const buffer = frontend.memory.allocator(region).allocate(blockSize)
+    const memory = frontend.memory.allocator(region)
+    const buffer = memory.allocate(blockSize)
     buffer.bytes.set(randomBytes(blockSize))
     const digest = sha256(buffer.bytes)
     await driver.write({ sector: 0 }, buffer)
+    memory.free(buffer)
     await frontend.removeMemory(region)
     expect(sha256((await driver.read({ sector: 0 }, blockSize)).data)).toBe(digest)
     const grown = new Promise<void>((resolve) => driver.onConfigChange(resolve))

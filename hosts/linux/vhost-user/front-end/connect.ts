@@ -2,7 +2,7 @@
 import type { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { connectDriver, type DriverError, type DriverOptions, type DriverType } from 'virtgen/runtime'
 import type { ConfigShape } from './config.ts'
-import { type FrontendOptions, VhostUserFrontend } from './front-end.ts'
+import { defaultTimeout, type FrontendOptions, VhostUserFrontend } from './front-end.ts'
 
 /** How to drive a device of another process. */
 export interface VhostUserDriverOptions
@@ -19,8 +19,6 @@ export interface VhostUserDriverConnection<T> {
   /** Resets the device, ends the connection and gives the memory back. Further calls give the same promise. */
   close(): Promise<void>
 }
-
-const defaultTimeout = 10_000
 
 /**
  * Connects to a vhost-user back-end, initialises the device and makes its client. What the back-end uses (`call`) is served as it comes. Where the back-end vanishes, all

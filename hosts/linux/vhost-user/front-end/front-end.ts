@@ -46,7 +46,8 @@ export interface FrontendOptions {
 }
 
 const defaultMemory = 64 * 2 ** 20
-const defaultTimeout = 10_000
+/** Milliseconds. */
+export const defaultTimeout = 10_000
 /** A back-end does not say how large a queue may be: the format's limit is the only one that is known. */
 const largestQueue = 0x8000
 /** Features of the connection, which drivers do not see. */
@@ -239,11 +240,12 @@ export class VhostUserFrontend implements DriverTransport {
   }
 
   /**
-   * Takes a region away, in which there are no rings and no buffers that are out.
+   * Takes a region away, in which nothing is allocated.
    *
-   * @throws RangeError, DriverError `gone` (as a rejection)
+   * @throws RangeError where there is no such region, Error where it is in use, DriverError `gone` (as a rejection)
    */
   async removeMemory(region: SharedRegion): Promise<void> {
+    this.memory.requireFree(region)
     this.#regions.share(this.memory.regions.filter((each) => each !== region))
     await this.#channel.settled()
     this.memory.remove(region)

@@ -47,9 +47,14 @@ export class SharedMemory {
     return region
   }
 
-  /** Takes a region away. No back-end may have it any more. */
+  /**
+   * Takes a region away. No back-end may have it any more.
+   *
+   * @throws RangeError where there is no such region, Error where something of it is allocated
+   */
   remove(region: SharedRegion): void {
     const found = this.#find(region)
+    this.requireFree(region)
     this.#replace(this.#regions.filter((each) => each !== found))
     unmap(found)
   }
@@ -63,6 +68,13 @@ export class SharedMemory {
     const found = this.#find(region)
     found.allocator ??= new DriverMemory(this.memory, found.guestAddress, found.size)
     return found.allocator
+  }
+
+  /** @throws RangeError where there is no such region, Error where something of it is allocated */
+  requireFree(region: SharedRegion): void {
+    const { allocator, guestAddress } = this.#find(region)
+    if (allocator !== undefined && allocator.available < allocator.end - allocator.start)
+      throw new Error(`the region at ${guestAddress} is in use: rings or buffers in it are not freed`)
   }
 
   /** Takes all regions away. */
