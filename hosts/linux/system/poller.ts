@@ -34,6 +34,8 @@ const ended = linux.EPOLLERR | linux.EPOLLHUP
 
 const readable = { readable: true }
 const noop = (): void => {}
+/** koffi calls outside of any scope of Node, and since Node 25 promises and ticks of the callbacks would wait for something else to happen. Before, they run behind each. */
+const needsTurn = Number.parseInt(process.versions.node, 10) > 24
 
 /**
  * Watches descriptors for one thread. The process stays alive while one is watched, unless {@link Poller.unref} was called.
@@ -170,8 +172,7 @@ export class Poller {
 
   readonly #woken = (): void => {
     this.poll()
-    // koffi calls outside of any scope of Node: promises and ticks of the callbacks would wait for something else to happen (Node 26).
-    immediately(noop)
+    if (needsTurn) immediately(noop)
   }
 
   #fetch(): void {
