@@ -34,7 +34,7 @@ export class Rings {
   readonly all: readonly (Ring | undefined)[]
   /** What the front-end has set, without what is between the two ends alone. */
   features = FeatureSet.empty
-  /** The front-end directs the device status; otherwise it follows the rings. */
+  /** The front-end directs the device status, up to DRIVER_OK; otherwise it follows the rings. */
   directed = false
   readonly #host: RingsHost
   /** Features that the device cannot work with. */
@@ -89,7 +89,8 @@ export class Rings {
     if (rings.length === 0 || !this.#negotiated()) return
     const isFirst = !this.isOpen
     for (const ring of rings) this.#openRing(ring)
-    if (!this.directed) this.advance(ready | DRIVER_OK)
+    // Not all front-ends say so themselves: QEMU does not for entropy, vsock and other devices that it knows nothing of.
+    if ((this.#host.control.status & DRIVER_OK) === 0) this.advance(ready | DRIVER_OK)
     if (isFirst) this.#host.begun()
     this.#host.worked()
   }
