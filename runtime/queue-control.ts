@@ -41,9 +41,10 @@ export function queueDrained(control: DeviceControl, index: number): Promise<voi
   const queue = control.$queues[index]?.queue
   if (queue === undefined) return undefined
   const drained = queue.broken === undefined ? queue.drained() : undefined
-  if (drained === undefined) return queue.broken === undefined ? undefined : queue.reset()
-  // It may break while it is waited for, and then that ends the wait.
-  return drained.then(() => (queue.broken === undefined ? undefined : queue.reset()))
+  // Of a queue that ends, the same as its end.
+  const rest = (): Promise<void> | undefined => (queue.broken === undefined && !queue.ended ? undefined : queue.reset())
+  // It may break, or be reset, while it is waited for, and then that ends the wait.
+  return drained === undefined ? rest() : drained.then(rest)
 }
 
 /** What is left of a queue that was closed. */

@@ -6,7 +6,8 @@ import { MessageReader } from '../message-reader.ts'
 import { encodeReply, type RequestMessage } from '../messages.ts'
 import { ProtocolError } from '../protocol-error.ts'
 import type { Neighbours, SessionOptions } from './options.ts'
-import { type Answer, type Message, Session } from './session.ts'
+import type { Answer, Message } from './requests.ts'
+import { Session } from './session.ts'
 
 /** What a refused request is answered with. */
 const failure = 1n

@@ -42,6 +42,7 @@ export class Rings {
   /** Something goes on during which no ring may start. */
   #changes = 0
   #changing: Promise<void> | undefined
+  #ended = false
 
   constructor(host: RingsHost) {
     this.#host = host
@@ -166,6 +167,8 @@ export class Rings {
   async #drain(rings: readonly Ring[]): Promise<void> {
     const { control } = this.#host
     for (const { index } of rings) holdQueue(control, index, true)
+    // A reset that the program has begun goes on where no queue is any more; this joins it.
+    if (control.isResetting) await control.reset()
     await Promise.all(rings.map(({ index }) => queueDrained(control, index)))
   }
 
@@ -181,9 +184,11 @@ export class Rings {
     await this.#change(async () => {
       const rings = this.open
       await this.#drain(rings)
+      // A connection that ends waits for nothing here, and gives its memory back by itself once nothing is at work in it.
+      if (this.#ended) return
       // What stays where it is need not be closed; what goes must be, while it is still there.
       for (const ring of rings) if (!isSame(this.#setup(ring), this.#setup(ring, regions))) await this.#close(ring)
-      change()
+      if (!this.#ended) change()
     })
     // The connection may be about to end.
     if (this.#changes > 0) return
@@ -206,6 +211,7 @@ export class Rings {
 
   /** Resets the device for good. */
   end(): Promise<void> | undefined {
+    this.#ended = true
     this.#changes++
     for (const ring of this.open) ring.open = false
     // What is being closed, or reset, by itself is waited for as well.
