@@ -20,8 +20,8 @@ export abstract class SerialShell {
   }
 
   /** Waits for the shell of a guest that boots. */
-  async ready(): Promise<void> {
-    await this.waitFor(/GUEST-READY/, bootSeconds)
+  async ready(seconds = bootSeconds): Promise<void> {
+    await this.waitFor(/GUEST-READY/, seconds)
     await this.run(':')
   }
 

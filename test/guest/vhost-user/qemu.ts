@@ -9,6 +9,7 @@ import { kernelWords, linuxImage } from './linux.ts'
 
 export const qemuProgram = process.env.QEMU ?? 'qemu-system-x86_64'
 const memory = '256M'
+const bootSeconds = 90
 
 export interface QemuOptions {
   /** Devices; `$DIR` stands for the folder. */
@@ -47,7 +48,7 @@ export class QemuGuest extends SerialShell {
       throw new Error(guest.errors.join('\n'))
     })
     end.catch(() => {})
-    await Promise.race([guest.ready(), end])
+    await Promise.race([guest.ready(bootSeconds), end])
     return guest
   }
 
