@@ -93,7 +93,7 @@ describe.skipIf(noPeers !== undefined)(`DPDK's virtio-user drives virtgen serve 
       const { sent, output } = await testpmd({ path: socket, mode: 'txonly', device, options, seconds: 2 })
       expect(sent, output).toBeGreaterThan(10_000)
       served.signal('SIGUSR1')
-      const [, counted] = await served.printed(/(\d+) frames? from the guest/)
+      const [, counted] = await served.printed(/virtgen_net_frames_total\{[^}]*direction="transmit"\} (\d+)/)
       expect(Number(counted)).toBeGreaterThanOrEqual(sent - 256)
       expect(Number(counted)).toBeLessThanOrEqual(sent)
       expect(await served.end(), served.output).toBe(0)
