@@ -39,7 +39,7 @@ export type {
   SavedChain,
   SavedDriverBuffer,
 } from './queue.ts'
-export { type ClosedQueue, closeQueue, holdQueue, openQueue, queueDrained } from './queue-control.ts'
+export { type ClosedQueue, cancelQueue, closeQueue, holdQueue, openQueue, queueDrained } from './queue-control.ts'
 export {
   type AreaLayout,
   negotiateQueueSize,

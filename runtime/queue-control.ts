@@ -1,4 +1,5 @@
 /** One queue of a device that goes on: for transports that start and stop each queue by itself, as vhost-user and VDUSE do. */
+import { DEVICE_NEEDS_RESET } from 'virtgen/wire/content'
 import type { DeviceControl } from './device-control.ts'
 import type { QueueSetup, QueueState } from './queue.ts'
 
@@ -35,16 +36,20 @@ export function openQueue(control: DeviceControl, setup: QueueSetup): void {
 
 /**
  * Resolves when every buffer that the device has taken is used and visible to the driver, and no work on one goes on; undefined where that is so at once. To be asked of
- * a queue that is held. A queue that is broken uses nothing any more: what is out is cancelled, and waited for.
+ * a queue that is held. A queue that is broken uses nothing any more, and a device that needs a reset keeps what it has given up on: what is out then is cancelled, and
+ * waited for. Where that begins while this waits, `cancelQueue` ends the wait.
  */
 export function queueDrained(control: DeviceControl, index: number): Promise<void> | undefined {
   const queue = control.$queues[index]?.queue
   if (queue === undefined) return undefined
-  const drained = queue.broken === undefined ? queue.drained() : undefined
-  // Of a queue that ends, the same as its end.
-  const rest = (): Promise<void> | undefined => (queue.broken === undefined && !queue.ended ? undefined : queue.reset())
-  // It may break, or be reset, while it is waited for, and then that ends the wait.
-  return drained === undefined ? rest() : drained.then(rest)
+  const isLost = (): boolean => queue.broken !== undefined || (control.status & DEVICE_NEEDS_RESET) !== 0
+  if (isLost()) return queue.reset()
+  return queue.drained()?.then(() => (isLost() ? queue.reset() : undefined))
+}
+
+/** Cancels what the device has taken of a queue, which it uses no more; for a device that needs a reset. The queue stays ready. */
+export function cancelQueue(control: DeviceControl, index: number): void {
+  void control.$queues[index]?.queue?.reset()
 }
 
 /** What is left of a queue that was closed. */

@@ -4,10 +4,11 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
+import { Rng } from 'virtgen/devices/rng'
 import { countDescriptors, createMemfd, mappings, signalEventfd, VhostUserServer, type VhostUserServerOptions, whyNoSystem } from 'virtgen/linux'
 import { vhost_user } from 'virtgen/protocol/vhost-user'
-import type { Chain } from 'virtgen/runtime'
-import { VIRTIO_F_VERSION_1 } from 'virtgen/wire/content'
+import type { Chain, VirtioDevice } from 'virtgen/runtime'
+import { DEVICE_NEEDS_RESET, VIRTIO_F_VERSION_1 } from 'virtgen/wire/content'
 import { afterEach, describe, expect, it } from 'vitest'
 import { encodeRequest } from '../hosts/linux/vhost-user/messages.ts'
 import { HeldDevice } from './support/vhost-user-device.ts'
@@ -37,6 +38,14 @@ class Lender extends HeldDevice {
   }
 }
 
+/** Keeps what it is given, and touches nothing of it. */
+class Keeper extends HeldDevice {
+  override queueNotified(index: number): void {
+    const queue = this.host?.queue(index)
+    for (let chain = queue?.next(); chain !== undefined; chain = queue?.next()) this.held.push(chain)
+  }
+}
+
 /** Takes its time to reset. */
 class SlowToReset extends HeldDevice {
   finishReset = (): void => {}
@@ -53,7 +62,7 @@ async function until(isSo: () => boolean): Promise<void> {
   for (const end = Date.now() + 10_000; !isSo(); await settle(1)) if (Date.now() > end) throw new Error(`it did not come about: ${isSo}`)
 }
 
-async function started<D extends HeldDevice>(device: D, options: Partial<VhostUserServerOptions> = {}) {
+async function started<D extends VirtioDevice>(device: D, options: Partial<VhostUserServerOptions> = {}) {
   const errors: unknown[] = []
   const reasons: unknown[] = []
   const server = new VhostUserServer({
@@ -72,7 +81,7 @@ async function started<D extends HeldDevice>(device: D, options: Partial<VhostUs
   const piece = front.piece(0, size)
   expect(await front.done('set_mem_table', ...front.table([piece]))).toBe(true)
   const memory = front.memoryOf([piece])
-  const ring = new FrontRing<number>(front, memory, 0, 64, 0x1000)
+  const ring = new FrontRing<number>(front, memory, 0, Math.min(64, device.queueSizes[0]!), 0x1000)
   ring.start(piece)
   return { server, device, front, piece, memory, ring, errors, reasons }
 }
@@ -161,6 +170,31 @@ describe.skipIf(whyNoSystem() !== undefined)('a front-end', () => {
     expect(order).toEqual(['stopped', 'features'])
     device.finishReset()
     setTimeout(() => device.finishReset(), 50)
+  })
+
+  it.each(['is stopped', 'gets other memory', 'is closed'])('waits for no buffer that a device has given up on, when a ring %s', async (how) => {
+    const { front, ring, piece, server } = await started(new Rng())
+    // The text forbids it, and the specification has no status for that: the device needs a reset.
+    ring.queue.add([{ address: dataAt, length: 16 }], [], 1)
+    ring.queue.publish()
+    await until(() => ((server.connections[0]?.control.status ?? 0) & DEVICE_NEEDS_RESET) !== 0)
+    if (how === 'is stopped') expect(await ring.stop()).toBe(0)
+    else if (how === 'gets other memory') expect(await front.done('set_mem_table', ...front.table([piece]))).toBe(true)
+    else await server.close()
+  })
+
+  it('gets its answer when the device fails while it is waited for', async () => {
+    const { front, ring, device, memory, errors } = await started(new Keeper())
+    for (const token of [1, 2]) add(ring, token)
+    await until(() => device.held.length === 2)
+    const stopped = ring.stop()
+    await settle(20)
+    device.host?.fail({ kind: 'device-failed', queue: 0, detail: 'it gave up' })
+    expect(await stopped).toBe(0)
+    // Too late.
+    device.finish()
+    expect(memory.resolve(dataAt, 256)?.every((byte) => byte === 0)).toBe(true)
+    expect([front.closed, errors]).toEqual([false, []])
   })
 
   it.each(['set_owner', 'get_vring_base'] as const)('that never stops sending %s leaves others their turn', async (name) => {

@@ -1,6 +1,6 @@
 /** The rings of a connection over the queues of its device: when each of them works, and when nothing does. */
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
-import { closeQueue, type DeviceControl, holdQueue, openQueue, type QueueSetup, queueDrained } from 'virtgen/runtime'
+import { cancelQueue, closeQueue, type DeviceControl, holdQueue, openQueue, type QueueSetup, queueDrained } from 'virtgen/runtime'
 import { ACKNOWLEDGE, DEVICE_NEEDS_RESET, DRIVER, DRIVER_OK, FEATURES_OK, VIRTIO_F_RING_PACKED } from 'virtgen/wire/content'
 import { vringBase } from '../vring.ts'
 import { guestAddress, type MemoryTable, type TableRegion } from './memory-table.ts'
@@ -170,6 +170,11 @@ export class Rings {
     // A reset that the program has begun goes on where no queue is any more; this joins it.
     if (control.isResetting) await control.reset()
     await Promise.all(rings.map(({ index }) => queueDrained(control, index)))
+  }
+
+  /** The device needs a reset: what it has taken it may never use, and nobody waits for that. */
+  failed(): void {
+    if (this.#changes > 0) for (const { index } of this.open) cancelQueue(this.#host.control, index)
   }
 
   async #close(ring: Ring): Promise<void> {

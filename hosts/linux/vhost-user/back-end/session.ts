@@ -109,6 +109,7 @@ export class Session {
       createQueue: (memory, setup, queueOptions) => this.#createQueue(memory, setup, queueOptions),
       notify: (queue) => this.#used(queue),
       configChanged: () => this.#configChanged(),
+      needsReset: () => this.rings.failed(),
       onViolation: (violation) => this.#violated(violation),
     })
   }
