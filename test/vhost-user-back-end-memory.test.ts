@@ -306,7 +306,7 @@ describe.skipIf(whyNoSystem() !== undefined)('memory', () => {
     const shape = { mmap_size: 0, mmap_offset: 0, num_queues: 2, queue_size: 64 }
     const fd = front.keep(createMemfd('area', 0x1000))
     expect(await front.done('set_inflight_fd', { inflight: { ...shape, mmap_size: 64 } }, [fd])).toBe(false)
-    expect(await front.done('set_inflight_fd', { inflight: { ...shape, mmap_size: 0x2000 } }, [fd])).toBe(false)
+    expect(await front.done('set_inflight_fd', { inflight: { ...shape, mmap_size: 0x4000, queue_size: 256 } }, [fd])).toBe(false)
     expect(await front.done('set_inflight_fd', { inflight: { ...shape, mmap_size: 0x1000, num_queues: 3 } }, [fd])).toBe(false)
     expect(await front.done('set_inflight_fd', { inflight: { ...shape, mmap_size: 0x1000, queue_size: 0 } }, [fd])).toBe(false)
     await expect(front.ask('get_inflight_fd', { inflight: { ...shape, num_queues: 9 } })).rejects.toThrow()

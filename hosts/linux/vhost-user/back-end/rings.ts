@@ -110,7 +110,7 @@ export class Rings {
   /** The device has the features of now. Where it has others, or has failed, it is reset before its first ring starts. */
   #negotiated(): boolean {
     const { control } = this.#host
-    if (this.directed) return (control.status & FEATURES_OK) !== 0
+    if (this.directed && (control.status & FEATURES_OK) !== 0) return true
     // That was said once.
     if (this.#unfit?.equals(this.features)) return false
     const isOther = control.status !== 0 && !(control.features.equals(this.features) && (control.status & DEVICE_NEEDS_RESET) === 0)
