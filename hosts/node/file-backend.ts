@@ -19,8 +19,6 @@ export interface FileOptions {
   readonly size?: number
 }
 
-const readv = promisify(fs.readv)
-const writev = promisify(fs.writev)
 const fdatasync = promisify(fs.fdatasync)
 
 const zeroes = new Uint8Array(0x10_0000)
@@ -72,12 +70,12 @@ export class FileBackend implements BlkBackend {
 
   read(position: number, into: readonly Uint8Array[]): Done {
     checkRange(position, lengthOf(into), this.#size)
-    return this.#transfer(position, into, this.synchronous ? fs.readvSync : readOf)
+    return this.synchronous ? this.#transfer(position, into, fs.readvSync) : this.#transferLater(position, into, fs.readv)
   }
 
   write(position: number, from: readonly Uint8Array[]): Done {
     checkRange(position, lengthOf(from), this.#size)
-    return this.#transfer(position, from, this.synchronous ? fs.writevSync : writeOf)
+    return this.synchronous ? this.#transfer(position, from, fs.writevSync) : this.#transferLater(position, from, fs.writev)
   }
 
   flush(): Done {
@@ -122,33 +120,39 @@ export class FileBackend implements BlkBackend {
   }
 
   /** The system may do less than it is asked for: then it is asked again. */
-  #transfer(position: number, pieces: readonly Uint8Array[], call: Transfer): Done {
-    let rest = pieces
+  #transfer(position: number, pieces: readonly Uint8Array[], call: Transfer): void {
     let at = position
-    for (;;) {
-      if (rest.length === 0) return
+    for (let rest = pieces; rest.length > 0; ) {
       const count = call(this.#fd, rest, at)
-      if (typeof count === 'object') return this.#transferLater(at, rest, call, count)
       rest = behind(rest, count)
       at += count
     }
   }
 
-  async #transferLater(position: number, pieces: readonly Uint8Array[], call: Transfer, first: Promise<number>): Promise<void> {
-    let rest = pieces
-    let at = position
-    for (let count = await first; ; count = await call(this.#fd, rest, at)) {
-      rest = behind(rest, count)
-      at += count
-      if (rest.length === 0) return
-    }
+  /** The same with one promise for all of it: each takes longer than a part of the work. */
+  #transferLater(position: number, pieces: readonly Uint8Array[], call: TransferLater): Promise<void> | undefined {
+    if (pieces.length === 0) return undefined
+    return new Promise((resolve, reject) => {
+      let at = position
+      let rest = pieces
+      const next = (error: Error | null, count: number): void => {
+        try {
+          if (error !== null) throw error
+          rest = behind(rest, count)
+          at += count
+          if (rest.length === 0) resolve()
+          else call(this.#fd, rest, at, next)
+        } catch (problem) {
+          reject(problem as Error)
+        }
+      }
+      call(this.#fd, rest, at, next)
+    })
   }
 }
 
-type Transfer = (fd: number, pieces: readonly Uint8Array[], position: number) => number | Promise<number>
-
-const readOf: Transfer = async (fd, pieces, position) => (await readv(fd, pieces, position)).bytesRead
-const writeOf: Transfer = async (fd, pieces, position) => (await writev(fd, pieces, position)).bytesWritten
+type Transfer = (fd: number, pieces: readonly Uint8Array[], position: number) => number
+type TransferLater = (fd: number, pieces: readonly Uint8Array[], position: number, done: (error: Error | null, count: number) => void) => void
 
 /** The pieces behind the first bytes, which are done. */
 function behind(pieces: readonly Uint8Array[], count: number): readonly Uint8Array[] {

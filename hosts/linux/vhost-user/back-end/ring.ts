@@ -22,6 +22,10 @@ export class Ring {
   open = false
   /** It was broken from the start, and has got nowhere. */
   failed = false
+  /** The device is taking buffers right now. */
+  serving = false
+  /** The guest is to be interrupted, together with what else is used in this turn of the loop. */
+  callDue = false
   /** That queue. */
   queue: DeviceQueue | undefined
   #kick: Kick | undefined

@@ -78,7 +78,7 @@ export class Rings {
   /** The guest says that there are buffers: the first time, this starts the ring. */
   kicked(ring: Ring): void {
     ring.started = true
-    if (ring.open) this.#host.control.notifyAvailable(ring.index)
+    if (ring.open) serve(this.#host.control, ring)
     else this.start()
     if (ring.open) this.#host.worked()
   }
@@ -179,6 +179,7 @@ export class Rings {
 
   async #close(ring: Ring): Promise<void> {
     const { state, atRest } = closeQueue(this.#host.control, ring.index)
+    if (ring.callDue) this.#host.call(ring)
     if (state !== undefined && !ring.failed) ring.base = vringBase(state, this.packed)
     await atRest
     ring.open = false
@@ -258,4 +259,14 @@ export class Rings {
 
 function isSame(one: QueueSetup, other: QueueSetup): boolean {
   return one.descriptorArea === other.descriptorArea && one.driverArea === other.driverArea && one.deviceArea === other.deviceArea
+}
+
+/** Has the device take what is available. */
+export function serve(control: DeviceControl, ring: { readonly index: number; serving: boolean }): void {
+  ring.serving = true
+  try {
+    control.notifyAvailable(ring.index)
+  } finally {
+    ring.serving = false
+  }
 }

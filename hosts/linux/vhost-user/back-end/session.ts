@@ -253,10 +253,19 @@ export class Session {
   /** The device has used buffers, and the driver wants to know. */
   #used(index: number): void {
     this.#areas.tell()
-    this.#call(this.rings.all[index] as Ring)
+    const ring = this.rings.all[index] as Ring
+    if (ring.serving) this.#call(ring)
+    else if (!ring.callDue) {
+      // What was asynchronous ends in swarms: one interrupt for all that end in this turn of the loop.
+      ring.callDue = true
+      setImmediate(() => {
+        if (ring.callDue) this.#call(ring)
+      })
+    }
   }
 
   #call(ring: Ring): void {
+    ring.callDue = false
     if (ring.call() || !this.uses(VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS)) return
     this.#send(encodeRequest(vhost_user_backend.backend_vring_call, { state: { index: ring.index, num: 0 } }, this.context))
   }

@@ -1,12 +1,14 @@
 /** Looking for buffers before anybody tells of them: waking a process takes longer than most requests do. */
 import { performance } from 'node:perf_hooks'
 import type { DeviceControl, DeviceQueue } from 'virtgen/runtime'
+import { serve } from './rings.ts'
 
 /** A ring as it is looked at. */
 export interface SpunRing {
   readonly index: number
   readonly isPolled: boolean
   readonly queue: DeviceQueue | undefined
+  serving: boolean
 }
 
 /** Milliseconds for which nothing else in this thread gets its turn. */
@@ -79,9 +81,10 @@ export class Spinner {
   /** Serves all rings. Whether there was anything. */
   #look(rings: readonly SpunRing[]): boolean {
     let worked = false
-    for (const { index, queue } of rings) {
+    for (const ring of rings) {
+      const { queue } = ring
       const before = taken(queue)
-      this.#control.notifyAvailable(index)
+      serve(this.#control, ring)
       worked ||= taken(queue) !== before
     }
     return worked
