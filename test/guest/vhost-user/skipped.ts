@@ -24,10 +24,10 @@ export const noPeers =
   noSystem ??
   unlessCi(
     process.arch !== 'x64'
-      ? 'the drivers are fetched for amd64'
+      ? 'what runs here is fetched for amd64'
       : existsSync('/etc/debian_version')
         ? undefined
-        : 'the drivers are packages of Debian',
+        : 'what runs here are packages of Debian',
   )
 export const noPasst = unlessCi(whyNoProgram('passt'))
 /** For the name of a test that is left out. */
