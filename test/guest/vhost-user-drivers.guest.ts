@@ -91,7 +91,8 @@ describe.skipIf(noPeers !== undefined)(`DPDK's virtio-user drives virtgen serve 
     it(`${format}: every frame that it sends is counted by the other side`, async () => {
       served = await Served.command(socket, 'net', '--sink', '--queues', '2')
       const { sent, output } = await testpmd({ path: socket, mode: 'txonly', device, options, seconds: 2 })
-      expect(sent, output).toBeGreaterThan(10_000)
+      // More than the ring holds: the other side has given buffers back.
+      expect(sent, output).toBeGreaterThan(256)
       served.signal('SIGUSR1')
       const [, counted] = await served.printed(/virtgen_net_frames_total\{[^}]*direction="transmit"\} (\d+)/)
       expect(Number(counted)).toBeGreaterThanOrEqual(sent - 256)
@@ -112,7 +113,8 @@ describe.skipIf(noPeers !== undefined)(`DPDK's virtio-user drives virtgen serve 
   it('which listens itself (server mode): virtgen serve --connect finds it', async () => {
     served = Served.begin(socket, 'net', '--sink', '--connect')
     const { sent, output } = await testpmd({ path: socket, mode: 'txonly', device: ['server=1'], seconds: 4 })
-    expect(sent, output).toBeGreaterThan(10_000)
+    // More than the ring holds: the other side has given buffers back.
+    expect(sent, output).toBeGreaterThan(256)
     expect(await served.end(), served.output).toBe(0)
   })
 })
