@@ -196,9 +196,11 @@ describe.skipIf(whyNoSystem() !== undefined)('memory', () => {
     add(ring, 3)
     await settle(20)
     expect([isClosed, front.closed]).toEqual([false, false])
+    expect(ring.called).toBe(true)
     device.finish()
     await settle(20)
     expect([isClosed, front.closed]).toEqual([true, true])
+    expect(ring.called).toBe(true)
     expect([ring.queue.completed(), ring.queue.completed(), ring.queue.completed()]).toEqual([1, 2, undefined])
     const after = memory.resolve(0, memorySize)!.slice()
     device.holds = false

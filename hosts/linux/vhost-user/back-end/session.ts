@@ -308,7 +308,11 @@ export class Session {
   async end(): Promise<void> {
     this.#spinner.end()
     await this.rings.end()
-    for (const ring of this.rings.all) ring?.release()
+    for (const ring of this.rings.all) {
+      // What was used last the driver must hear of: nobody else will tell.
+      if (ring?.callDue) this.#call(ring)
+      ring?.release()
+    }
     this.#backend?.close()
     this.#areas.release()
     this.table.release()
