@@ -98,7 +98,8 @@ async function reconnect(end) {
   connecting = (async () => {
     const before = connection
     await end(before)
-    before?.frontend.release()
+    // Its rings and buffers are free then, also where the back-end has gone.
+    await before?.close()
     connection = await connectVhostUser(socket, BlkDriver, { memory, features: counts.reconnects++ % 2 === 0 ? all : split })
   })()
   try {
@@ -237,7 +238,7 @@ async function held() {
   await pause(100)
   const { descriptors, mappings: mapped, connections } = await backEnd.ask('figures')
   return {
-    ours: { descriptors: countDescriptors(), mappings: mappings.count, regions: memory.regions.length },
+    ours: { descriptors: countDescriptors(), mappings: mappings.count, regions: memory.regions.length, free: memory.allocator().available },
     theirs: { descriptors, mappings: mapped, connections },
   }
 }
