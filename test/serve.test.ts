@@ -306,6 +306,11 @@ describe.skipIf(whyNoSystem() !== undefined)('what cannot be served', () => {
   it.each([
     ['a file that is not there', ['blk', '--file', '/nonexistent/disk'], /^virtgen: ENOENT: no such file or directory.*\n$/],
     ['the same, in a thread of its own', ['blk', '--worker', '--file', '/nonexistent/disk'], /^virtgen: ENOENT: no such file or directory.*\n$/],
+    [
+      'a file that is no disk',
+      ['blk', '--file', '/dev/null'],
+      /^virtgen: \/dev\/null is no regular file.*\n {2}hint: a disk is a file, or a block device\n$/,
+    ],
     ['more memory than there can be', ['blk', '--ram', '8000T'], /^virtgen: there is no memory for a disk of 7.81 PiB\n {2}hint: Node .*\n$/],
     [
       'a network that is not there',

@@ -3,7 +3,7 @@ import { constants } from 'node:buffer'
 import { closeSync, openSync, readSync } from 'node:fs'
 import { type Blk, type BlkBackend, type BlkOptions, OverlayBackend, RamBackend, ZeroBackend } from 'virtgen/devices/blk'
 import type { VirtioDevice } from 'virtgen/runtime'
-import { LinuxFileBackend } from '../linux-file-backend.ts'
+import { LinuxFileBackend, type LinuxFileOptions } from '../linux-file-backend.ts'
 import { blkKinds, MeasuredBlk } from './measured-blk.ts'
 import { ServeError } from './serve-error.ts'
 import type { Service } from './service.ts'
@@ -84,15 +84,23 @@ function storageOf({ storage, readOnly, discard }: BlkSettings): Storage {
   const { kind, path, size, asynchronous } = storage
   const warnings = warningsOf(storage)
   if (kind === 'file') {
-    const file = new LinuxFileBackend(path, { readOnly, asynchronous, discard, ...(size === undefined ? {} : { size }) })
+    const file = fileOf(path, { readOnly, asynchronous, discard, ...(size === undefined ? {} : { size }) })
     return { backend: file, file, title: ` in ${path}`, warnings }
   }
-  const file = new LinuxFileBackend(path, { readOnly: true, asynchronous })
+  const file = fileOf(path, { readOnly: true, asynchronous })
   return {
     backend: new OverlayBackend(file, size === undefined ? {} : { size }),
     file,
     title: ` over ${path}, what is written stays in memory`,
     warnings,
+  }
+}
+
+function fileOf(path: string, options: LinuxFileOptions): LinuxFileBackend {
+  try {
+    return new LinuxFileBackend(path, options)
+  } catch (error) {
+    throw error instanceof RangeError ? new ServeError(error.message, 'a disk is a file, or a block device') : error
   }
 }
 

@@ -1,6 +1,6 @@
 /** The devices and their servers, in the thread that they are at work in. */
-import type { VirtioDevice } from 'virtgen/runtime'
 import { VHOST_USER_PROTOCOL_F_CONFIG } from 'virtgen/wire/vhost-user'
+import { whyNoSystem } from '../system/index.ts'
 import { type VhostUserConnection, VhostUserServer } from '../vhost-user/back-end/index.ts'
 import { protocolFeatures } from '../vhost-user/back-end/options.ts'
 import { blkService } from './blk-service.ts'
@@ -8,6 +8,7 @@ import type { ServeEvent } from './events.ts'
 import { joined, labelled, type Metric } from './metrics.ts'
 import { netService } from './net-service.ts'
 import { rngService } from './rng-service.ts'
+import { ServeError } from './serve-error.ts'
 import type { Service, Totals } from './service.ts'
 import type { DeviceSettings, ServeSettings } from './settings.ts'
 import { Switch } from './switch.ts'
@@ -34,24 +35,27 @@ const reconnectAfter = 1000
 
 /**
  * @param tell - hears what happens
- * @throws ServeError, or an error of the system, where it cannot begin
+ * @throws ServeError where it cannot begin
  */
 export async function startDaemon(settings: ServeSettings, tell: Tell): Promise<Daemon> {
+  const why = whyNoSystem()
+  if (why !== undefined) throw new ServeError(why)
   const places: Place[] = []
   const close = async (): Promise<void> => {
     await Promise.all(places.map((place) => place.close()))
   }
   try {
-    const joined = new Switch()
+    const guests = new Switch()
     for (const socket of settings.sockets) {
       const onError = (error: unknown): void => tell({ event: 'error', socket, message: messageOf(error) })
-      const place = new Place(socket, settings, await serviceOf(settings.device, joined, onError), tell)
+      const place = new Place(socket, settings, await serviceOf(settings.device, guests, onError), tell)
       places.push(place)
       place.begin()
     }
   } catch (error) {
     await close()
-    throw error
+    // What the system refuses; anything else is a mistake in this program.
+    throw error instanceof Error && 'syscall' in error ? new ServeError(error.message) : error
   }
   return {
     status: async () => {
@@ -67,12 +71,12 @@ export async function startDaemon(settings: ServeSettings, tell: Tell): Promise<
   }
 }
 
-async function serviceOf(device: DeviceSettings, joined: Switch, onError: (error: unknown) => void): Promise<Service> {
+async function serviceOf(device: DeviceSettings, guests: Switch, onError: (error: unknown) => void): Promise<Service> {
   switch (device.type) {
     case 'blk':
       return blkService(device, onError)
     case 'net':
-      return netService(device, joined, onError)
+      return netService(device, guests, onError)
     case 'rng':
       return rngService(device, onError)
   }
@@ -183,7 +187,7 @@ class Place {
   }
 
   #disconnected({ device }: Pick<VhostUserConnection, 'device'>, reason: unknown): void {
-    this.#service.gone(device as VirtioDevice)
+    this.#service.gone(device)
     const why = reason === undefined ? {} : { reason: messageOf(reason) }
     this.#tell({ event: 'disconnected', socket: this.#socket, connections: this.#server.connections.length, ...why })
     if (this.#settings.connect) this.#connectLater()

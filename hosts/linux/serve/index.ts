@@ -3,8 +3,7 @@ import { type Daemon, startDaemon } from './daemon.ts'
 import { Log } from './log.ts'
 import type { Metric } from './metrics.ts'
 import { type MetricsServer, serveMetrics } from './metrics-server.ts'
-import { ServeError } from './serve-error.ts'
-import type { Serve, ServeSettings, ServeWorld } from './settings.ts'
+import type { Serve, ServeWorld } from './settings.ts'
 import { Signals } from './signals.ts'
 import { showStatus } from './status-line.ts'
 import { startInWorker } from './worker-daemon.ts'
@@ -18,7 +17,7 @@ export const serve: Serve = async (settings, world) => {
   let daemon: Daemon | undefined
   let metricsServer: MetricsServer | undefined
   try {
-    daemon = await start(settings, log)
+    daemon = await (settings.worker ? startInWorker : startDaemon)(settings, (event) => log.write(event))
     const metrics = metricsOf(daemon, world)
     if (settings.metrics !== undefined) {
       metricsServer = await serveMetrics(settings.metrics, metrics)
@@ -39,24 +38,6 @@ export const serve: Serve = async (settings, world) => {
     metricsServer?.close()
     await daemon?.close()
   }
-}
-
-async function start(settings: ServeSettings, log: Log): Promise<Daemon> {
-  const begin = settings.worker ? startInWorker : startDaemon
-  try {
-    return await begin(settings, (event) => log.write(event))
-  } catch (error) {
-    if (isExpected(error)) throw new ServeError(error.message, (error as { hint?: string }).hint)
-    throw error
-  }
-}
-
-/** What the system refuses, or what is not there; anything else is a mistake in this program. */
-function isExpected(error: unknown): error is Error {
-  return (
-    error instanceof Error &&
-    (error.name === 'ServeError' || 'syscall' in error || (error.name === 'Error' && /koffi|needs Linux/.test(error.message)))
-  )
 }
 
 function metricsOf(daemon: Daemon, { version }: ServeWorld): () => Promise<Metric[]> {

@@ -2,6 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { type Daemon, startDaemon } from './daemon.ts'
 import type { ServeEvent } from './events.ts'
+import { ServeError } from './serve-error.ts'
 import type { ServeSettings } from './settings.ts'
 
 /** What the main thread asks for. */
@@ -32,6 +33,7 @@ try {
   })
   report({ begun: true })
 } catch (error) {
-  const { message, hint } = error as Error & { hint?: string }
+  if (!(error instanceof ServeError)) throw error
+  const { message, hint } = error
   report({ failed: { message, ...(hint === undefined ? {} : { hint }) } })
 }
