@@ -34,7 +34,8 @@ export const createEventfd = (): number => checked('eventfd', 0, linux.EFD_CLOEX
 export const isEventfd = (fd: number): boolean => describeFd(fd) === 'anon_inode:[eventfd]'
 
 /**
- * Wakes who waits for an eventfd. It does not wait, also where the descriptor is another process's and in blocking mode: a counter that is full already wakes.
+ * Wakes who waits for an eventfd. It does not wait, also where the descriptor is another process's and in blocking mode: a counter that is full already wakes. (Only a
+ * process that fills the counter of a blocking one between the look and the write, on purpose, could hold this one up.)
  *
  * @throws SystemError - EBADF where it is not open
  */
