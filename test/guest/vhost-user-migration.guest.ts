@@ -10,6 +10,8 @@ import { Served } from './vhost-user/served.ts'
 import { because, noQemu } from './vhost-user/skipped.ts'
 
 const size = 48 * megabyte
+/** Bytes in a second that end it. */
+const fast = 1000 * megabyte
 
 /** Of `query-migrate`, what is looked at. */
 interface Migration {
@@ -46,9 +48,14 @@ describe.skipIf(noQemu !== undefined)(`Live migration of a guest in QEMU${becaus
       ends.push(() => other.stop())
       await other.until(() => existsSync(join(root, 'road')), 10)
 
-      // A slow road, and pages that always change, keep the migration from ending before we want it to.
-      here.send('(while [ ! -e /tmp/quiet ]; do dd if=/dev/zero of=/tmp/noise bs=64k count=16 conv=notrunc 2>/dev/null; done) &')
-      await here.monitor('migrate-set-parameters', { 'max-bandwidth': 20 * megabyte, 'downtime-limit': 1 })
+      // A slow road, and pages that always change, keep the migration from ending before we want it to. Not zeros, which take no time; and so many that it takes a while to
+      // send them, as each time that none has changed meanwhile is the end.
+      here.send(
+        "(while [ ! -e /tmp/quiet ]; do tr '\\000' x < /dev/zero | dd of=/tmp/noise bs=64k count=256 conv=notrunc iflag=fullblock 2>/dev/null; done) &",
+      )
+      await here.run('while [ "$(stat -c %s /tmp/noise 2>/dev/null)" != 16777216 ]; do sleep 0.1; done')
+      // It ends when what is left could be sent in that time at that speed: a page could not.
+      await here.monitor('migrate-set-parameters', { 'max-bandwidth': 20 * megabyte, 'avail-switchover-bandwidth': megabyte, 'downtime-limit': 1 })
       await here.monitor('migrate', { uri: `unix:${join(root, 'road')}` })
       const until = async (isSo: (state: Migration) => boolean): Promise<void> => {
         for (const end = Date.now() + 60_000; ; await later(50)) {
@@ -63,7 +70,7 @@ describe.skipIf(noQemu !== undefined)(`Live migration of a guest in QEMU${becaus
       await here.run('exec 9</dev/vda; cat /dev/vda > /dev/null')
       expect((await here.monitor<Migration>('query-migrate')).status).toBe('active')
       await here.run('touch /tmp/quiet; wait')
-      await here.monitor('migrate-set-parameters', { 'max-bandwidth': 1000 * megabyte, 'downtime-limit': 2000 })
+      await here.monitor('migrate-set-parameters', { 'max-bandwidth': fast, 'avail-switchover-bandwidth': fast, 'downtime-limit': 2000 })
       await until(({ status }) => status === 'completed')
 
       const reads = async (): Promise<number> => Number(await other.run('awk \'$3 == "vda" { print $6 }\' /proc/diskstats'))
