@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
-import { Blk, RamBackend } from 'virtgen/devices/blk'
+import { Blk, type BlkOptions, RamBackend } from 'virtgen/devices/blk'
 import { Rng } from 'virtgen/devices/rng'
 import { BlkDriver } from 'virtgen/driver/blk'
 import { EntropyDriver } from 'virtgen/driver/entropy'
@@ -59,9 +59,9 @@ function serve(device: VirtioDevice, options: Partial<VhostUserServerOptions> = 
 }
 
 /** A disk behind a back-end, and a client that drives it. */
-async function disk(options: VhostUserDriverOptions = {}, serverOptions: Partial<VhostUserServerOptions> = {}) {
+async function disk(options: VhostUserDriverOptions = {}, serverOptions: Partial<VhostUserServerOptions> = {}, blkOptions: BlkOptions = {}) {
   const backend = new RamBackend(size)
-  const device = new Blk(backend)
+  const device = new Blk(backend, blkOptions)
   const { server, errors } = serve(device, serverOptions)
   const [ours, theirs] = socketPair()
   server.adopt(theirs)
@@ -121,11 +121,13 @@ describe.skipIf(whyNoSystem() !== undefined)('a disk over vhost-user', () => {
   })
 
   it('says when its size has changed', async () => {
-    const { driver, device, backend } = await disk()
+    const { driver, frontend, device, backend } = await disk()
+    const before = frontend.configGeneration
     const changed = new Promise<void>((resolve) => driver.onConfigChange(resolve))
     backend.resize(2 * size)
     device.updateCapacity()
     await changed
+    expect(frontend.configGeneration).toBeGreaterThan(before)
     expect(driver.config.capacity).toBe((2 * size) / sector)
   })
 
@@ -146,6 +148,25 @@ describe.skipIf(whyNoSystem() !== undefined)('a disk over vhost-user', () => {
       await expect(frontend.removeMemory(region)).rejects.toThrow(RangeError)
     }
     expect(errors).toEqual([])
+  })
+
+  it('writes the configuration space, and reads what the device makes of it', async () => {
+    const { driver, frontend, device } = await disk()
+    expect(driver.config.writeback).toBe(1)
+    driver.writeConfig('writeback', 0)
+    await frontend.settled()
+    await expect.poll(() => driver.config.writeback).toBe(0)
+    expect(device.config.fields?.writeback).toBe(0)
+  })
+
+  it('uses several queues', async () => {
+    const { driver, frontend } = await disk({}, {}, { queues: 3 })
+    expect(frontend.backEnd.queues).toBe(3)
+    expect(driver.host.queues.length).toBe(3)
+    await Promise.all([0, 1, 2].map((queue) => driver.write({ sector: queue }, pattern(queue, sector), queue)))
+    for (const queue of [2, 1, 0]) expect((await driver.read({ sector: queue }, sector, (queue + 1) % 3)).data).toEqual(pattern(queue, sector))
+    expect(frontend.findQueue(0)).toBe('in-use')
+    expect(frontend.findQueue(3)).toBe(0)
   })
 
   it('resets one queue and goes on', async () => {
@@ -245,6 +266,8 @@ describe.skipIf(whyNoSystem() !== undefined)('another device', () => {
 /** A back-end that answers as a test says. */
 class Peer {
   readonly seen: string[] = []
+  /** Payloads, by the names of their requests. */
+  readonly payloads = new Map<string, Uint8Array>()
   readonly #socket: UnixSocket
   readonly #reader: MessageReader<typeof vhost_user>
 
@@ -258,6 +281,7 @@ class Peer {
         if (message instanceof ProtocolError) throw message
         message.fds.forEach(closeFd)
         this.seen.push(message.name)
+        this.payloads.set(message.name, message.bytes.subarray(12))
         const value = this.#answers[message.name] ?? (message.needReply ? { result: 0n } : undefined)
         if (value === undefined) continue
         const reply = answer(message.name, encodeReply(message as RequestMessage, value, context))
@@ -304,6 +328,27 @@ describe.skipIf(whyNoSystem() !== undefined)('a back-end that misbehaves', () =>
       'get_max_mem_slots',
       'set_owner',
     ])
+  })
+
+  it('is told where a packed ring begins: both wrap counters are 1', async () => {
+    const { connection, peer } = await against((name, bytes) => {
+      if (name === 'get_features') bytes[16] = 0b101
+      return bytes
+    })
+    expect(connection).not.toBeInstanceOf(Error)
+    expect(peer.payloads.get('set_vring_base')).toEqual(Uint8Array.of(0, 0, 0, 0, 0, 0x80, 0, 0x80))
+  })
+
+  it('may have gone before anybody listens for it', async () => {
+    const [ours, theirs] = socketPair()
+    const peer = new Peer(theirs, (_, bytes) => bytes)
+    const frontend = await VhostUserFrontend.adopt(ours)
+    ends.push(() => frontend.close())
+    peer.close()
+    await expect.poll(() => frontend.failure?.kind).toBe('gone')
+    const told: unknown[] = []
+    frontend.onInterrupt = (vector) => told.push(vector)
+    expect(told).toEqual([undefined])
   })
 
   it.each([
