@@ -7,8 +7,8 @@ import { makeInitrd } from '../../../examples/v86/guest/initrd.ts'
 const suite = 'trixie'
 /** In the order in which they can be loaded. */
 const modules = ['virtio_blk', 'virtio-rng', 'failover', 'net_failover', 'virtio_net']
-/** Of the command line: nothing here needs guarding, and self-tests cost a second. */
-export const kernelWords = 'console=ttyS0 quiet nokaslr tsc=reliable mitigations=off random.trust_cpu=on audit=0 cryptomgr.notests'
+/** Of the command line: nothing here needs guarding, self-tests cost a second, and a page that the kernel has not zeroed is written by nobody but a device. */
+export const kernelWords = 'console=ttyS0 quiet nokaslr tsc=reliable mitigations=off init_on_alloc=0 random.trust_cpu=on audit=0 cryptomgr.notests'
 
 /** The shell reads from the serial port as from a script. */
 const init = `#!/bin/sh
