@@ -19,7 +19,11 @@ export const serveOptions: readonly ServeOption[] = [
       summary: 'connects to the socket, at which the hypervisor listens (server=on of QEMU), and again when the connection is lost',
     },
     { name: 'queues', value: 'N', summary: 'blk: queues that the driver may use, at most, 16 by default; net: pairs of queues, 1 by default' },
-    { name: 'spin', value: 'MICROSECONDS', summary: 'looks for requests so long before it waits: faster, and busy; 0 by default' },
+    {
+      name: 'spin',
+      value: 'MICROSECONDS',
+      summary: 'looks for requests so long before it waits: faster, and busy; by default 20, but only where requests come in heaps; 0: never',
+    },
     { name: 'worker', summary: 'the device has a thread of its own' },
     { name: 'metrics', value: 'PORT', summary: 'serves metrics for Prometheus at http://127.0.0.1:PORT/metrics; 0 takes any port that is free' },
     { name: 'json', summary: 'logs lines of JSON, for programs' },

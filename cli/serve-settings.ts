@@ -35,11 +35,12 @@ export function serveSettings(call: Call): ServeSettings {
   const device = settingsOf[type](call)
   checkSharing(device, sockets.length)
   const metrics = number(call, 'metrics', 0, mostPort)
+  const spin = number(call, 'spin', 0, mostSpin)
   return {
     device,
     sockets,
     connect: options.has('connect'),
-    spin: number(call, 'spin', 0, mostSpin) ?? 0,
+    ...(spin === undefined ? {} : { spin }),
     worker: options.has('worker'),
     ...(metrics === undefined ? {} : { metrics }),
     json: options.has('json'),

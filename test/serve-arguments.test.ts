@@ -33,7 +33,6 @@ describe('settings', () => {
       },
       sockets: ['/work dir/disk.sock'],
       connect: false,
-      spin: 0,
       worker: false,
       json: false,
     })

@@ -383,6 +383,27 @@ describe.skipIf(whyNoSystem() !== undefined)('the back-end', () => {
     expect(await ring.completed()).toBe(50)
   })
 
+  it.each([
+    ['one buffer', 1, undefined, true],
+    ['a heap of them', 8, undefined, false],
+    ['a heap of them where it shall not', 8, 0, true],
+  ])('wants to be told of the next buffer behind %s', async (_, count, spin, wanted) => {
+    const { ring } = await started(spin === undefined ? {} : { spin })
+    for (let token = 0; token < 2; token++) {
+      add(ring, token)
+      await ring.completed()
+    }
+    await settle()
+    for (let token = 0; token < count; token++) ring.queue.add([], [{ address: dataAt, length: bufferSize }], token)
+    ring.queue.publish()
+    // At once, so that nothing else gets its turn before the next buffer.
+    Poller.shared.poll()
+    const { kicks } = ring
+    add(ring, count)
+    expect(ring.kicks > kicks).toBe(wanted)
+    for (let token = 0; token <= count; token++) expect(await ring.completed()).toBe(token)
+  })
+
   it('refuses options that cannot be', () => {
     expect(() => serve({ onError: undefined as never, protocolFeatures: [8] })).toThrow(RangeError)
     expect(() => serve({ onError: undefined as never, spin: -1 })).toThrow(RangeError)

@@ -103,7 +103,7 @@ class Place {
     this.#tell = tell
     this.#server = new VhostUserServer({
       device: () => service.device(),
-      spin: settings.spin,
+      ...(settings.spin !== undefined && { spin: settings.spin }),
       maxConnections: service.maxConnections,
       drainTimeout: service.drainTimeout,
       protocolFeatures: protocolFeaturesOf(settings.device),

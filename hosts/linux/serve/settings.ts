@@ -9,8 +9,8 @@ export interface ServeSettings {
   readonly sockets: readonly string[]
   /** The front-end listens, and the server connects. */
   readonly connect: boolean
-  /** Microseconds for which rings are looked at before the thread waits. */
-  readonly spin: number
+  /** Microseconds for which rings are looked at before the thread waits; absent: a few, and only behind heaps of work. */
+  readonly spin?: number
   /** The device lives in a thread of its own. */
   readonly worker: boolean
   /** Port of the metrics on the loopback address; 0: any that is free. */

@@ -30,8 +30,9 @@ export interface SessionOptions extends Pick<DeviceControlSettings, 'maxChainLen
   /** Bytes of memory that a front-end may share, 1 TiB by default. On Node 20 each 4 GiB take some 10 milliseconds to map. */
   readonly maxMemory?: number
   /**
-   * Microseconds for which rings are looked at again and again after the last work, before the driver is asked to notify. 0, the default: not at all. It takes a whole
-   * CPU while there is work; timers, sockets and other connections get their turn.
+   * Microseconds for which rings are looked at again and again after the last work, before the driver is asked to notify; 0: not at all. It takes a whole CPU
+   * while there is work; timers, sockets and other connections get their turn. By default 20, and only behind four buffers at once: where work comes in heaps, more of it is on
+   * its way.
    */
   readonly spin?: number
   /** The driver broke the rules. The device needs a reset, and the front-end is told through the eventfd of VHOST_USER_SET_VRING_ERR. */

@@ -95,7 +95,7 @@ export class Session {
     this.rings = rings
     this.#areas = areas
     this.#config = new ConfigRequests(control)
-    this.#spinner = new Spinner(control, () => rings.open, checkInteger(options.spin ?? 0, 0, mostSpin, 'spin'))
+    this.#spinner = new Spinner(control, () => rings.open, options.spin === undefined ? undefined : checkInteger(options.spin, 0, mostSpin, 'spin'))
     this.#handlers = { ...this.#ownHandlers(), ...memory.handlers, ...vrings.handlers, ...areas.handlers, ...this.#config.handlers }
   }
 

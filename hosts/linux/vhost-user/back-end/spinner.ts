@@ -16,9 +16,11 @@ const slice = 0.02
 /** Milliseconds after which a ring that is never kicked is looked at again while nothing comes. */
 const pollInterval = 1
 const perMillisecond = 1000
+/** Where nobody says how long: microseconds, and only behind so many buffers at once, as more are on their way then. */
+const afterHeaps = { time: 20, least: 4 }
 
 /**
- * Looks at the rings of a connection for some time after the last work, and asks for no notifications meanwhile. Everything else in the thread (sockets, timers, the ends
+ * Looks at the rings of a connection for some time after the last work (by default only where that was a heap of it), and asks for no notifications meanwhile. Everything else in the thread (sockets, timers, the ends
  * of asynchronous requests, other connections) gets its turn between two slices.
  *
  * Rings that the front-end wants to be polled are looked at now and then when nothing comes.
@@ -28,15 +30,21 @@ export class Spinner {
   readonly #rings: () => readonly SpunRing[]
   /** Milliseconds after the last work. */
   readonly #time: number
+  /** Buffers of a service behind which it is worth it. */
+  readonly #least: number
+  /** Buffers taken of all rings when that was asked last. */
+  #taken = 0
   #until = 0
   #spinning = false
   #timer: NodeJS.Timeout | undefined
   #ended = false
 
-  constructor(control: DeviceControl, rings: () => readonly SpunRing[], microseconds: number) {
+  /** @param microseconds - 0: never */
+  constructor(control: DeviceControl, rings: () => readonly SpunRing[], microseconds: number | undefined) {
     this.#control = control
     this.#rings = rings
-    this.#time = microseconds / perMillisecond
+    this.#time = (microseconds ?? afterHeaps.time) / perMillisecond
+    this.#least = microseconds === undefined ? afterHeaps.least : 0
   }
 
   /** Nobody needs to notify. */
@@ -46,7 +54,11 @@ export class Spinner {
 
   /** There was work, or a ring has started. */
   begin(): void {
-    if (this.#ended || this.#spinning || (this.#time === 0 && !this.#isPolling)) return
+    if (this.#ended || this.#spinning || !(this.#isWorthIt() || this.#isPolling)) return
+    this.#spin()
+  }
+
+  #spin(): void {
     this.#spinning = true
     clearTimeout(this.#timer)
     this.#until = performance.now() + this.#time
@@ -58,6 +70,21 @@ export class Spinner {
     this.#ended = true
     this.#spinning = false
     clearTimeout(this.#timer)
+  }
+
+  #isWorthIt(): boolean {
+    if (this.#time === 0) return false
+    if (this.#least === 0) return true
+    return this.#count() >= this.#least
+  }
+
+  /** Buffers that were taken since this was asked last. */
+  #count(): number {
+    let all = 0
+    for (const { queue } of this.#rings()) all = (all + taken(queue)) | 0
+    const count = (all - this.#taken) | 0
+    this.#taken = all
+    return count
   }
 
   get #isPolling(): boolean {
@@ -93,9 +120,10 @@ export class Spinner {
   /** Asks for notifications again. What has come meanwhile nobody tells of. */
   #rest(): void {
     this.#spinning = false
+    this.#count()
     let more = false
     for (const { queue } of this.#rings()) if (queue?.enableNotifications()) more = true
-    if (more) this.begin()
+    if (more) this.#spin()
     else if (this.#isPolling) this.#timer = setTimeout(() => this.begin(), pollInterval)
   }
 }
