@@ -17,7 +17,7 @@ import {
 } from 'virtgen/linux'
 import { VIRTIO_F_RING_PACKED, VIRTIO_F_VERSION_1 } from 'virtgen/wire/content'
 import { VHOST_F_LOG_ALL, vhost_user_limits } from 'virtgen/wire/vhost-user'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { HeldDevice } from './support/vhost-user-device.ts'
 import { FrontEnd, FrontRing, settle } from './support/vhost-user-front.ts'
 import {
@@ -25,8 +25,7 @@ import {
   atEnd,
   bufferSize,
   dataAt,
-  endSessions,
-  held,
+  keepNothing,
   memorySize,
   prepared,
   ringAt,
@@ -39,17 +38,7 @@ const version1 = FeatureSet.of(VIRTIO_F_VERSION_1)
 const { VHOST_LOG_PAGE: page } = vhost_user_limits
 
 describe.skipIf(whyNoSystem() !== undefined)('memory', () => {
-  let before: unknown
-  beforeEach(() => {
-    // What there is once per thread is made.
-    Poller.shared.poll()
-    before = held()
-  })
-  afterEach(async () => {
-    await endSessions()
-    await settle()
-    expect(held()).toEqual(before)
-  })
+  keepNothing()
 
   it.each([
     ['split', version1],

@@ -10,11 +10,11 @@ import {
   VHOST_USER_PROTOCOL_F_REPLY_ACK,
   vhost_user_request_id,
 } from 'virtgen/wire/vhost-user'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { MessageReader } from '../hosts/linux/vhost-user/message-reader.ts'
 import { ProtocolError } from '../hosts/linux/vhost-user/protocol-error.ts'
 import { FrontEnd, settle } from './support/vhost-user-front.ts'
-import { add, atEnd, endSessions, held, memorySize, prepared, type Started, serve, started, synchronized } from './support/vhost-user-session.ts'
+import { add, atEnd, keepNothing, memorySize, prepared, type Started, serve, started, synchronized } from './support/vhost-user-session.ts'
 
 const version1 = FeatureSet.of(VIRTIO_F_VERSION_1)
 const ring = (index: number, invalid_fd = 0) => ({ ring: { u64: { index, invalid_fd } } })
@@ -51,17 +51,7 @@ class Backchannel {
 }
 
 describe.skipIf(whyNoSystem() !== undefined)('a front-end', () => {
-  let before: unknown
-  beforeEach(() => {
-    // What there is once per thread is made.
-    Poller.shared.poll()
-    before = held()
-  })
-  afterEach(async () => {
-    await endSessions()
-    await settle()
-    expect(held()).toEqual(before)
-  })
+  keepNothing()
 
   it('reads and writes the configuration space', async () => {
     const { front, device } = await prepared()

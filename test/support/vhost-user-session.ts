@@ -1,9 +1,9 @@
 /** A back-end and its front-end, for a test. */
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
-import { closeFd, countDescriptors, mappings, type ProtocolError, VhostUserServer, type VhostUserServerOptions } from 'virtgen/linux'
+import { closeFd, countDescriptors, mappings, Poller, type ProtocolError, VhostUserServer, type VhostUserServerOptions } from 'virtgen/linux'
 import type { GuestMemory, Violation } from 'virtgen/runtime'
 import { VIRTIO_F_VERSION_1 } from 'virtgen/wire/content'
-import { expect } from 'vitest'
+import { afterEach, beforeEach, expect } from 'vitest'
 import { HeldDevice } from './vhost-user-device.ts'
 import { FrontEnd, FrontRing, type Piece, settle } from './vhost-user-front.ts'
 
@@ -23,8 +23,22 @@ export function atEnd(end: () => unknown): void {
   ends.push(end)
 }
 
-/** What must be the same before and after. */
-export const held = (): { mappings: number; descriptors: number } => ({ mappings: mappings.count, descriptors: countDescriptors() })
+const held = (): { mappings: number; descriptors: number } => ({ mappings: mappings.count, descriptors: countDescriptors() })
+
+/** After each test of this group no mapping and no descriptor is there that was not there before it. */
+export function keepNothing(): void {
+  let before: unknown
+  beforeEach(() => {
+    // What there is once per thread is made.
+    Poller.shared.poll()
+    before = held()
+  })
+  afterEach(async () => {
+    await endSessions()
+    await settle()
+    expect(held()).toEqual(before)
+  })
+}
 
 export interface Served {
   readonly server: VhostUserServer
