@@ -92,6 +92,8 @@ export interface DeviceQueue {
   readonly ended: boolean
   /** A device that serves many chains in turn shows after each so many what it has used until then; 0: in the end alone. See the option. */
   readonly batch: number
+  /** Buffers that are known to be available, and are not taken; 0 where the format does not tell. */
+  readonly backlog: number
 
   /** Takes the next available chain, or undefined where there is none (or the queue is broken). Its descriptors are read here and never again. */
   next(): Chain | undefined

@@ -53,6 +53,9 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
   readonly index: number = 0
   readonly size: number = 0
   readonly batch: number = 0
+  get backlog(): number {
+    return 0
+  }
   declare readonly memory: GuestMemory
   declare readonly slab: SegmentSlab
   /** Where the next available buffer is looked for, and where the next used buffer goes. */

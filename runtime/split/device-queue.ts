@@ -106,6 +106,10 @@ export class SplitDeviceQueue extends RingDeviceQueue {
     return this.#seen
   }
 
+  override get backlog(): number {
+    return (this.#seen - this.$available) & indexMask
+  }
+
   protected override $bind(): Violation | undefined {
     return this.#version === this.memory.version ? undefined : this.#bind()
   }
