@@ -19,7 +19,10 @@ export interface DeviceQueueOptions extends RingFeatures {
   readonly resume?: () => void
   /** The transport looks for buffers by itself for now: where this says so, the driver is not asked to notify, whatever the device wants. */
   readonly quiet?: () => boolean
-  /** The driver works while the device does: it learns of used buffers after so many chains, and not when all are served that were available. */
+  /**
+   * The driver works while the device does: it learns of used buffers after so many chains, and not when all are served that were available. Where a split ring has
+   * many, it learns when half of them are used, after four times as many at the latest.
+   */
   readonly batch?: number
   /** Position to go on from; its heads in flight are delivered first. */
   readonly state?: QueueState
