@@ -16,6 +16,7 @@ export interface NetStatistics {
 
 export type Counters = { -readonly [name in keyof NetStatistics]: number }
 
+/** Nothing counted yet. */
 export function newCounters(): Counters {
   return {
     transmittedFrames: 0,

@@ -1,6 +1,6 @@
 /** A network card to serve. */
 import { statSync } from 'node:fs'
-import { Gateway, Net, type NetBackend, type NetOptions, type NetStatistics } from 'virtgen/devices/net'
+import { Gateway, Net, type NetBackend, type NetOptions, type NetStatistics, newCounters } from 'virtgen/devices/net'
 import { StreamBackend, TapBackend } from 'virtgen/node'
 import type { VirtioDevice } from 'virtgen/runtime'
 import { openTap } from '../system/index.ts'
@@ -31,7 +31,7 @@ export async function netService(settings: NetSettings, joined: Switch, onError:
   const { pairs, mac, mtu } = settings
   const network = await networkOf(settings.network, settings, joined, onError)
   const cards = new Set<Net>()
-  const past = { ...nothing }
+  const past = newCounters()
   const options: NetOptions = {
     pairs,
     queueSize,
@@ -104,18 +104,8 @@ function requireSocket(path: string): void {
   if (!stat.isSocket()) throw new ServeError(`${path} is no socket`)
 }
 
-const nothing: NetStatistics = {
-  transmittedFrames: 0,
-  transmittedBytes: 0,
-  transmitDropped: 0,
-  receivedFrames: 0,
-  receivedBytes: 0,
-  receiveDropped: 0,
-  filtered: 0,
-}
-
-function add(sum: { -readonly [name in keyof NetStatistics]: number }, more: NetStatistics): void {
-  for (const name of Object.keys(nothing) as (keyof NetStatistics)[]) sum[name] += more[name]
+function add(sum: ReturnType<typeof newCounters>, more: NetStatistics): void {
+  for (const name of Object.keys(sum) as (keyof NetStatistics)[]) sum[name] += more[name]
 }
 
 function metricsOf(counted: NetStatistics): Metric[] {
