@@ -12,7 +12,9 @@ export const wordLayout = {
 } as const
 
 const { wordMask, wordShift, mostAligned, countMask } = wordLayout
-/** The same by words of 32 bits at any alignment. */
+/** The same by words of 32 bits where these are aligned. */
+const mostHalfAligned = 256
+/** And at any alignment. */
 const mostUnaligned = 96
 /** And byte by byte, into an array that is not used again and again. */
 const mostBytewise = 24
@@ -24,13 +26,18 @@ const keptShift = 32 - 11
 
 const noBytes = new Uint8Array(0)
 
+/** Of words of 32 bits. */
+const halfMask = 3
+const halfShift = 2
+
 /** Bytes, and the views of them that copies go through. */
 export class ByteViews {
   declare readonly u8: Uint8Array
   declare readonly view: DataView
-  /** Where the bytes begin, from the last multiple of 8 on; `u64` is empty unless it is 0. */
+  /** Where the bytes begin, from the last multiple of 8 on; `u64` is empty unless it is 0, and so is `u32`. */
   readonly skew: number = 0
   declare readonly u64: BigUint64Array
+  declare readonly u32: Uint32Array
   /** Views of pieces, with their offsets and lengths: a driver comes back with the same buffers, and then no object is made. */
   #kept: (Uint8Array | undefined)[] | undefined
   #keptPlaces: Int32Array = new Int32Array(0)
@@ -39,7 +46,9 @@ export class ByteViews {
     this.u8 = u8
     this.view = new DataView(u8.buffer, u8.byteOffset, u8.length)
     this.skew = u8.byteOffset & wordMask
-    this.u64 = this.skew === 0 ? new BigUint64Array(u8.buffer, u8.byteOffset, Math.floor(u8.length / (wordMask + 1))) : new BigUint64Array(0)
+    const [begin, length] = this.skew === 0 ? [u8.byteOffset, u8.length] : [0, 0]
+    this.u64 = new BigUint64Array(u8.buffer, begin, Math.floor(length / BigUint64Array.BYTES_PER_ELEMENT))
+    this.u32 = new Uint32Array(u8.buffer, begin, Math.floor(length / Uint32Array.BYTES_PER_ELEMENT))
   }
 
   /** A piece in place. */
@@ -67,22 +76,36 @@ export class ByteViews {
   }
 }
 
-/** The array of our user that was copied from or to last, and its views from the second time on: most devices copy through the same one again and again. */
-const last: { bytes: Uint8Array; views: ByteViews } = { bytes: noBytes, views: new ByteViews(noBytes) }
+/** An array of our user that was copied through, and its views from the second time on. */
+interface Remembered {
+  bytes: Uint8Array
+  views: ByteViews
+}
 
-/** Views of an array; undefined where it was not used last time either. */
+const remembered = Array.from({ length: 4 }, (): Remembered => ({ bytes: noBytes, views: new ByteViews(noBytes) }))
+const [one, two, three, four] = remembered as [Remembered, Remembered, Remembered, Remembered]
+let next = 0
+
+/** Views of an array. Most devices copy through the same few again and again: for headers, payloads, events. Undefined where it was not used lately. */
 export function viewsOf(bytes: Uint8Array): ByteViews | undefined {
-  const { views } = last
-  return views.u8 === bytes ? views : remember(bytes)
+  if (one.views.u8 === bytes) return one.views
+  if (two.views.u8 === bytes) return two.views
+  if (three.views.u8 === bytes) return three.views
+  if (four.views.u8 === bytes) return four.views
+  return remember(bytes)
 }
 
 function remember(bytes: Uint8Array): ByteViews | undefined {
-  if (last.bytes !== bytes || mayGrow(bytes.buffer)) {
-    last.bytes = bytes
-    return undefined
-  }
-  last.views = new ByteViews(bytes)
-  return last.views
+  for (const known of remembered)
+    if (known.bytes === bytes) {
+      if (mayGrow(bytes.buffer)) return undefined
+      known.views = new ByteViews(bytes)
+      return known.views
+    }
+  const place = remembered[next] as Remembered
+  next = (next + 1) % remembered.length
+  place.bytes = bytes
+  return undefined
 }
 
 /** An array over such a buffer may become longer, and views of it would not. */
@@ -128,6 +151,27 @@ export function copyWords(source: ByteViews, from: number, target: ByteViews, to
     }
     for (; i < end; i++) targetWords[place + i] = words[first + i]!
     done = end << wordShift
+  } else if (((from | to) & halfMask) === 0 && source.skew === 0 && target.skew === 0) {
+    // Behind a header of 12 bytes, say.
+    if (count > mostHalfAligned) return false
+    const words = source.u32
+    const targetWords = target.u32
+    const first = from >>> halfShift
+    const place = to >>> halfShift
+    const end = (count >>> halfShift) & countMask
+    let i = 0
+    for (const whole = end - 7; i < whole; i += 8) {
+      targetWords[place + i] = words[first + i]!
+      targetWords[place + i + 1] = words[first + i + 1]!
+      targetWords[place + i + 2] = words[first + i + 2]!
+      targetWords[place + i + 3] = words[first + i + 3]!
+      targetWords[place + i + 4] = words[first + i + 4]!
+      targetWords[place + i + 5] = words[first + i + 5]!
+      targetWords[place + i + 6] = words[first + i + 6]!
+      targetWords[place + i + 7] = words[first + i + 7]!
+    }
+    for (; i < end; i++) targetWords[place + i] = words[first + i]!
+    done = end << halfShift
   } else if (count > mostUnaligned) return false
   for (; done + 4 <= count; done += 4) target.view.setUint32(to + done, source.view.getUint32(from + done, true), true)
   for (; done < count; done++) target.u8[to + done] = source.u8[from + done]!

@@ -1,7 +1,7 @@
 /** `Net`: a network card for guests. VIRTIO 1.4, Device Types / Network Device. */
 import type { QueueInfo } from 'virtgen/codegen/v1/device'
 import { checkInteger, type FeatureSet } from 'virtgen/codegen/v1/wire'
-import { type Outcome, type Plain, StateError } from 'virtgen/runtime'
+import { type DeviceQueue, type Outcome, type Plain, StateError } from 'virtgen/runtime'
 import {
   type NetAddVlanRequest,
   type NetDeleteVlanRequest,
@@ -92,6 +92,10 @@ export class Net extends NetDevice implements NetCard {
   #isStatusNew = false
   /** Where frames of the guest are copied to; undefined while one is there. */
   #scratch: Uint8Array | undefined = new Uint8Array(longestFrame)
+  /** The receive queue beside the transmit queue that is being served. */
+  #corked: DeviceQueue | undefined
+  /** Frames until the driver sees those that were put there. */
+  #unseen = 0
   /** The beginning of it that the last frame took. */
   #frame: Uint8Array = new Uint8Array(0)
 
@@ -111,7 +115,11 @@ export class Net extends NetDevice implements NetCard {
       backlog: checkInteger(backlog, 1, Number.MAX_SAFE_INTEGER, 'backlog'),
       limiter: options.receiveLimiter,
       counters: this.#counters,
-      put: (queue, frame, offload) => this.sendPacket(queue, offload === undefined ? plain : { hdr: offloadMembers(offload) }, frame),
+      put: (queue, frame, offload) => {
+        const sent = this.sendPacket(queue, offload === undefined ? plain : { hdr: offloadMembers(offload) }, frame)
+        if (sent !== undefined && this.#corked !== undefined) this.#answered(this.#corked)
+        return sent
+      },
       resume: () => this.backend.resume?.(),
     })
     backend.attach(this)
@@ -167,6 +175,8 @@ export class Net extends NetDevice implements NetCard {
     const { length } = frame
     if (this.host === undefined || !this.linkUp || length < ethernetHeader || length > longestFrame) this.#counters.receiveDropped++
     else if (!this.#filter.passes(frame)) this.#counters.filtered++
+    // Most frames: nothing is made for one.
+    else if (offload === undefined) this.#receiver.receive(frame, undefined)
     else if (!finish(frame, offload, this.#guestTakes, false, (bytes, left) => this.#receiver.receive(bytes, left))) this.#counters.receiveDropped++
     return !this.#receiver.isFull
   }
@@ -184,6 +194,31 @@ export class Net extends NetDevice implements NetCard {
 
   // ---- From the guest
 
+  /** Answers to what the driver sends become visible in batches, too: each time that it looks at a ring while the device writes it costs both more than a frame does. */
+  override queueNotified(index: number): void {
+    const beside = index % 2 === 1 ? this.host?.queue(index - 1) : undefined
+    if (beside === undefined || this.#corked !== undefined) {
+      super.queueNotified(index)
+      return
+    }
+    beside.cork()
+    this.#corked = beside
+    this.#unseen = beside.batch
+    try {
+      super.queueNotified(index)
+    } finally {
+      this.#corked = undefined
+      beside.uncork()
+    }
+  }
+
+  #answered(queue: DeviceQueue): void {
+    if (--this.#unseen !== 0) return
+    this.#unseen = queue.batch
+    queue.uncork()
+    queue.cork()
+  }
+
   protected override transmit(request: NetTransmitRequest): Outcome {
     if (this.#gate === undefined) return this.#transmit(request)
     return this.#gate.enter(request, request.readable.length, () => this.#transmit(request), false)
@@ -197,19 +232,22 @@ export class Net extends NetDevice implements NetCard {
       return
     }
     // Who is told of the frame may make the guest run, and send the next one.
-    const scratch = this.#scratch ?? new Uint8Array(length)
+    const scratch = this.#scratch
     this.#scratch = undefined
     try {
-      // The same object for frames of one length: what is copied into it often is copied faster.
-      const known = this.#frame
-      const frame = known.length === length && known.buffer === scratch.buffer ? known : scratch.subarray(0, length)
-      this.#frame = frame
+      const frame = scratch === undefined ? new Uint8Array(length) : this.#frameIn(scratch, length)
       readable.copyTo(frame)
       this.#receiver.steering.learn(frame, queue.index >> 1)
       return offload === undefined ? this.#sendPlain(frame) : this.#send(frame, offload)
     } finally {
-      if (scratch.length >= longestFrame) this.#scratch = scratch
+      if (scratch !== undefined) this.#scratch = scratch
     }
+  }
+
+  /** The same object for frames of one length: what is copied into it often is copied faster. */
+  #frameIn(scratch: Uint8Array, length: number): Uint8Array {
+    if (this.#frame.length !== length) this.#frame = scratch.subarray(0, length)
+    return this.#frame
   }
 
   #count(isSent: boolean, length: number): void {

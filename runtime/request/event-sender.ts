@@ -9,6 +9,10 @@ import { Storage } from './storage.ts'
 
 export class EventSender {
   readonly #storage = new Storage(64)
+  // Most events are like the one before.
+  #layout: LayoutInfo | undefined
+  #context: RequestContext | undefined
+  #struct: ValueStruct | undefined
 
   /**
    * Fills the next available buffer, or several.
@@ -34,7 +38,7 @@ export class EventSender {
     if (mistake !== undefined) return mistake
     const suffix = event.reply?.suffix ?? 0
     const sent = payload === undefined ? 0 : Math.min(payload.length, room)
-    if (event.reply && event.writable?.claim) this.#lower(event.writable.claim, event.reply.create(context, 0, undefined), length, sent)
+    if (event.reply && event.writable?.claim) this.#lower(event.writable.claim, this.#structOf(event.reply, context), length, sent)
     writable.copyFrom(this.#storage.bytes, 0, length - suffix)
     if (payload) writable.copyFrom(payload, 0, sent)
     // Members behind the payload end with it: the used length is all that the driver learns of its length.
@@ -53,11 +57,35 @@ export class EventSender {
     length: number,
     payload: Uint8Array,
   ): number | Violation | undefined {
-    const struct = layout.create(context, 0, undefined).at(this.#storage.view, 0, length)
+    const chain = queue.next()
+    if (chain === undefined) return undefined
+    const mistake = mistakeOf(event, queue, chain, length)
+    if (mistake !== undefined) return mistake
+    const struct = this.#structOf(layout, context)
+    const sent = payload.length
+    if (chain.writable.length < length + sent) return this.#spreadFar(event, spans, struct, context, queue, length, payload, chain)
+    spans.set(struct, 1)
+    chain.writable.copyFrom(this.#storage.bytes, 0, length)
+    chain.writable.copyFrom(payload, 0, sent)
+    chain.complete(length + sent)
+    return sent
+  }
+
+  /** The same where the first buffer is too small. */
+  #spreadFar(
+    event: RequestInfo,
+    spans: SpansInfo,
+    struct: Struct,
+    context: RequestContext,
+    queue: DeviceQueue,
+    length: number,
+    payload: Uint8Array,
+    first: Chain,
+  ): number | Violation | undefined {
     spans.set(struct, 2)
     const mayBeMany = spans.count(struct, context) === 2
-    const chains: Chain[] = []
-    for (let room = 0; chains.length === 0 || (mayBeMany && room < length + payload.length); ) {
+    const chains = [first]
+    for (let room = first.writable.length; mayBeMany && room < length + payload.length; ) {
       const chain = queue.next()
       if (chain === undefined) {
         // Nobody holds buffers that it does not use: a driver that suspends the device waits for those.
@@ -90,14 +118,25 @@ export class EventSender {
     if (claim.get(struct) > sent) claim.set(struct, sent)
   }
 
+  /** Writes the members into the storage, where the accessor of the layout stands then. */
   #encode(layout: LayoutInfo, message: MessageInfo, event: RequestInfo, context: RequestContext, value: object | undefined): number {
-    const struct = layout.create(context, 0, undefined) as ValueStruct
+    const struct = this.#structOf(layout, context)
     const length = layout.sizeOf?.(value ?? {}, context) ?? struct.$minimum
     this.#storage.reserve(length)
-    this.#storage.bytes.fill(0, 0, length)
-    struct.at(this.#storage.view, 0, length)
+    this.#storage.clear(length)
+    this.#storage.place(struct, length)
     writeSelected(message, event, struct, value)
     return length
+  }
+
+  #structOf(layout: LayoutInfo, context: RequestContext): ValueStruct {
+    const known = this.#struct
+    if (known !== undefined && layout === this.#layout && context === this.#context && layout.outdated?.(known, context) !== true) return known
+    const made = layout.create(context, 0, undefined) as ValueStruct
+    this.#layout = layout
+    this.#context = context
+    this.#struct = made
+    return made
   }
 }
 

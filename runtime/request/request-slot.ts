@@ -11,16 +11,6 @@ export interface RequestOwner {
   failed(slot: RequestSlot, error: unknown): void
 }
 
-/** `at`, of bytes that are there: it is common to all structs, and the engine does not know of which one a call is. */
-function point(struct: Struct, view: DataView, length: number): void {
-  struct.$view = view
-  struct.$offset = 0
-  struct.$length = length
-}
-
-/** Bytes. */
-const shortReply = 32
-
 export class RequestSlot implements RequestParts {
   info!: RequestInfo
   queue!: QueueInfo
@@ -127,7 +117,7 @@ export class RequestSlot implements RequestParts {
     if (this.#readableLength < length) return undefined
     this.#copyHeader(length)
     this.frame = frame
-    point(frame, this.#headerStorage.view, length)
+    this.#headerStorage.place(frame, length)
     return frame
   }
 
@@ -161,6 +151,17 @@ export class RequestSlot implements RequestParts {
     }
     const framed = layout.framedAt === undefined || layout.framedAt >= total ? 0 : this.readable.descriptorLength(layout.framedAt)
     const header = this.#headerOf(layout, framed)
+    const least = header.$minimum
+    if (payload !== undefined && layout.suffix === 0 && total >= least) {
+      this.#copyHeader(least)
+      this.#headerStorage.place(header, least)
+      // Nothing in it says that it is longer: most headers are of one length.
+      if (header.$size === least) {
+        this.header = header
+        this.readable.$window(least, total)
+        return true
+      }
+    }
     const length = payload === undefined && !restIgnored ? total : this.#prefix(header, layout.suffix)
     if (length < header.$minimum || length > total || length > Math.max(limit, header.$minimum)) return false
     this.#copyHeader(length - layout.suffix)
@@ -243,11 +244,8 @@ export class RequestSlot implements RequestParts {
 
   #place(layout: LayoutInfo, reply: Struct, length: number): Struct {
     this.#replyStorage.reserve(length)
-    const { bytes, view } = this.#replyStorage
-    // A call costs more than a few bytes.
-    if (length > shortReply) bytes.fill(0, 0, length)
-    else for (let i = 0; i < length; i++) bytes[i] = 0
-    point(reply, view, length)
+    this.#replyStorage.clear(length)
+    this.#replyStorage.place(reply, length)
     if (layout.fill !== undefined) layout.fill(reply)
     return reply
   }

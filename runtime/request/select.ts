@@ -32,6 +32,10 @@ export function refusedBy(message: MessageInfo, frame: Struct | undefined): Requ
 /** Writes a value together with what selects the request or event: nothing else may select it. */
 export function writeSelected(message: MessageInfo, info: RequestInfo, struct: ValueStruct, value: object = {}): void {
   const { values: selecting = {} } = info
+  if (info.is.length === 0 && isEmpty(selecting)) {
+    struct.$set(value)
+    return
+  }
   // First, as other members may depend on it.
   struct.$set(selecting)
   const deciding: Record<string, unknown> = {}
@@ -43,6 +47,11 @@ export function writeSelected(message: MessageInfo, info: RequestInfo, struct: V
   if (message.select !== undefined && values !== undefined) message.select(struct, values)
   else struct.$set(selecting)
   struct.$set(rest)
+}
+
+function isEmpty(value: object): boolean {
+  for (const _ in value) return false
+  return true
 }
 
 function isSelected({ is }: RequestInfo, { by }: MessageInfo, frame: Struct | undefined): boolean {
