@@ -12,7 +12,8 @@ export const wordLayout = {
 } as const
 
 const { wordMask, wordShift, mostAligned, countMask } = wordLayout
-/** The same by words of 32 bits where these are aligned. */
+/** The same by words of 32 bits where these are aligned: fewer take no longer without that. */
+const leastHalfAligned = 16
 const mostHalfAligned = 256
 /** And at any alignment. */
 const mostUnaligned = 96
@@ -151,28 +152,38 @@ export function copyWords(source: ByteViews, from: number, target: ByteViews, to
     }
     for (; i < end; i++) targetWords[place + i] = words[first + i]!
     done = end << wordShift
-  } else if (((from | to) & halfMask) === 0 && source.skew === 0 && target.skew === 0) {
-    // Behind a header of 12 bytes, say.
-    if (count > mostHalfAligned) return false
-    const words = source.u32
-    const targetWords = target.u32
-    const first = from >>> halfShift
-    const place = to >>> halfShift
-    const end = (count >>> halfShift) & countMask
-    let i = 0
-    for (const whole = end - 7; i < whole; i += 8) {
-      targetWords[place + i] = words[first + i]!
-      targetWords[place + i + 1] = words[first + i + 1]!
-      targetWords[place + i + 2] = words[first + i + 2]!
-      targetWords[place + i + 3] = words[first + i + 3]!
-      targetWords[place + i + 4] = words[first + i + 4]!
-      targetWords[place + i + 5] = words[first + i + 5]!
-      targetWords[place + i + 6] = words[first + i + 6]!
-      targetWords[place + i + 7] = words[first + i + 7]!
-    }
-    for (; i < end; i++) targetWords[place + i] = words[first + i]!
-    done = end << halfShift
-  } else if (count > mostUnaligned) return false
+  } else if (count >= leastHalfAligned) return copyHalves(source, from, target, to, count)
+  return copyRest(source, from, target, to, done, count)
+}
+
+/** The same by words of 32 bits. */
+function copyHalves(source: ByteViews, from: number, target: ByteViews, to: number, count: number): boolean {
+  if (((from | to) & halfMask) !== 0 || source.skew !== 0 || target.skew !== 0)
+    return count <= mostUnaligned && copyRest(source, from, target, to, 0, count)
+  // Behind a header of 12 bytes, say.
+  if (count > mostHalfAligned) return false
+  const words = source.u32
+  const targetWords = target.u32
+  const first = from >>> halfShift
+  const place = to >>> halfShift
+  const end = (count >>> halfShift) & countMask
+  let i = 0
+  for (const whole = end - 7; i < whole; i += 8) {
+    targetWords[place + i] = words[first + i]!
+    targetWords[place + i + 1] = words[first + i + 1]!
+    targetWords[place + i + 2] = words[first + i + 2]!
+    targetWords[place + i + 3] = words[first + i + 3]!
+    targetWords[place + i + 4] = words[first + i + 4]!
+    targetWords[place + i + 5] = words[first + i + 5]!
+    targetWords[place + i + 6] = words[first + i + 6]!
+    targetWords[place + i + 7] = words[first + i + 7]!
+  }
+  for (; i < end; i++) targetWords[place + i] = words[first + i]!
+  return copyRest(source, from, target, to, end << halfShift, count)
+}
+
+/** Copies what is left after `done` of the bytes, at any alignment. */
+function copyRest(source: ByteViews, from: number, target: ByteViews, to: number, done: number, count: number): true {
   for (; done + 4 <= count; done += 4) target.view.setUint32(to + done, source.view.getUint32(from + done, true), true)
   for (; done < count; done++) target.u8[to + done] = source.u8[from + done]!
   return true
