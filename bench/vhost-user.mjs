@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { readOptions, refuse, wholeNumber } from './options.mjs'
-import { BackEnd, ours, theirs } from './vhost-user/back-end.mjs'
+import { BackEnd, bare, ours, theirs } from './vhost-user/back-end.mjs'
 import { blkioBench, drive } from './vhost-user/client.mjs'
 
 const usage = `npm run bench:vhost-user -- [options]
@@ -14,6 +14,7 @@ const usage = `npm run bench:vhost-user -- [options]
   --seconds N   of each measurement (2)
   --spin US     what the rows with --spin give it (50)
   --only WORDS  rows whose names hold these words
+  --bare        beside the null device one that fills buffers with zeroes and does nothing else: what this machine allows
   --check       ends with 1 where a ratio is below its aim
   --json        prints one JSON object`
 
@@ -22,6 +23,7 @@ const options = readOptions(usage, {
   seconds: { type: 'string', default: '2' },
   spin: { type: 'string', default: '50' },
   only: { type: 'string', default: '' },
+  bare: { type: 'boolean', default: false },
   check: { type: 'boolean', default: false },
   json: { type: 'boolean', default: false },
 })
@@ -44,17 +46,32 @@ const groups = [
   {
     peer: nothing,
     name: `null --spin ${options.spin}`,
-    words: ['--null', String(diskBytes), ...spin],
+    words: ours('blk', '--null', String(diskBytes), ...spin),
     loads: [[read(4096, 1), 2], [read(4096, 32), 2], [read(4096, 128), 2], [write(4096, 32)], [read(65_536, 32), 1.5], [read(2 ** 20, 8), 0.9]],
   },
+  ...(options.bare
+    ? [
+        {
+          peer: nothing,
+          name: `bare, spin ${options.spin}`,
+          words: bare(diskBytes, options.spin),
+          loads: [[read(4096, 1)], [read(4096, 32)], [read(4096, 128)], [read(65_536, 32)], [read(2 ** 20, 8)]],
+        },
+      ]
+    : []),
   {
     peer: stored,
     name: `ram --spin ${options.spin}`,
-    words: ['--ram', String(fileBytes), ...spin],
+    words: ours('blk', '--ram', String(fileBytes), ...spin),
     loads: [[read(4096, 32), 4], [write(4096, 32)], [read(65_536, 32)]],
   },
-  { peer: stored, name: `file --spin ${options.spin}`, words: ['--file', file, ...spin], loads: [[read(4096, 32), 1.5], [write(4096, 32)]] },
-  { peer: stored, name: `file --async --spin ${options.spin}`, words: ['--file', file, '--async', ...spin], loads: [[read(4096, 32), 1]] },
+  {
+    peer: stored,
+    name: `file --spin ${options.spin}`,
+    words: ours('blk', '--file', file, ...spin),
+    loads: [[read(4096, 32), 1.5], [write(4096, 32)]],
+  },
+  { peer: stored, name: `file --async --spin ${options.spin}`, words: ours('blk', '--file', file, '--async', ...spin), loads: [[read(4096, 32), 1]] },
 ]
 const rows = groups.flatMap(({ peer, name, words, loads }) =>
   loads.map(([load, aim]) => ({
@@ -92,7 +109,7 @@ async function round(program, chosen, seconds) {
   try {
     for (const { peer, back, words, load, samples } of chosen) {
       const theirs = await measure(program, await started(`qemu-storage-daemon, ${peer.name}`, peer.theirs), load, seconds)
-      const ours_ = await measure(program, await started(`virtgen serve blk ${back}`, ours('blk', ...words)), load, seconds)
+      const ours_ = await measure(program, await started(`virtgen, ${back}`, words), load, seconds)
       samples.push({ theirs, ours: ours_, ratio: ours_.kiops / theirs.kiops })
     }
   } finally {

@@ -12,6 +12,9 @@ const ticksPerSecond = 100
 /** Of `virtgen serve`. */
 export const ours = (...words) => [process.execPath, virtgen, 'serve', ...words, '--socket', '{socket}']
 
+/** Of a device that does the least. */
+export const bare = (bytes, spin) => [process.execPath, fileURLToPath(new URL('bare.mjs', import.meta.url)), '{socket}', String(bytes), spin]
+
 /** Of qemu-storage-daemon, over a block device of its own. */
 export const theirs = (device) => [
   'qemu-storage-daemon',
