@@ -42,7 +42,12 @@ const nothing = { name: 'null', theirs: theirs(`driver=null-co,size=${diskBytes}
 const stored = { name: 'file', theirs: theirs(`driver=file,filename=${file},aio=threads,cache.direct=off`) }
 /** Each with what is driven, and how many times theirs it must reach. */
 const groups = [
-  { peer: nothing, name: 'null', words: ['--null', String(diskBytes)], loads: [[read(4096, 1), 0.9], [read(4096, 32), 1], [read(4096, 128)]] },
+  {
+    peer: nothing,
+    name: 'null',
+    words: ours('blk', '--null', String(diskBytes)),
+    loads: [[read(4096, 1), 0.9], [read(4096, 32), 1], [read(4096, 128)]],
+  },
   {
     peer: nothing,
     name: `null --spin ${options.spin}`,

@@ -20,8 +20,8 @@ export interface DeviceQueueOptions extends RingFeatures {
   /** The transport looks for buffers by itself for now: where this says so, the driver is not asked to notify, whatever the device wants. */
   readonly quiet?: () => boolean
   /**
-   * The driver works while the device does: it learns of used buffers after so many chains, and not when all are served that were available. Where a split ring has
-   * many, it learns when half of them are used, after four times as many at the latest.
+   * The driver works while the device does: it learns of used buffers after so many chains, and not when all are served that were available. One that does not wait to
+   * hear of any, as it is busy with those before, learns after eight times as many: then it finds more of them together.
    */
   readonly batch?: number
   /** Position to go on from; its heads in flight are delivered first. */

@@ -90,10 +90,6 @@ export interface DeviceQueue {
   readonly starved: boolean
   /** The queue was reset: nothing comes any more. */
   readonly ended: boolean
-  /** A device that serves many chains in turn shows after each so many what it has used until then; 0: in the end alone. See the option. */
-  readonly batch: number
-  /** Buffers that are known to be available, and are not taken; 0 where the format does not tell. */
-  readonly backlog: number
 
   /** Takes the next available chain, or undefined where there is none (or the queue is broken). Its descriptors are read here and never again. */
   next(): Chain | undefined
@@ -113,6 +109,8 @@ export interface DeviceQueue {
    */
   cork(publishes?: boolean): void
   uncork(): void
+  /** For a device that serves many chains in turn, corked, after each: what is held back becomes visible where it is a batch, see the option of the queue. */
+  showBatch(): void
 
   /** Tells the driver that no available buffer notifications are needed for now. Advisory: one may come nevertheless. */
   disableNotifications(): void

@@ -25,6 +25,10 @@ export const noHead = -1
 const nobody = noHead
 /** In place of a head: what is out is marked. */
 export const several = -2
+/** More than a ring has. */
+const noBatch = 2 ** 16
+/** So many batches a driver does not see at most, though it waits for none: who is busy takes what it sees, and waking it again costs more than several requests. */
+const mostBatches = 8
 /** How often callbacks may complete more while a queue is saved. */
 const mostRounds = 16
 /** No stamp of a memory. */
@@ -52,10 +56,6 @@ export interface RingFormat {
 export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRing {
   readonly index: number = 0
   readonly size: number = 0
-  readonly batch: number = 0
-  get backlog(): number {
-    return 0
-  }
   declare readonly memory: GuestMemory
   declare readonly slab: SegmentSlab
   /** Where the next available buffer is looked for, and where the next used buffer goes. */
@@ -96,6 +96,9 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
   #corked = 0
   /** While corked: used buffers become visible at once all the same. */
   #publishes = false
+  /** See `showBatch`. */
+  readonly #batch: number = noBatch
+  #unseen = 0
   /** What follows when a chain is used. One number for all that decides it, as a truth value of a field costs the engine more than a number. */
   #after = shows | notifies
   /** The device wants available buffer notifications. */
@@ -115,8 +118,8 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
     this.index = setup.index
     // What came out of a calculation may be no integer to the engine, and then would be none in any queue.
     this.size = setup.size | 0
-    this.batch = options.batch ?? 0
     this.#options = options
+    this.#batch = options.batch || noBatch
     this.#format = format
     // A queue that does not exist has no chains.
     const size = format.sizeProblem(setup) === undefined ? setup.size : 0
@@ -163,6 +166,8 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
    * and neither can go before the other: the driver states its wish and then looks for used entries, so that at least one of the two sides sees the other's store.
    */
   protected abstract $isNotificationDue(): boolean
+  /** Whether it asked to be notified of one of those, or of one that is not published yet. */
+  protected abstract $isAwaited(): boolean
   /**
    * Tells the driver whether the device wants to be notified of the next available buffer. What is available has to be looked at again after that: the driver
    * makes buffers available and then looks for the wish.
@@ -408,8 +413,10 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
   // ---- Visibility and notifications
 
   cork(publishes = false): void {
-    if (this.#corked++ === 0) this.#publishes = publishes
-    else if (!publishes) this.#publishes = false
+    if (this.#corked++ === 0) {
+      this.#publishes = publishes
+      this.#unseen = 0
+    } else if (!publishes) this.#publishes = false
     this.#settle()
   }
 
@@ -421,6 +428,21 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
     if (this.#corked !== 0) return
     this.#publish()
     if (this.#whenDrained !== undefined) this.#checkDrained()
+  }
+
+  showBatch(): void {
+    const unseen = ++this.#unseen
+    if (unseen < this.#batch || (unseen < mostBatches * this.#batch && !this.#isAwaited())) return
+    this.#unseen = 0
+    this.uncork()
+    this.cork()
+  }
+
+  /** The driver waits to hear of what is used, and not visible yet. */
+  #isAwaited(): boolean {
+    if (this.$published === this.$used) return false
+    // Where the views may not be those of now, `uncork` finds out.
+    return this.$stamp !== this.memory.$stamp || this.$isAwaited()
   }
 
   /** Makes the used entries visible that are not yet, and notifies the driver if it asked for one of them. */

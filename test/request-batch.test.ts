@@ -3,8 +3,8 @@ import { FeatureSet } from 'virtgen/codegen/v1/wire'
 import { Net } from 'virtgen/devices/net'
 import { Rng } from 'virtgen/devices/rng'
 import { createDeviceQueue, DeviceControl, openQueue, type VirtioDevice } from 'virtgen/runtime'
-import { chain, PackedFakeDriver, SplitFakeDriver, TestMemory } from 'virtgen/testing'
-import { ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, VIRTIO_F_RING_PACKED, VIRTIO_F_VERSION_1 } from 'virtgen/wire/content'
+import { chain, PackedFakeDriver, SplitFakeDriver, TestMemory, type Wish } from 'virtgen/testing'
+import { ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, VIRTIO_F_EVENT_IDX, VIRTIO_F_RING_PACKED, VIRTIO_F_VERSION_1 } from 'virtgen/wire/content'
 import { describe, expect, it } from 'vitest'
 import { plainFrame, Sink } from './support/net.ts'
 import { offerHeads } from './support/offers.ts'
@@ -18,14 +18,16 @@ interface Device {
   readonly device: VirtioDevice
   readonly packed: boolean
   readonly batch: number
+  readonly eventIndex?: boolean
   notify(queue: number): void
 }
 
 /** The device at work with so many queues, and their drivers. */
-function setUp({ device, packed, batch, notify }: Device, queues: number) {
+function setUp({ device, packed, batch, eventIndex = false, notify }: Device, queues: number) {
   const memory = new TestMemory({ regions: [{ guestAddress: 0, size: 0x40_000, source: new Uint8Array(0x40_000) }] })
-  const drivers = Array.from({ length: queues }, () => new (packed ? PackedFakeDriver : SplitFakeDriver)(memory, { size }))
-  const features = FeatureSet.of(VIRTIO_F_VERSION_1, ...(packed ? [VIRTIO_F_RING_PACKED] : []))
+  const drivers = Array.from({ length: queues }, () => new (packed ? PackedFakeDriver : SplitFakeDriver)(memory, { size, eventIndex }))
+  const bits = [VIRTIO_F_VERSION_1, ...(packed ? [VIRTIO_F_RING_PACKED] : []), ...(eventIndex ? [VIRTIO_F_EVENT_IDX] : [])]
+  const features = FeatureSet.of(...bits)
   const control = new DeviceControl(device, {
     memory,
     ringFeatures: features,
@@ -41,20 +43,44 @@ function setUp({ device, packed, batch, notify }: Device, queues: number) {
   return { control, drivers }
 }
 
-/** After how many requests done the driver is notified, each time, where so many are available at once. */
-function notifications(packed: boolean, count: number, batch: number): number[] {
-  let done = 0
-  const seen: number[] = []
-  const notify = (): void => {
-    done += driver!.drain().length
-    seen.push(done)
-  }
-  const { control, drivers } = setUp({ device: new Rng({ queueSize: size }), packed, batch, notify }, 1)
-  const [driver] = drivers
-  offerHeads(driver!, ...Array.from({ length: count }, (_, head) => head))
-  control.notifyAvailable(0)
-  return seen
+interface Requests {
+  readonly packed: boolean
+  /** Available at once; and so many again, when these are done. */
+  readonly count: number
+  readonly again?: number
+  readonly batch: number
+  /** What the driver wants to hear of; everything by default. */
+  readonly wish?: Wish
 }
+
+/** After how many requests done the driver is notified, each time, where so many are available at once; and how many it sees done when each of them is at work. */
+function served({ packed, count, again = 0, batch, wish = 'always' }: Requests): { notified: number[]; visible: number[] } {
+  const visible: number[] = []
+  const notified: number[] = []
+  let done = 0
+  const look = (): number => {
+    done += driver!.drain().length
+    return done
+  }
+  const device = new Rng({
+    queueSize: size,
+    source: (bytes) => {
+      bytes.fill(1)
+      visible.push(look())
+    },
+  })
+  const { control, drivers } = setUp({ device, packed, batch, eventIndex: typeof wish === 'number', notify: () => notified.push(look()) }, 1)
+  const [driver] = drivers
+  driver!.ask(wish)
+  for (const length of [count, again]) {
+    offerHeads(driver!, ...Array.from({ length }, (_, head) => head))
+    control.notifyAvailable(0)
+  }
+  return { notified, visible }
+}
+
+/** Each number once. */
+const steps = (values: readonly number[]): number[] => [...new Set(values)]
 
 /** After how many frames that came back the driver is notified of them, where it has sent so many at once. */
 function answers(packed: boolean, count: number, batch: number): number[] {
@@ -83,24 +109,27 @@ function answers(packed: boolean, count: number, batch: number): number[] {
   return seen
 }
 
-describe('a driver is told of requests', () => {
-  it.each([false, true])('in the end, without a batch (packed: %s)', (packed) => {
-    expect(notifications(packed, 100, 0)).toEqual([100])
+describe.each([false, true])('a driver is told of requests (packed: %s)', (packed) => {
+  it('in the end, without a batch', () => {
+    const { notified, visible } = served({ packed, count: 100, batch: 0 })
+    expect([notified, steps(visible)]).toEqual([[100], [0]])
   })
 
-  it.each([false, true])('after each batch, and in the end (packed: %s)', (packed) => {
-    expect(notifications(packed, 7, 4)).toEqual([4, 7])
-    expect(notifications(packed, 3, 4)).toEqual([3])
+  it('after each batch, and in the end', () => {
+    expect(served({ packed, count: 7, batch: 4 }).notified).toEqual([4, 7])
+    expect(served({ packed, count: 3, batch: 4 }).notified).toEqual([3])
+    expect(served({ packed, count: 50, batch: 16 }).notified).toEqual([16, 32, 48, 50])
+    expect(served({ packed, count: 3, again: 7, batch: 4 }).notified).toEqual([3, 7, 10])
   })
 
-  it('when half are done, where many are available in a split ring', () => {
-    expect(notifications(false, 32, 16)).toEqual([16, 32])
-    expect(notifications(false, 64, 16)).toEqual([32, 48, 64])
-    expect(notifications(false, 128, 16)[0]).toBe(64)
+  it('as soon as it waits for one of them, and not before', () => {
+    expect(served({ packed, count: 40, batch: 4, wish: 9 }).notified).toEqual([9])
+    expect(served({ packed, count: 40, batch: 4, wish: 2 }).notified).toEqual([4])
   })
 
-  it('after four batches at the latest', () => {
-    expect(notifications(false, 250, 16)[0]).toBe(64)
+  it('never, where it waits for none, but sees them after eight batches', () => {
+    const { notified, visible } = served({ packed, count: 70, batch: 4, wish: 'never' })
+    expect([notified, steps(visible)]).toEqual([[], [0, 32, 64]])
   })
 })
 

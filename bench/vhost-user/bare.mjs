@@ -12,17 +12,13 @@ class Bare extends Blk {
     if (queue === undefined) return
     queue.cork()
     queue.disableNotifications()
-    let unseen = queue.batch
     do {
       for (let chain = queue.next(); chain !== undefined; chain = queue.next()) {
         const { writable } = chain
         if (writable.length > statusBytes) writable.piece(writable.length - statusBytes).fill(0)
         writable.fill(0, writable.remaining)
         chain.complete(writable.written)
-        if (--unseen !== 0) continue
-        unseen = queue.batch
-        queue.uncork()
-        queue.cork()
+        queue.showBatch()
       }
     } while (queue.enableNotifications())
     queue.uncork()

@@ -94,8 +94,6 @@ export class Net extends NetDevice implements NetCard {
   #scratch: Uint8Array | undefined = new Uint8Array(longestFrame)
   /** The receive queue beside the transmit queue that is being served. */
   #corked: DeviceQueue | undefined
-  /** Frames until the driver sees those that were put there. */
-  #unseen = 0
   /** The beginning of it that the last frame took. */
   #frame: Uint8Array = new Uint8Array(0)
 
@@ -117,7 +115,7 @@ export class Net extends NetDevice implements NetCard {
       counters: this.#counters,
       put: (queue, frame, offload) => {
         const sent = this.sendPacket(queue, offload === undefined ? plain : { hdr: offloadMembers(offload) }, frame)
-        if (sent !== undefined && this.#corked !== undefined) this.#answered(this.#corked)
+        if (sent !== undefined) this.#corked?.showBatch()
         return sent
       },
       resume: () => this.backend.resume?.(),
@@ -203,20 +201,12 @@ export class Net extends NetDevice implements NetCard {
     }
     beside.cork()
     this.#corked = beside
-    this.#unseen = beside.batch
     try {
       super.queueNotified(index)
     } finally {
       this.#corked = undefined
       beside.uncork()
     }
-  }
-
-  #answered(queue: DeviceQueue): void {
-    if (--this.#unseen !== 0) return
-    this.#unseen = queue.batch
-    queue.uncork()
-    queue.cork()
   }
 
   protected override transmit(request: NetTransmitRequest): Outcome {

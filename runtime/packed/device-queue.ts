@@ -300,12 +300,21 @@ export class PackedDeviceQueue extends RingDeviceQueue {
     this.#unchecked = 0
     const stale = this.#isStale
     this.#isStale = false
+    return this.#wants(count, stale)
+  }
+
+  protected override $isAwaited(): boolean {
+    return this.#wants(this.#unchecked + this.#unpublished, false)
+  }
+
+  /** Whether the driver wants to hear of one of the last `count` used descriptors. */
+  #wants(count: number, stale: boolean): boolean {
     // One load of both halves, so that they belong together; sequentially consistent like the store of the flags: it cannot go before that store.
     const wish = Atomics.load(this.#driver, 0)
     const flags = (wish >>> eventFlagsShift) & eventFlagsMask
     if (flags === RING_EVENT_FLAGS_DISABLE) return false
     if (flags !== RING_EVENT_FLAGS_DESC || !this.#eventIndex) return true
-    return count > this.size || isOffsetDue(wish & 0xffff, this.$published, count, this.size) || stale
+    return count > this.size || isOffsetDue(wish & 0xffff, this.$used, count, this.size) || stale
   }
 
   protected override $ask(wanted: boolean): boolean {

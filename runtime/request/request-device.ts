@@ -39,8 +39,6 @@ export interface ActiveQueue {
 const { split_ring_max_queue_size } = split_ring_limits
 const defaultQueueSize = 256
 const defaultCopyLimit = 65_536
-/** For so many batches more a driver with many chains available waits to hear of those that are used. */
-const mostBatches = 3
 
 export abstract class RequestDevice<Config extends Struct = Struct> extends VirtioDevice {
   readonly id: number
@@ -155,22 +153,10 @@ export abstract class RequestDevice<Config extends Struct = Struct> extends Virt
     queue.cork()
     queue.disableNotifications()
     let budget = queue.size
-    const { batch } = queue
-    let unseen = batch
-    let mayWait = true
     do {
       for (let chain = queue.next(); chain !== undefined; chain = queue.next()) {
         this.#take(active, chain)
-        if (--unseen === 0) {
-          // Waking the driver costs more than a request: once for the half of many, while the other half keeps the device busy.
-          const more: number = mayWait ? Math.min((queue.backlog - batch) >> 1, mostBatches * batch) : 0
-          mayWait = more <= 0
-          unseen = mayWait ? batch : more
-          if (mayWait) {
-            queue.uncork()
-            queue.cork()
-          }
-        }
+        queue.showBatch()
         // A handler may have given the device up, or reset it.
         if (this.#host?.queue(index) !== queue) budget = 0
         else if (--budget === 0) this.#host.serveLater(index)

@@ -106,10 +106,6 @@ export class SplitDeviceQueue extends RingDeviceQueue {
     return this.#seen
   }
 
-  override get backlog(): number {
-    return (this.#seen - this.$available) & indexMask
-  }
-
   protected override $bind(): Violation | undefined {
     return this.#version === this.memory.version ? undefined : this.#bind()
   }
@@ -253,11 +249,20 @@ export class SplitDeviceQueue extends RingDeviceQueue {
     this.#unchecked = 0
     const stale = this.#isStale
     this.#isStale = false
+    return this.#wants(count) || stale
+  }
+
+  protected override $isAwaited(): boolean {
+    return this.#wants(this.#unchecked + ((this.$used - this.$published) & indexMask))
+  }
+
+  /** Whether the driver wants to hear of one of the last `count` used entries. */
+  #wants(count: number): boolean {
     // Either load is sequentially consistent like the store of the used index: it cannot go before that store.
     if (!this.#eventIndex) return (Atomics.load(this.#driver, availFlags16) & noInterrupt) === 0
-    const now = this.$published
+    const now = this.$used
     // More entries than there are indices pass every event.
-    return count > indexMask || isEventDue(Atomics.load(this.#driver, availRing16 + this.size), now, (now - count) & indexMask) || stale
+    return count > indexMask || isEventDue(Atomics.load(this.#driver, availRing16 + this.size), now, (now - count) & indexMask)
   }
 
   protected override $ask(wanted: boolean): boolean {

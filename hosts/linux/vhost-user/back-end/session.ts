@@ -38,7 +38,7 @@ import { Rings } from './rings.ts'
 import { Spinner } from './spinner.ts'
 
 /** Requests: the front-end takes these while the device serves more. */
-const batch = 16
+const batch = 8
 /** Microseconds: who spins for a second does so always. */
 const mostSpin = 1_000_000
 /** What has room in a status. */
