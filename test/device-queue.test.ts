@@ -502,6 +502,17 @@ describe.each(ringFormats)('a $format device queue', ({ packed }) => {
       expect([driver.drain().map(({ written }) => written), recorder.violations]).toEqual([[16, 16, 16], []])
     })
 
+    it.each(['always', 'never'] as const)('asks the driver anew whether it wants to hear: %s', (wish) => {
+      const first = offered(2)
+      take(first, 1)[0]!.complete(1)
+      const state = first.queue.save()
+      first.queue.reset()
+      first.driver.ask(wish)
+      const { queue, recorder } = testQueue({ driver: first.driver, state })
+      queue.next()!.complete(1)
+      expect(recorder.notifications).toBe(wish === 'always' ? 1 : 0)
+    })
+
     it('that cannot be is refused', () => {
       const state = testQueue({ packed }).queue.save()
       for (const wrong of [{ available: 65536 }, { used: -1 }, { inFlight: [8] }, { inFlight: [1, 1] }, { inFlight: [0.5] }])

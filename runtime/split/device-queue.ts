@@ -249,20 +249,20 @@ export class SplitDeviceQueue extends RingDeviceQueue {
     this.#unchecked = 0
     const stale = this.#isStale
     this.#isStale = false
-    return this.#wants(count) || stale
+    return this.#wants(count, stale)
   }
 
   protected override $isAwaited(): boolean {
-    return this.#wants(this.#unchecked + ((this.$used - this.$published) & indexMask))
+    return this.#wants(this.#unchecked + ((this.$used - this.$published) & indexMask), false)
   }
 
   /** Whether the driver wants to hear of one of the last `count` used entries. */
-  #wants(count: number): boolean {
+  #wants(count: number, stale: boolean): boolean {
     // Either load is sequentially consistent like the store of the used index: it cannot go before that store.
     if (!this.#eventIndex) return (Atomics.load(this.#driver, availFlags16) & noInterrupt) === 0
     const now = this.$used
     // More entries than there are indices pass every event.
-    return count > indexMask || isEventDue(Atomics.load(this.#driver, availRing16 + this.size), now, (now - count) & indexMask)
+    return count > indexMask || isEventDue(Atomics.load(this.#driver, availRing16 + this.size), now, (now - count) & indexMask) || stale
   }
 
   protected override $ask(wanted: boolean): boolean {

@@ -3,6 +3,7 @@ import { constants } from 'node:buffer'
 import { closeSync, openSync, readSync } from 'node:fs'
 import { type Blk, type BlkBackend, type BlkOptions, OverlayBackend, RamBackend, ZeroBackend } from 'virtgen/devices/blk'
 import type { VirtioDevice } from 'virtgen/runtime'
+import { split_ring_limits } from 'virtgen/wire/split-ring'
 import { LinuxFileBackend, type LinuxFileOptions } from '../linux-file-backend.ts'
 import { blkKinds, MeasuredBlk } from './measured-blk.ts'
 import { ServeError } from './serve-error.ts'
@@ -12,7 +13,7 @@ import { sizeText } from './size-text.ts'
 import { Traffic } from './traffic.ts'
 
 /** Front-ends choose the size of rings, and cannot ask: any that there can be. */
-const queueSize = 32_768
+const queueSize = split_ring_limits.split_ring_max_queue_size
 /** Fits into the smallest ring that is usual, 128 entries, without indirect tables. */
 const segMax = 126
 /** At work at the same time: as many as fit into the largest rings that are usual. */

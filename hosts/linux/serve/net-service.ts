@@ -3,6 +3,7 @@ import { statSync } from 'node:fs'
 import { Gateway, Net, type NetBackend, type NetOptions, type NetStatistics, newCounters } from 'virtgen/devices/net'
 import { StreamBackend, TapBackend } from 'virtgen/node'
 import type { VirtioDevice } from 'virtgen/runtime'
+import { split_ring_limits } from 'virtgen/wire/split-ring'
 import { openTap } from '../system/index.ts'
 import type { Metric } from './metrics.ts'
 import { Echo, Sink } from './networks.ts'
@@ -12,7 +13,7 @@ import type { NetSettings, NetworkSettings } from './settings.ts'
 import type { Switch } from './switch.ts'
 
 /** Front-ends choose the size of rings, and cannot ask: any that there can be. */
-const queueSize = 32_768
+const queueSize = split_ring_limits.split_ring_max_queue_size
 const many = Number.MAX_SAFE_INTEGER
 
 interface Network {
