@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { Serve } from '../hosts/linux/serve/settings.ts'
 import { type Command, Failure } from './command.ts'
+import { inlineMore } from './inlining.ts'
 import { packageRoot, packageVersion } from './package-root.ts'
 import { serveOptions } from './serve-options.ts'
 import { serveSettings } from './serve-settings.ts'
@@ -36,6 +37,8 @@ export const serve: Command = {
       throw new Failure('virtgen serve needs Linux', 'vhost-user passes file descriptors and shared memory between processes')
     const module = join(packageRoot, 'dist', 'hosts', 'linux', 'serve', 'index.js')
     if (!existsSync(module)) throw new Failure('virtgen is not compiled here', 'npm run build')
+    // Before anything is compiled.
+    inlineMore()
     const { serve } = (await import(pathToFileURL(module).href)) as { serve: Serve }
     try {
       return await serve(settings, {
