@@ -1,18 +1,13 @@
 /** When a driver hears of requests that a device has done while it serves more of them (`batch` of the options of a queue). */
 import { FeatureSet } from 'virtgen/codegen/v1/wire'
-import { Net } from 'virtgen/devices/net'
 import { Rng } from 'virtgen/devices/rng'
 import { createDeviceQueue, DeviceControl, openQueue, type VirtioDevice } from 'virtgen/runtime'
-import { chain, PackedFakeDriver, SplitFakeDriver, TestMemory, type Wish } from 'virtgen/testing'
+import { PackedFakeDriver, SplitFakeDriver, TestMemory, type Wish } from 'virtgen/testing'
 import { ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, VIRTIO_F_EVENT_IDX, VIRTIO_F_RING_PACKED, VIRTIO_F_VERSION_1 } from 'virtgen/wire/content'
 import { describe, expect, it } from 'vitest'
-import { plainFrame, Sink } from './support/net.ts'
 import { offerHeads } from './support/offers.ts'
 
 const size = 256
-const [receiveq, transmitq] = [0, 1]
-/** Of the header in front of a frame. */
-const headerBytes = 12
 
 interface Device {
   readonly device: VirtioDevice
@@ -82,33 +77,6 @@ function served({ packed, count, again = 0, batch, wish = 'always' }: Requests):
 /** Each number once. */
 const steps = (values: readonly number[]): number[] => [...new Set(values)]
 
-/** After how many frames that came back the driver is notified of them, where it has sent so many at once. */
-function answers(packed: boolean, count: number, batch: number): number[] {
-  const network = new Sink()
-  network.result = () => void network.card.receive(network.frames.at(-1)!)
-  let received = 0
-  const seen: number[] = []
-  const notify = (queue: number): void => {
-    if (queue !== receiveq) return
-    received += receiver!.drain().length
-    seen.push(received)
-  }
-  const { control, drivers } = setUp({ device: new Net(network, { queueSize: size }), packed, batch, notify }, 2)
-  const [receiver, sender] = drivers
-  for (let i = 0; i < count; i++) {
-    receiver!.put(chain().writable(200))
-    sender!.put(
-      chain()
-        .readable(new Uint8Array(headerBytes))
-        .readable(plainFrame(60, { seed: i })),
-    )
-  }
-  receiver!.publish()
-  sender!.publish()
-  control.notifyAvailable(transmitq)
-  return seen
-}
-
 describe.each([false, true])('a driver is told of requests (packed: %s)', (packed) => {
   it('in the end, without a batch', () => {
     const { notified, visible } = served({ packed, count: 100, batch: 0 })
@@ -130,16 +98,5 @@ describe.each([false, true])('a driver is told of requests (packed: %s)', (packe
   it('never, where it waits for none, but sees them after eight batches', () => {
     const { notified, visible } = served({ packed, count: 70, batch: 4, wish: 'never' })
     expect([notified, steps(visible)]).toEqual([[], [0, 32, 64]])
-  })
-})
-
-describe.each([false, true])('a driver is told of frames that come back while it sends (packed: %s)', (packed) => {
-  it('in the end, without a batch', () => {
-    expect(answers(packed, 100, 0)).toEqual([100])
-  })
-
-  it('after each batch, and in the end', () => {
-    expect(answers(packed, 7, 3)).toEqual([3, 6, 7])
-    expect(answers(packed, 3, 3)).toEqual([3])
   })
 })

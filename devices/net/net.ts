@@ -1,7 +1,7 @@
 /** `Net`: a network card for guests. VIRTIO 1.4, Device Types / Network Device. */
 import type { QueueInfo } from 'virtgen/codegen/v1/device'
 import { checkInteger, type FeatureSet } from 'virtgen/codegen/v1/wire'
-import { type DeviceQueue, type Outcome, type Plain, StateError } from 'virtgen/runtime'
+import { type Outcome, type Plain, StateError } from 'virtgen/runtime'
 import {
   type NetAddVlanRequest,
   type NetDeleteVlanRequest,
@@ -92,8 +92,6 @@ export class Net extends NetDevice implements NetCard {
   #isStatusNew = false
   /** Where frames of the guest are copied to; undefined while one is there. */
   #scratch: Uint8Array | undefined = new Uint8Array(longestFrame)
-  /** The receive queue beside the transmit queue that is being served. */
-  #corked: DeviceQueue | undefined
   /** The beginning of it that the last frame took. */
   #frame: Uint8Array = new Uint8Array(0)
 
@@ -113,11 +111,7 @@ export class Net extends NetDevice implements NetCard {
       backlog: checkInteger(backlog, 1, Number.MAX_SAFE_INTEGER, 'backlog'),
       limiter: options.receiveLimiter,
       counters: this.#counters,
-      put: (queue, frame, offload) => {
-        const sent = this.sendPacket(queue, offload === undefined ? plain : { hdr: offloadMembers(offload) }, frame)
-        if (sent !== undefined) this.#corked?.showBatch()
-        return sent
-      },
+      put: (queue, frame, offload) => this.sendPacket(queue, offload === undefined ? plain : { hdr: offloadMembers(offload) }, frame),
       resume: () => this.backend.resume?.(),
     })
     backend.attach(this)
@@ -191,23 +185,6 @@ export class Net extends NetDevice implements NetCard {
   }
 
   // ---- From the guest
-
-  /** Answers to what the driver sends become visible in batches, too: each time that it looks at a ring while the device writes it costs both more than a frame does. */
-  override queueNotified(index: number): void {
-    const beside = index % 2 === 1 ? this.host?.queue(index - 1) : undefined
-    if (beside === undefined || this.#corked !== undefined) {
-      super.queueNotified(index)
-      return
-    }
-    beside.cork()
-    this.#corked = beside
-    try {
-      super.queueNotified(index)
-    } finally {
-      this.#corked = undefined
-      beside.uncork()
-    }
-  }
 
   protected override transmit(request: NetTransmitRequest): Outcome {
     if (this.#gate === undefined) return this.#transmit(request)
