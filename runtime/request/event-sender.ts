@@ -4,7 +4,7 @@ import type { Chain } from '../chain.ts'
 import type { DeviceQueue } from '../queue.ts'
 import type { Violation } from '../violation.ts'
 import type { ClaimInfo, LayoutInfo, MessageInfo, RequestContext, RequestInfo, SpansInfo } from './message.ts'
-import { type ValueStruct, writeSelected } from './select.ts'
+import { isEmpty, type ValueStruct, writeSelected } from './select.ts'
 import { Storage } from './storage.ts'
 
 export class EventSender {
@@ -13,6 +13,10 @@ export class EventSender {
   #layout: LayoutInfo | undefined
   #context: RequestContext | undefined
   #struct: ValueStruct | undefined
+  /** The event that is in the storage with nothing that its sender says. */
+  #blank: RequestInfo | undefined
+  /** The number of buffers that the members in the storage speak of; 0 where nobody has said so. */
+  #buffers = 0
 
   /**
    * Fills the next available buffer, or several.
@@ -29,7 +33,7 @@ export class EventSender {
     payload: Uint8Array | undefined,
   ): number | Violation | undefined {
     const length = event.reply === undefined ? 0 : this.#encode(event.reply, message, event, context, value)
-    if (event.spans && event.reply && payload) return this.#spread(event, event.spans, event.reply, context, queue, length, payload)
+    if (event.spans && event.reply && payload) return this.#spread(event, event.spans, context, queue, length, payload)
     const chain = queue.next()
     if (chain === undefined) return undefined
     const { writable } = chain
@@ -51,7 +55,6 @@ export class EventSender {
   #spread(
     event: RequestInfo,
     spans: SpansInfo,
-    layout: LayoutInfo,
     context: RequestContext,
     queue: DeviceQueue,
     length: number,
@@ -61,10 +64,9 @@ export class EventSender {
     if (chain === undefined) return undefined
     const mistake = mistakeOf(event, queue, chain, length)
     if (mistake !== undefined) return mistake
-    const struct = this.#structOf(layout, context)
     const sent = payload.length
-    if (chain.writable.length < length + sent) return this.#spreadFar(event, spans, struct, context, queue, length, payload, chain)
-    spans.set(struct, 1)
+    if (chain.writable.length < length + sent) return this.#spreadFar(event, spans, context, queue, length, payload, chain)
+    this.#say(spans, 1)
     chain.writable.copyFrom(this.#storage.bytes, 0, length)
     chain.writable.copyFrom(payload, 0, sent)
     chain.complete(length + sent)
@@ -75,15 +77,14 @@ export class EventSender {
   #spreadFar(
     event: RequestInfo,
     spans: SpansInfo,
-    struct: Struct,
     context: RequestContext,
     queue: DeviceQueue,
     length: number,
     payload: Uint8Array,
     first: Chain,
   ): number | Violation | undefined {
-    spans.set(struct, 2)
-    const mayBeMany = spans.count(struct, context) === 2
+    this.#say(spans, 2)
+    const mayBeMany = spans.count(this.#struct!, context) === 2
     const chains = [first]
     for (let room = first.writable.length; mayBeMany && room < length + payload.length; ) {
       const chain = queue.next()
@@ -97,7 +98,7 @@ export class EventSender {
       chains.push(chain)
       room += chain.writable.length
     }
-    spans.set(struct, chains.length)
+    this.#say(spans, chains.length)
     let sent = 0
     queue.cork()
     for (const [index, chain] of chains.entries()) {
@@ -112,8 +113,15 @@ export class EventSender {
     return sent
   }
 
+  #say(spans: SpansInfo, buffers: number): void {
+    if (this.#buffers === buffers) return
+    spans.set(this.#struct!, buffers)
+    this.#buffers = buffers
+  }
+
   /** No event says that it has more bytes than there was room for. */
   #lower(claim: ClaimInfo, struct: Struct, length: number, sent: number): void {
+    this.#blank = undefined
     struct.at(this.#storage.view, 0, length)
     if (claim.get(struct) > sent) claim.set(struct, sent)
   }
@@ -121,11 +129,16 @@ export class EventSender {
   /** Writes the members into the storage, where the accessor of the layout stands then. */
   #encode(layout: LayoutInfo, message: MessageInfo, event: RequestInfo, context: RequestContext, value: object | undefined): number {
     const struct = this.#structOf(layout, context)
+    const isBlank = value === undefined || isEmpty(value)
+    if (isBlank && this.#blank === event) return struct.$length
+    this.#blank = undefined
+    this.#buffers = 0
     const length = layout.sizeOf?.(value ?? {}, context) ?? struct.$minimum
     this.#storage.reserve(length)
     this.#storage.clear(length)
     this.#storage.place(struct, length)
     writeSelected(message, event, struct, value)
+    if (isBlank) this.#blank = event
     return length
   }
 
@@ -136,6 +149,7 @@ export class EventSender {
     this.#layout = layout
     this.#context = context
     this.#struct = made
+    this.#blank = undefined
     return made
   }
 }

@@ -49,7 +49,8 @@ export function writeSelected(message: MessageInfo, info: RequestInfo, struct: V
   struct.$set(rest)
 }
 
-function isEmpty(value: object): boolean {
+/** It has no members. */
+export function isEmpty(value: object): boolean {
   for (const _ in value) return false
   return true
 }
