@@ -109,7 +109,10 @@ export interface DeviceQueue {
    */
   cork(publishes?: boolean): void
   uncork(): void
-  /** For a device that serves many chains in turn, corked, after each: what is held back becomes visible where it is a batch, see the option of the queue. */
+  /**
+   * For a device that completes many chains in turn, after each: what is held back becomes visible where it is a batch, see the option of the queue, however deep
+   * calls of `cork` are nested.
+   */
   showBatch(): void
 
   /** Tells the driver that no available buffer notifications are needed for now. Advisory: one may come nevertheless. */

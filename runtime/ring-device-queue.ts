@@ -434,8 +434,7 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
     const unseen = ++this.#unseen
     if (unseen < this.#batch || (unseen < mostBatches * this.#batch && !this.#isAwaited())) return
     this.#unseen = 0
-    this.uncork()
-    this.cork()
+    this.#publish()
   }
 
   /** The driver waits to hear of what is used, and not visible yet. */

@@ -19,6 +19,30 @@ const packed = version1.with(VIRTIO_F_RING_PACKED)
 /** Without STATUS, as most front-ends. */
 const usual = [VHOST_USER_PROTOCOL_F_MQ, VHOST_USER_PROTOCOL_F_REPLY_ACK, VHOST_USER_PROTOCOL_F_CONFIG, VHOST_USER_PROTOCOL_F_RESET_DEVICE]
 
+/** Takes buffers of ring 1 and answers each with one of ring 0. */
+class AnsweringDevice extends HeldDevice {
+  answered = (): void => {}
+  /** It takes them when it is asked a second time, and has itself asked. */
+  putsOff = false
+  #isPutOff = false
+
+  override queueNotified(index: number): void {
+    const [replies, queue] = [this.host?.queue(0), this.host?.queue(1)]
+    if (index !== 1 || replies === undefined) return
+    this.#isPutOff = this.putsOff && !this.#isPutOff
+    if (this.#isPutOff) {
+      this.host?.serveLater(index)
+      return
+    }
+    for (let chain = queue?.next(); chain !== undefined; chain = queue?.next()) {
+      chain.complete(0)
+      replies.next()?.complete(0)
+      replies.showBatch()
+      this.answered()
+    }
+  }
+}
+
 describe.skipIf(whyNoSystem() !== undefined)('the back-end', () => {
   keepNothing()
 
@@ -192,6 +216,39 @@ describe.skipIf(whyNoSystem() !== undefined)('the back-end', () => {
     expect(await front.done('set_vring_enable', { state: { index: 0, num: 1 } })).toBe(true)
     expect(await ring.completed()).toBe(2)
   })
+
+  it.each(['at once', 'put off', 'spinning'])(
+    'shows answers in another ring in batches while it takes buffers, and the rest in the end: %s',
+    async (mode) => {
+      const device = new AnsweringDevice()
+      device.putsOff = mode === 'put off'
+      const { piece, front, memory, ring: answers } = await started({ spin: mode === 'spinning' ? 100_000 : 0 }, { device })
+      const ring = new FrontRing<number>(front, memory, 1, 64, ringAt + 0x4000)
+      const buffers = 20
+      for (let token = 0; token < buffers; token++) add(answers, token)
+      await settle()
+      expect(answers.called).toBe(true)
+      const seen: number[] = []
+      const called: boolean[] = []
+      let got = 0
+      device.answered = () => {
+        while (answers.queue.completed() !== undefined) got++
+        seen.push(got)
+        called.push(answers.called)
+      }
+      ring.start(piece)
+      await synchronized(front)
+      for (let token = 0; token < buffers; token++)
+        expect(ring.queue.add([], [{ address: dataAt + (64 + token) * bufferSize, length: bufferSize }], token)).toBe(true)
+      ring.queue.publish()
+      await settle()
+      // The driver always waits, so that it hears of each eight.
+      expect(seen).toEqual(Array.from({ length: buffers }, (_, before) => Math.floor((before + 1) / 8) * 8))
+      expect(called).toEqual(seen.map((_, before) => before === 7 || before === 15))
+      device.answered()
+      expect([got, called.at(-1)]).toEqual([buffers, true])
+    },
+  )
 
   it('looks at a ring that nobody kicks, and calls nobody where the front-end looks by itself', async () => {
     const { ring, piece, front } = await prepared()

@@ -18,9 +18,12 @@ export abstract class EventDevice<Config extends Struct = Struct> extends Reques
     const message = active?.info.message
     if (active === undefined || message === undefined || event.when?.(active.context) === false) return undefined
     const result = this.#events.send(message, event, active.context, active.queue, value, payload)
-    if (typeof result !== 'object') return result
-    this.host?.fail(result)
-    return undefined
+    if (typeof result === 'object') {
+      this.host?.fail(result)
+      return undefined
+    }
+    if (result !== undefined) active.queue.showBatch()
+    return result
   }
 
   /** The first queue that carries a message; undefined where there is none. */

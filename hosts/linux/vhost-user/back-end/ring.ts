@@ -22,12 +22,13 @@ export class Ring {
   open = false
   /** It was broken from the start, and has got nowhere. */
   failed = false
-  /** The device is taking buffers right now. */
+  /** The device takes buffers right now, of this ring or another one. */
   serving = false
   /** The guest is to be interrupted, together with what else is used in this turn of the loop. */
   callDue = false
   /** That queue. */
   queue: DeviceQueue | undefined
+  #corked: DeviceQueue | undefined
   #kick: Kick | undefined
   #call: number | undefined
   #error: number | undefined
@@ -67,6 +68,22 @@ export class Ring {
     if (this.#error !== undefined) closeFd(this.#error)
     this.#error = fd
     this.#errorIsSet = true
+  }
+
+  /** The device begins to take buffers: what it uses of this ring meanwhile becomes visible in batches, also where it takes those of another ring and answers here. */
+  cork(): void {
+    if (this.serving) return
+    this.serving = true
+    this.#corked = this.queue
+    this.#corked?.cork()
+  }
+
+  /** It has ended: the rest becomes visible. */
+  uncork(): void {
+    const corked = this.#corked
+    this.#corked = undefined
+    corked?.uncork()
+    this.serving = false
   }
 
   /** Interrupts the guest. False where that needs a message, as the front-end has given no eventfd and has not said that it looks by itself. */

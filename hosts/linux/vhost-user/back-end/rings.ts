@@ -78,9 +78,19 @@ export class Rings {
   /** The guest says that there are buffers: the first time, this starts the ring. */
   kicked(ring: Ring): void {
     ring.started = true
-    if (ring.open) serve(this.#host.control, ring)
+    if (ring.open) this.serving(() => this.#host.control.notifyAvailable(ring.index))
     else this.start()
     if (ring.open) this.#host.worked()
+  }
+
+  /** Has the device take what is available: see `Ring.cork`. */
+  serving(serve: () => void): void {
+    for (const ring of this.all) ring?.cork()
+    try {
+      serve()
+    } finally {
+      for (const ring of this.all) ring?.uncork()
+    }
   }
 
   /** Starts each ring that can start now. */
@@ -259,14 +269,4 @@ export class Rings {
 
 function isSame(one: QueueSetup, other: QueueSetup): boolean {
   return one.descriptorArea === other.descriptorArea && one.driverArea === other.driverArea && one.deviceArea === other.deviceArea
-}
-
-/** Has the device take what is available. */
-export function serve(control: DeviceControl, ring: { readonly index: number; serving: boolean }): void {
-  ring.serving = true
-  try {
-    control.notifyAvailable(ring.index)
-  } finally {
-    ring.serving = false
-  }
 }

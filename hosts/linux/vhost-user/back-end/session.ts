@@ -95,7 +95,7 @@ export class Session {
     this.rings = rings
     this.#areas = areas
     this.#config = new ConfigRequests(control)
-    this.#spinner = new Spinner(control, () => rings.open, options.spin === undefined ? undefined : checkInteger(options.spin, 0, mostSpin, 'spin'))
+    this.#spinner = new Spinner(control, rings, options.spin === undefined ? undefined : checkInteger(options.spin, 0, mostSpin, 'spin'))
     this.#handlers = { ...this.#ownHandlers(), ...memory.handlers, ...vrings.handlers, ...areas.handlers, ...this.#config.handlers }
   }
 
@@ -111,6 +111,7 @@ export class Session {
       configChanged: () => this.#configChanged(),
       needsReset: () => this.rings.failed(),
       onViolation: (violation) => this.#violated(violation),
+      defer: (serve) => setImmediate(() => this.rings.serving(serve)),
     })
   }
 

@@ -1,14 +1,19 @@
 /** Looking for buffers before anybody tells of them: waking a process takes longer than most requests do. */
 import { performance } from 'node:perf_hooks'
 import type { DeviceControl, DeviceQueue } from 'virtgen/runtime'
-import { serve } from './rings.ts'
 
 /** A ring as it is looked at. */
 export interface SpunRing {
   readonly index: number
   readonly isPolled: boolean
   readonly queue: DeviceQueue | undefined
-  serving: boolean
+}
+
+export interface SpunRings {
+  /** Those that work. */
+  readonly open: readonly SpunRing[]
+  /** Does what has the device take buffers. */
+  serving(serve: () => void): void
 }
 
 /** Milliseconds for which nothing else in this thread gets its turn. */
@@ -27,7 +32,9 @@ const afterHeaps = { time: 20, least: 4 }
  */
 export class Spinner {
   readonly #control: DeviceControl
-  readonly #rings: () => readonly SpunRing[]
+  readonly #rings: SpunRings
+  /** Those that work in this turn. */
+  #open: readonly SpunRing[] = []
   /** Milliseconds after the last work. */
   readonly #time: number
   /** Buffers of a service behind which it is worth it. */
@@ -40,7 +47,7 @@ export class Spinner {
   #ended = false
 
   /** @param microseconds - 0: never */
-  constructor(control: DeviceControl, rings: () => readonly SpunRing[], microseconds: number | undefined) {
+  constructor(control: DeviceControl, rings: SpunRings, microseconds: number | undefined) {
     this.#control = control
     this.#rings = rings
     this.#time = (microseconds ?? afterHeaps.time) / perMillisecond
@@ -62,7 +69,7 @@ export class Spinner {
     this.#spinning = true
     clearTimeout(this.#timer)
     this.#until = performance.now() + this.#time
-    for (const { queue } of this.#rings()) queue?.disableNotifications()
+    for (const { queue } of this.#rings.open) queue?.disableNotifications()
     setImmediate(this.#turn)
   }
 
@@ -75,54 +82,47 @@ export class Spinner {
   #isWorthIt(): boolean {
     if (this.#time === 0) return false
     if (this.#least === 0) return true
-    return this.#count() >= this.#least
+    return this.#count(this.#rings.open) >= this.#least
   }
 
   /** Buffers that were taken since this was asked last. */
-  #count(): number {
+  #count(rings: readonly SpunRing[]): number {
     let all = 0
-    for (const { queue } of this.#rings()) all = (all + taken(queue)) | 0
+    for (const { queue } of rings) all = (all + taken(queue)) | 0
     const count = (all - this.#taken) | 0
     this.#taken = all
     return count
   }
 
   get #isPolling(): boolean {
-    return this.#rings().some(({ isPolled }) => isPolled)
+    return this.#rings.open.some(({ isPolled }) => isPolled)
   }
 
   readonly #turn = (): void => {
     if (this.#ended) return
     let now = performance.now()
     const end = now + slice
-    const rings = this.#rings()
+    this.#open = this.#rings.open
+    this.#count(this.#open)
     do {
-      const worked = this.#look(rings)
+      this.#rings.serving(this.#look)
       now = performance.now()
-      if (worked) this.#until = now + this.#time
+      if (this.#count(this.#open) !== 0) this.#until = now + this.#time
     } while (now < end && now < this.#until)
     if (now < this.#until) setImmediate(this.#turn)
     else this.#rest()
   }
 
-  /** Serves all rings. Whether there was anything. */
-  #look(rings: readonly SpunRing[]): boolean {
-    let worked = false
-    for (const ring of rings) {
-      const { queue } = ring
-      const before = taken(queue)
-      serve(this.#control, ring)
-      worked ||= taken(queue) !== before
-    }
-    return worked
+  readonly #look = (): void => {
+    for (const { index } of this.#open) this.#control.notifyAvailable(index)
   }
 
   /** Asks for notifications again. What has come meanwhile nobody tells of. */
   #rest(): void {
     this.#spinning = false
-    this.#count()
+    this.#count(this.#rings.open)
     let more = false
-    for (const { queue } of this.#rings()) if (queue?.enableNotifications()) more = true
+    for (const { queue } of this.#rings.open) if (queue?.enableNotifications()) more = true
     if (more) this.#spin()
     else if (this.#isPolling) this.#timer = setTimeout(() => this.begin(), pollInterval)
   }
