@@ -83,13 +83,17 @@ export class Rings {
     if (ring.open) this.#host.worked()
   }
 
-  /** Has the device take what is available: see `Ring.cork`. */
-  serving(serve: () => void): void {
-    for (const ring of this.all) ring?.cork()
+  /**
+   * Has the device take what is available: see `Ring.cork`.
+   *
+   * @param open - the rings whose queues are at work, where they are known
+   */
+  serving(serve: () => void, open: readonly Ring[] = this.open): void {
+    for (const ring of open) ring.cork()
     try {
       serve()
     } finally {
-      for (const ring of this.all) ring?.uncork()
+      for (const ring of open) ring.uncork()
     }
   }
 

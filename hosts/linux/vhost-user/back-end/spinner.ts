@@ -1,20 +1,8 @@
 /** Looking for buffers before anybody tells of them: waking a process takes longer than most requests do. */
 import { performance } from 'node:perf_hooks'
 import type { DeviceControl, DeviceQueue } from 'virtgen/runtime'
-
-/** A ring as it is looked at. */
-export interface SpunRing {
-  readonly index: number
-  readonly isPolled: boolean
-  readonly queue: DeviceQueue | undefined
-}
-
-export interface SpunRings {
-  /** Those that work. */
-  readonly open: readonly SpunRing[]
-  /** Does what has the device take buffers. */
-  serving(serve: () => void): void
-}
+import type { Ring } from './ring.ts'
+import type { Rings } from './rings.ts'
 
 /** Milliseconds for which nothing else in this thread gets its turn. */
 const slice = 0.02
@@ -32,9 +20,9 @@ const afterHeaps = { time: 20, least: 4 }
  */
 export class Spinner {
   readonly #control: DeviceControl
-  readonly #rings: SpunRings
+  readonly #rings: Rings
   /** Those that work in this turn. */
-  #open: readonly SpunRing[] = []
+  #open: readonly Ring[] = []
   /** Milliseconds after the last work. */
   readonly #time: number
   /** Buffers of a service behind which it is worth it. */
@@ -47,7 +35,7 @@ export class Spinner {
   #ended = false
 
   /** @param microseconds - 0: never */
-  constructor(control: DeviceControl, rings: SpunRings, microseconds: number | undefined) {
+  constructor(control: DeviceControl, rings: Rings, microseconds: number | undefined) {
     this.#control = control
     this.#rings = rings
     this.#time = (microseconds ?? afterHeaps.time) / perMillisecond
@@ -86,7 +74,7 @@ export class Spinner {
   }
 
   /** Buffers that were taken since this was asked last. */
-  #count(rings: readonly SpunRing[]): number {
+  #count(rings: readonly Ring[]): number {
     let all = 0
     for (const { queue } of rings) all = (all + taken(queue)) | 0
     const count = (all - this.#taken) | 0
@@ -105,7 +93,7 @@ export class Spinner {
     this.#open = this.#rings.open
     this.#count(this.#open)
     do {
-      this.#rings.serving(this.#look)
+      this.#rings.serving(this.#look, this.#open)
       now = performance.now()
       if (this.#count(this.#open) !== 0) this.#until = now + this.#time
     } while (now < end && now < this.#until)
