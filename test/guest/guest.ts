@@ -7,7 +7,7 @@ import { debianGuest } from '../../examples/v86/guest/debian.ts'
 import { makeInitrd } from '../../examples/v86/guest/initrd.ts'
 import { kernelWords } from '../../examples/v86/guest/kernel-words.ts'
 import type { WasmImports } from '../../hosts/v86/cpu.ts'
-import { SerialShell } from './serial-shell.ts'
+import { SerialShell, serialShellInit } from './serial-shell.ts'
 
 export interface PluggedDevice {
   readonly device: VirtioDevice
@@ -36,15 +36,6 @@ export interface Snapshot {
   readonly devices: string
 }
 
-/** The shell reads from the serial port as from a script: one that edits lines takes a child that ends for the end of its input, and so would the machine end. */
-const init = `#!/bin/sh
-mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
-for m in $(cat /modules/order); do insmod /modules/$m.ko || echo "insmod $m failed"; done
-echo 0 > /proc/sys/kernel/printk
-stty -echo -F /dev/ttyS0
-echo GUEST-READY
-exec sh /dev/ttyS0 </dev/null >/dev/ttyS0 2>&1
-`
 const memorySize = 192 * 2 ** 20
 const pageSize = 4096
 
@@ -70,7 +61,7 @@ export class Guest extends SerialShell {
       bios: { buffer: bytesOf(guest.bios) },
       vga_bios: { buffer: bytesOf(guest.vgaBios) },
       bzimage: { buffer: bytesOf(guest.kernel) },
-      initrd: { buffer: bufferOf(makeInitrd(guest, { init, ...options.files })) },
+      initrd: { buffer: bufferOf(makeInitrd(guest, { init: serialShellInit, ...options.files })) },
       cmdline: `${kernelWords} quiet ${options.kernel ?? ''}`,
       memory_size: memorySize,
       autostart,

@@ -2,6 +2,16 @@
 const bootSeconds = 180
 const commandSeconds = 90
 
+/** /init of such a guest. The shell reads from the serial port as from a script: one that edits lines takes a child that ends for the end of its input, and so would the machine end. */
+export const serialShellInit = `#!/bin/sh
+mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
+for m in $(cat /modules/order); do insmod /modules/$m.ko || echo "insmod $m failed"; done
+echo 0 > /proc/sys/kernel/printk
+stty -echo -F /dev/ttyS0
+echo GUEST-READY
+exec sh /dev/ttyS0 </dev/null >/dev/ttyS0 2>&1
+`
+
 export abstract class SerialShell {
   /** All that came out of the serial port. */
   output = ''

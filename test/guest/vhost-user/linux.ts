@@ -3,22 +3,13 @@ import { join } from 'node:path'
 import { debianPackages } from '../../../examples/v86/guest/apt.ts'
 import { kernelRelease } from '../../../examples/v86/guest/debian.ts'
 import { makeInitrd } from '../../../examples/v86/guest/initrd.ts'
+import { serialShellInit } from '../serial-shell.ts'
 
 const suite = 'trixie'
 /** In the order in which they can be loaded. */
 const modules = ['virtio_blk', 'virtio-rng', 'failover', 'net_failover', 'virtio_net']
 /** Of the command line: nothing here needs guarding, self-tests cost a second, and a page that the kernel has not zeroed is written by nobody but a device. */
 export const kernelWords = 'console=ttyS0 quiet nokaslr tsc=reliable mitigations=off init_on_alloc=0 random.trust_cpu=on audit=0 cryptomgr.notests'
-
-/** The shell reads from the serial port as from a script. */
-const init = `#!/bin/sh
-mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
-for m in $(cat /modules/order); do insmod /modules/$m.ko || echo "insmod $m failed"; done
-echo 0 > /proc/sys/kernel/printk
-stty -echo -F /dev/ttyS0
-echo GUEST-READY
-exec sh /dev/ttyS0 </dev/null >/dev/ttyS0 2>&1
-`
 
 export interface LinuxImage {
   readonly kernel: string
@@ -33,5 +24,5 @@ export function linuxImage(files: Readonly<Record<string, string | Uint8Array>> 
   const root = debianPackages({ name: `debian-${suite}-amd64`, suite, architectures: ['amd64'], packages }, console.log)
   const release = kernelRelease(root)
   const guest = { modules: join(root, 'usr/lib/modules', release, 'kernel'), busybox: join(root, 'usr/bin/busybox') }
-  return { kernel: join(root, 'boot', `vmlinuz-${release}`), initrd: makeInitrd(guest, { init, ...files }, modules) }
+  return { kernel: join(root, 'boot', `vmlinuz-${release}`), initrd: makeInitrd(guest, { init: serialShellInit, ...files }, modules) }
 }
