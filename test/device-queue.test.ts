@@ -452,6 +452,30 @@ describe.each(ringFormats)('a $format device queue', ({ packed }) => {
       expect([done, recorder.violations, queue.next()]).toEqual([size, [], undefined])
     })
 
+    it('holds back a chain as well that is wrong where there was no room to read it, and finds out when there is', () => {
+      const source = new Uint8Array(0x2_0000)
+      const pieces = 1600
+      // Each chain takes more than a third of the room.
+      const small = Array.from({ length: pieces }, (_, i) => ({ at: 0x1_0000 + 8 * i, size: 8 }))
+      const memory = new TestMemory({
+        regions: [{ at: 0, size: 0x1_0000 }, ...small].map(({ at, size }) => ({ guestAddress: at, size, source, byteOffset: at })),
+      })
+      let resumed = 0
+      const { driver, queue, recorder } = testQueue({ packed, memory, size: 4, maxChainLength: 'strict', resume: () => resumed++ })
+      const nowhere = 0x10_0000
+      driver.offer(chain().writable(8 * pieces, { at: 0x1_0000 }))
+      driver.offer(
+        chain()
+          .writable(8 * pieces, { at: 0x1_0000 })
+          .writable(8, { at: nowhere }),
+      )
+      const one = queue.next()!
+      expect([queue.next(), queue.starved, recorder.violations]).toEqual([undefined, true, []])
+      one.complete(1)
+      expect([resumed, queue.starved, queue.next()]).toEqual([1, false, undefined])
+      expect(recorder.violations.map(({ kind }) => kind)).toEqual(['descriptor-address'])
+    })
+
     it('holds saved chains back as well, and nobody finds them until then who asks for notifications', () => {
       const source = new Uint8Array(0x2_0000)
       const memory = new TestMemory({ regions: [{ guestAddress: 0, size: source.length, source }] })
