@@ -21,7 +21,7 @@ export interface DeviceQueueOptions extends RingFeatures {
   readonly quiet?: () => boolean
   /**
    * The driver works while the device does: it learns of used buffers after so many chains, and not when all are served that were available. One that does not wait to
-   * hear of any, as it is busy with those before, learns after eight times as many: then it finds more of them together.
+   * hear of any, as it is busy with those before, learns after eight times as many: then it finds more of them together. After a quarter of the ring in any case.
    */
   readonly batch?: number
   /** Position to go on from; its heads in flight are delivered first. */

@@ -103,15 +103,15 @@ export interface DeviceQueue {
 
   /**
    * Holds back used buffers and their notification until `uncork`; calls nest. Completions in between become visible together and the driver is notified at
-   * most once.
+   * most once, but for what `showBatch` shows before.
    *
    * @param publishes - used buffers become visible at once all the same, and only the notification waits: for a driver that polls. Where calls nest, all must say so
    */
   cork(publishes?: boolean): void
   uncork(): void
   /**
-   * For a device that completes many chains in turn, after each: what is held back becomes visible where it is a batch, see the option of the queue, however deep
-   * calls of `cork` are nested.
+   * For a device that completes many chains in turn, after each, or after those that belong together: what is held back becomes visible where it is a batch, however deep
+   * calls of `cork` are nested. Does nothing where the queue was made without the option `batch`.
    */
   showBatch(): void
 

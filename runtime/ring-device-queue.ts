@@ -29,6 +29,8 @@ export const several = -2
 const noBatch = 2 ** 16
 /** So many batches a driver does not see at most, though it waits for none: who is busy takes what it sees, and waking it again costs more than several requests. */
 const mostBatches = 8
+/** And no more than a quarter of the ring. */
+const leastVisibleShift = 2
 /** How often callbacks may complete more while a queue is saved. */
 const mostRounds = 16
 /** No stamp of a memory. */
@@ -96,8 +98,10 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
   #corked = 0
   /** While corked: used buffers become visible at once all the same. */
   #publishes = false
-  /** See `showBatch`. */
+  /** See `showBatch`: chains, where the driver waits to hear of one, and where it does not. */
   readonly #batch: number = noBatch
+  readonly #mostUnseen: number = noBatch
+  /** Chains that were completed since some became visible by `showBatch`, or since `cork`. */
   #unseen = 0
   /** What follows when a chain is used. One number for all that decides it, as a truth value of a field costs the engine more than a number. */
   #after = shows | notifies
@@ -119,7 +123,12 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
     // What came out of a calculation may be no integer to the engine, and then would be none in any queue.
     this.size = setup.size | 0
     this.#options = options
-    this.#batch = options.batch || noBatch
+    if (options.batch) {
+      // A driver that is to make more available must see what is used before the ring runs dry.
+      const most = Math.max(this.size >> leastVisibleShift, 1)
+      this.#batch = Math.min(options.batch, most)
+      this.#mostUnseen = Math.min(mostBatches * options.batch, most)
+    }
     this.#format = format
     // A queue that does not exist has no chains.
     const size = format.sizeProblem(setup) === undefined ? setup.size : 0
@@ -340,6 +349,7 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
   used(chain: Chain, written: number): void {
     const head = chain.head
     chain.$state = 0
+    this.#unseen = (this.#unseen + 1) | 0
     if (head === this.$alone && this.$stamp === this.memory.$stamp) {
       this.$alone = nobody
       this.$use(head, written, chain.$slots, 1)
@@ -431,8 +441,8 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
   }
 
   showBatch(): void {
-    const unseen = ++this.#unseen
-    if (unseen < this.#batch || (unseen < mostBatches * this.#batch && !this.#isAwaited())) return
+    const unseen = this.#unseen
+    if (unseen < this.#batch || (unseen < this.#mostUnseen && !this.#isAwaited())) return
     this.#unseen = 0
     this.#publish()
   }
@@ -440,7 +450,7 @@ export abstract class RingDeviceQueue implements DeviceQueue, ChainOwner, UsedRi
   /** The driver waits to hear of what is used, and not visible yet. */
   #isAwaited(): boolean {
     if (this.$published === this.$used) return false
-    // Where the views may not be those of now, `uncork` finds out.
+    // Where the views may not be those of now, who makes the entries visible finds out.
     return this.$stamp !== this.memory.$stamp || this.$isAwaited()
   }
 

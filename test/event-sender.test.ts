@@ -105,6 +105,29 @@ describe('an event has', () => {
     expect(sendInto([2, 1, 1], event, context, { fill: 6 }, payload)).toEqual(inThree)
   })
 
+  it('no number of buffers where it has no payload', () => {
+    const { sendInto } = setUp()
+    const context = contextOf(8)
+    const event: RequestInfo = {
+      ...eventOf({ create: () => new Fill(1), suffix: 0 }),
+      spans: { count: () => 1, set: (struct, count) => struct.$view.setUint8(struct.$offset, count) },
+    }
+    const payloads = [Uint8Array.of(7), undefined, Uint8Array.of(7)]
+    expect(payloads.map((payload) => sendInto([4], event, context, undefined, payload)[0])).toEqual([[1, 7], [0], [1, 7]])
+  })
+
+  it('what an object says whose members are not its own', () => {
+    class Five {
+      get fill(): number {
+        return 5
+      }
+    }
+    const { sendInto } = setUp()
+    const event = eventOf({ create: () => new Fill(1), suffix: 0 })
+    const context = contextOf(8)
+    expect([{}, new Five(), {}].map((value) => sendInto([4], event, context, value)[0])).toEqual([[0], [5], [0]])
+  })
+
   it('the length of its payload where it says more, and what it says where that fits again', () => {
     const { sendInto } = setUp()
     const context = contextOf(8)

@@ -9,7 +9,7 @@ import { describe, expect, it } from 'vitest'
 import { plainFrame, Sink } from './support/net.ts'
 import { offerHeads } from './support/offers.ts'
 
-const size = 256
+const usualSize = 256
 const [receiveq, transmitq] = [0, 1]
 /** Of the header in front of a frame. */
 const headerBytes = 12
@@ -18,12 +18,14 @@ interface Device {
   readonly device: VirtioDevice
   readonly packed: boolean
   readonly batch: number
+  /** Of each ring. */
+  readonly size?: number
   readonly eventIndex?: boolean
   notify(queue: number): void
 }
 
 /** The device at work with so many queues, and their drivers. */
-function setUp({ device, packed, batch, eventIndex = false, notify }: Device, count: number) {
+function setUp({ device, packed, batch, size = usualSize, eventIndex = false, notify }: Device, count: number) {
   const memory = new TestMemory({ regions: [{ guestAddress: 0, size: 0x40_000, source: new Uint8Array(0x40_000) }] })
   const drivers = Array.from({ length: count }, () => new (packed ? PackedFakeDriver : SplitFakeDriver)(memory, { size, eventIndex }))
   const bits = [VIRTIO_F_VERSION_1, ...(packed ? [VIRTIO_F_RING_PACKED] : []), ...(eventIndex ? [VIRTIO_F_EVENT_IDX] : [])]
@@ -53,12 +55,14 @@ interface Requests {
   readonly count: number
   readonly again?: number
   readonly batch: number
+  /** Of the ring. */
+  readonly size?: number
   /** What the driver wants to hear of; everything by default. */
   readonly wish?: Wish
 }
 
 /** After how many requests done the driver is notified, each time, where so many are available at once; and how many it sees done when each of them is at work. */
-function served({ packed, count, again = 0, batch, wish = 'always' }: Requests): { notified: number[]; visible: number[] } {
+function served({ packed, count, again = 0, batch, size = usualSize, wish = 'always' }: Requests): { notified: number[]; visible: number[] } {
   const visible: number[] = []
   const notified: number[] = []
   let done = 0
@@ -73,7 +77,7 @@ function served({ packed, count, again = 0, batch, wish = 'always' }: Requests):
       visible.push(look())
     },
   })
-  const { control, drivers } = setUp({ device, packed, batch, eventIndex: typeof wish === 'number', notify: () => notified.push(look()) }, 1)
+  const { control, drivers } = setUp({ device, packed, batch, size, eventIndex: typeof wish === 'number', notify: () => notified.push(look()) }, 1)
   const [driver] = drivers
   driver!.ask(wish)
   for (const length of [count, again]) {
@@ -101,7 +105,7 @@ function answers(packed: boolean, count: number, batch: number, isHeld: boolean)
     received += receiver!.drain().length
     notified.push(received)
   }
-  const { control, drivers, queues } = setUp({ device: new Net(network, { queueSize: size }), packed, batch, notify }, 2)
+  const { control, drivers, queues } = setUp({ device: new Net(network, { queueSize: usualSize }), packed, batch, notify }, 2)
   const [receiver, sender] = drivers
   for (let seed = 0; seed < count; seed++) {
     receiver!.put(chain().writable(200))
@@ -136,6 +140,12 @@ describe.each([false, true])('a driver is told of requests (packed: %s)', (packe
   it('never, where it waits for none, but sees them after eight batches', () => {
     const { notified, visible } = served({ packed, count: 70, batch: 4, wish: 'never' })
     expect([notified, steps(visible)]).toEqual([[], [0, 32, 64]])
+  })
+
+  it('when a quarter of the ring is used at the latest: it could not go on otherwise', () => {
+    expect(served({ packed, count: 16, batch: 8, size: 16 }).notified).toEqual([4, 8, 12, 16])
+    expect(steps(served({ packed, count: 16, batch: 8, size: 16, wish: 'never' }).visible)).toEqual([0, 4, 8, 12])
+    expect(served({ packed, count: 2, batch: 8, size: 2 }).notified).toEqual([1, 2])
   })
 })
 

@@ -19,6 +19,16 @@ const packed = version1.with(VIRTIO_F_RING_PACKED)
 /** Without STATUS, as most front-ends. */
 const usual = [VHOST_USER_PROTOCOL_F_MQ, VHOST_USER_PROTOCOL_F_REPLY_ACK, VHOST_USER_PROTOCOL_F_CONFIG, VHOST_USER_PROTOCOL_F_RESET_DEVICE]
 
+/** Tells when it is about to take buffers. */
+class WatchedDevice extends HeldDevice {
+  begins = (_index: number): void => {}
+
+  override queueNotified(index: number): void {
+    this.begins(index)
+    super.queueNotified(index)
+  }
+}
+
 /** Takes buffers of ring 1 and answers each with one of ring 0. */
 class AnsweringDevice extends HeldDevice {
   answered = (): void => {}
@@ -215,6 +225,29 @@ describe.skipIf(whyNoSystem() !== undefined)('the back-end', () => {
     expect(ring.queue.completed()).toBeUndefined()
     expect(await front.done('set_vring_enable', { state: { index: 0, num: 1 } })).toBe(true)
     expect(await ring.completed()).toBe(2)
+  })
+
+  it('spinning, shows what is used of a ring before it takes buffers of the next one', async () => {
+    const { device, piece, front, memory, ring } = await started({ spin: 100_000 }, { device: new WatchedDevice() })
+    const next = new FrontRing<number>(front, memory, 1, 64, ringAt + 0x4000)
+    next.start(piece)
+    await synchronized(front)
+    for (let token = 0; token < 5; token++) {
+      const buffers = [{ address: dataAt + token * bufferSize, length: bufferSize }]
+      expect([ring.queue.add([], buffers, token), next.queue.add([], buffers, token)]).toEqual([true, true])
+    }
+    /** When the device begins with ring 1. */
+    const seen: number[] = []
+    ;(device as WatchedDevice).begins = (index) => {
+      if (index !== 1) return
+      let used = 0
+      while (ring.queue.completed() !== undefined) used++
+      seen.push(used)
+    }
+    ring.queue.publish()
+    next.queue.publish()
+    await settle()
+    expect(seen[0]).toBe(5)
   })
 
   it.each(['at once', 'put off', 'spinning'])(

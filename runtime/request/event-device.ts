@@ -8,7 +8,7 @@ export abstract class EventDevice<Config extends Struct = Struct> extends Reques
   readonly #events = new EventSender()
 
   /**
-   * Sends an event: puts it into the next buffer that the driver has given.
+   * Sends an event: puts it into the next buffer that the driver has given. A batch of them becomes visible also where the queue is corked, see `DeviceQueue.showBatch`.
    *
    * @returns bytes of the payload that were sent (0 for an event without), or undefined where there is no buffer or the event is not negotiated
    * @throws RangeError for a value that does not fit

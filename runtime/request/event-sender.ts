@@ -32,6 +32,7 @@ export class EventSender {
     value: object | undefined,
     payload: Uint8Array | undefined,
   ): number | Violation | undefined {
+    if (payload === undefined && this.#buffers > 0) this.#blank = undefined
     const length = event.reply === undefined ? 0 : this.#encode(event.reply, message, event, context, value)
     if (event.spans && event.reply && payload) return this.#spread(event, event.spans, context, queue, length, payload)
     const chain = queue.next()
@@ -129,7 +130,7 @@ export class EventSender {
   /** Writes the members into the storage, where the accessor of the layout stands then. */
   #encode(layout: LayoutInfo, message: MessageInfo, event: RequestInfo, context: RequestContext, value: object | undefined): number {
     const struct = this.#structOf(layout, context)
-    const isBlank = value === undefined || isEmpty(value)
+    const isBlank = value === undefined || saysNothing(value)
     if (isBlank && this.#blank === event) return struct.$length
     this.#blank = undefined
     this.#buffers = 0
@@ -158,4 +159,9 @@ function mistakeOf(event: RequestInfo, queue: DeviceQueue, { head, readable, wri
   if (readable.length === 0 && writable.length >= length) return undefined
   const detail = `a buffer of ${readable.length} device-readable and ${writable.length} device-writable bytes for ${event.name}, which has ${length} bytes`
   return { kind: 'event-size', queue: queue.index, head, detail }
+}
+
+/** Objects of other kinds may have members that cannot be enumerated. */
+function saysNothing(value: object): boolean {
+  return value.constructor === Object && isEmpty(value)
 }

@@ -78,12 +78,22 @@ export class Ring {
     this.#corked?.cork()
   }
 
+  /** It has taken all of this ring, and goes on with another one: what is used here becomes visible now. */
+  show(): void {
+    const corked = this.#corked
+    corked?.uncork()
+    corked?.cork()
+  }
+
   /** It has ended: the rest becomes visible. */
   uncork(): void {
     const corked = this.#corked
     this.#corked = undefined
-    corked?.uncork()
-    this.serving = false
+    try {
+      corked?.uncork()
+    } finally {
+      this.serving = false
+    }
   }
 
   /** Interrupts the guest. False where that needs a message, as the front-end has given no eventfd and has not said that it looks by itself. */

@@ -102,7 +102,10 @@ export class Spinner {
   }
 
   readonly #look = (): void => {
-    for (const { index } of this.#open) this.#control.notifyAvailable(index)
+    for (const ring of this.#open) {
+      this.#control.notifyAvailable(ring.index)
+      ring.show()
+    }
   }
 
   /** Asks for notifications again. What has come meanwhile nobody tells of. */
