@@ -114,6 +114,7 @@ export class EventSender {
     return sent
   }
 
+  /** Writes how many buffers the event takes, where the members do not say so already. */
   #say(spans: SpansInfo, buffers: number): void {
     if (this.#buffers === buffers) return
     spans.set(this.#struct!, buffers)

@@ -88,10 +88,10 @@ export class Rings {
    *
    * @param open - the rings whose queues are at work, where they are known
    */
-  serving(serve: () => void, open: readonly Ring[] = this.open): void {
+  serving(serve: (open: readonly Ring[]) => void, open: readonly Ring[] = this.open): void {
     for (const ring of open) ring.cork()
     try {
-      serve()
+      serve(open)
     } finally {
       for (const ring of open) ring.uncork()
     }

@@ -21,8 +21,6 @@ const afterHeaps = { time: 20, least: 4 }
 export class Spinner {
   readonly #control: DeviceControl
   readonly #rings: Rings
-  /** Those that work in this turn. */
-  #open: readonly Ring[] = []
   /** Milliseconds after the last work. */
   readonly #time: number
   /** Buffers of a service behind which it is worth it. */
@@ -90,19 +88,19 @@ export class Spinner {
     if (this.#ended) return
     let now = performance.now()
     const end = now + slice
-    this.#open = this.#rings.open
-    this.#count(this.#open)
+    const { open } = this.#rings
+    this.#count(open)
     do {
-      this.#rings.serving(this.#look, this.#open)
+      this.#rings.serving(this.#look, open)
       now = performance.now()
-      if (this.#count(this.#open) !== 0) this.#until = now + this.#time
+      if (this.#count(open) !== 0) this.#until = now + this.#time
     } while (now < end && now < this.#until)
     if (now < this.#until) setImmediate(this.#turn)
     else this.#rest()
   }
 
-  readonly #look = (): void => {
-    for (const ring of this.#open) {
+  readonly #look = (open: readonly Ring[]): void => {
+    for (const ring of open) {
       this.#control.notifyAvailable(ring.index)
       ring.show()
     }
@@ -111,7 +109,6 @@ export class Spinner {
   /** Asks for notifications again. What has come meanwhile nobody tells of. */
   #rest(): void {
     this.#spinning = false
-    this.#count(this.#rings.open)
     let more = false
     for (const { queue } of this.#rings.open) if (queue?.enableNotifications()) more = true
     if (more) this.#spin()
